@@ -1,0 +1,345 @@
+"""The one file a user edits, `assay.toml`, as validated, immutable settings.
+
+Every error names the key and what is allowed. `${NAME}` in a string is replaced by the environment variable NAME;
+relative paths are relative to the file. Secrets never stand in it: a judge names the environment variable that holds
+its key.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message names file, key and what is allowed."""
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+class LakeSettings(Part):
+    path: Path = Path("lake")
+    buckets: Annotated[int, Field(ge=1, le=64)] = 2  # more than 64 makes the UI slow
+    memory_limit: Annotated[str, Field(pattern=r"^\d+(MB|GB)$")] = "2GB"
+    threads: Count = 2
+
+
+class World(Part):
+    """The generated pool with planted truth (spec 14); its rows, people and judges are marked as simulated."""
+
+    pairs: Annotated[int, Field(ge=200)] = 3000
+
+
+class Records(Part):
+    """How the records of a file become comparisons: two responses to one conversation and which is better.
+
+    `shape` names the adapter; the other keys say which fields hold what. `where` is a DuckDB condition on the fields,
+    `sample` keeps that many records, drawn by hash. `query` replaces `path` by DuckDB SQL over several files.
+    """
+
+    path: str | None = None
+    query: str | None = None
+    shape: Literal["pair", "winner", "scores", "ranking", "tree", "unpaired"] = "pair"
+    fields: dict[str, str] = {}
+    codes: dict[Literal["a", "b", "tie", "none"], list[Any]] = {}
+    where: str | None = None
+    sample: Count | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self):
+        if (self.path is None) == (self.query is None):
+            raise ValueError("give either path or query")
+        return self
+
+
+class Source(Records):
+    name: Name
+    licence: str = "unknown"
+    redistribution: bool = False
+    label_origin: Literal["human", "synthetic", "unknown"] = "unknown"
+    stage: Literal["seed", "stage1", "stage2"] = "stage2"
+    priority: int = 100
+    max_row_bytes: Count = 4_000_000
+
+
+class Answers(Records):
+    """Labels somebody once gave, joined to the pool by content: one comparison and a winner a record."""
+
+    annotator: str = "recorded"
+    annotator_field: str | None = None
+
+
+class People(Part):
+    backend: Literal["simulated", "recorded", "files"] = "simulated"
+    answers: list[Answers] = []
+    folder: Path = Path("people")  # batches go out and answers come in here (backend files)
+    error: Share = 0.04  # simulated: chance of a wrong label
+    annotators: Count = 1  # labels a pair
+    cost_per_label: Annotated[float, Field(ge=0)] = 0.4  # dollars (spec 2.10: 0.10 to 0.70)
+
+    @model_validator(mode="after")
+    def _recorded(self):
+        if self.backend == "recorded" and not self.answers:
+            raise ValueError("backend 'recorded' needs people.answers")
+        return self
+
+
+class Judge(Part):
+    name: Name
+    backend: Literal["simulated", "recorded", "openai", "anthropic"] = "simulated"
+    model: str = ""
+    base_url: str | None = None
+    api_key_env: str | None = None
+    samples: Count = 2  # even and odd samples show the two orders
+    answers: list[Answers] = []  # recorded
+    accuracy: Share = 0.8  # simulated, without examples
+    position_bias: Share = 0.05  # simulated, chance of answering "candidate_1" blindly
+    browsing: bool = False
+    max_output_tokens: Count = 1024
+    concurrency: Count = 8
+
+    @model_validator(mode="after")
+    def _complete(self):
+        if self.backend in ("openai", "anthropic") and not self.model:
+            raise ValueError(f"backend '{self.backend}' needs model")
+        if self.backend == "recorded" and not self.answers:
+            raise ValueError("backend 'recorded' needs answers")
+        return self
+
+
+class Panel(Part):
+    judges: list[Judge] = Field(default=[], alias="panel")
+    examples: Annotated[int, Field(ge=0, le=8)] = 8  # gold pairs in a prompt (spec 3.08)
+    quorum: Count = 2  # judges with a voice below which there is no verdict
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _enough(self):
+        if names := [j.name for j in self.judges if [k.name for k in self.judges].count(j.name) > 1]:
+            raise ValueError(f"judge names must differ: {sorted(set(names))}")
+        if len(self.judges) < self.quorum:
+            raise ValueError(f"quorum is {self.quorum} but only {len(self.judges)} judges are configured")
+        return self
+
+
+class AttributeSettings(Part):
+    backend: Literal["simulated", "heuristic", "openai", "anthropic"] = "simulated"
+    model: str = ""
+    base_url: str | None = None
+    api_key_env: str | None = None
+    max_output_tokens: Count = 1024
+    concurrency: Count = 8
+
+
+class Embedding(Part):
+    """`hashing` needs no model: hashed word n-grams, deterministic. `encoder` is a transformers folder or package."""
+
+    backend: Literal["hashing", "encoder"] = "hashing"
+    model: str = ""
+    dimensions: Annotated[int, Field(ge=16, le=8192)] = 256
+
+
+class Decontamination(Part):
+    n: Annotated[int, Field(ge=5, le=50)] = 13
+    scope: Literal["user", "all"] = "user"
+
+
+class Stage1(Part):
+    iterations: Annotated[int, Field(ge=1, le=99)] = 2  # rounds after the seed round
+    seed_people: Count = 200
+    seed_judges: Count = 300
+    batch: Count = 300  # pairs an iteration
+    people_share: Share = 0.3  # of a batch; the rest goes to the judges
+    random_share: Share = 0.1  # of a batch drawn at random, so that estimates stay unbiased
+    k_max: Annotated[int, Field(ge=1, le=64)] = 8
+    only_errors: bool = False
+
+
+class Stage2(Part):
+    policy: Literal["symmetric", "flip_all", "direct_retain", "best_only", "gold_only", "both", "no_human"] = "symmetric"
+    threshold: Share = 0.5
+    band: Share = 0.0
+
+
+class Backbone(Part):
+    """What a reward model starts from: `path` is a transformers folder or `package:<module>`; without it a new
+    Llama of this size with a tokenizer learned from the training pairs."""
+
+    name: Name = "tiny-llama"
+    path: str | None = None
+    hidden: Count = 64
+    layers: Count = 2
+    heads: Count = 4
+    vocabulary: Count = 2048
+    trainable_layers: Count | None = None  # None trains everything
+
+
+class Recipe(Part):
+    """One training run. Paper: dev lr 4e-6, batch 256, linear; final lr 3e-6, batch 10,240, constant (spec 6)."""
+
+    epochs: Annotated[float, Field(gt=0)] = 1
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    head_learning_rate: Annotated[float, Field(gt=0)] | None = None
+    schedule: Literal["linear", "constant"] = "linear"
+    warmup: Share = 0.05
+    batch_pairs: Count = 32
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    evaluations: Annotated[int, Field(ge=0)] = 4  # times the validation pairs are scored on the way
+    max_pairs: Count | None = None
+
+
+class Training(Part):
+    backbone: Backbone = Backbone()
+    max_tokens: Annotated[int, Field(ge=16, le=131072)] = 512
+    tokens_per_microbatch: Count = 4096
+    zero_stage: Literal[0, 1, 2, 3] = 1
+    ranks: Count = 1
+    launcher: Literal["torchrun", "deepspeed"] = "torchrun"
+    loop: Recipe = Recipe()
+    gold: Recipe = Recipe()
+    final: Recipe = Recipe()
+    arms: list[Literal["original", "filtered", "corrected"]] = ["original", "filtered", "corrected"]
+    equal_size: bool = True  # arms are cut to the smallest, so that they differ in content only
+
+
+class Benchmark(Part):
+    name: Name
+    loader: Literal["planted", "rm_bench", "judgebench", "rmb_pairwise"] = "planted"
+    path: str = ""
+    sample: Count | None = None
+
+
+class Reference(Part):
+    """Labels the run is measured against, read by the report alone."""
+
+    answers: list[Answers] = []
+
+
+class Budget(Part):
+    dollars: Annotated[float, Field(ge=0)] = 0.0  # hard stop for paid calls
+    confirm_above: Annotated[float, Field(ge=0)] = 10.0
+
+
+class Settings(Part):
+    name: Name = "assay"
+    seed: int = 0
+    lake: LakeSettings = LakeSettings()
+    world: World | None = None
+    sources: Annotated[list[Source], Field(min_length=1)]
+    decontamination: Decontamination = Decontamination()
+    attributes: AttributeSettings = AttributeSettings()
+    embedding: Embedding = Embedding()
+    people: People = People()
+    judges: Panel
+    stage1: Stage1 = Stage1()
+    stage2: Stage2 = Stage2()
+    training: Training = Training()
+    benchmarks: list[Benchmark] = []
+    reference: Reference = Reference()
+    budget: Budget = Budget()
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        names = [s.name for s in self.sources]
+        if twice := sorted({n for n in names if names.count(n) > 1}):
+            raise ValueError(f"source names must differ: {twice}")
+        if self.world is None:
+            users = ["people"] * (self.people.backend == "simulated") + [
+                f"judges.{j.name}" for j in self.judges.judges if j.backend == "simulated"
+            ]
+            users += ["attributes"] * (self.attributes.backend == "simulated")
+            if users:
+                raise ValueError(f"{', '.join(users)}: backend 'simulated' needs a [world] with planted truth")
+        return self
+
+    def section_hash(self, *sections: str) -> str:
+        """16 hex digits over the named top-level sections; equal settings give equal hashes on every machine.
+
+        The lake's path is not part of it: moving a lake makes nothing stale.
+        """
+        whole = self.model_dump(mode="json")
+        whole["lake"].pop("path")
+        data = json.dumps({s: whole[s] for s in sorted(sections)}, sort_keys=True)
+        return hashlib.blake2b(data.encode(), digest_size=8).hexdigest()
+
+    def partition_keys(self, kind: str) -> list[str]:
+        """The partitions of one kind, zero-padded so that their string order is their order."""
+        match kind:
+            case "source":
+                return [s.name for s in self.sources]
+            case "bucket":
+                return [f"b{i:02d}" for i in range(self.lake.buckets)]
+            case "iteration":
+                return [f"iter_{i:02d}" for i in range(self.stage1.iterations + 1)]
+            case "model":
+                return list(self.training.arms)
+        raise ValueError(f"no such partition kind: {kind!r}")
+
+
+def _interpolate(value: Any, key: str) -> Any:
+    if isinstance(value, dict):
+        return {k: _interpolate(v, f"{key}.{k}" if key else k) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_interpolate(v, f"{key}[{i}]") for i, v in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def replace(match: re.Match) -> str:
+        if match[1] not in os.environ:
+            raise ConfigError(f"{key}: the environment variable {match[1]} is not set")
+        return os.environ[match[1]]
+
+    return re.sub(r"\$\{(\w+)\}", replace, value)
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for e in error.errors():
+        key = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in e["loc"]).lstrip(".") or "(whole file)"
+        found = "" if e["type"] in ("missing", "value_error") else f", found {json.dumps(e['input'], default=str)[:80]}"
+        message = {"extra_forbidden": "no such key", "missing": "this key is required"}.get(e["type"], e["msg"])
+        lines.append(f"{key}: {message}{found}")
+    return "\n  ".join(lines)
+
+
+def load(path: str | Path) -> Settings:
+    """Read and validate one configuration.
+
+    Raises:
+        ConfigError: the file is missing, is no TOML, or a key is unknown, missing or out of range.
+    """
+    path = Path(path).resolve()
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise ConfigError(f"{path}: cannot be read: {e.strerror}") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise ConfigError(f"{path}: not valid TOML: {e}") from e
+    try:
+        settings = Settings.model_validate(_interpolate(raw, ""))
+    except ConfigError as e:
+        raise ConfigError(f"{path}:\n  {e}") from None
+    except ValidationError as e:
+        raise ConfigError(f"{path}:\n  {_explain(e)}") from None
+    lake = settings.lake.model_copy(update={"path": path.parent / settings.lake.path})
+    people = settings.people.model_copy(update={"folder": path.parent / settings.people.folder})
+    return settings.model_copy(update={"lake": lake, "people": people})
+
+
+@functools.cache
+def current() -> Settings:
+    """The settings of this process: the file named by ASSAY_CONFIG, else assay.toml in the current folder."""
+    return load(os.environ.get("ASSAY_CONFIG", "assay.toml"))

@@ -1,0 +1,537 @@
+"""The lake's tables: one pyarrow schema each, the key its rows are sorted by, and the partition it is split by.
+
+Everything else in the project names columns by these definitions; `docs` of the UI, checks on write and the SQL
+views all come from here.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+
+PartitionKind = Literal["source", "bucket", "iteration", "model"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the lake.
+
+    Attributes:
+        name: name of the Dagster asset, of the folder in the lake and of the SQL view.
+        doc: one sentence for people.
+        schema: column names, types and nullability, enforced on write; each field carries its own doc.
+        key: columns that identify a row; rows are stored in this order and a repeated key is refused.
+        partition: what one Parquet file holds, or None for a table of one file.
+    """
+
+    name: str
+    doc: str
+    schema: pa.Schema
+    key: tuple[str, ...]
+    partition: PartitionKind | None = None
+
+
+def _f(name: str, type_: pa.DataType, doc: str, nullable: bool = False) -> pa.Field:
+    return pa.field(name, type_, nullable, {"doc": doc})
+
+
+S, I, F, B = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+STRINGS = pa.list_(pa.field("element", S, nullable=False))
+TURN = pa.struct([pa.field("role", S, nullable=False), pa.field("content", S, nullable=False)])
+CONVERSATION = pa.list_(pa.field("element", TURN, nullable=False))
+VECTOR = pa.list_(pa.field("element", pa.float32(), nullable=False))
+
+PAIR_ID = _f("pair_id", S, "128-bit hash over length-prefixed (conversation, chosen, rejected)")
+CONV_ID = _f("conv_id", S, "128-bit hash over the conversation")
+COMPARISON_ID = _f("comparison_id", S, "128-bit hash over conversation and the unordered responses: (A>B) meets (B>A)")
+TEXTS = [
+    _f("conversation", CONVERSATION, "all turns before the answer, roles user, assistant, system"),
+    _f("chosen", S, "the response the original label prefers"),
+    _f("rejected", S, "the other response"),
+]
+PAIR = [PAIR_ID, CONV_ID, COMPARISON_ID, *TEXTS]
+ORIGIN = [
+    _f("source", S, "the configured source"),
+    _f("label_origin", S, "who made the original label: human, synthetic or unknown"),
+    _f("stage", S, "seed, stage1 or stage2: where the source's pairs enter (spec 0.04)"),
+]
+SIMULATED = _f("simulated", B, "true when a simulation, not a person or a model, made this row")
+
+
+def _t(name, doc, fields, key, partition=None) -> Table:
+    return Table(name, doc, pa.schema(fields), key, partition)
+
+
+# ---- stage 0: the pool ---------------------------------------------------------------------------------------------
+SOURCES = _t(
+    "sources",
+    "What the pool is made from: one row a configured source.",
+    [
+        _f("source", S, "name"),
+        _f("path", S, "file or query as configured"),
+        _f("fingerprint", S, "hash of the bytes read, '' where the file could not be read"),
+        _f("bytes", I, "size of the file"),
+        _f("shape", S, "adapter that reads it"),
+        _f("licence", S, "licence as configured"),
+        _f("redistribution", B, "whether the licence lets its rows be released"),
+        _f("label_origin", S, "human, synthetic or unknown"),
+        _f("stage", S, "seed, stage1 or stage2"),
+        _f("priority", I, "of equal pairs, the source with the lowest number keeps its row"),
+        _f("problem", S, "why the whole file could not be read", True),
+    ],
+    ("source",),
+)
+RAW_POOL = _t(
+    "raw_pool",
+    "Every usable pair of a source, as read: one canonical record, ids by content.",
+    [
+        *PAIR,
+        *ORIGIN,
+        _f("row", I, "record number in the file, from 1"),
+        _f("part", I, "which of the pairs that this record implies, from 0"),
+        _f("priority", I, "of the source"),
+        _f("n_chars", I, "characters of conversation and both responses"),
+    ],
+    ("pair_id", "row", "part"),
+    "source",
+)
+UNUSABLE = _t(
+    "unusable",
+    "Records that were read but are no pair: a missing or empty response, identical responses, a tie, no label.",
+    [
+        _f("source", S, "the configured source"),
+        _f("row", I, "record number in the file, from 1"),
+        _f("part", I, "which of the record's pairs, from 0"),
+        _f("reason", S, "null_response, identical, tie, no_label, bad_roles, over_length, …"),
+        _f("evidence", S, "what was found, shortened"),
+    ],
+    ("row", "part"),
+    "source",
+)
+QUARANTINE = _t(
+    "quarantine",
+    "Rows and files that could not be read at all: file, row and error.",
+    [
+        _f("source", S, "the configured source"),
+        _f("file", S, "path as configured"),
+        _f("row", I, "record number, 0 for the whole file"),
+        _f("reason", S, "missing_file, empty_file, truncated, not_utf8, not_json, wrong_fields, row_too_big, …"),
+        _f("error", S, "the message, naming what was expected"),
+        _f("excerpt", S, "the first characters of the row"),
+    ],
+    ("row",),
+    "source",
+)
+DEDUPED = _t(
+    "deduped",
+    "Every distinct pair once, its survivor chosen by source priority; mirror images marked.",
+    [
+        *PAIR,
+        *ORIGIN,
+        _f("row", I, "record number in the survivor's file"),
+        _f("part", I, "which of the record's pairs"),
+        _f("copies", I, "records that held this pair, the survivor included"),
+        _f("also_in", STRINGS, "other sources that held it, sorted"),
+        _f("conflict", B, "the same responses also appear with the opposite label"),
+        _f("n_chars", I, "characters of conversation and both responses"),
+    ],
+    ("pair_id",),
+    "bucket",
+)
+DUPLICATES = _t(
+    "duplicates",
+    "Records removed because an equal pair was kept: who lost and to whom.",
+    [
+        PAIR_ID,
+        _f("source", S, "source of the removed record"),
+        _f("row", I, "its record number"),
+        _f("part", I, "which of the record's pairs"),
+        _f("kept_source", S, "source of the survivor"),
+        _f("kept_row", I, "record number of the survivor"),
+    ],
+    ("pair_id", "source", "row", "part"),
+    "bucket",
+)
+BENCHMARK_PROMPTS = _t(
+    "benchmark_prompts",
+    "First-turn prompts of every configured benchmark, what the pool is cleaned against.",
+    [_f("benchmark", S, "name"), _f("item_id", S, "item within it"), _f("prompt", S, "first user turn")],
+    ("benchmark", "item_id"),
+)
+CLUSTERS = _t(
+    "clusters",
+    "Near-duplicate conversations (MinHash), so that gold, silver and test never share one.",
+    [CONV_ID, _f("cluster_id", S, "conv_id of the smallest member")],
+    ("conv_id",),
+)
+CLEAN_POOL = _t(
+    "clean_pool",
+    "The decontaminated pool: every pair that curation may use.",
+    [*DEDUPED.schema, _f("cluster_id", S, "near-duplicate conversations share it")],
+    ("pair_id",),
+    "bucket",
+)
+CONTAMINATED = _t(
+    "contaminated",
+    "Pairs that share a 13-gram, or a whole short prompt, with a benchmark.",
+    [
+        PAIR_ID,
+        _f("source", S, "source of the pair"),
+        _f("benchmark", S, "benchmark of the first match"),
+        _f("item_id", S, "its item"),
+        _f("rule", S, "13-gram or short-prompt"),
+        _f("span", S, "the matching words"),
+        _f("n_matches", I, "distinct benchmark 13-grams found in the pair"),
+        _f("pool_frequency", I, "pairs of this bucket that hold the matching n-gram"),
+    ],
+    ("pair_id",),
+    "bucket",
+)
+
+# ---- seed and attributes -------------------------------------------------------------------------------------------
+ATTRIBUTE_FIELDS = [
+    _f("category", S, "task category, one of 12 (spec 1.03)"),
+    _f("objectivity", S, "objective or subjective"),
+    _f("controversiality", S, "low, medium or high"),
+    _f("desired", S, "what a user would want from a good answer"),
+    _f("guideline", S, "criteria for this very instance"),
+]
+ATTRIBUTES = _t(
+    "attributes",
+    "The five preference attributes of every pair that may be labelled in stage 1, made blind to the label.",
+    [
+        PAIR_ID,
+        *ATTRIBUTE_FIELDS,
+        _f("labeller", S, "back end and model"),
+        _f("prompt_version", S, "version of the attribute prompt"),
+        _f("agreement", F, "share of labellers that agree on the closed fields"),
+        SIMULATED,
+    ],
+    ("pair_id",),
+    "bucket",
+)
+EMBEDDINGS = _t(
+    "embeddings",
+    "Vector of (conversation, attributes) for every pair with attributes; responses are left out (spec 3.06).",
+    [PAIR_ID, _f("vector", VECTOR, "unit length"), _f("embedder", S, "model and text version")],
+    ("pair_id",),
+    "bucket",
+)
+SEED_SELECTION = _t(
+    "seed_selection",
+    "The pairs that open the loop, spread over category, objectivity and controversiality.",
+    [
+        PAIR_ID,
+        _f("cluster_id", S, "near-duplicate cluster of the conversation"),
+        _f("stratum", S, "category / objectivity / controversiality"),
+        _f("assigned_to", S, "people or judges"),
+        _f("inclusion", F, "probability with which the pair could have been drawn"),
+    ],
+    ("pair_id",),
+)
+
+# ---- stage 1: one iteration a partition ----------------------------------------------------------------------------
+ANNOTATION_BATCH = _t(
+    "annotation_batch",
+    "The pairs to label in an iteration and who labels them.",
+    [
+        PAIR_ID,
+        _f("cluster_id", S, "near-duplicate cluster of the conversation"),
+        _f("assigned_to", S, "people or judges"),
+        _f("why", S, "seed, retrieved or random"),
+        _f("priority", I, "order of work, objective and low controversiality first"),
+        _f("inclusion", F, "probability of being drawn", True),
+    ],
+    ("pair_id",),
+    "iteration",
+)
+HUMAN_LABELS = _t(
+    "human_labels",
+    "What people said, an event a label; never changed, folded into gold.",
+    [
+        _f("event_id", S, "hash of pair, annotator and iteration"),
+        PAIR_ID,
+        _f("annotator", S, "pseudonym"),
+        _f("shown_first", S, "chosen or rejected: which response stood first"),
+        _f("verdict", S, "first, second or undecided"),
+        _f("seconds", F, "time spent", True),
+        _f("backend", S, "simulated, recorded or files"),
+        _f("cost_micros", I, "price in millionths of a dollar"),
+        SIMULATED,
+    ],
+    ("event_id",),
+    "iteration",
+)
+ORDER = _f("order", S, "original or swapped: the order that was verified")
+GOLD = _t(
+    "gold",
+    "Human-verified pairs of an iteration, each with one role that keeps its uses apart.",
+    [
+        PAIR_ID,
+        _f("cluster_id", S, "near-duplicate cluster of the conversation"),
+        ORDER,
+        _f("role", S, "train, validation, calibration or test (never read by the pipeline)"),
+        _f("votes_original", I, "people for the original order"),
+        _f("votes_swapped", I, "people for the other order"),
+    ],
+    ("pair_id",),
+    "iteration",
+)
+UNDECIDED = _t(
+    "undecided",
+    "Pairs that left stage 1 without a label: nobody, or no quorum of judges, could decide.",
+    [PAIR_ID, _f("by", S, "people or judges"), _f("reason", S, "undecided, tie, no_quorum, not_recorded, …")],
+    ("pair_id",),
+    "iteration",
+)
+JUDGE_VOTE_FIELDS = [
+    PAIR_ID,
+    _f("judge", S, "name in the configuration"),
+    _f("model", S, "model snapshot"),
+    _f("replicate", I, "from 0; even and odd show the responses in opposite orders"),
+    _f("shown_first", S, "chosen or rejected"),
+    _f("answer", S, "candidate_1, candidate_2, tie, cannot_determine, or '' when there is none"),
+    _f("vote", S, "original, swapped, tie or none: the answer mapped back"),
+    _f("status", S, "ok, refused, truncated, unparsable, invalid, expired, error or not_recorded"),
+    _f("examples", STRINGS, "gold pairs shown as examples, nearest first"),
+    _f("prompt_version", S, "version of guideline and prompt"),
+    _f("request_key", S, "hash of everything that reached the wire"),
+    _f("cost_micros", I, "price in millionths of a dollar"),
+    SIMULATED,
+]
+JUDGE_VOTES = _t(
+    "judge_votes",
+    "Every answer of every judge in an iteration, mapped back to the original order.",
+    JUDGE_VOTE_FIELDS,
+    ("pair_id", "judge", "replicate"),
+    "iteration",
+)
+VERDICT_FIELDS = [
+    PAIR_ID,
+    _f("verdict", S, "original, swapped or undecided"),
+    _f("share", F, "share of judges with a voice that agree with the verdict"),
+    _f("voices", I, "judges with a voice"),
+    _f("votes", S, "JSON: judge -> original, swapped or tie"),
+    _f("reason", S, "majority, tie, no_quorum"),
+]
+VERDICTS = _t(
+    "verdicts",
+    "The panel's verdict a pair: majority within each judge, then one voice a judge (spec 3.10).",
+    VERDICT_FIELDS,
+    ("pair_id",),
+    "iteration",
+)
+SILVER = _t(
+    "silver",
+    "Pairs the judges verified in an iteration.",
+    [PAIR_ID, _f("cluster_id", S, "near-duplicate cluster of the conversation"), ORDER, _f("share", F, "of the panel")],
+    ("pair_id",),
+    "iteration",
+)
+MODEL_FIELDS = [
+    _f("model_id", S, "hash of data, recipe and backbone"),
+    _f("kind", S, "loop, gold or final"),
+    _f("path", S, "folder of the exported model"),
+    _f("data_hash", S, "hash of the training pairs"),
+    _f("recipe_hash", S, "hash of backbone and hyperparameters"),
+    _f("pairs", I, "training pairs"),
+    _f("dropped", I, "pairs left out: over-long or identical after rendering"),
+    _f("steps", I, "optimizer steps"),
+    _f("best_step", I, "step whose checkpoint was kept"),
+    _f("train_loss", F, "mean Bradley-Terry loss of the last tenth of the steps"),
+    _f("validation_pairs", I, "pairs the checkpoint was chosen on"),
+    _f("validation_accuracy", F, "their accuracy, ties count half", True),
+    _f("seconds", F, "wall time of the program"),
+    _f("tokens", I, "tokens computed"),
+    _f("hardware", S, "device and ranks"),
+]
+REWARD_MODEL = _t(
+    "reward_model",
+    "The loop's reward model of an iteration, trained on all silver so far; never on gold.",
+    MODEL_FIELDS,
+    ("model_id",),
+    "iteration",
+)
+GOLD_PREDICTIONS = _t(
+    "gold_predictions",
+    "What an iteration's reward model thinks of every gold pair so far, in the human order.",
+    [
+        PAIR_ID,
+        _f("role", S, "role of the gold pair"),
+        _f("reward_better", F, "reward of the response people prefer"),
+        _f("reward_worse", F, "reward of the other"),
+        _f("p", F, "sigmoid of the difference"),
+        _f("k", I, "neighbours it may ask for (spec 3.07)"),
+        _f("model_id", S, "the model asked"),
+    ],
+    ("pair_id",),
+    "iteration",
+)
+RETRIEVED = _t(
+    "retrieved",
+    "Unlabelled pairs that resemble what the reward model gets wrong: the next iteration's candidates.",
+    [
+        PAIR_ID,
+        _f("query_pair", S, "gold pair that asked for it"),
+        _f("rank", I, "place among that query's neighbours, from 1"),
+        _f("similarity", F, "cosine"),
+        _f("p_query", F, "p of the gold pair in the human order"),
+        _f("k", I, "neighbours the query was allowed"),
+    ],
+    ("pair_id",),
+    "iteration",
+)
+
+# ---- stage 2 -------------------------------------------------------------------------------------------------------
+BEST_RM = _t(
+    "best_reward_model",
+    "Every iteration's reward model measured on the final gold; the best is frozen for stage 2.",
+    [
+        _f("iteration", S, "whose model"),
+        _f("model_id", S, "its id"),
+        _f("path", S, "folder of the model"),
+        _f("pairs", I, "gold pairs measured on"),
+        _f("accuracy", F, "ties count half"),
+        _f("best", B, "the one used from here on"),
+    ],
+    ("iteration",),
+)
+GOLD_RM = _t("gold_reward_model", "The reward model trained on people's labels only.", MODEL_FIELDS, ("model_id",))
+SCORES = _t(
+    "scores",
+    "Rewards of both models for every pair that stage 2 decides, in the original order.",
+    [
+        PAIR_ID,
+        *[
+            _f(f"{c}_{m}", F, d, True)
+            for m in ("best", "gold")
+            for c, d in (("r_chosen", "reward"), ("r_rejected", "reward"), ("p", "sigmoid of the difference"))
+        ],
+        _f("best_model", S, "model id"),
+        _f("gold_model", S, "model id"),
+        _f("unscored", S, "why there is no reward: over_length", True),
+    ],
+    ("pair_id",),
+    "bucket",
+)
+ROUTED = _t(
+    "routed",
+    "Pairs whose class the judges can still change, the only ones they are paid for.",
+    [
+        PAIR_ID,
+        _f("p_best", F, "best model's confidence in the original order"),
+        _f("k", I, "gold examples to show (spec 3.07)"),
+    ],
+    ("pair_id",),
+    "bucket",
+)
+STAGE2_ATTRIBUTES = _t(
+    "stage2_attributes", "Attributes of the routed pairs only (spec 4.05).", list(ATTRIBUTES.schema), ("pair_id",), "bucket"
+)
+STAGE2_VOTES = _t(
+    "stage2_votes", "Judges' answers on routed pairs.", JUDGE_VOTE_FIELDS, ("pair_id", "judge", "replicate"), "bucket"
+)
+STAGE2_VERDICTS = _t("stage2_verdicts", "The panel's verdict on routed pairs.", VERDICT_FIELDS, ("pair_id",), "bucket")
+DECISIONS = _t(
+    "decisions",
+    "Stage 2's decision on every pair, with the votes it follows from (spec 4, partition).",
+    [
+        PAIR_ID,
+        _f("b", S, "best model on the original order: +, - or 0"),
+        _f("g", S, "gold model: +, - or 0"),
+        _f("j", S, "judges: +, -, 0, or '' when not asked"),
+        _f("route", S, "confident, judged or unasked"),
+        _f("class", S, "keep, flip or drop"),
+        _f("reason", S, "agreed, judged, both_reject, conflict, tie, undecided or over_length"),
+        _f("rule", S, "policy and thresholds"),
+    ],
+    ("pair_id",),
+    "bucket",
+)
+KEPT = _t(
+    "kept",
+    "Stage 2's survivors in their original order.",
+    [PAIR_ID, _f("route", S, "confident or judged"), _f("reason", S, "why")],
+    ("pair_id",),
+    "bucket",
+)
+FLIPPED = _t("flipped", "Pairs that pass the same rule once swapped.", list(KEPT.schema), ("pair_id",), "bucket")
+DROPPED = _t("dropped", "Pairs that pass in neither order.", list(KEPT.schema), ("pair_id",), "bucket")
+
+# ---- releases, models, results -------------------------------------------------------------------------------------
+RELEASE_FIELDS = [
+    PAIR_ID,
+    CONV_ID,
+    *TEXTS,
+    _f("flipped", B, "chosen and rejected are swapped against the original label"),
+    _f("label_source", S, "people, judges or models: who verified it"),
+    _f("rule", S, "what admitted it"),
+    _f("weight", F, "training weight, 1.0 unless configured"),
+    _f("risk", S, "low, or risky: subjective or more than low controversiality", True),
+    _f("source", S, "source"),
+    _f("licence", S, "of the source"),
+]
+RELEASE_CURATED = _t(
+    "release_curated",
+    "The curated release: pairs whose original order was verified, from gold, silver and stage 2.",
+    RELEASE_FIELDS,
+    ("pair_id",),
+    "bucket",
+)
+RELEASE_CORRECTED = _t(
+    "release_corrected",
+    "The curated release and, swapped and flagged, the pairs whose original order was contradicted.",
+    RELEASE_FIELDS,
+    ("pair_id",),
+    "bucket",
+)
+FINAL_MODEL = _t(
+    "final_reward_model",
+    "Reward models trained alike on original, filtered and corrected data.",
+    [_f("arm", S, "original, filtered or corrected"), *MODEL_FIELDS],
+    ("model_id",),
+    "model",
+)
+BENCHMARK_RESULTS = _t(
+    "benchmark_results",
+    "Scores of the final models on every configured benchmark, with intervals.",
+    [
+        _f("arm", S, "model evaluated, or a baseline: longer_answer"),
+        _f("benchmark", S, "name"),
+        _f("subset", S, "'' for the whole benchmark"),
+        _f("metric", S, "what value is"),
+        _f("value", F, "0 to 1"),
+        _f("low", F, "lower end of the 95 % bootstrap interval over items", True),
+        _f("high", F, "upper end", True),
+        _f("n", I, "items"),
+        _f("ties", I, "exact ties"),
+        _f("truncated", I, "items over the length limit, counted wrong"),
+    ],
+    ("arm", "benchmark", "subset", "metric"),
+    "model",
+)
+REFERENCE = _t(
+    "reference_labels",
+    "The truth a run is measured against, planted or from people; nothing but the report and simulations reads it.",
+    [
+        COMPARISON_ID,
+        _f("winner", S, "128-bit hash of the better response, '' when nobody can tell"),
+        _f("origin", S, "planted or people"),
+        _f("topic", S, "planted topic, or the source of the human label"),
+        _f("gap", F, "planted difference in quality, or share of the people's votes for the winner"),
+    ],
+    ("comparison_id",),
+)
+PLANTED_ROWS = _t(
+    "planted_rows",
+    "What the generated pool hides, row by row; only the report reads it.",
+    [
+        _f("source", S, "source"),
+        _f("row", I, "record number"),
+        _f("kind", S, "plain, duplicate, contaminated, mirror, null, broken, noisy or ambiguous"),
+        _f("detail", S, "what was planted"),
+    ],
+    ("source", "row", "kind"),
+)
+
+TABLES: dict[str, Table] = {t.name: t for t in list(globals().values()) if isinstance(t, Table)}
