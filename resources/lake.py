@@ -1,0 +1,287 @@
+"""The data lake: one Parquet file a partition, replaced whole, read by DuckDB as views.
+
+    <root>/<table>/data.parquet  or  <root>/<table>/<kind>=<key>/data.parquet
+
+A file's bytes depend on its rows, its inputs' versions, the code's version and the settings, on nothing else: no time
+and no run id stand in it, so that equal runs give equal files. Those four stand in the footer under `assay`, which
+makes lineage a query.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sql import statement
+
+from .tables import TABLES, Table
+
+Data = duckdb.DuckDBPyRelation | pa.Table | pa.RecordBatchReader | Iterable[pa.RecordBatch]
+
+ROW_GROUP = 20_000  # rows; texts are long, and DuckDB's default of 122,880 makes groups of hundreds of megabytes
+
+
+class LakeError(Exception):
+    """Rows do not fit their table; nothing was written."""
+
+
+class Missing(LakeError):
+    """A table or partition that is needed has not been materialised."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was published: `version` is a hash of the content, `path` the file."""
+
+    rows: int
+    bytes: int
+    version: str
+    path: Path
+
+
+class Staged:
+    """A complete file that readers cannot see yet."""
+
+    def __init__(self, path: Path, target: Path, rows: int, version: str):
+        self.path, self.target, self.rows, self.version = path, target, rows, version
+
+    def publish(self) -> Written:
+        with open(self.path, "rb") as f:
+            os.fsync(f.fileno())
+        os.replace(self.path, self.target)
+        return Written(self.rows, self.target.stat().st_size, self.version, self.target)
+
+
+@dataclass(frozen=True)
+class Lake:
+    root: str
+    memory_limit: str = "2GB"
+    threads: int = 2
+
+    def folder(self, name: str) -> Path:
+        """A folder for what is no table: models, vectors, stored calls. Created when missing."""
+        path = Path(self.root).absolute() / "files" / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def path(self, table: Table, partition: str | None = None) -> Path:
+        if (table.partition is None) != (partition is None):
+            raise ValueError(f"{table.name} is partitioned by {table.partition}, got partition {partition!r}")
+        base = Path(self.root).absolute() / table.name
+        return base / "data.parquet" if partition is None else base / f"{table.partition}={partition}" / "data.parquet"
+
+    def partitions(self, table: Table) -> list[str]:
+        """The partitions of a table that exist, sorted."""
+        found = (Path(self.root).absolute() / table.name).glob(f"{table.partition}=*/data.parquet")
+        return sorted(p.parent.name.partition("=")[2] for p in found)
+
+    # ---- reading ---------------------------------------------------------------------------------------------------
+    @contextlib.contextmanager
+    def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A DuckDB session with a view for every table, materialised or not, and the views of sql/views.sql.
+
+        Partitioned tables carry their partition as a VARCHAR column.
+        """
+        with tempfile.TemporaryDirectory(prefix="assay-spill-") as spill, duckdb.connect() as con:
+            con.execute(f"SET memory_limit='{self.memory_limit}'")
+            con.execute(f"SET threads={self.threads}")
+            con.execute(f"SET temp_directory='{spill}'")
+            con.execute("SET enable_progress_bar=false")
+            self.define_views(con)
+            yield con
+
+    def define_views(self, con: duckdb.DuckDBPyConnection) -> None:
+        for table in TABLES.values():
+            con.execute(f'CREATE OR REPLACE VIEW "{table.name}" AS {self._select(table)}')
+        con.execute(statement("views"))
+
+    def shell(self) -> Path:
+        """Write `assay.duckdb`, the same views for a plain DuckDB shell, and return its path."""
+        path = Path(self.root).absolute() / "assay.duckdb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+            with duckdb.connect(os.path.join(folder, "new.duckdb")) as con:
+                self.define_views(con)
+            os.replace(os.path.join(folder, "new.duckdb"), path)
+        return path
+
+    def _select(self, table: Table) -> str:
+        base = Path(self.root).absolute() / table.name
+        files = sorted(str(p) for p in base.glob("**/data.parquet"))
+        in_file = table.partition is None or table.partition in table.schema.names
+        if not files:
+            names = [(f.name, _duck(f.type)) for f in table.schema]
+            names += [] if in_file else [(table.partition, "VARCHAR")]
+            return "SELECT " + ", ".join(f'NULL::{t} AS "{n}"' for n, t in names) + " WHERE false"
+        hive = "false" if in_file else f"true, hive_types={{'{table.partition}': VARCHAR}}"
+        listed = ", ".join("'" + f.replace("'", "''") + "'" for f in files)
+        return f"SELECT * FROM read_parquet([{listed}], hive_partitioning={hive})"
+
+    # ---- lineage ---------------------------------------------------------------------------------------------------
+    def note(self, table: Table, partition: str | None = None) -> dict | None:
+        """The footer of one partition: version, inputs {name: version}, code, settings; None when it is missing."""
+        path = self.path(table, partition)
+        if not path.exists():
+            return None
+        return json.loads(pq.read_metadata(path).metadata[b"assay"])
+
+    def rows(self, table: Table, partition: str | None = None) -> int:
+        path = self.path(table, partition)
+        return pq.read_metadata(path).num_rows if path.exists() else 0
+
+    def versions(self, inputs: Iterable[tuple[Table, str | None]]) -> dict[str, str]:
+        """The version of each input now.
+
+        Raises:
+            Missing: an input has not been materialised.
+        """
+        notes = {label(t, p): self.note(t, p) for t, p in inputs}
+        if absent := [n for n, note in notes.items() if note is None]:
+            raise Missing(f"not materialised: {', '.join(absent)}")
+        return {n: note["version"] for n, note in notes.items()}
+
+    # ---- writing ---------------------------------------------------------------------------------------------------
+    def write(self, table: Table, data: Data, partition: str | None = None, note: dict | None = None) -> Written:
+        """Write one whole partition and put it in place at once."""
+        with self.staged(table, data, partition, note) as staged:
+            return staged.publish()
+
+    @contextlib.contextmanager
+    def staged(
+        self, table: Table, data: Data, partition: str | None = None, note: dict | None = None
+    ) -> Iterator[Staged]:
+        """Write a partition beside its place; `publish()` moves it there, leaving the block without it discards it.
+
+        Raises:
+            LakeError: missing or unknown columns, a value that does not fit its type, a null where none may be, or
+                two rows with the same key.
+        """
+        target = self.path(table, partition)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-") as folder:
+            new = Path(folder) / "data.parquet"
+            try:
+                with _sorted_reader(table, data, self) as reader:
+                    rows, version = _write(table, reader, new, note or {})
+            except (pa.ArrowInvalid, duckdb.ConversionException) as e:
+                raise LakeError(f"{label(table, partition)}: {e}") from e
+            yield Staged(new, target, rows, version)
+
+
+def label(table: Table, partition: str | None = None) -> str:
+    """`gold/iter_01`, or `clusters` for a table of one file."""
+    return table.name if partition is None else f"{table.name}/{partition}"
+
+
+@contextlib.contextmanager
+def _sorted_reader(table: Table, data: Data, lake: Lake) -> Iterator[pa.RecordBatchReader]:
+    names = table.schema.names
+    columns = ", ".join(f'CAST("{f.name}" AS {_duck(f.type)}) AS "{f.name}"' for f in table.schema)
+    order = ", ".join(f'"{k}"' for k in table.key)
+    query = f"SELECT {columns} FROM rows_to_write ORDER BY {order}"
+    if isinstance(data, duckdb.DuckDBPyRelation):
+        _same_columns(table, data.columns)
+        yield data.query("rows_to_write", query).to_arrow_reader(ROW_GROUP)
+        return
+    if isinstance(data, pa.Table):
+        data = data.to_reader()
+    elif not isinstance(data, pa.RecordBatchReader):
+        batches = iter(data)
+        first = next(batches, None)
+        first = pa.RecordBatch.from_pylist([], schema=table.schema) if first is None else first
+        data = pa.RecordBatchReader.from_batches(first.schema, _chain(first, batches))
+    _same_columns(table, data.schema.names)
+    data = pa.RecordBatchReader.from_batches(
+        pa.schema([data.schema.field(n).with_nullable(True) for n in names]), (b.select(names) for b in data)
+    )
+    with tempfile.TemporaryDirectory(prefix="assay-spill-") as spill, duckdb.connect() as con:
+        con.execute(f"SET memory_limit='{lake.memory_limit}'; SET threads={lake.threads}")
+        con.execute(f"SET temp_directory='{spill}'")
+        con.register("rows_to_write", data)
+        yield con.sql(query).to_arrow_reader(ROW_GROUP)
+
+
+def _chain(first: pa.RecordBatch, rest: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    yield first
+    yield from rest
+
+
+def _write(table: Table, reader: pa.RecordBatchReader, path: Path, note: dict) -> tuple[int, str]:
+    digest, rows, last = hashlib.blake2b(digest_size=16), 0, None
+    with pa.OSFile(str(path), "wb") as file, pq.ParquetWriter(file, table.schema, compression="zstd") as out:
+        for group in _groups(reader):
+            group = _conform(table, group)
+            last = _unique(table, group, last)
+            rows += group.num_rows
+            out.write_table(group, row_group_size=ROW_GROUP)
+        file.flush()
+        with open(path, "rb") as written:  # all row groups stand on disk, the footer does not yet
+            while chunk := written.read(1 << 22):
+                digest.update(chunk)
+        digest.update(str(rows).encode())
+        version = digest.hexdigest()
+        out.add_key_value_metadata({"assay": json.dumps({"version": version, **note}, sort_keys=True)})
+    return rows, version
+
+
+def _groups(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
+    """Tables of exactly ROW_GROUP rows, the last one shorter, however the batches came."""
+    waiting, count = [], 0
+    for batch in reader:
+        while batch.num_rows:
+            take = min(ROW_GROUP - count, batch.num_rows)
+            waiting.append(batch.slice(0, take))
+            batch, count = batch.slice(take), count + take
+            if count == ROW_GROUP:
+                yield pa.Table.from_batches(waiting).combine_chunks()
+                waiting, count = [], 0
+    if waiting:
+        yield pa.Table.from_batches(waiting).combine_chunks()
+
+
+def _conform(table: Table, group: pa.Table) -> pa.Table:
+    columns = []
+    for field in table.schema:
+        column = group.column(field.name)
+        if not field.nullable and column.null_count:
+            raise LakeError(f"{table.name}: {column.null_count} nulls in {field.name}")
+        columns.append(column.cast(field.type))
+    return pa.Table.from_arrays(columns, schema=table.schema)
+
+
+def _unique(table: Table, group: pa.Table, last: dict | None) -> dict:
+    """Refuse a repeated key; rows come sorted by it. Returns the last key."""
+    keys = group.select(list(table.key))
+    if last is not None and keys.slice(0, 1).to_pylist()[0] == last:
+        raise LakeError(f"{table.name}: the key {last} stands in two rows")
+    same = pa.array([True] * (keys.num_rows - 1)) if keys.num_rows > 1 else pa.array([], pa.bool_())
+    for name in table.key:
+        column = keys.column(name).combine_chunks()
+        same = pc.and_(same, pc.equal(column.slice(1), column.slice(0, len(column) - 1)))
+    where = pc.index(same, True).as_py() if len(same) else -1
+    if where >= 0:
+        raise LakeError(f"{table.name}: the key {keys.slice(where, 1).to_pylist()[0]} stands in two rows")
+    return keys.slice(keys.num_rows - 1, 1).to_pylist()[0]
+
+
+def _same_columns(table: Table, names: Iterable[str]) -> None:
+    want, got = set(table.schema.names), set(names)
+    if want != got:
+        raise LakeError(f"{table.name}: missing columns {sorted(want - got)}, unknown columns {sorted(got - want)}")
+
+
+def _duck(type_: pa.DataType) -> str:
+    if pa.types.is_list(type_):
+        return _duck(type_.value_type) + "[]"
+    if pa.types.is_struct(type_):
+        return "STRUCT(" + ", ".join(f'"{f.name}" {_duck(f.type)}' for f in type_) + ")"
+    return {"string": "VARCHAR", "float": "FLOAT", "double": "DOUBLE", "int64": "BIGINT", "bool": "BOOLEAN"}[str(type_)]

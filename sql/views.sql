@@ -1,0 +1,72 @@
+-- Views for people and for `assay`; a later one may use an earlier one.
+
+-- Every input record that is not in the clean pool, with the reason and what it rests on.
+CREATE OR REPLACE VIEW removed AS
+    SELECT source, row, part, reason, evidence FROM unusable
+    UNION ALL
+    SELECT source, row, part, 'duplicate', 'kept: ' || kept_source || ' row ' || kept_row FROM duplicates
+    UNION ALL
+    SELECT d.source, d.row, d.part, 'contaminated', c.benchmark || ' ' || c.item_id || ': ' || c.span
+    FROM contaminated c JOIN deduped d USING (pair_id);
+
+-- People's and judges' labels of stage 1, whichever iteration they came in.
+CREATE OR REPLACE VIEW verified AS
+    SELECT pair_id, cluster_id, "order", 'people' AS label_source, role, iteration FROM gold
+    UNION ALL
+    SELECT pair_id, cluster_id, "order", 'judges', NULL, iteration FROM silver;
+
+-- Where every pair of the clean pool ended: exactly one row a pair.
+CREATE OR REPLACE VIEW outcome AS
+    SELECT p.pair_id,
+        CASE
+            WHEN v.pair_id IS NOT NULL AND v.role = 'test' THEN 'held_out'
+            WHEN v.pair_id IS NOT NULL THEN CASE v."order" WHEN 'original' THEN 'keep' ELSE 'flip' END
+            WHEN u.pair_id IS NOT NULL THEN 'drop'
+            WHEN d.pair_id IS NOT NULL THEN d.class
+            ELSE 'pending'
+        END AS class,
+        CASE
+            WHEN v.pair_id IS NOT NULL THEN v.label_source
+            WHEN u.pair_id IS NOT NULL THEN u.by
+            WHEN d.pair_id IS NOT NULL THEN 'models'
+        END AS decided_by,
+        coalesce(CASE WHEN v.pair_id IS NOT NULL THEN 'verified' END, u.reason, d.reason) AS reason,
+        coalesce(v.iteration, u.iteration) AS iteration
+    FROM clean_pool p
+    LEFT JOIN verified v USING (pair_id)
+    LEFT JOIN undecided u USING (pair_id)
+    LEFT JOIN decisions d USING (pair_id);
+
+-- The ledger: input records by the one class each ended in.
+CREATE OR REPLACE VIEW ledger AS
+    SELECT source, 'quarantine' AS class, reason, count(*) AS records FROM quarantine GROUP BY ALL
+    UNION ALL
+    SELECT source, 'removed', reason, count(*) FROM removed GROUP BY ALL
+    UNION ALL
+    SELECT p.source, o.class, o.reason, count(*) FROM clean_pool p JOIN outcome o USING (pair_id) GROUP BY ALL;
+
+-- One row a pair: everything known of it.
+CREATE OR REPLACE VIEW lineage AS
+    SELECT p.pair_id, p.comparison_id, p.conv_id, p.cluster_id, p.source, p.row, p.part, p.stage, p.label_origin,
+        p.copies, p.also_in, p.conflict, p.bucket,
+        coalesce(a.category, a2.category) AS category,
+        coalesce(a.objectivity, a2.objectivity) AS objectivity,
+        coalesce(a.controversiality, a2.controversiality) AS controversiality,
+        s.p_best, s.p_gold, d.b, d.g, d.j, d.route, o.class, o.decided_by, o.reason, o.iteration,
+        p.conversation, p.chosen, p.rejected
+    FROM clean_pool p
+    JOIN outcome o USING (pair_id)
+    LEFT JOIN attributes a USING (pair_id)
+    LEFT JOIN stage2_attributes a2 USING (pair_id)
+    LEFT JOIN scores s USING (pair_id)
+    LEFT JOIN decisions d USING (pair_id);
+
+-- What the labels cost, in dollars.
+CREATE OR REPLACE VIEW cost AS
+    SELECT 'people' AS who, iteration AS stage, backend AS model, count(*) AS labels, sum(cost_micros) / 1e6 AS dollars,
+        bool_or(simulated) AS simulated
+    FROM human_labels GROUP BY ALL
+    UNION ALL
+    SELECT judge, iteration, model, count(*), sum(cost_micros) / 1e6, bool_or(simulated) FROM judge_votes GROUP BY ALL
+    UNION ALL
+    SELECT judge, 'stage2', model, count(*), sum(cost_micros) / 1e6, bool_or(simulated) FROM stage2_votes GROUP BY ALL;
