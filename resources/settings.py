@@ -211,8 +211,9 @@ class Training(Part):
     loop: Recipe = Recipe()
     gold: Recipe = Recipe()
     final: Recipe = Recipe()
-    arms: list[Literal["original", "filtered", "corrected"]] = ["original", "filtered", "corrected"]
-    equal_size: bool = True  # arms are cut to the smallest, so that they differ in content only
+    # what final models are trained on: the pool as it came, a random part of it as large as `filtered` (the null test),
+    # the curated release, the release with flips
+    arms: list[Literal["original", "random", "filtered", "corrected"]] = ["original", "random", "filtered", "corrected"]
 
 
 class Benchmark(Part):

@@ -488,7 +488,7 @@ RELEASE_CORRECTED = _t(
 FINAL_MODEL = _t(
     "final_reward_model",
     "Reward models trained alike on original, filtered and corrected data.",
-    [_f("arm", S, "original, filtered or corrected"), *MODEL_FIELDS],
+    [_f("arm", S, "original, random, filtered or corrected"), *MODEL_FIELDS],
     ("model_id",),
     "model",
 )
@@ -509,6 +509,20 @@ BENCHMARK_RESULTS = _t(
     ],
     ("arm", "benchmark", "subset", "metric"),
     "model",
+)
+REPORT_FIGURES = _t(
+    "report_figures",
+    "Every figure of the report's page, with its interval and what it was measured on.",
+    [
+        _f("figure", S, "what is measured"),
+        _f("group", S, "arm, class, iteration or ''"),
+        _f("value", F, "the figure", True),
+        _f("low", F, "lower end of its 95 % interval", True),
+        _f("high", F, "upper end", True),
+        _f("n", I, "what it was measured on"),
+        _f("against", S, "planted, people or ''"),
+    ],
+    ("figure", "group"),
 )
 REFERENCE = _t(
     "reference_labels",
