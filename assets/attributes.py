@@ -1,0 +1,82 @@
+"""Attributes, vectors and the seed: what is known of a pair before anybody labels it."""
+
+from collections.abc import Iterator
+
+from resources.tables import ATTRIBUTES, CLEAN_POOL, EMBEDDINGS, SEED_SELECTION
+from sql import statement
+
+from .table_asset import Check, Rows, Run, table_asset
+
+
+@table_asset(
+    ATTRIBUTES,
+    reads=[CLEAN_POOL],
+    settings=("attributes", "seed"),
+    group="seed",
+    kinds={"openai"},
+    pool="llm",
+    checks={
+        ATTRIBUTES: [
+            Check(
+                "closed_vocabularies",
+                "SELECT * FROM new WHERE objectivity NOT IN ('objective', 'subjective', 'missing')"
+                " OR controversiality NOT IN ('low', 'medium', 'high', 'missing')",
+                "objectivity and controversiality are closed vocabularies (spec 1.02)",
+            )
+        ]
+    },
+)
+def attributes(run: Run) -> Iterator[Rows]:
+    """Only pairs that stage 1 may label are attributed; stage 2 attributes what it routes to judges (spec 4.05)."""
+    from resources.attributes import labeller
+
+    with run.lake.connect() as con:
+        pairs = con.execute(
+            "SELECT pair_id, comparison_id, conversation, chosen, rejected FROM clean_pool"
+            " WHERE bucket = ? AND stage IN ('seed', 'stage1') ORDER BY pair_id",
+            [run.partition],
+        ).to_arrow_reader(2_000)
+        yield Rows(ATTRIBUTES, labeller(run.settings, run.lake).label(pairs))
+
+
+@table_asset(
+    EMBEDDINGS, reads=[CLEAN_POOL, ATTRIBUTES], settings=("embedding",), group="seed", kinds={"lancedb"}, pool="gpu"
+)
+def embeddings(run: Run) -> Iterator[Rows]:
+    """The two retrievals search these vectors."""
+    from resources.embedder import embed
+
+    with run.lake.connect() as con:
+        pairs = con.execute(
+            "SELECT pair_id, conversation, category, objectivity, controversiality, desired, guideline"
+            " FROM clean_pool JOIN attributes USING (pair_id) WHERE clean_pool.bucket = ? ORDER BY pair_id",
+            [run.partition],
+        ).to_arrow_reader(2_000)
+        yield Rows(EMBEDDINGS, embed(run.settings.embedding, pairs))
+
+
+@table_asset(
+    SEED_SELECTION,
+    reads=[CLEAN_POOL, ATTRIBUTES],
+    settings=("stage1", "seed"),
+    group="seed",
+    checks={
+        SEED_SELECTION: [
+            Check(
+                "one_desk_a_cluster",
+                "SELECT cluster_id FROM new GROUP BY 1 HAVING count(DISTINCT assigned_to) > 1",
+                "people and judges never share a conversation cluster (spec O-07)",
+            )
+        ]
+    },
+)
+def seed_selection(run: Run) -> Iterator[Rows]:
+    """One pair a conversation cluster, dealt round robin over the strata, people first (spec 1.06, 1.08)."""
+    s = run.settings
+    with run.lake.connect() as con:
+        chosen = con.execute(
+            statement("seed_selection"),
+            {"seed": str(s.seed), "people": s.stage1.seed_people, "judges": s.stage1.seed_judges},
+        ).to_arrow_table()
+    strata = len(set(chosen.column("stratum").to_pylist()))
+    yield Rows(SEED_SELECTION, chosen, {"strata covered": strata})

@@ -1,0 +1,89 @@
+"""Text of (conversation, attributes) to unit vectors (spec 3.06); responses never reach it."""
+
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pyarrow as pa
+
+from .settings import Embedding
+from .tables import EMBEDDINGS
+
+TEXT_VERSION = "1"
+FIELDS = ("category", "objectivity", "controversiality", "desired", "guideline")
+
+
+def text(row: dict) -> str:
+    """Conversation turns, then the five attributes with headings (spec O-15)."""
+    turns = "\n".join(f"{t['role']}: {t['content']}" for t in row["conversation"])
+    return turns + "\n" + "\n".join(f"{name}: {row[name]}" for name in FIELDS)
+
+
+def model_folder(path: str) -> Path:
+    """A transformers folder, or the one inside an installed package (`package:<module>`)."""
+    if not path.startswith("package:"):
+        return Path(path)
+    spec = find_spec(path.removeprefix("package:"))
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError(f"{path}: no such package is installed")
+    found = sorted(Path(spec.origin).parent.rglob("config.json"), key=lambda p: len(p.parts))
+    found = [p.parent for p in found if list(p.parent.glob("*.safetensors")) or list(p.parent.glob("*.bin"))]
+    if not found:
+        raise FileNotFoundError(f"{path}: the package holds no transformers model")
+    return found[0]
+
+
+def embed(settings: Embedding, rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Batches with pair_id, conversation and the five attributes to batches of EMBEDDINGS."""
+    encode = _hashing(settings.dimensions) if settings.backend == "hashing" else _encoder(settings.model)
+    name = f"{settings.backend}:{settings.model or settings.dimensions}/text-{TEXT_VERSION}"
+    for batch in rows:
+        vectors = encode([text(r) for r in batch.to_pylist()])
+        flat = pa.array(vectors.reshape(-1), pa.float32())
+        offsets = pa.array(range(0, len(flat) + 1, vectors.shape[1]), pa.int32())
+        yield pa.RecordBatch.from_arrays(
+            [batch.column("pair_id"), pa.ListArray.from_arrays(offsets, flat), pa.array([name] * batch.num_rows)],
+            names=EMBEDDINGS.schema.names,
+        )
+
+
+def _hashing(dimensions: int):
+    """Signed hashing of words and word pairs: no model, the same vectors everywhere."""
+    import re
+    import zlib
+
+    import numpy as np
+
+    def encode(texts: list[str]):
+        out = np.zeros((len(texts), dimensions), np.float32)
+        for i, t in enumerate(texts):
+            words = re.findall(r"\w+", t.lower())
+            for term in (*words, *(f"{a} {b}" for a, b in zip(words, words[1:], strict=False))):
+                h = zlib.crc32(term.encode())
+                out[i, (h >> 1) % dimensions] += 1 if h & 1 else -1
+        norms = np.linalg.norm(out, axis=1, keepdims=True)
+        return out / np.maximum(norms, 1e-12)
+
+    return encode
+
+
+def _encoder(model: str):
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = model_folder(model)
+    tokenizer, net = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+
+    @torch.inference_mode()
+    def encode(texts: list[str]):
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        out = torch.zeros(len(texts), net.config.hidden_size)
+        for start in range(0, len(order), 32):
+            some = order[start : start + 32]
+            batch = tokenizer([texts[i] for i in some], padding=True, truncation=True, max_length=256, return_tensors="pt")
+            mask = batch["attention_mask"].unsqueeze(-1)
+            mean = (net(**batch).last_hidden_state * mask).sum(1) / mask.sum(1)
+            out[some] = torch.nn.functional.normalize(mean, dim=-1)
+        return out.numpy()
+
+    return encode

@@ -1,0 +1,55 @@
+"""LanceDB indexes for the two retrievals: gold errors -> pool (what to label), target -> gold (few-shot)."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from .lake import Lake
+
+ANN_ROWS = 50_000  # below this a flat scan is exact and fast enough
+
+
+class Index:
+    """A searchable set of unit vectors, built from a reader of (pair_id, cluster_id, vector)."""
+
+    def __init__(self, lake: Lake, name: str, rows: pa.RecordBatchReader, dimensions: int):
+        import lancedb
+
+        schema = pa.schema(
+            [("pair_id", pa.string()), ("cluster_id", pa.string()), ("vector", pa.list_(pa.float32(), dimensions))]
+        )
+        fixed = (
+            pa.RecordBatch.from_arrays(
+                [b.column("pair_id"), b.column("cluster_id"), b.column("vector").cast(schema.field("vector").type)],
+                schema=schema,
+            )
+            for b in rows
+        )
+        self._table = lancedb.connect(lake.folder("vectors")).create_table(
+            name, pa.RecordBatchReader.from_batches(schema, fixed), mode="overwrite"
+        )
+        if self._table.count_rows() > ANN_ROWS:
+            self._table.create_index(metric="cosine", vector_column_name="vector")
+
+    def __len__(self) -> int:
+        return self._table.count_rows()
+
+    def nearest(self, vector: list[float], k: int, cluster_id: str) -> Iterator[tuple[str, float]]:
+        """Up to k (pair_id, cosine), nearest first, none of the query's own conversation cluster.
+
+        Equal similarities are ordered by pair_id, so that the answer does not depend on the order of insertion.
+        """
+        if k == 0 or len(self) == 0:
+            return
+        own = "cluster_id != '{}'".format(cluster_id.replace("'", "''"))
+        found = (
+            self._table.search(vector, vector_column_name="vector")
+            .metric("cosine")
+            .where(own, prefilter=True)
+            .select(["pair_id", "_distance"])
+            .limit(k + 8)  # room for ties at the edge
+            .to_list()
+        )
+        ranked = sorted((round(r["_distance"], 6), r["pair_id"]) for r in found)
+        for distance, pair_id in ranked[:k]:
+            yield pair_id, 1.0 - distance

@@ -1,0 +1,22 @@
+-- $people + $judges pairs of stage 'seed', one a conversation cluster, dealt round robin over
+-- (category, objectivity, controversiality); ties are broken by a hash of pair and $seed.
+WITH eligible AS (
+    SELECT pair_id, cluster_id, category || ' / ' || objectivity || ' / ' || controversiality AS stratum,
+        md5_number_lower(pair_id || $seed) AS draw
+    FROM clean_pool JOIN attributes USING (pair_id)
+    WHERE stage = 'seed' AND NOT conflict
+), one_a_cluster AS (
+    SELECT * FROM eligible QUALIFY row_number() OVER (PARTITION BY cluster_id ORDER BY draw) = 1
+), dealt AS (
+    SELECT *, row_number() OVER (PARTITION BY stratum ORDER BY draw) AS round,
+        count(*) OVER (PARTITION BY stratum) AS stock
+    FROM one_a_cluster
+), taken AS (
+    SELECT *, row_number() OVER (ORDER BY round, draw) AS place FROM dealt
+    QUALIFY place <= $people::BIGINT + $judges::BIGINT
+)
+-- people and judges get alternating places, in proportion, until one of them is full
+SELECT pair_id, cluster_id, stratum,
+    CASE WHEN row_number() OVER (ORDER BY draw) <= $people THEN 'people' ELSE 'judges' END AS assigned_to,
+    count(*) OVER (PARTITION BY stratum) / stock::DOUBLE AS inclusion
+FROM taken
