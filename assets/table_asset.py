@@ -21,7 +21,7 @@ from resources.tables import PartitionKind, Table
 @dataclass(frozen=True)
 class Check:
     """A promise about a table: `sql` selects the rows that break it, from `new` (the rows about to be published) and
-    any view of the lake. A broken promise blocks: nothing is published and nothing downstream runs."""
+    any view of the lake; `getvariable('partition')` is the partition. A broken promise blocks: nothing is published and nothing downstream runs."""
 
     name: str
     sql: str
@@ -244,6 +244,7 @@ def _examine(step: Step, run: Run, table: Table, path: str) -> tuple[list[dg.Ass
     with run.lake.connect() as con:
         new = con.read_parquet(path, hive_partitioning=False)
         new.create_view("new")
+        con.execute("SET VARIABLE partition = " + ("NULL" if run.partition is None else f"'{run.partition}'"))
         results = []
         for check in step.checks.get(table, []):
             broken = con.sql(check.sql).limit(5)

@@ -442,7 +442,7 @@ DECISIONS = _t(
         _f("j", S, "judges: +, -, 0, or '' when not asked"),
         _f("route", S, "confident, judged or unasked"),
         _f("class", S, "keep, flip or drop"),
-        _f("reason", S, "agreed, judged, both_reject, conflict, tie, undecided or over_length"),
+        _f("reason", S, "agreed, judged, both_reject, rest (flip_all), conflict, tie, undecided or over_length"),
         _f("rule", S, "policy and thresholds"),
     ],
     ("pair_id",),

@@ -1,0 +1,88 @@
+"""What stage 1 and stage 2 share: gold neighbours as examples, the panel's votes, its verdicts."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from resources.tables import JUDGE_VOTES
+
+from .table_asset import Run
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from resources.vectors import Index
+
+EXAMPLES = pa.schema(
+    [
+        ("target_pair", pa.string()),
+        ("rank", pa.int64()),
+        ("gold_pair", pa.string()),
+        ("similarity", pa.float64()),
+    ]
+)
+
+
+@contextlib.contextmanager
+def gold_index(run: Run, con: "duckdb.DuckDBPyConnection", upto: str) -> Iterator["Index"]:
+    """An index over the gold pairs that may serve as examples: role train, up to an iteration (spec 3.08)."""
+    from resources.vectors import Index
+
+    rows = con.execute(
+        "SELECT pair_id, g.cluster_id, vector FROM gold g JOIN embeddings USING (pair_id)"
+        " WHERE role = 'train' AND iteration <= ? ORDER BY pair_id",
+        [upto],
+    ).to_arrow_table()
+    size = len(rows.column("vector")[0].as_py()) if rows.num_rows else 1
+    yield Index(run.lake, f"gold_{upto}_{run.partition}", rows.to_reader(), size)
+
+
+def examples_for(run: Run, con: "duckdb.DuckDBPyConnection", targets: pa.Table, index: "Index") -> pa.Table:
+    """Target -> gold: up to `judges.examples` neighbours a target, in their human order, with attributes.
+
+    `targets` may carry a column `k` that lowers the number (spec 3.07); never the target's own cluster.
+    """
+    from resources.embedder import embed
+
+    limit = run.settings.judges.examples
+    rows, done = [], 0
+    asked = targets.column("k").to_pylist() if "k" in targets.column_names else [limit] * targets.num_rows
+    names, clusters = targets.column("pair_id").to_pylist(), targets.column("cluster_id").to_pylist()
+    for batch in embed(run.settings.embedding, targets.to_batches(max_chunksize=1_000)):
+        for vector in batch.column("vector").to_pylist():
+            near = index.nearest(vector, min(asked[done], limit), clusters[done])
+            rows += [
+                {"target_pair": names[done], "rank": rank, "gold_pair": pair, "similarity": similarity}
+                for rank, (pair, similarity) in enumerate(near, start=1)
+            ]
+            done += 1
+    con.register("neighbours", pa.Table.from_pylist(rows, EXAMPLES))
+    return con.sql(
+        """SELECT target_pair, rank, gold_pair, similarity, conversation,
+            CASE g."order" WHEN 'original' THEN chosen ELSE rejected END AS chosen,
+            CASE g."order" WHEN 'original' THEN rejected ELSE chosen END AS rejected,
+            category, objectivity, controversiality, desired, guideline
+        FROM neighbours n JOIN clean_pool c ON c.pair_id = n.gold_pair
+        JOIN gold g ON g.pair_id = n.gold_pair JOIN attributes a ON a.pair_id = n.gold_pair
+        ORDER BY target_pair, rank"""
+    ).to_arrow_table()
+
+
+def ask_panel(run: Run, targets: pa.Table, examples: pa.Table) -> pa.Table:
+    """Every configured judge on every target, as JUDGE_VOTES rows."""
+    from resources.judges import panel
+
+    votes = []
+    for judge in panel(run.settings, run.lake):
+        run.log(f"{judge.name}: {targets.num_rows} pairs")
+        votes.append(judge.vote(targets, examples).select(JUDGE_VOTES.schema.names).cast(JUDGE_VOTES.schema))
+    return pa.concat_tables(votes) if votes else JUDGE_VOTES.schema.empty_table()
+
+
+def verdicts_of(run: Run, votes: pa.Table) -> pa.Table:
+    """VERDICTS rows from JUDGE_VOTES rows."""
+    from curation.verdicts import aggregate
+
+    return aggregate(votes, run.settings.judges.quorum)

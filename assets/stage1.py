@@ -1,0 +1,297 @@
+"""Stage 1, one iteration a partition (spec 3).
+
+annotation_batch -> human_labels -> gold -> judge_votes -> verdicts -> silver -> reward_model -> gold_predictions ->
+retrieved, and `retrieved` of one iteration opens the batch of the next. Dagster has no cycle between assets, so that one
+edge is read (`earlier`) and not declared; an iteration whose predecessor is missing refuses to start.
+Iteration 0 is the seed round.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pyarrow as pa
+
+from curation.neighbours import k_for
+from resources.tables import (
+    ANNOTATION_BATCH,
+    ATTRIBUTES,
+    CLEAN_POOL,
+    EMBEDDINGS,
+    GOLD,
+    GOLD_PREDICTIONS,
+    HUMAN_LABELS,
+    JUDGE_VOTES,
+    RETRIEVED,
+    REWARD_MODEL,
+    SEED_SELECTION,
+    SILVER,
+    UNDECIDED,
+    VERDICTS,
+)
+from sql import statement
+
+from .judging import ask_panel, examples_for, gold_index, verdicts_of
+from .table_asset import Check, Rows, Run, table_asset
+
+# Gold roles that the loop may look at: never the test share, never the calibration share (spec O-06).
+OPEN_ROLES = "('train', 'validation')"
+
+
+@table_asset(
+    ANNOTATION_BATCH,
+    reads=[CLEAN_POOL, ATTRIBUTES, SEED_SELECTION],
+    earlier=[RETRIEVED, ANNOTATION_BATCH],
+    settings=("stage1", "seed"),
+    group="stage1",
+    checks={
+        ANNOTATION_BATCH: [
+            Check(
+                "never_twice",
+                "SELECT n.pair_id FROM new n JOIN annotation_batch b USING (pair_id) WHERE b.iteration < getvariable('partition')",
+                "a pair enters one batch only (spec 3.14)",
+            ),
+            Check(
+                "one_desk_a_cluster",
+                "SELECT cluster_id FROM (SELECT cluster_id, assigned_to FROM new UNION SELECT cluster_id, assigned_to"
+                " FROM annotation_batch WHERE iteration < getvariable('partition')) GROUP BY 1 HAVING count(*) > 1",
+                "people and judges never share a conversation cluster (spec O-07)",
+            ),
+            Check(
+                "nothing_contaminated",
+                "SELECT pair_id FROM new WHERE pair_id IN (SELECT pair_id FROM contaminated)",
+                "no flagged pair may enter gold (spec 0.10)",
+            ),
+        ]
+    },
+)
+def annotation_batch(run: Run) -> Iterator[Rows]:
+    """The seed, or what the last iteration's errors retrieved plus a random share; people take the priority cells."""
+    s, earlier = run.settings, run.earlier()
+    with run.lake.connect() as con:
+        if not earlier:
+            batch = con.execute(statement("batch_from_seed"))
+        else:
+            batch = con.execute(
+                statement("batch_from_retrieved"),
+                {
+                    "iteration": run.partition,
+                    "previous": earlier[-1],
+                    "seed": f"{s.seed}/{run.partition}",
+                    "batch": s.stage1.batch,
+                    "random": round(s.stage1.batch * s.stage1.random_share),
+                    "people": round(s.stage1.batch * s.stage1.people_share),
+                },
+            )
+        batch = batch.to_arrow_table()
+    counts = {f"{d} ({w})": n for (d, w), n in _count(batch, "assigned_to", "why").items()}
+    yield Rows(ANNOTATION_BATCH, batch, counts)
+
+
+@table_asset(
+    HUMAN_LABELS,
+    reads=[ANNOTATION_BATCH, CLEAN_POOL, ATTRIBUTES],
+    settings=("people", "seed"),
+    group="stage1",
+    kinds={"python"},
+    pool="people",
+)
+def human_labels(run: Run) -> Iterator[Rows]:
+    """Simulated, recorded, or exchanged as files; with files the step stops until the answers are there."""
+    from resources.people import Waiting, backend
+
+    with run.lake.connect() as con:
+        batch = con.execute(statement("batch_texts"), {"iteration": run.partition, "desk": "people"}).to_arrow_table()
+    try:
+        labels = backend(run.settings, run.lake).label(batch, run.partition)
+    except Waiting as e:
+        raise dg.Failure(str(e), allow_retries=False) from e
+    yield Rows(HUMAN_LABELS, labels, {"pairs asked": batch.num_rows, "labels": labels.num_rows})
+
+
+@table_asset(
+    GOLD,
+    reads=[HUMAN_LABELS, ANNOTATION_BATCH],
+    settings=("seed",),
+    group="stage1",
+    checks={
+        GOLD: [
+            Check(
+                "human_evidence",
+                "SELECT pair_id FROM new WHERE pair_id NOT IN (SELECT pair_id FROM human_labels)",
+                "gold rests on a human verdict event, never on a judge (spec 2.04)",
+            ),
+        ]
+    },
+)
+def gold(run: Run) -> Iterator[Rows]:
+    """Majority of the people's verdicts; the human order is the truth whatever the original label said (spec O-12)."""
+    with run.lake.connect() as con:
+        rows = con.execute(statement("gold"), {"iteration": run.partition, "seed": str(run.settings.seed)})
+        rows = rows.to_arrow_table()
+    yield Rows(GOLD, rows, _count(rows, "order"))
+
+
+@table_asset(
+    JUDGE_VOTES,
+    reads=[ANNOTATION_BATCH, CLEAN_POOL, ATTRIBUTES, EMBEDDINGS],
+    upto=[GOLD],
+    settings=("judges", "budget", "seed"),
+    group="stage1",
+    kinds={"openai", "lancedb"},
+    pool="llm",
+)
+def judge_votes(run: Run) -> Iterator[Rows]:
+    """Every judge, both orders, with gold neighbours of the target as examples (spec 3.08, 3.11)."""
+    with run.lake.connect() as con:
+        targets = con.execute(statement("batch_texts"), {"iteration": run.partition, "desk": "judges"}).to_arrow_table()
+        with gold_index(run, con, upto=run.partition) as index:
+            examples = examples_for(run, con, targets, index)
+        votes = ask_panel(run, targets, examples)
+    yield Rows(JUDGE_VOTES, votes, {"pairs asked": targets.num_rows, "votes": votes.num_rows})
+
+
+@table_asset(VERDICTS, reads=[JUDGE_VOTES], settings=("judges",), group="stage1")
+def verdicts(run: Run) -> Iterator[Rows]:
+    """Majority inside each judge, then one voice a judge; ties and missing quorums decide nothing (spec 3.10)."""
+    with run.lake.connect() as con:
+        votes = con.execute("SELECT * EXCLUDE (iteration) FROM judge_votes WHERE iteration = ?", [run.partition])
+        rows = verdicts_of(run, votes.to_arrow_table())
+    yield Rows(VERDICTS, rows, _count(rows, "verdict"))
+
+
+@table_asset(
+    SILVER,
+    UNDECIDED,
+    reads=[VERDICTS, GOLD, HUMAN_LABELS, ANNOTATION_BATCH],
+    group="stage1",
+    checks={
+        SILVER: [
+            Check(
+                "apart_from_gold",
+                "SELECT cluster_id FROM new WHERE cluster_id IN (SELECT cluster_id FROM gold)",
+                "silver and gold share no conversation cluster (spec O-07)",
+            )
+        ]
+    },
+)
+def silver(run: Run) -> Iterator[Rows]:
+    """A pair that somebody could not decide leaves stage 1 for good (spec 2.08); one that nobody was able to answer,
+    for want of a recorded label or a quorum, stays in the pool for stage 2."""
+    with run.lake.connect() as con:
+        rows = con.execute(
+            'SELECT pair_id, cluster_id, CASE verdict WHEN \'original\' THEN \'original\' ELSE \'swapped\' END AS "order",'
+            " share FROM verdicts v JOIN annotation_batch b USING (pair_id, iteration)"
+            " WHERE iteration = ? AND verdict IN ('original', 'swapped')",
+            [run.partition],
+        ).to_arrow_table()
+        undecided = con.execute(statement("undecided"), {"iteration": run.partition}).to_arrow_table()
+    yield Rows(SILVER, rows, _count(rows, "order"))
+    yield Rows(UNDECIDED, undecided, _count(undecided, "by"))
+
+
+@table_asset(
+    REWARD_MODEL,
+    reads=[CLEAN_POOL],
+    upto=[SILVER, GOLD],
+    settings=("training", "seed"),
+    group="stage1",
+    kinds={"deepspeed", "torch"},
+    pool="gpu",
+)
+def reward_model(run: Run) -> Iterator[Rows]:
+    """Trained on all silver so far and on nothing else; gold only chooses the checkpoint (spec 3.02, 3.03)."""
+    from resources.trainer import train
+
+    with run.lake.connect() as con:
+        pairs = con.sql(
+            statement("ordered_pairs").format(
+                labels="SELECT pair_id, \"order\" FROM silver WHERE iteration <= '" + run.partition + "'"
+            )
+        )
+        validation = con.sql(
+            statement("ordered_pairs").format(
+                labels=f"SELECT pair_id, \"order\" FROM gold WHERE role IN {OPEN_ROLES} AND iteration <= '"
+                + run.partition
+                + "'"
+            )
+        )
+        row = train(run, kind="loop", pairs=pairs, validation=validation, recipe=run.settings.training.loop)
+    numbers = {k: row[k] for k in ("pairs", "steps", "train_loss", "validation_accuracy", "seconds")}
+    yield Rows(REWARD_MODEL, pa.Table.from_pylist([row], REWARD_MODEL.schema), numbers)
+
+
+@table_asset(
+    GOLD_PREDICTIONS,
+    reads=[REWARD_MODEL, CLEAN_POOL],
+    upto=[GOLD],
+    settings=("stage1",),
+    group="stage1",
+    kinds={"torch"},
+    pool="gpu",
+)
+def gold_predictions(run: Run) -> Iterator[Rows]:
+    """p in the human order; where it is low the model is wrong or unsure, and asks for more of the same."""
+    from resources.trainer import score
+
+    with run.lake.connect() as con:
+        model_id, folder = con.execute(
+            "SELECT model_id, path FROM reward_model WHERE iteration = ?", [run.partition]
+        ).fetchall()[0]
+        labels = f"SELECT pair_id, \"order\" FROM gold WHERE role IN {OPEN_ROLES} AND iteration <= '{run.partition}'"
+        scores = score(run, {"loop": folder}, con.sql(statement("ordered_pairs").format(labels=labels)))
+        con.register("scores_now", scores)
+        rows = con.execute(
+            "SELECT pair_id, role, r_chosen_loop AS reward_better, r_rejected_loop AS reward_worse,"
+            " 1 / (1 + exp(-(r_chosen_loop - r_rejected_loop))) AS p, $model AS model_id"
+            " FROM scores_now JOIN gold USING (pair_id) WHERE unscored IS NULL AND iteration <= $iteration"
+            " ORDER BY pair_id",
+            {"model": model_id, "iteration": run.partition},
+        ).to_arrow_table()
+    k = [k_for(p, run.settings.stage1.k_max) for p in rows.column("p").to_pylist()]
+    rows = rows.append_column("k", pa.array(k, pa.int64()))
+    right = [p > 0.5 for p in rows.column("p").to_pylist()]
+    yield Rows(GOLD_PREDICTIONS, rows, {"accuracy": sum(right) / len(right) if right else 0.0})
+
+
+@table_asset(
+    RETRIEVED,
+    reads=[GOLD_PREDICTIONS, CLEAN_POOL, EMBEDDINGS],
+    upto=[ANNOTATION_BATCH],
+    settings=("stage1",),
+    group="stage1",
+    kinds={"lancedb"},
+)
+def retrieved(run: Run) -> Iterator[Rows]:
+    """Gold errors -> pool: each gold pair asks for k of its nearest unlabelled pairs; a candidate wanted by several
+    belongs to the nearest of them (spec 3.05, O-11)."""
+    from resources.vectors import Index
+
+    with run.lake.connect() as con:
+        candidates = con.execute(statement("retrieval_candidates"), {"iteration": run.partition})
+        index = Index(
+            run.lake, f"pool_{run.partition}", candidates.to_arrow_reader(10_000), _dimensions(con)
+        )
+        queries = con.execute(
+            "SELECT g.pair_id, p, k, vector, c.cluster_id FROM gold_predictions g JOIN embeddings USING (pair_id)"
+            " JOIN clean_pool c USING (pair_id) WHERE iteration = $iteration AND ($all OR p <= 0.5) ORDER BY g.pair_id",
+            {"iteration": run.partition, "all": not run.settings.stage1.only_errors},
+        ).fetchall()
+    best: dict[str, dict] = {}
+    for pair_id, p, k, vector, cluster_id in queries:
+        for rank, (found, similarity) in enumerate(index.nearest(vector, k, cluster_id), start=1):
+            if found not in best or similarity > best[found]["similarity"]:
+                best[found] = {
+                    "pair_id": found, "query_pair": pair_id, "rank": rank, "similarity": similarity, "p_query": p, "k": k,
+                }  # fmt: skip
+    rows = pa.Table.from_pylist([best[p] for p in sorted(best)], RETRIEVED.schema)
+    yield Rows(RETRIEVED, rows, {"queries": len(queries), "candidates searched": len(index)})
+
+
+def _dimensions(con) -> int:
+    found = con.sql("SELECT len(vector) FROM embeddings LIMIT 1").fetchall()
+    return found[0][0] if found else 1
+
+
+def _count(rows: pa.Table, *columns: str) -> dict:
+    counted = rows.group_by(list(columns)).aggregate([([], "count_all")]).to_pylist()
+    return {(r[columns[0]] if len(columns) == 1 else tuple(r[c] for c in columns)): r["count_all"] for r in counted}

@@ -1,0 +1,4 @@
+-- Iteration 0: the seed selection as a batch.
+SELECT pair_id, cluster_id, assigned_to, 'seed' AS why,
+    CASE WHEN objectivity = 'objective' AND controversiality = 'low' THEN 0 ELSE 1 END AS priority, inclusion
+FROM seed_selection JOIN attributes USING (pair_id)
