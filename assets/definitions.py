@@ -1,0 +1,97 @@
+"""The code location: every step as an asset, and the loop's job and sensor."""
+
+import dagster as dg
+
+from resources import settings as config
+from resources.lake import Lake
+from resources.settings import Settings
+from resources.tables import ANNOTATION_BATCH, RETRIEVED
+
+from . import attributes, benchmarks, models, pool, release, report, stage1, stage2, world
+from .table_asset import Step, as_asset, partitions_def
+
+
+def steps(settings: Settings) -> list[Step]:
+    """Every step of a configuration in an order in which they can run."""
+    return [
+        *world.steps(settings),
+        pool.sources,
+        pool.raw_pool,
+        pool.deduped,
+        pool.benchmark_prompts,
+        pool.clusters,
+        pool.clean_pool,
+        attributes.attributes,
+        attributes.embeddings,
+        attributes.seed_selection,
+        stage1.annotation_batch,
+        stage1.human_labels,
+        stage1.gold,
+        stage1.judge_votes,
+        stage1.verdicts,
+        stage1.silver,
+        stage1.reward_model,
+        stage1.gold_predictions,
+        stage1.retrieved,
+        stage2.best_reward_model,
+        stage2.gold_reward_model,
+        stage2.scores,
+        stage2.routed,
+        stage2.stage2_attributes,
+        stage2.stage2_votes,
+        stage2.stage2_verdicts,
+        stage2.decisions,
+        stage2.partition,
+        release.release_curated,
+        release.release_corrected,
+        models.final_reward_model,
+        benchmarks.benchmark_results,
+        report.report,
+    ]
+
+
+def lake_of(settings: Settings) -> Lake:
+    return Lake(str(settings.lake.path), settings.lake.memory_limit, settings.lake.threads)
+
+
+def build(settings: Settings) -> dg.Definitions:
+    """Definitions for one configuration."""
+    lake = lake_of(settings)
+    iterations = settings.partition_keys("iteration")
+    loop = dg.define_asset_job(
+        "stage1_iteration",
+        dg.AssetSelection.groups("stage1"),
+        description="One iteration of stage 1; a backfill over `iteration` runs them in order.",
+        tags={"assay/loop": "stage1"},
+        partitions_def=partitions_def(tuple(iterations)),
+    )
+
+    @dg.asset_sensor(
+        asset_key=dg.AssetKey(RETRIEVED.name),
+        job=loop,
+        name="stage1_loop",
+        minimum_interval_seconds=15,
+        default_status=dg.DefaultSensorStatus.STOPPED,
+        description="Opens the next iteration when one closes. Off until somebody turns it on: each opening may cost"
+        " people's time and paid calls.",
+    )
+    def stage1_loop(context: dg.SensorEvaluationContext, event: dg.EventLogEntry):
+        closed = event.dagster_event.partition
+        following = iterations[iterations.index(closed) + 1 :]
+        if not following:
+            return dg.SkipReason(f"{closed} was the last iteration")
+        if lake.note(ANNOTATION_BATCH, following[0]) is not None:
+            return dg.SkipReason(f"{following[0]} is open already; a rerun of it is a person's decision")
+        return dg.RunRequest(run_key=f"{following[0]}-{event.run_id}", partition_key=following[0])
+
+    return dg.Definitions(
+        assets=[as_asset(s, settings, lake) for s in steps(settings)],
+        jobs=[loop],
+        sensors=[stage1_loop],
+        executor=dg.multiprocess_executor.configured({"max_concurrent": settings.lake.threads}),
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    return build(config.current())

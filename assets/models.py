@@ -1,0 +1,34 @@
+"""Final reward models: one recipe, one backbone, four training sets (spec 6, 6.09, 8.01, 8.10)."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from resources.tables import CLEAN_POOL, FINAL_MODEL, GOLD, RELEASE_CORRECTED, RELEASE_CURATED
+from sql import statement
+
+from .table_asset import Rows, Run, table_asset
+
+
+@table_asset(
+    FINAL_MODEL,
+    reads=[CLEAN_POOL, GOLD, RELEASE_CURATED, RELEASE_CORRECTED],
+    settings=("training", "seed"),
+    group="models",
+    kinds={"deepspeed", "torch"},
+    pool="gpu",
+)
+def final_reward_model(run: Run) -> Iterator[Rows]:
+    """No gold accuracy is reported here: the releases contain gold (spec O-06)."""
+    from resources.trainer import train
+
+    recipe = run.settings.training.final
+    with run.lake.connect() as con:
+        pairs = con.sql(
+            statement("arm_pairs").format(
+                arm=run.partition, seed=run.settings.seed, limit=recipe.max_pairs or "9223372036854775807"
+            )
+        )
+        row = train(run, kind="final", pairs=pairs, validation=None, recipe=recipe)
+    rows = pa.Table.from_pylist([{"arm": run.partition, **row}], FINAL_MODEL.schema)
+    yield Rows(FINAL_MODEL, rows, {k: row[k] for k in ("pairs", "steps", "train_loss", "seconds", "tokens")})

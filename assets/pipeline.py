@@ -1,0 +1,98 @@
+"""The whole job in one process, in order, through Dagster: what is up to date is left alone."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+import dagster as dg
+
+from resources.settings import Settings
+
+from .definitions import build, lake_of, steps
+from .table_asset import Step
+
+
+class JobFailed(Exception):
+    """A step failed; the message names it and why."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Steps of one partition that run together."""
+
+    partition: str | None
+    steps: tuple[Step, ...]
+
+    @property
+    def name(self) -> str:
+        groups = list(dict.fromkeys(s.group for s in self.steps))
+        return " + ".join(groups) + (f" [{self.partition}]" if self.partition else "")
+
+
+def units(settings: Settings) -> Iterator[Unit]:
+    """The job cut into units that can run one after another: neighbouring steps of one partition kind, key by key."""
+    for kind, some in groupby(steps(settings), key=lambda s: s.partition):
+        together = tuple(some)
+        for key in settings.partition_keys(kind) if kind else [None]:
+            yield Unit(key, together)
+
+
+def todo(unit: Unit, settings: Settings) -> dict[Step, str]:
+    """The unit's steps that must run and why: stale ones, and those that read what a stale one will write."""
+    lake = lake_of(settings)
+    found: dict[Step, str] = {}
+    touched = set()
+    for step in unit.steps:
+        why = step.stale(settings, lake, unit.partition)
+        if upstream := touched & {*step.reads, *step.upto}:
+            why = why or f"reads {', '.join(sorted(t.name for t in upstream))}, which is made again"
+        if why:
+            found[step] = why
+            touched |= set(step.tables)
+    return found
+
+
+def run_all(settings: Settings, say: Callable[[str], None]) -> tuple[int, int]:
+    """Make everything that is not up to date; returns (steps run, steps left alone).
+
+    Runs appear in the Dagster instance of DAGSTER_HOME. Raises JobFailed at the first step that fails.
+    """
+    lake, definitions = lake_of(settings), build(settings)
+    assets = list(definitions.assets)
+    ran = kept = 0
+    todo_units = list(units(settings))
+    with dg.DagsterInstance.get() if "DAGSTER_HOME" in os.environ else dg.DagsterInstance.ephemeral() as instance:
+        for place, unit in enumerate(todo_units, start=1):
+            again = todo(unit, settings)
+            kept += len(unit.steps) - len(again)
+            if not again:
+                continue
+            started = time.monotonic()
+            say(f"[{place}/{len(todo_units)}] {unit.name}: {', '.join(s.name for s in again)}")
+            result = dg.materialize(
+                assets,
+                selection=[t.name for s in again for t in s.tables],
+                partition_key=unit.partition,
+                instance=instance,
+                tags={"assay/loop": "stage1"} if unit.steps[0].partition == "iteration" else {},
+                raise_on_error=False,
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            )
+            if not result.success:
+                raise JobFailed(_reason(result))
+            ran += len(again)
+            rows = ", ".join(f"{t.name} {lake.rows(t, unit.partition):,}" for s in again for t in s.tables)
+            say(f"        {rows}  ({time.monotonic() - started:.1f} s)")
+    lake.shell()
+    return ran, kept
+
+
+def _reason(result: dg.ExecuteInProcessResult) -> str:
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            cause = error.cause or error
+            return f"{event.step_key}: {cause.message.strip()}"
+    return "the run failed before its first step"
