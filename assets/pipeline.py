@@ -59,34 +59,46 @@ def run_all(settings: Settings, say: Callable[[str], None]) -> tuple[int, int]:
 
     Runs appear in the Dagster instance of DAGSTER_HOME. Raises JobFailed at the first step that fails.
     """
-    lake, definitions = lake_of(settings), build(settings)
-    assets = list(definitions.assets)
+    lake = lake_of(settings)
     ran = kept = 0
-    todo_units = list(units(settings))
+    all_units = list(units(settings))
     with dg.DagsterInstance.get() if "DAGSTER_HOME" in os.environ else dg.DagsterInstance.ephemeral() as instance:
-        for place, unit in enumerate(todo_units, start=1):
+        for place, unit in enumerate(all_units, start=1):
             again = todo(unit, settings)
             kept += len(unit.steps) - len(again)
             if not again:
                 continue
             started = time.monotonic()
-            say(f"[{place}/{len(todo_units)}] {unit.name}: {', '.join(s.name for s in again)}")
-            result = dg.materialize(
-                assets,
-                selection=[t.name for s in again for t in s.tables],
-                partition_key=unit.partition,
-                instance=instance,
-                tags={"assay/loop": "stage1"} if unit.steps[0].partition == "iteration" else {},
-                raise_on_error=False,
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            )
-            if not result.success:
-                raise JobFailed(_reason(result))
+            say(f"[{place}/{len(all_units)}] {unit.name}: {', '.join(s.name for s in again)}")
+            if why := materialize(settings, tuple(again), unit.partition, instance):
+                raise JobFailed(why)
             ran += len(again)
             rows = ", ".join(f"{t.name} {lake.rows(t, unit.partition):,}" for s in again for t in s.tables)
             say(f"        {rows}  ({time.monotonic() - started:.1f} s)")
     lake.shell()
     return ran, kept
+
+
+def iterate(settings: Settings, key: str, instance: dg.DagsterInstance) -> str | None:
+    """Run one iteration of stage 1 whole, whether it is up to date or not; returns why it failed, or None."""
+    loop = tuple(s for s in steps(settings) if s.partition == "iteration")
+    return materialize(settings, loop, key, instance)
+
+
+def materialize(
+    settings: Settings, some: tuple[Step, ...], partition: str | None, instance: dg.DagsterInstance
+) -> str | None:
+    """One Dagster run of these steps in this process; returns why it failed, or None."""
+    result = dg.materialize(
+        list(build(settings).assets),
+        selection=[t.name for s in some for t in s.tables],
+        partition_key=partition,
+        instance=instance,
+        tags={"assay/loop": "stage1"} if some[0].partition == "iteration" else {},
+        raise_on_error=False,
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    )
+    return None if result.success else _reason(result)
 
 
 def _reason(result: dg.ExecuteInProcessResult) -> str:

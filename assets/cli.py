@@ -1,0 +1,151 @@
+"""assay: run the job, see what is there, ask why a pair was kept."""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of the command; returns the exit status (1 for a failed job, 2 for unusable input)."""
+    arguments = _parser().parse_args(argv)
+    if arguments.config:
+        os.environ["ASSAY_CONFIG"] = str(Path(arguments.config).resolve())
+    from resources.settings import ConfigError
+
+    try:
+        return arguments.do(arguments)
+    except ConfigError as e:
+        print(f"assay: {e}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="assay", description=__doc__)
+    top.add_argument("--config", help="configuration file; default: $ASSAY_CONFIG, else assay.toml")
+    commands = top.add_subparsers(dest="command", required=True)
+
+    def add(name: str, do, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.add_argument("--config", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        sub.set_defaults(do=do)
+        return sub
+
+    add("run", _run, "make everything that is not up to date, in order")
+    iterate = add("iterate", _iterate, "run a range of stage-1 iterations, in order, through Dagster")
+    iterate.add_argument("first", help="for example iter_01")
+    iterate.add_argument("last", help="for example iter_03")
+    add("status", _status, "what is made, what is stale, where every record ended, what it cost")
+    explain = add("explain", _explain, "the story of one pair")
+    explain.add_argument("pair_id", help="a pair's id, or a prefix of it that is unique")
+    sql = add("sql", _sql, "DuckDB over every table and view of the lake")
+    sql.add_argument("query")
+    sql.add_argument("--csv", action="store_true", help="print comma-separated values")
+    return top
+
+
+def _settings():
+    from resources.settings import current
+
+    return current()
+
+
+def _lake():
+    from resources.lake import Lake
+
+    s = _settings()
+    return Lake(str(s.lake.path), s.lake.memory_limit, s.lake.threads)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from .pipeline import JobFailed, run_all
+
+    settings, started = _settings(), time.monotonic()
+    os.environ.setdefault("DAGSTER_HOME", str(Path.cwd()))
+    try:
+        ran, kept = run_all(settings, lambda line: print(line, flush=True))
+    except JobFailed as e:
+        print(f"\nassay: stopped. {e}\nWhat was made stays; the same command goes on from there.", file=sys.stderr)
+        return 1
+    if not ran:
+        print(f"Everything is up to date: {kept} steps left alone, none run.")
+    else:
+        print(f"{ran} steps run, {kept} already up to date, {time.monotonic() - started:.0f} s.")
+    from .status import closing
+
+    closing(settings, _lake())
+    return 0
+
+
+def _iterate(arguments: argparse.Namespace) -> int:
+    import dagster as dg
+
+    from .pipeline import iterate
+
+    settings = _settings()
+    keys = settings.partition_keys("iteration")
+    for key in (arguments.first, arguments.last):
+        if key not in keys:
+            print(f"assay: no such iteration: {key!r}; there are {keys[0]} to {keys[-1]}", file=sys.stderr)
+            return 2
+    os.environ.setdefault("DAGSTER_HOME", str(Path.cwd()))
+    chosen = keys[keys.index(arguments.first) : keys.index(arguments.last) + 1]
+    with dg.DagsterInstance.get() as instance:
+        for key in chosen:
+            print(f"{key} …", flush=True)
+            if why := iterate(settings, key, instance):
+                print(f"assay: {key} failed: {why}", file=sys.stderr)
+                return 1
+    return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from .status import show
+
+    show(_settings(), _lake())
+    return 0
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from .explain import UnknownPair, story
+
+    try:
+        story(_lake(), arguments.pair_id)
+    except UnknownPair as e:
+        print(f"assay: {e}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _sql(arguments: argparse.Namespace) -> int:
+    import duckdb
+
+    with _lake().connect() as con:
+        try:
+            found = con.sql(arguments.query)
+            if found is None:
+                return 0
+            if arguments.csv:
+                import pyarrow.csv as pacsv
+
+                with pacsv.CSVWriter(sys.stdout.buffer, found.to_arrow_table().schema) as out:
+                    out.write_table(found.to_arrow_table())
+            else:
+                found.show(max_width=_width(), max_rows=200)
+        except duckdb.Error as e:
+            print(f"assay: {e}", file=sys.stderr)
+            return 2
+    return 0
+
+
+def _width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size((120, 40)).columns
+
+
+if __name__ == "__main__":
+    sys.exit(main())
