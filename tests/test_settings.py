@@ -1,0 +1,77 @@
+"""One file, validated on load: an error names the key and what is allowed."""
+
+from pathlib import Path
+
+import pytest
+
+from resources.settings import ConfigError, load
+
+GOOD = """
+[world]
+[[sources]]
+name = "a"
+path = "a.jsonl"
+[judges]
+[[judges.panel]]
+name = "one"
+[[judges.panel]]
+name = "two"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "assay.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_shipped_configuration_is_valid():
+    assert load(Path(__file__).parents[1] / "assay.toml").world is not None
+
+
+def test_paths_are_relative_to_the_file(tmp_path):
+    assert load(write(tmp_path, GOOD)).lake.path == tmp_path / "lake"
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("[stage1]\niterations = 0", ["stage1.iterations", "greater than or equal to 1"]),
+        ("[stage1]\niteration = 3", ["stage1.iteration", "no such key"]),
+        ("[stage2]\npolicy = 'best'", ["stage2.policy", "symmetric", "gold_only"]),
+        ("[people]\nbackend = 'recorded'", ["people", "needs people.answers"]),
+        ("[lake]\nbuckets = 65", ["lake.buckets", "less than or equal to 64"]),
+        ("seed = 'x'", ["seed", "integer"]),
+        ("[[sources]]\nname = 'a'\npath = 'b'", ["source names must differ"]),
+        ("[[sources]]\nname = 'b'", ["give either path or query"]),
+        ("[[judges.panel]]\nname = 'g'\nbackend = 'openai'", ["needs model"]),
+        ("[training.backbone]\npath = '${NOT_SET_ANYWHERE}'", ["training.backbone.path", "NOT_SET_ANYWHERE"]),
+    ],
+)
+def test_an_error_names_the_key_and_what_is_allowed(tmp_path, more, words):
+    text = more + "\n" + GOOD if more.startswith("seed") else GOOD + more
+    with pytest.raises(ConfigError) as error:
+        load(write(tmp_path, text))
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_simulations_need_a_world(tmp_path):
+    with pytest.raises(ConfigError, match=r"people.*judges.one.*simulated"):
+        load(write(tmp_path, GOOD.replace("[world]", "")))
+
+
+def test_missing_and_broken_files(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match="line 1"):
+        load(write(tmp_path, "= 3"))
+
+
+def test_moving_the_lake_changes_no_hash_but_a_threshold_does(tmp_path):
+    one = load(write(tmp_path, GOOD))
+    two = load(write(tmp_path, GOOD + "[lake]\npath = 'elsewhere'"))
+    three = load(write(tmp_path, GOOD + "[stage2]\nband = 0.05"))
+    assert one.section_hash("stage2", "lake") == two.section_hash("stage2", "lake")
+    assert one.section_hash("stage2") != three.section_hash("stage2")
+    assert one.section_hash("stage1") == three.section_hash("stage1")
