@@ -31,10 +31,10 @@ def attributes(run: Run) -> Iterator[Rows]:
     from resources.attributes import labeller
 
     with run.lake.connect() as con:
-        pairs = con.execute(
+        pairs = con.sql(
             "SELECT pair_id, comparison_id, conversation, chosen, rejected FROM clean_pool"
             " WHERE bucket = ? AND stage IN ('seed', 'stage1') ORDER BY pair_id",
-            [run.partition],
+            params=[run.partition],
         ).to_arrow_reader(2_000)
         yield Rows(ATTRIBUTES, labeller(run.settings, run.lake).label(pairs))
 
@@ -47,10 +47,10 @@ def embeddings(run: Run) -> Iterator[Rows]:
     from resources.embedder import embed
 
     with run.lake.connect() as con:
-        pairs = con.execute(
+        pairs = con.sql(
             "SELECT pair_id, conversation, category, objectivity, controversiality, desired, guideline"
             " FROM clean_pool JOIN attributes USING (pair_id) WHERE clean_pool.bucket = ? ORDER BY pair_id",
-            [run.partition],
+            params=[run.partition],
         ).to_arrow_reader(2_000)
         yield Rows(EMBEDDINGS, embed(run.settings.embedding, pairs))
 
@@ -74,9 +74,9 @@ def seed_selection(run: Run) -> Iterator[Rows]:
     """One pair a conversation cluster, dealt round robin over the strata, people first (spec 1.06, 1.08)."""
     s = run.settings
     with run.lake.connect() as con:
-        chosen = con.execute(
+        chosen = con.sql(
             statement("seed_selection"),
-            {"seed": str(s.seed), "people": s.stage1.seed_people, "judges": s.stage1.seed_judges},
+            params={"seed": str(s.seed), "people": s.stage1.seed_people, "judges": s.stage1.seed_judges},
         ).to_arrow_table()
     strata = len(set(chosen.column("stratum").to_pylist()))
     yield Rows(SEED_SELECTION, chosen, {"strata covered": strata})

@@ -30,10 +30,10 @@ def gold_index(run: Run, con: "duckdb.DuckDBPyConnection", upto: str) -> Iterato
     """An index over the gold pairs that may serve as examples: role train, up to an iteration (spec 3.08)."""
     from resources.vectors import Index
 
-    rows = con.execute(
+    rows = con.sql(
         "SELECT pair_id, g.cluster_id, vector FROM gold g JOIN embeddings USING (pair_id)"
         " WHERE role = 'train' AND iteration <= ? ORDER BY pair_id",
-        [upto],
+        params=[upto],
     ).to_arrow_table()
     size = len(rows.column("vector")[0].as_py()) if rows.num_rows else 1
     yield Index(run.lake, f"gold_{upto}_{run.partition}", rows.to_reader(), size)

@@ -69,11 +69,11 @@ def annotation_batch(run: Run) -> Iterator[Rows]:
     s, earlier = run.settings, run.earlier()
     with run.lake.connect() as con:
         if not earlier:
-            batch = con.execute(statement("batch_from_seed"))
+            batch = con.sql(statement("batch_from_seed"))
         else:
-            batch = con.execute(
+            batch = con.sql(
                 statement("batch_from_retrieved"),
-                {
+                params={
                     "iteration": run.partition,
                     "previous": earlier[-1],
                     "seed": f"{s.seed}/{run.partition}",
@@ -100,7 +100,7 @@ def human_labels(run: Run) -> Iterator[Rows]:
     from resources.people import Waiting, backend
 
     with run.lake.connect() as con:
-        batch = con.execute(statement("batch_texts"), {"iteration": run.partition, "desk": "people"}).to_arrow_table()
+        batch = con.sql(statement("batch_texts"), params={"iteration": run.partition, "desk": "people"}).to_arrow_table()
     try:
         labels = backend(run.settings, run.lake).label(batch, run.partition)
     except Waiting as e:
@@ -126,7 +126,7 @@ def human_labels(run: Run) -> Iterator[Rows]:
 def gold(run: Run) -> Iterator[Rows]:
     """Majority of the people's verdicts; the human order is the truth whatever the original label said (spec O-12)."""
     with run.lake.connect() as con:
-        rows = con.execute(statement("gold"), {"iteration": run.partition, "seed": str(run.settings.seed)})
+        rows = con.sql(statement("gold"), params={"iteration": run.partition, "seed": str(run.settings.seed)})
         rows = rows.to_arrow_table()
     yield Rows(GOLD, rows, _count(rows, "order"))
 
@@ -143,7 +143,7 @@ def gold(run: Run) -> Iterator[Rows]:
 def judge_votes(run: Run) -> Iterator[Rows]:
     """Every judge, both orders, with gold neighbours of the target as examples (spec 3.08, 3.11)."""
     with run.lake.connect() as con:
-        targets = con.execute(statement("batch_texts"), {"iteration": run.partition, "desk": "judges"}).to_arrow_table()
+        targets = con.sql(statement("batch_texts"), params={"iteration": run.partition, "desk": "judges"}).to_arrow_table()
         with gold_index(run, con, upto=run.partition) as index:
             examples = examples_for(run, con, targets, index)
         votes = ask_panel(run, targets, examples)
@@ -154,7 +154,7 @@ def judge_votes(run: Run) -> Iterator[Rows]:
 def verdicts(run: Run) -> Iterator[Rows]:
     """Majority inside each judge, then one voice a judge; ties and missing quorums decide nothing (spec 3.10)."""
     with run.lake.connect() as con:
-        votes = con.execute("SELECT * EXCLUDE (iteration) FROM judge_votes WHERE iteration = ?", [run.partition])
+        votes = con.sql("SELECT * EXCLUDE (iteration) FROM judge_votes WHERE iteration = ?", params=[run.partition])
         rows = verdicts_of(run, votes.to_arrow_table())
     yield Rows(VERDICTS, rows, _count(rows, "verdict"))
 
@@ -178,15 +178,15 @@ def silver(run: Run) -> Iterator[Rows]:
     """A pair that somebody could not decide leaves stage 1 for good (spec 2.08); one that nobody was able to answer,
     for want of a recorded label or a quorum, stays in the pool for stage 2."""
     with run.lake.connect() as con:
-        rows = con.execute(
+        rows = con.sql(
             'SELECT pair_id, cluster_id, CASE verdict WHEN \'original\' THEN \'original\' ELSE \'swapped\' END AS "order",'
             " share FROM verdicts v JOIN annotation_batch b USING (pair_id, iteration)"
             " WHERE iteration = ? AND verdict IN ('original', 'swapped')",
-            [run.partition],
+            params=[run.partition],
         ).to_arrow_table()
-        undecided = con.execute(statement("undecided"), {"iteration": run.partition}).to_arrow_table()
+        undecided = con.sql(statement("undecided"), params={"iteration": run.partition}).to_arrow_table()
     yield Rows(SILVER, rows, _count(rows, "order"))
-    yield Rows(UNDECIDED, undecided, _count(undecided, "by"))
+    yield Rows(UNDECIDED, undecided, _count(undecided, "desk"))
 
 
 @table_asset(
@@ -234,18 +234,18 @@ def gold_predictions(run: Run) -> Iterator[Rows]:
     from resources.trainer import score
 
     with run.lake.connect() as con:
-        model_id, folder = con.execute(
-            "SELECT model_id, path FROM reward_model WHERE iteration = ?", [run.partition]
+        model_id, folder = con.sql(
+            "SELECT model_id, path FROM reward_model WHERE iteration = ?", params=[run.partition]
         ).fetchall()[0]
         labels = f"SELECT pair_id, \"order\" FROM gold WHERE role IN {OPEN_ROLES} AND iteration <= '{run.partition}'"
         scores = score(run, {"loop": folder}, con.sql(statement("ordered_pairs").format(labels=labels)))
         con.register("scores_now", scores)
-        rows = con.execute(
+        rows = con.sql(
             "SELECT pair_id, role, r_chosen_loop AS reward_better, r_rejected_loop AS reward_worse,"
             " 1 / (1 + exp(-(r_chosen_loop - r_rejected_loop))) AS p, $model AS model_id"
             " FROM scores_now JOIN gold USING (pair_id) WHERE unscored IS NULL AND iteration <= $iteration"
             " ORDER BY pair_id",
-            {"model": model_id, "iteration": run.partition},
+            params={"model": model_id, "iteration": run.partition},
         ).to_arrow_table()
     k = [k_for(p, run.settings.stage1.k_max) for p in rows.column("p").to_pylist()]
     rows = rows.append_column("k", pa.array(k, pa.int64()))
@@ -267,14 +267,13 @@ def retrieved(run: Run) -> Iterator[Rows]:
     from resources.vectors import Index
 
     with run.lake.connect() as con:
-        candidates = con.execute(statement("retrieval_candidates"), {"iteration": run.partition})
-        index = Index(
-            run.lake, f"pool_{run.partition}", candidates.to_arrow_reader(10_000), _dimensions(con)
-        )
-        queries = con.execute(
+        size = _dimensions(con)
+        candidates = con.sql(statement("retrieval_candidates"), params={"iteration": run.partition})
+        index = Index(run.lake, f"pool_{run.partition}", candidates.to_arrow_reader(10_000), size)
+        queries = con.sql(
             "SELECT g.pair_id, p, k, vector, c.cluster_id FROM gold_predictions g JOIN embeddings USING (pair_id)"
             " JOIN clean_pool c USING (pair_id) WHERE iteration = $iteration AND ($all OR p <= 0.5) ORDER BY g.pair_id",
-            {"iteration": run.partition, "all": not run.settings.stage1.only_errors},
+            params={"iteration": run.partition, "all": not run.settings.stage1.only_errors},
         ).fetchall()
     best: dict[str, dict] = {}
     for pair_id, p, k, vector, cluster_id in queries:

@@ -124,8 +124,8 @@ def scores(run: Run) -> Iterator[Rows]:
         gold = con.sql("SELECT model_id, path FROM gold_reward_model").fetchall()[0]
         pairs = con.sql(statement("undecided_pool").format(bucket=run.partition))
         con.register("scores_now", score(run, {"best": best[1], "gold": gold[1]}, pairs))
-        rows = con.execute(
-            statement("scores"), {"best_model": best[0], "gold_model": gold[0]}
+        rows = con.sql(
+            statement("scores"), params={"best_model": best[0], "gold_model": gold[0]}
         ).to_arrow_table()
     unscored = rows.num_rows - rows.column("unscored").null_count
     yield Rows(SCORES, rows, {"unscored": unscored})
@@ -151,10 +151,10 @@ def stage2_attributes(run: Run) -> Iterator[Rows]:
     from resources.attributes import labeller
 
     with run.lake.connect() as con:
-        pairs = con.execute(
+        pairs = con.sql(
             "SELECT pair_id, comparison_id, conversation, chosen, rejected FROM clean_pool"
             " WHERE bucket = $b AND pair_id IN (SELECT pair_id FROM routed WHERE bucket = $b) ORDER BY pair_id",
-            {"b": run.partition},
+            params={"b": run.partition},
         ).to_arrow_reader(2_000)
         yield Rows(STAGE2_ATTRIBUTES, labeller(run.settings, run.lake).label(pairs))
 
@@ -170,12 +170,12 @@ def stage2_attributes(run: Run) -> Iterator[Rows]:
 def stage2_votes(run: Run) -> Iterator[Rows]:
     """The same panel as in stage 1, with gold neighbours and no people."""
     with run.lake.connect() as con:
-        targets = con.execute(
+        targets = con.sql(
             "SELECT pair_id, comparison_id, cluster_id, conversation, chosen, rejected, category, objectivity,"
             " controversiality, desired, guideline, 0::BIGINT AS priority, k"
             " FROM routed JOIN clean_pool USING (pair_id, bucket) JOIN stage2_attributes USING (pair_id, bucket)"
             " WHERE bucket = ? ORDER BY pair_id",
-            [run.partition],
+            params=[run.partition],
         ).to_arrow_table()
         last = run.settings.partition_keys("iteration")[-1]
         with gold_index(run, con, upto=last) as index:
@@ -188,7 +188,7 @@ def stage2_votes(run: Run) -> Iterator[Rows]:
 def stage2_verdicts(run: Run) -> Iterator[Rows]:
     """The same two-step majority as in stage 1."""
     with run.lake.connect() as con:
-        votes = con.execute("SELECT * EXCLUDE (bucket) FROM stage2_votes WHERE bucket = ?", [run.partition])
+        votes = con.sql("SELECT * EXCLUDE (bucket) FROM stage2_votes WHERE bucket = ?", params=[run.partition])
         yield Rows(STAGE2_VERDICTS, verdicts_of(run, votes.to_arrow_table()))
 
 

@@ -280,7 +280,7 @@ GOLD = _t(
 UNDECIDED = _t(
     "undecided",
     "Pairs that left stage 1 without a label: nobody, or no quorum of judges, could decide.",
-    [PAIR_ID, _f("by", S, "people or judges"), _f("reason", S, "undecided, tie, no_quorum, not_recorded, …")],
+    [PAIR_ID, _f("desk", S, "people or judges"), _f("reason", S, "undecided, tie, no_quorum, not_recorded, …")],
     ("pair_id",),
     "iteration",
 )

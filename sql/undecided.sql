@@ -1,5 +1,5 @@
 -- Pairs of an iteration that people or judges looked at and could not decide.
-SELECT DISTINCT pair_id, 'people' AS by, 'undecided' AS reason
+SELECT DISTINCT pair_id, 'people' AS desk, 'undecided' AS reason
 FROM human_labels WHERE iteration = $iteration
     AND pair_id NOT IN (SELECT pair_id FROM gold WHERE iteration = $iteration)
 UNION ALL

@@ -27,7 +27,7 @@ CREATE OR REPLACE VIEW outcome AS
         END AS class,
         CASE
             WHEN v.pair_id IS NOT NULL THEN v.label_source
-            WHEN u.pair_id IS NOT NULL THEN u.by
+            WHEN u.pair_id IS NOT NULL THEN u.desk
             WHEN d.pair_id IS NOT NULL THEN 'models'
         END AS decided_by,
         coalesce(CASE WHEN v.pair_id IS NOT NULL THEN 'verified' END, u.reason, d.reason) AS reason,

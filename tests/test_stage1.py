@@ -1,0 +1,220 @@
+"""Stage 1's rules on small lakes: seed, batches, gold, undecided, retrieval."""
+
+import dagster as dg
+import pytest
+
+from assets import attributes, stage1
+from resources.lake import Lake
+from resources.tables import (
+    ANNOTATION_BATCH,
+    ATTRIBUTES,
+    CLEAN_POOL,
+    EMBEDDINGS,
+    GOLD,
+    GOLD_PREDICTIONS,
+    HUMAN_LABELS,
+    RETRIEVED,
+    SEED_SELECTION,
+    VERDICTS,
+)
+
+from .lakes import make, put, query
+
+IT0, IT1 = "iter_00", "iter_01"
+
+
+@pytest.fixture
+def lake(tmp_path) -> Lake:
+    return Lake(str(tmp_path))
+
+
+def ids(n: int, start: int = 0) -> list[str]:
+    return [f"p{i:03d}" for i in range(start, start + n)]
+
+
+def test_the_seed_is_spread_over_strata_and_clusters(lake):
+    """90 maths pairs, 6 editing, 4 planning; two editing pairs share a conversation cluster."""
+    categories = ["math"] * 90 + ["editing"] * 6 + ["planning"] * 4
+    names = ids(100)
+    put(lake, CLEAN_POOL, [{"pair_id": p, "cluster_id": "same" if p in ("p090", "p091") else p} for p in names], "b00")
+    put(lake, ATTRIBUTES, [{"pair_id": p, "category": c} for p, c in zip(names, categories, strict=True)], "b00")
+    make(attributes.seed_selection, lake, stage1={"seed_people": 6, "seed_judges": 9})
+    rows = query(lake, "SELECT split_part(stratum, ' / ', 1), count(*), any_value(inclusion) FROM seed_selection GROUP BY 1")
+    found = {name: (n, inclusion) for name, n, inclusion in rows}
+    assert found == {"math": (6, pytest.approx(6 / 90)), "editing": (5, 1.0), "planning": (4, 1.0)}
+    assert query(lake, "SELECT assigned_to, count(*) FROM seed_selection GROUP BY 1 ORDER BY 1") == [
+        ("judges", 9),
+        ("people", 6),
+    ]
+
+
+def second_batch(lake, **stage):
+    """50 open pairs; iteration 0 had p000 (people, cluster A) and p001 (judges, cluster B) and retrieved p010..p029."""
+    names = ids(50)
+    cluster = {"p000": "A", "p001": "B", "p010": "A", "p011": "B"}
+    put(lake, CLEAN_POOL, [{"pair_id": p, "cluster_id": cluster.get(p, p)} for p in names], "b00")
+    objective = {"p015", "p016", "p017"}
+    put(
+        lake,
+        ATTRIBUTES,
+        [{"pair_id": p, "objectivity": "objective" if p in objective else "subjective"} for p in names],
+        "b00",
+    )
+    put(lake, SEED_SELECTION, [{"pair_id": "p000", "stratum": "x", "assigned_to": "people"}])
+    put(
+        lake,
+        ANNOTATION_BATCH,
+        [
+            {"pair_id": "p000", "cluster_id": "A", "assigned_to": "people"},
+            {"pair_id": "p001", "cluster_id": "B", "assigned_to": "judges"},
+        ],
+        IT0,
+    )
+    put(
+        lake,
+        RETRIEVED,
+        [
+            {"pair_id": p, "query_pair": "p000", "rank": 1, "similarity": 1 - i / 100, "p_query": 0.1, "k": 8}
+            for i, p in enumerate(ids(20, 10))
+        ],
+        IT0,
+    )
+    make(stage1.annotation_batch, lake, IT1, stage1=stage)
+
+
+def test_a_batch_is_the_nearest_retrieved_and_a_random_share(lake):
+    second_batch(lake, batch=10, random_share=0.2, people_share=0.4)
+    rows = query(lake, "SELECT why, count(*), min(inclusion) FROM annotation_batch WHERE iteration='iter_01' GROUP BY 1")
+    found = {why: (n, inclusion) for why, n, inclusion in rows}
+    assert found["random"] == (2, pytest.approx(2 / 48))
+    assert found["retrieved"] == (8, None)
+    retrieved = query(lake, "SELECT pair_id FROM annotation_batch WHERE iteration='iter_01' AND why='retrieved'")
+    assert {p for (p,) in retrieved} <= set(ids(10, 10))  # the nearest, less what was drawn at random
+
+
+def test_a_cluster_stays_at_its_desk_and_people_take_the_priority_cells(lake):
+    second_batch(lake, batch=20, random_share=0.0, people_share=0.2)
+    desk = dict(query(lake, "SELECT pair_id, assigned_to FROM annotation_batch WHERE iteration='iter_01'"))
+    assert desk["p010"] == "people" and desk["p011"] == "judges"
+    people = {p for p, d in desk.items() if d == "people"}
+    assert people == {"p010", "p015", "p016", "p017"}  # the forced one, then objective and low
+
+
+def test_an_iteration_does_not_open_before_the_one_before_it_is_closed(lake):
+    put(lake, CLEAN_POOL, [{"pair_id": "p000"}], "b00")
+    put(lake, ATTRIBUTES, [{"pair_id": "p000"}], "b00")
+    put(lake, SEED_SELECTION, [{"pair_id": "p000", "stratum": "x", "assigned_to": "people"}])
+    with pytest.raises(dg.Failure, match="not materialised: retrieved/iter_00, annotation_batch/iter_00"):
+        make(stage1.annotation_batch, lake, IT1)
+
+
+def label(pair: str, verdict: str, who: str = "a", first: str = "chosen") -> dict:
+    return {
+        "event_id": pair + who, "pair_id": pair, "annotator": who, "verdict": verdict, "shown_first": first,
+    }  # fmt: skip
+
+
+def test_gold_is_the_peoples_majority_in_the_order_they_saw(lake):
+    pairs = ["keep", "swap", "tie", "none"]
+    put(lake, ANNOTATION_BATCH, [{"pair_id": p, "assigned_to": "people"} for p in pairs], IT0)
+    put(
+        lake,
+        HUMAN_LABELS,
+        [
+            label("keep", "first"), label("keep", "second", "b", first="rejected"), label("keep", "second", "c"),
+            label("swap", "first", first="rejected"),
+            label("tie", "first"), label("tie", "second", "b"),
+            label("none", "undecided"),
+        ],
+        IT0,
+    )  # fmt: skip
+    make(stage1.gold, lake, IT0)
+    assert query(lake, 'SELECT pair_id, "order", votes_original, votes_swapped FROM gold ORDER BY 1') == [
+        ("keep", "original", 2, 1),
+        ("swap", "swapped", 0, 1),
+    ]
+    put(
+        lake,
+        VERDICTS,
+        [
+            {"pair_id": "split", "verdict": "undecided", "reason": "tie"},
+            {"pair_id": "nobody", "verdict": "undecided", "reason": "no_quorum"},
+            {"pair_id": "sure", "verdict": "swapped"},
+        ],
+        IT0,
+    )
+    put(
+        lake,
+        ANNOTATION_BATCH,
+        [{"pair_id": p, "assigned_to": "people"} for p in pairs]
+        + [{"pair_id": p, "assigned_to": "judges"} for p in ("split", "nobody", "sure")],
+        IT0,
+    )
+    make(stage1.silver, lake, IT0)
+    assert query(lake, "SELECT pair_id, desk FROM undecided ORDER BY 1") == [
+        ("none", "people"), ("split", "judges"), ("tie", "people"),
+    ]  # fmt: skip
+    assert query(lake, 'SELECT pair_id, "order" FROM silver') == [("sure", "swapped")]
+
+
+def test_a_gold_cluster_has_one_role(lake):
+    pairs = ids(400)
+    put(
+        lake,
+        ANNOTATION_BATCH,
+        [{"pair_id": p, "cluster_id": f"c{i // 2}", "assigned_to": "people"} for i, p in enumerate(pairs)],
+        IT0,
+    )
+    put(lake, HUMAN_LABELS, [label(p, "first") for p in pairs], IT0)
+    make(stage1.gold, lake, IT0)
+    assert query(lake, "SELECT cluster_id FROM gold GROUP BY 1 HAVING count(DISTINCT role) > 1") == []
+    shares = dict(query(lake, "SELECT role, count(*) / 400 FROM gold GROUP BY 1"))
+    for role, share in {"test": 0.1, "calibration": 0.1, "validation": 0.2, "train": 0.6}.items():
+        assert shares[role] == pytest.approx(share, abs=0.08)
+
+
+def test_silver_next_to_gold_is_refused(lake):
+    put(lake, GOLD, [{"pair_id": "g", "cluster_id": "same", "order": "original"}], IT0)
+    put(lake, HUMAN_LABELS, [], IT0)
+    put(lake, ANNOTATION_BATCH, [{"pair_id": "s", "cluster_id": "same", "assigned_to": "judges"}], IT0)
+    put(lake, VERDICTS, [{"pair_id": "s", "verdict": "original"}], IT0)
+    with pytest.raises(dg.Failure, match="apart_from_gold"):
+        make(stage1.silver, lake, IT0)
+    assert lake.note(stage1.SILVER, IT0) is None
+
+
+def test_retrieval_finds_the_nearest_open_pairs_and_nothing_else(lake):
+    """Two gold pairs at 0 and 90 degrees; p at angle i degrees. 'asked' and 'mirror' are nearest but not open."""
+    import math
+
+    def at(degrees: float) -> list[float]:
+        return [math.cos(math.radians(degrees)), math.sin(math.radians(degrees))]
+
+    angle = {"gold_x": 0, "gold_y": 90, "asked": 0.5, "mirror": 0.6, "twin": 0.1}
+    angle |= {f"p{i:02d}": float(i) for i in range(1, 90)}
+    put(
+        lake,
+        CLEAN_POOL,
+        [
+            {"pair_id": p, "conflict": p == "mirror", "cluster_id": "x" if p in ("gold_x", "twin") else p}
+            for p in angle
+        ],
+        "b00",
+    )
+    put(lake, EMBEDDINGS, [{"pair_id": p, "vector": at(a)} for p, a in angle.items()], "b00")
+    put(lake, ANNOTATION_BATCH, [{"pair_id": p, "assigned_to": "people"} for p in ("gold_x", "gold_y", "asked")], IT0)
+    put(
+        lake,
+        GOLD_PREDICTIONS,
+        [
+            {"pair_id": "gold_x", "p": 0.5, "k": 8, "reward_better": 0, "reward_worse": 0, "model_id": "m"},
+            {"pair_id": "gold_y", "p": 0.7, "k": 3, "reward_better": 0, "reward_worse": 0, "model_id": "m"},
+        ],
+        IT0,
+    )
+    make(stage1.retrieved, lake, IT0)
+    rows = query(lake, "SELECT query_pair, pair_id, similarity FROM retrieved ORDER BY query_pair, rank")
+    assert [(q, p) for q, p, _ in rows] == [("gold_x", f"p{i:02d}") for i in range(1, 9)] + [
+        ("gold_y", "p89"), ("gold_y", "p88"), ("gold_y", "p87"),
+    ]  # fmt: skip
+    assert rows[0][2] == pytest.approx(math.cos(math.radians(1)), abs=1e-5)
