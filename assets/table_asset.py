@@ -67,6 +67,7 @@ class Step:
             edges are not declared to it; the footers record them.
         settings: top-level sections of the configuration that decide the result.
         version: raised by hand when the code's result changes.
+        outside: for a step that reads what no table holds: a short text that changes when that changes.
     """
 
     fn: Callable[[Run], Iterator[Rows]]
@@ -77,6 +78,7 @@ class Step:
     earlier: tuple[Table, ...] = ()
     settings: tuple[str, ...] = ()
     version: str = "1"
+    outside: Callable[[Settings, Lake], str] | None = None
     kinds: frozenset[str] = frozenset()
     pool: str | None = None
     checks: dict[Table, list[Check]] = field(default_factory=dict, hash=False, compare=False)
@@ -91,6 +93,11 @@ class Step:
 
     def code(self, settings: Settings) -> str:
         return f"{self.version}.{settings.section_hash(*self.settings)}" if self.settings else self.version
+
+    def note(self, settings: Settings, lake: Lake, partition: str | None) -> dict[str, Any]:
+        """What the footer records and staleness compares. Raises Missing when an input is not there."""
+        note = {"code": self.code(settings), "inputs": lake.versions(self.inputs(settings, partition))}
+        return note | ({"outside": self.outside(settings, lake)} if self.outside else {})
 
     def inputs(self, settings: Settings, partition: str | None) -> list[tuple[Table, str | None]]:
         """Every (table, partition) the step reads for one of its partitions."""
@@ -112,18 +119,20 @@ class Step:
     def stale(self, settings: Settings, lake: Lake, partition: str | None) -> str | None:
         """Why this partition must be made (again), or None when it is up to date."""
         try:
-            inputs = lake.versions(self.inputs(settings, partition))
+            now = self.note(settings, lake, partition)
         except Missing as e:
             return f"waits: {e}"
         for table in self.tables:
             note = lake.note(table, partition)
             if note is None:
                 return "never made"
-            if note.get("code") != self.code(settings):
+            if note.get("code") != now["code"]:
                 return "code or settings changed"
-            if note.get("inputs") != inputs:
-                old = note.get("inputs", {})
-                return "changed: " + ", ".join(sorted(k for k in inputs | old if inputs.get(k) != old.get(k))[:3])
+            if note.get("outside") != now.get("outside"):
+                return "what it reads outside the lake changed"
+            old, new = note.get("inputs", {}), now["inputs"]
+            if changed := sorted(k for k in new | old if new.get(k) != old.get(k)):
+                return "changed: " + ", ".join(changed[:3])
         return None
 
 
@@ -135,6 +144,7 @@ def table_asset(
     earlier: tuple[Table, ...] | list[Table] = (),
     settings: tuple[str, ...] = (),
     version: str = "1",
+    outside: Callable[[Settings, Lake], str] | None = None,
     kinds: set[str] = frozenset({"duckdb"}),
     pool: str | None = None,
     checks: dict[Table, list[Check]] | None = None,
@@ -143,8 +153,8 @@ def table_asset(
 
     def declare(fn: Callable[[Run], Iterator[Rows]]) -> Step:
         return Step(
-            fn, tables, group, tuple(reads), tuple(upto), tuple(earlier), settings, version, frozenset(kinds), pool,
-            checks or {},
+            fn, tables, group, tuple(reads), tuple(upto), tuple(earlier), settings, version, outside, frozenset(kinds),
+            pool, checks or {},
         )  # fmt: skip
 
     return declare
@@ -205,10 +215,9 @@ def publish(step: Step, run: Run) -> Iterator[dg.MaterializeResult | dg.AssetChe
         dagster.Failure: a check failed, an input is missing, or a table was not yielded.
     """
     try:
-        versions = run.lake.versions(step.inputs(run.settings, run.partition))
+        note = step.note(run.settings, run.lake, run.partition)
     except Missing as e:
         raise dg.Failure(f"{label(step.tables[0], run.partition)} cannot be made: {e}", allow_retries=False) from e
-    note = {"inputs": versions, "code": step.code(run.settings), "step": step.name}
     expected = list(step.tables)
     for rows in step.fn(run):
         expected.remove(rows.table)
