@@ -11,6 +11,7 @@ import json
 import os
 import re
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -96,12 +97,24 @@ class People(Part):
         return self
 
 
+class Price(Part):
+    """Dollars per million tokens; a cache rate that is not given is the input rate. 0 for a model of your own."""
+
+    input: Annotated[Decimal, Field(ge=0)]
+    output: Annotated[Decimal, Field(ge=0)]
+    cached_input: Annotated[Decimal, Field(ge=0)] | None = None
+    cache_write: Annotated[Decimal, Field(ge=0)] | None = None
+    cache_write_1h: Annotated[Decimal, Field(ge=0)] | None = None
+    batch_factor: Annotated[Decimal, Field(gt=0, le=1)] = Decimal(1)
+
+
 class Judge(Part):
     name: Name
     backend: Literal["simulated", "recorded", "openai", "anthropic"] = "simulated"
     model: str = ""
     base_url: str | None = None
     api_key_env: str | None = None
+    price: Price | None = None  # instead of the row in resources/prices.toml
     samples: Count = 2  # even and odd samples show the two orders
     answers: list[Answers] = []  # recorded
     accuracy: Share = 0.8  # simulated, without examples
@@ -140,8 +153,15 @@ class AttributeSettings(Part):
     model: str = ""
     base_url: str | None = None
     api_key_env: str | None = None
+    price: Price | None = None
     max_output_tokens: Count = 1024
     concurrency: Count = 8
+
+    @model_validator(mode="after")
+    def _complete(self):
+        if self.backend in ("openai", "anthropic") and not self.model:
+            raise ValueError(f"backend '{self.backend}' needs model")
+        return self
 
 
 class Embedding(Part):
@@ -197,6 +217,8 @@ class Recipe(Part):
     warmup: Share = 0.05
     batch_pairs: Count = 32
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    centring: Annotated[float, Field(ge=0)] = 0.0  # pull of each pair's two rewards towards zero mean
     evaluations: Annotated[int, Field(ge=0)] = 4  # times the validation pairs are scored on the way
     max_pairs: Count | None = None
 
@@ -208,6 +230,7 @@ class Training(Part):
     zero_stage: Literal[0, 1, 2, 3] = 1
     ranks: Count = 1
     launcher: Literal["torchrun", "deepspeed"] = "torchrun"
+    checkpoint_steps: Count | None = None  # state to resume from is written this often; None: never
     loop: Recipe = Recipe()
     gold: Recipe = Recipe()
     final: Recipe = Recipe()

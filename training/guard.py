@@ -1,0 +1,82 @@
+"""Runs a command in its own process group and ends the whole group when those it works for are gone.
+
+    python -m training.guard --for PID[,PID…] -- COMMAND…
+
+Launchers leave their ranks alive, with the accelerators' memory, when the process that started them is killed. The
+guard watches the given processes (by start time, so that a reused id is not taken for them) and its own signals; it
+sends SIGTERM to the group, SIGKILL after a grace period, and passes the command's exit status on. Linux.
+"""
+
+import argparse
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+POLL_S = 0.25
+GRACE_S = 5.0
+
+
+def started(pid: int) -> str | None:
+    """When a process began, in clock ticks since boot; None if it is gone or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent ends: for ranks whose launcher is killed."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run(command: list[str], watched: list[int]) -> int:
+    """Run `command` to its end, or to the end of any watched process. Returns the exit status, 128 + n after signal n."""
+    alive = {pid: started(pid) for pid in watched}
+    stop: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda n, _: stop.append(n))
+    child = subprocess.Popen(command, start_new_session=True, preexec_fn=die_with_parent)
+    while (status := child.poll()) is None:
+        if stop or any(since is None or started(pid) != since for pid, since in alive.items()):
+            _end(child)
+            return 128 + (stop[0] if stop else signal.SIGKILL)
+        time.sleep(POLL_S)
+    _kill(child.pid, signal.SIGKILL)  # ranks that outlived their launcher
+    return status if status >= 0 else 128 - status
+
+
+def _end(child: subprocess.Popen) -> None:
+    _kill(child.pid, signal.SIGTERM)
+    until = time.monotonic() + GRACE_S
+    while time.monotonic() < until and child.poll() is None:
+        time.sleep(0.05)
+    _kill(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def _kill(group: int, number: int) -> None:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        pass
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="training.guard", description=__doc__.splitlines()[0])
+    parser.add_argument("--for", dest="watched", required=True, help="process ids, comma-separated")
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    args = parser.parse_args()
+    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    return run(command, [int(p) for p in args.watched.split(",")])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,307 @@
+"""The reward model: any transformers sequence classifier with one output, computed without a token too many.
+
+Causal backbones compute a group as one row ``[prefix][tail 1][tail 2]…``, several groups to a row: each tail sees the
+prefix and itself, so the rewards equal those of separate sequences. Encoders cannot share a prefix (every token sees
+what follows) and get whole, padded sequences of similar length.
+"""
+
+import importlib.util
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from .plan import MicroBatch
+from .render import CHATML, settle
+from .tokens import Tokens
+
+
+@dataclass
+class Batch:
+    """One micro-batch on its device. R rows of W tokens hold G groups with S sequences.
+
+    Attributes:
+        ids, positions: [R, W] int64.
+        document: [R, W] int64, which group of the row a token belongs to, -1 for padding.
+        segment: [R, W] int64, 0 for a prefix, k for the k-th tail.
+        last: [S, 2] int64, row and column of each sequence's last token, group by group.
+        groups: the groups' indices in the table of tokens, in the order of `last`.
+    """
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    document: torch.Tensor
+    segment: torch.Tensor
+    last: torch.Tensor
+    groups: list[int]
+
+
+def collate(tokens: Tokens, micro: MicroBatch, pad: int, packed: bool, device: torch.device | str = "cpu") -> Batch:
+    """Lay out one micro-batch: packed rows for causal models, a padded row a sequence for encoders."""
+    if packed:
+        layout = [[tokens.group(g) for g in row] for row in micro.rows]
+    else:
+        layout = [[(np.concatenate([p, t]), [])] for g in micro.groups for p, ts in [tokens.group(g)] for t in ts]
+    shape = (len(layout), micro.width)
+    ids, positions = np.full(shape, pad, np.int64), np.zeros(shape, np.int64)
+    document, segment = np.full(shape, -1, np.int64), np.zeros(shape, np.int64)
+    last = []
+    for r, row in enumerate(layout):
+        at = 0
+        for d, (prefix, tails) in enumerate(row):
+            start = at
+            for k, part in enumerate([prefix, *tails]):
+                begin = len(prefix) if k else 0
+                end = at + len(part)
+                ids[r, at:end] = part
+                positions[r, at:end] = np.arange(begin, begin + len(part))
+                segment[r, at:end] = k
+                at = end
+                if k or not tails:
+                    last.append((r, at - 1))
+            document[r, start:at] = d
+    arrays = (ids, positions, document, segment, np.array(last, np.int64))
+    return Batch(*(torch.from_numpy(a).to(device, non_blocking=True) for a in arrays), micro.groups)
+
+
+def visible(document: torch.Tensor, segment: torch.Tensor, row, q, k):
+    """Whether query q of a row sees key k: same group, not later, and in the prefix or the same tail."""
+    same = document[row, q] == document[row, k]
+    return same & (k <= q) & ((segment[row, k] == 0) | (segment[row, k] == segment[row, q]))
+
+
+class RewardModel(nn.Module):
+    """A transformers model with one output, and its tokenizer.
+
+    Attributes:
+        causal: prefixes can be shared and rows packed.
+    """
+
+    def __init__(self, model, tokenizer):
+        super().__init__()
+        self.model = model
+        self.tokenizer = tokenizer
+        self.causal = hasattr(model, "score")
+        self.config = model.config
+
+    @property
+    def text_config(self):
+        return self.config.get_text_config()
+
+    @property
+    def attention_cost(self) -> float:
+        """Cost of attending to one token, relative to all other work on a token: 4hL against 24h²L operations."""
+        return 1 / (6 * self.text_config.hidden_size)
+
+    def head(self) -> nn.Linear:
+        return self.model.score if self.causal else next(
+            m for m in reversed(list(self.model.classifier.modules())) if isinstance(m, nn.Linear)
+        )
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Rewards [S], fp32, in the order of `batch.last`."""
+        if not self.causal:
+            return self.model(input_ids=batch.ids, attention_mask=(batch.document >= 0).long()).logits[:, 0].float()
+        hidden = self.model.base_model(
+            input_ids=batch.ids,
+            attention_mask=self._mask(batch),
+            position_ids=batch.positions,
+            use_cache=False,
+        ).last_hidden_state
+        ends = hidden[batch.last[:, 0], batch.last[:, 1]]
+        # The head works in fp32 whatever the precision of the body: differences of rewards are small.
+        return nn.functional.linear(ends.float(), self.model.score.weight.float())[:, 0]
+
+    def _mask(self, batch: Batch):
+        """A mask for every kind of layer. Given explicitly always: positions that jump back between two tails would
+        otherwise be taken for the boundary of packed sequences."""
+        document, segment = batch.document, batch.segment
+        rows, width = document.shape
+        if self.config._attn_implementation == "flex_attention":
+            from torch.nn.attention.flex_attention import create_block_mask
+
+            def full(b, _, q, k):
+                return visible(document, segment, b, q, k)
+
+            def near(b, h, q, k):
+                return full(b, h, q, k) & (batch.positions[b, q] - batch.positions[b, k] < window)
+
+            def build(rule):
+                return create_block_mask(rule, rows, None, width, width, device=document.device)
+        else:
+            r = torch.arange(rows, device=document.device)[:, None, None]
+            q = torch.arange(width, device=document.device)[None, :, None]
+            k = torch.arange(width, device=document.device)[None, None, :]
+
+            def full(*_):
+                return visible(document, segment, r, q, k)
+
+            def near(*_):
+                return full() & (batch.positions[:, :, None] - batch.positions[:, None, :] < window)
+
+            def build(rule):
+                return rule()[:, None]
+
+        kinds = set(getattr(self.text_config, "layer_types", None) or ())
+        if "sliding_attention" not in kinds:
+            return build(full)
+        window = self.text_config.sliding_window
+        return {"full_attention": build(full), "sliding_attention": build(near)}
+
+
+def folder_of(path: str) -> Path:
+    """The folder of a backbone: a path, or ``package:NAME`` for one that comes inside an installed package.
+
+    Raises:
+        FileNotFoundError: there is none; the message names what was looked for.
+    """
+    if path.startswith("package:"):
+        name = path.removeprefix("package:")
+        spec = importlib.util.find_spec(name)
+        if spec is None or not spec.submodule_search_locations:
+            raise FileNotFoundError(f"backbone {path}: the package {name} is not installed")
+        found = sorted(p.parent for root in spec.submodule_search_locations for p in Path(root).rglob("config.json")
+                       if (p.parent / "tokenizer.json").exists())
+        if not found:
+            raise FileNotFoundError(f"backbone {path}: the package holds no folder with config.json and tokenizer.json")
+        return found[0]
+    if not (Path(path) / "config.json").exists():
+        raise FileNotFoundError(f"backbone {path}: no such folder, or no config.json in it")
+    return Path(path)
+
+
+def learn_tokenizer(texts: Iterable[str], vocabulary: int):
+    """A byte-level BPE tokenizer with ChatML's special tokens, the same for the same texts in any order."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<|pad|>", "<|im_start|>", "<|im_end|>"]
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=special,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(sorted(texts), trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, pad_token=special[0], eos_token=special[2])
+    tokenizer.add_special_tokens({"additional_special_tokens": special[1:2]})
+    tokenizer.chat_template = CHATML
+    return settle(tokenizer)
+
+
+def load_tokenizer(folder: Path):
+    """The tokenizer of a backbone, settled (see render).
+
+    Raises:
+        FileNotFoundError: the folder holds no tokenizer.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    if not (Path(folder) / "tokenizer.json").exists():
+        from transformers import AutoTokenizer  # slow to import; only for tokenizers without a tokenizer.json
+
+        return settle(AutoTokenizer.from_pretrained(folder))
+    return settle(PreTrainedTokenizerFast.from_pretrained(folder))
+
+
+def new_head(model: RewardModel, seed: int) -> None:
+    """Draw the reward head from N(0, 1/(h+1)) by its own generator: the same on every rank, for every batch size."""
+    head = model.head()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        head.weight.copy_(
+            torch.randn(head.weight.shape, generator=generator) / math.sqrt(head.weight.shape[1] + 1)
+        )
+        if head.bias is not None:
+            head.bias.zero_()
+
+
+def new_model(backbone: dict, tokenizer, max_tokens: int, seed: int) -> RewardModel:
+    """A fresh reward model: from the backbone's folder, or without one a random Llama of the configured size."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    attention = "flex_attention" if device == "cuda" else "sdpa"
+    if backbone["path"] is None:
+        from transformers.models.llama.modeling_llama import LlamaConfig, LlamaForSequenceClassification
+
+        config = LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=backbone["hidden"],
+            intermediate_size=backbone["hidden"] * 8 // 3,
+            num_hidden_layers=backbone["layers"],
+            num_attention_heads=backbone["heads"],
+            max_position_embeddings=max_tokens,
+            num_labels=1,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            bos_token_id=None,
+            tie_word_embeddings=False,
+            attn_implementation=attention,
+        )
+        torch.manual_seed(seed)
+        model = LlamaForSequenceClassification(config)
+    else:
+        model = _classifier(folder_of(backbone["path"]), attention)
+    longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if longest and max_tokens > longest:
+        raise ValueError(f"training.max_tokens is {max_tokens}, but {backbone['name']} knows {longest} positions")
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    model.config.pad_token_id = model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    reward = RewardModel(model, tokenizer)
+    new_head(reward, seed)
+    freeze(reward, backbone["trainable_layers"])
+    _without_dropout(reward)
+    return reward
+
+
+def _classifier(folder: Path, attention: str):
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # a new head is the purpose, not worth a warning
+    config = AutoConfig.from_pretrained(folder, num_labels=1)
+    if getattr(config, "is_encoder_decoder", False):
+        raise ValueError(f"{folder}: encoder-decoder models are no backbone for a reward model")
+    encoder = config.model_type in ("bert", "roberta", "xlm-roberta", "distilbert", "electra", "mpnet", "modernbert")
+    return AutoModelForSequenceClassification.from_pretrained(
+        folder, config=config, dtype=torch.float32, attn_implementation="sdpa" if encoder else attention
+    )
+
+
+def load_model(folder: Path) -> RewardModel:
+    """An exported reward model, ready to score."""
+    model = _classifier(Path(folder), "flex_attention" if torch.cuda.is_available() else "sdpa")
+    reward = RewardModel(model, load_tokenizer(folder))
+    _without_dropout(reward)
+    return reward.eval()
+
+
+def _without_dropout(model: nn.Module) -> None:
+    """Comparing two responses under different noise teaches noise; classifiers of BERT's time drop by default."""
+    for m in model.modules():
+        if isinstance(m, nn.Dropout):
+            m.p = 0.0
+        if isinstance(getattr(m, "dropout_prob", None), float):
+            m.dropout_prob = 0.0
+
+
+def freeze(model: RewardModel, trainable_layers: int | None) -> None:
+    """Train only the last layers of the backbone, and whatever follows them."""
+    if trainable_layers is None:
+        return
+    body = model.model.base_model
+    layers: Sequence[nn.Module] = getattr(body, "layers", None) or body.encoder.layer
+    for p in body.parameters():
+        p.requires_grad_(False)
+    kept = [*layers[len(layers) - trainable_layers :]] if trainable_layers else []
+    kept += [m for n in ("norm", "pooler") if (m := getattr(body, n, None)) is not None]
+    for m in kept:
+        for p in m.parameters():
+            p.requires_grad_(True)

@@ -1,0 +1,176 @@
+"""Scores pairs, or responses, with one or several exported reward models in one start.
+
+    python -m training.score JOB.json
+    torchrun --nproc_per_node R -m training.score JOB.json
+
+JOB.json: {models: {name: folder}, items: Parquet, out: folder, tokens_per_microbatch[, max_tokens][, part_rows]}. Items
+are pairs (pair_id, conversation, chosen, rejected) or responses (item_id, conversation, response).
+
+Out come ``<name>/part-00000.parquet``…, in the order of the items: (pair_id, r_chosen, r_rejected, unscored) or
+(item_id, reward, unscored); `unscored` is null or `over_length`. A part appears whole or not at all and is never made
+twice; another start goes on with the missing ones. Parts are dealt to the ranks in turn.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+
+from .world import World, voice  # sets the environment that the imports below read  # noqa: I001
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from .model import RewardModel, collate, load_model
+from .plan import scoring, sharers
+from .render import encode, render, shared_prefix
+from .tokens import Tokens, write
+
+OVER_LENGTH = "over_length"
+FORMS = {
+    "pairs": ("pair_id", ("chosen", "rejected"), ("r_chosen", "r_rejected")),
+    "items": ("item_id", ("response",), ("reward",)),
+}
+
+
+def score(
+    model: RewardModel,
+    conversations: Sequence[Sequence[dict]],
+    responses: Sequence[str],
+    *,
+    max_tokens: int,
+    budget: int,
+    keys: Sequence[Hashable] | None = None,
+    names: Sequence[str] | None = None,
+) -> np.ndarray:
+    """Rewards of responses, computing equal sequences and shared prompts once.
+
+    Args:
+        conversations, responses: one of each a reward.
+        max_tokens: longer sequences are refused.
+        budget: tokens a micro-batch.
+        keys: responses with equal keys have the same conversation (default: none is known to).
+        names: what an error calls a response.
+
+    Returns:
+        [n] float64, NaN where a sequence is too long.
+
+    Raises:
+        RenderError: a conversation does not fit the template.
+    """
+    keys = keys or range(len(responses))
+    names = names or [str(i) for i in range(len(responses))]
+    texts = [render(model.tokenizer, c, r, n) for c, r, n in zip(conversations, responses, names, strict=True)]
+    unique: dict[bytes, int] = {}
+    sequences, members = [], {}
+    place = np.full(len(texts), -1)
+    for i, s in enumerate(encode(model.tokenizer, texts)):
+        if len(s) <= max_tokens:
+            place[i] = unique.setdefault(s.tobytes(), len(unique))
+            if place[i] == len(sequences):
+                sequences.append(s)
+                members.setdefault(keys[i] if model.causal else i, []).append(int(place[i]))
+    groups = []
+    for same in members.values():
+        prefix = shared_prefix([sequences[i] for i in same])
+        tail = max(1, sum(len(sequences[i]) - prefix for i in same) // len(same))
+        k = min(len(same), max(2, sharers(prefix, tail, model.attention_cost)))
+        groups += [same[i : i + k] for i in range(0, len(same), k)]
+    sink = pa.BufferOutputStream()
+    write(((str(n), n, [sequences[i] for i in g]) for n, g in enumerate(groups)), sink, model.causal)
+    tokens = Tokens(sink.getvalue())
+    rewards = np.full(len(sequences) + 1, np.nan)  # the last place is for what is too long
+    device = next(model.parameters()).device
+    with torch.inference_mode():
+        for micro in scoring(tokens.lengths, budget, model.causal):
+            batch = collate(tokens, micro, model.tokenizer.pad_token_id, model.causal, device)
+            rewards[[i for g in batch.groups for i in groups[g]]] = model(batch).double().cpu().numpy()
+    return rewards[place]
+
+
+def score_table(model: RewardModel, table: pa.RecordBatch, max_tokens: int, budget: int) -> pa.Table:
+    """Rewards of a batch of pairs or responses (see the module), in its order."""
+    key, columns, outputs = FORMS["pairs" if "pair_id" in table.schema.names else "items"]
+    ids, conversations = table[key].to_pylist(), table["conversation"].to_pylist()
+    n = len(columns)
+    responses = [r for row in zip(*(table[c].to_pylist() for c in columns), strict=True) for r in row]
+    by_text = [json.dumps(c) for c in conversations]
+    rewards = score(
+        model,
+        [c for c in conversations for _ in range(n)],
+        responses,
+        max_tokens=max_tokens,
+        budget=budget,
+        keys=[k for k in by_text for _ in range(n)],
+        names=[i for i in ids for _ in range(n)],
+    ).reshape(-1, n)
+    rewards[np.isnan(rewards).any(axis=1)] = np.nan
+    unscored = [OVER_LENGTH if bad else None for bad in np.isnan(rewards[:, 0])]
+    scored = {o: pa.array(rewards[:, i], from_pandas=True) for i, o in enumerate(outputs)}
+    return pa.table({key: pa.array(ids, pa.string()), **scored, "unscored": pa.array(unscored, pa.string())})
+
+
+def settings_of(folder: Path) -> dict:
+    """What the export says about itself (`reward.json`); {} for a model from elsewhere."""
+    path = Path(folder) / "reward.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def run(job: dict, world: World) -> None:
+    """Score whatever parts of a job are missing.
+
+    Raises:
+        ValueError: the items have neither form, or no length limit is known for a model.
+    """
+    items = pq.ParquetFile(job["items"])
+    names = items.schema_arrow.names
+    form = FORMS["pairs" if "pair_id" in names else "items"]
+    if missing := {form[0], "conversation", *form[1]} - set(names):
+        raise ValueError(f"{job['items']}: columns {sorted(missing)} are missing; found {names}")
+    rows = job.get("part_rows", 2048)
+    with voice(world) as speaker:
+        for name, folder in job["models"].items():
+            out = Path(job["out"]) / name
+            out.mkdir(parents=True, exist_ok=True)
+            limit = job.get("max_tokens") or settings_of(folder).get("max_tokens")
+            if limit is None:
+                raise ValueError(f"{folder}: no reward.json with max_tokens; give max_tokens in the job")
+            parts = -(-items.metadata.num_rows // rows)
+            paths = [out / f"part-{i:05d}.parquet" for i in range(parts)]
+            todo = {i for i in range(world.rank, parts, world.size) if not paths[i].exists()}
+            if not todo:
+                continue
+            began, done = time.monotonic(), 0
+            model = load_model(Path(folder)).to(world.device)
+            if world.device.type == "cuda":
+                model.bfloat16()
+            batches = items.iter_batches(rows, columns=[form[0], "conversation", *form[1]])
+            for i, batch in enumerate(batches):
+                if i in todo:
+                    table = score_table(model, batch, limit, job["tokens_per_microbatch"])
+                    part = paths[i].with_suffix(".part")
+                    pq.write_table(table, part)
+                    part.replace(paths[i])
+                    done += len(table)
+                    rate = done / (time.monotonic() - began)
+                    speaker.say(f"{name}: {done} rows scored, {rate:.0f} a second", now=i == max(todo))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="training.score", description=__doc__.splitlines()[0])
+    parser.add_argument("job", type=Path)
+    job = json.loads(parser.parse_args().job.read_text(encoding="utf-8"))
+    try:
+        run(job, World())
+    except (FileNotFoundError, ValueError) as e:
+        print(f"{type(e).__name__}: {e}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""Tokens as a table: written once, memory-mapped after that; planners read its lengths only.
+
+A row is a group: an id, the tokens all its sequences begin with, and the tail of each sequence. Models that cannot
+share a causal prefix (encoders) keep an empty prefix and whole sequences as tails.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from .render import encode, render, shared_prefix
+
+IDS = pa.list_(pa.int32())
+SCHEMA = pa.schema([("id", pa.string()), ("row", pa.int64()), ("prefix", IDS), ("tails", pa.list_(IDS))])
+CHUNK = 1024
+
+
+def encoded(
+    rows: Iterable[tuple[str, Sequence[dict], Sequence[str]]], tokenizer
+) -> Iterator[tuple[str, list[np.ndarray]]]:
+    """Render and encode rows (id, conversation, responses): (id, one whole sequence a response)."""
+    rows = iter(rows)
+    while chunk := list(itertools.islice(rows, CHUNK)):
+        texts = [render(tokenizer, conversation, r, name) for name, conversation, responses in chunk for r in responses]
+        sequences = iter(encode(tokenizer, texts))
+        for name, _, responses in chunk:
+            yield name, [next(sequences) for _ in responses]
+
+
+def unusable(sequences: Sequence[np.ndarray], max_tokens: int) -> str | None:
+    """Why a pair cannot be trained on: `over_length`, or `identical` if both responses became the same tokens."""
+    if max(map(len, sequences)) > max_tokens:
+        return "over_length"
+    if len({s.tobytes() for s in sequences}) < len(sequences):
+        return "identical"
+    return None
+
+
+def write(groups: Iterable[tuple[str, int, Sequence[np.ndarray]]], sink, shared: bool) -> None:
+    """Write groups (id, row number in the input, whole sequences) as an Arrow file.
+
+    Args:
+        sink: an Arrow output stream.
+        shared: store the longest common prefix once.
+    """
+    groups = iter(groups)
+    with pa.ipc.new_file(sink, SCHEMA) as out:
+        while chunk := list(itertools.islice(groups, CHUNK)):
+            ids, rows, whole = zip(*chunk, strict=True)
+            cut = [shared_prefix(s) if shared else 0 for s in whole]
+            columns = [ids, rows, [s[0][:n] for s, n in zip(whole, cut, strict=True)],
+                       [[s[n:] for s in group] for group, n in zip(whole, cut, strict=True)]]
+            out.write_batch(
+                pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
+            )
+
+
+def write_pairs(path: Path, rows, tokenizer, max_tokens: int, shared: bool, keep: Sequence[str] = ()) -> Counter:
+    """Write the usable pairs of `rows` (id, conversation, [chosen, rejected]) to a file, atomically.
+
+    Args:
+        keep: reasons (see `unusable`) that do not leave a pair out.
+
+    Returns:
+        how many pairs were left out, by reason.
+    """
+    dropped: Counter = Counter()
+
+    def usable():
+        for row, (name, sequences) in enumerate(encoded(rows, tokenizer)):
+            reason = unusable(sequences, max_tokens)
+            if reason and reason not in keep:
+                dropped[reason] += 1
+            else:
+                yield name, row, sequences
+
+    part = path.with_suffix(".part")
+    with pa.OSFile(str(part), "wb") as sink:
+        write(usable(), sink, shared)
+    part.replace(path)
+    return dropped
+
+
+class Tokens:
+    """A table of groups, memory-mapped from a file or in a buffer.
+
+    Attributes:
+        prefixes: [groups] int64, tokens of the shared prefix.
+        tails: [groups] int64, tokens of all tails together.
+        longest: [groups] int64, tokens of the longest whole sequence.
+        counts: [groups] int64, sequences in the group.
+    """
+
+    def __init__(self, source: Path | pa.Buffer):
+        self._file = pa.ipc.open_file(pa.memory_map(str(source)) if isinstance(source, Path) else source)
+        self._batches = [self._file.get_batch(i) for i in range(self._file.num_record_batches)]
+        self._parts = [self._views(b) for b in self._batches]
+        self._starts = np.cumsum([0, *(b.num_rows for b in self._batches)])
+        prefixes, tails, longest, counts = [], [], [], []
+        for _, p, _, t, s in self._parts:
+            sizes = np.diff(s)
+            prefixes.append(np.diff(p))
+            tails.append(np.diff(s[t]))
+            counts.append(np.diff(t))
+            longest.append(np.diff(p) + np.maximum.reduceat(sizes, t[:-1]))
+
+        def join(parts):
+            return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, np.int64)
+
+        self.prefixes, self.tails, self.longest, self.counts = map(join, (prefixes, tails, longest, counts))
+
+    @staticmethod
+    def _views(batch: pa.RecordBatch):
+        prefix, tails = batch["prefix"], batch["tails"]
+        return (
+            prefix.values.to_numpy(),
+            prefix.offsets.to_numpy(),
+            tails.values.values.to_numpy(),
+            tails.offsets.to_numpy(),
+            tails.values.offsets.to_numpy(),
+        )
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens a group takes when its prefix is computed once."""
+        return self.prefixes + self.tails
+
+    @property
+    def whole(self) -> int:
+        """Tokens of all sequences, each with its own prefix: what a computation without sharing or padding costs."""
+        return int((self.prefixes * self.counts + self.tails).sum())
+
+    @property
+    def ids(self) -> list[str]:
+        return [i for b in self._batches for i in b["id"].to_pylist()]
+
+    def name(self, group: int) -> str:
+        b = int(np.searchsorted(self._starts, group, "right")) - 1
+        return self._batches[b]["id"][group - int(self._starts[b])].as_py()
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Row number of each group in the input."""
+        return np.concatenate([b["row"].to_numpy() for b in self._batches]) if self._batches else np.zeros(0, np.int64)
+
+    def group(self, i: int) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Prefix and tails of one group, int32 views into the file."""
+        b = int(np.searchsorted(self._starts, i, "right")) - 1
+        pv, po, tv, to, so = self._parts[b]
+        i -= int(self._starts[b])
+        return pv[po[i] : po[i + 1]], [tv[so[j] : so[j + 1]] for j in range(to[i], to[i + 1])]
