@@ -1,0 +1,49 @@
+"""The command line on inputs it must refuse, and its answers on a lake that is empty."""
+
+from pathlib import Path
+
+import pytest
+
+from assets.cli import main
+from resources import settings
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    path = tmp_path / "assay.toml"
+    path.write_text((ROOT / "assay.toml").read_text())
+    monkeypatch.setenv("ASSAY_CONFIG", str(path))
+    settings.current.cache_clear()
+    yield path
+    settings.current.cache_clear()
+
+
+def test_a_bad_configuration_is_named_and_nothing_runs(config, capsys):
+    config.write_text(config.read_text().replace("iterations = 2", "iterations = 0"))
+    assert main(["status"]) == 2
+    assert "stage1.iterations" in capsys.readouterr().err
+
+
+def test_an_unknown_pair(config, capsys):
+    assert main(["explain", "beef"]) == 2
+    assert "no pair has the id 'beef'" in capsys.readouterr().err
+
+
+def test_sql_prints_rows_and_reports_errors(config, capsys):
+    assert main(["sql", "SELECT count(*) AS n FROM lineage", "--csv"]) == 0
+    assert main(["sql", "SELEC 1"]) == 2
+    assert "Parser Error" in capsys.readouterr().err
+
+
+def test_status_of_an_empty_lake_says_what_is_missing(config, capsys):
+    assert main(["status"]) == 0
+    out = capsys.readouterr().out
+    assert "never made" in out
+    assert "The ledger closes: 0 records in" in out
+
+
+def test_an_unknown_iteration(config, capsys):
+    assert main(["iterate", "iter_01", "iter_77"]) == 2
+    assert "there are iter_00 to iter_02" in capsys.readouterr().err
