@@ -1,10 +1,11 @@
 """Runs a command in its own process group and ends the whole group when those it works for are gone.
 
-    python -m training.guard --for PID[,PID…] -- COMMAND…
+    python -m training.guard --for PID[,PID…] [--log FILE] -- COMMAND…
 
 Launchers leave their ranks alive, with the accelerators' memory, when the process that started them is killed. The
 guard watches the given processes (by start time, so that a reused id is not taken for them) and its own signals; it
-sends SIGTERM to the group, SIGKILL after a grace period, and passes the command's exit status on. Linux.
+sends SIGTERM to the group, SIGKILL after a grace period, and passes the command's exit status on. With --log, what
+the command writes to stderr also goes to a file, for the error message of whoever started it. Linux.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -37,20 +39,34 @@ def die_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def run(command: list[str], watched: list[int]) -> int:
+def run(command: list[str], watched: list[int], log: Path | None = None) -> int:
     """Run `command` to its end, or to the end of any watched process. Returns the exit status, 128 + n after signal n."""
     alive = {pid: started(pid) for pid in watched}
     stop: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda n, _: stop.append(n))
-    child = subprocess.Popen(command, start_new_session=True, preexec_fn=die_with_parent)
+    stderr = subprocess.PIPE if log else None
+    child = subprocess.Popen(command, start_new_session=True, preexec_fn=die_with_parent, stderr=stderr)
+    copy = threading.Thread(target=_copy, args=(child.stderr, log), daemon=True) if log else None
+    if copy:
+        copy.start()
     while (status := child.poll()) is None:
         if stop or any(since is None or started(pid) != since for pid, since in alive.items()):
             _end(child)
             return 128 + (stop[0] if stop else signal.SIGKILL)
         time.sleep(POLL_S)
     _kill(child.pid, signal.SIGKILL)  # ranks that outlived their launcher
+    if copy:
+        copy.join(GRACE_S)
     return status if status >= 0 else 128 - status
+
+
+def _copy(source, log: Path) -> None:
+    with log.open("wb", buffering=0) as file:
+        while data := os.read(source.fileno(), 1 << 16):
+            file.write(data)
+            sys.stderr.buffer.write(data)
+            sys.stderr.buffer.flush()
 
 
 def _end(child: subprocess.Popen) -> None:
@@ -72,10 +88,11 @@ def _kill(group: int, number: int) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="training.guard", description=__doc__.splitlines()[0])
     parser.add_argument("--for", dest="watched", required=True, help="process ids, comma-separated")
+    parser.add_argument("--log", type=Path, help="file that gets a copy of the command's stderr")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     args = parser.parse_args()
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
-    return run(command, [int(p) for p in args.watched.split(",")])
+    return run(command, [int(p) for p in args.watched.split(",")], args.log)
 
 
 if __name__ == "__main__":

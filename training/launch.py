@@ -24,10 +24,15 @@ def command(module: str, job: Path, ranks: int = 1, launcher: Launcher = "torchr
     return [sys.executable, "-m", *start, str(job)]
 
 
-def guarded(command: list[str], *processes: int) -> list[str]:
-    """The same command under the guard, ended together with the given processes (default: this one)."""
+def guarded(command: list[str], *processes: int, log: Path | None = None) -> list[str]:
+    """The same command under the guard, ended together with the given processes (default: this one).
+
+    Args:
+        log: file that gets a copy of the command's stderr.
+    """
     watched = ",".join(map(str, processes or (os.getpid(),)))
-    return [sys.executable, "-m", "training.guard", "--for", watched, "--", *command]
+    copy = ["--log", str(log)] if log else []
+    return [sys.executable, "-m", "training.guard", "--for", watched, *copy, "--", *command]
 
 
 def environment(ranks: int = 1) -> dict[str, str]:

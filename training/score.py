@@ -18,8 +18,6 @@ import time
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 
-from .world import World, voice  # sets the environment that the imports below read  # noqa: I001
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,6 +27,7 @@ from .model import RewardModel, collate, load_model
 from .plan import scoring, sharers
 from .render import encode, render, shared_prefix
 from .tokens import Tokens, write
+from .world import World, voice  # sets the environment that the imports below read
 
 OVER_LENGTH = "over_length"
 FORMS = {

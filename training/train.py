@@ -23,8 +23,6 @@ import time
 from collections import deque
 from pathlib import Path
 
-from . import world as _world  # sets the environment that the imports below read  # noqa: I001
-
 import numpy as np
 import pyarrow.parquet as pq
 import torch

@@ -1,0 +1,218 @@
+"""Reward models for the assets: writes a job, runs the training program beside this process, reads the result.
+
+Inside a Dagster step the program speaks through Pipes; called plainly it writes to stderr. Either way a guard ends all
+its ranks with this process. A model's id is the hash of everything it depends on: an id that was trained before is
+read, not trained again, and a training that was interrupted goes on from its last checkpoint.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from training.launch import ROOT, command, environment, guarded
+
+from .settings import Recipe
+from .tables import CONVERSATION, MODEL_FIELDS
+
+if TYPE_CHECKING:
+    from assets.table_asset import Run
+
+VERSION = "1"  # raised by hand when the same data and recipe give another model
+PART_ROWS = 2048
+TEXTS = {"conversation": CONVERSATION}
+
+
+class TrainerFailed(Exception):
+    """A training program ended with an error; the message ends with the last lines that it wrote."""
+
+
+def train(
+    run: "Run",
+    *,
+    kind: Literal["loop", "gold", "final"],
+    pairs: duckdb.DuckDBPyRelation,
+    validation: duckdb.DuckDBPyRelation | None,
+    recipe: Recipe,
+) -> dict:
+    """Train a reward model, or read the one that was trained on the same pairs by the same recipe.
+
+    Args:
+        pairs: (pair_id, conversation, chosen, rejected[, weight][, target][, margin]), `chosen` being the better one.
+            With `recipe.max_pairs`, a sample of that size drawn by hash.
+        validation: (pair_id, conversation, chosen, rejected) that choose the checkpoint; None keeps the last one.
+
+    Returns:
+        a row of MODEL_FIELDS.
+
+    Raises:
+        TrainerFailed: the program failed, or there is nothing to train or validate on.
+    """
+    training, seed = run.settings.training, run.settings.seed
+    pairs = _sample(pairs, recipe.max_pairs, seed)
+    data_hash = _fingerprint(pairs, ("chosen", "rejected", "weight", "target", "margin"))
+    checked = _fingerprint(validation, ("chosen", "rejected")) if validation is not None else None
+    fixed = {
+        "backbone": training.backbone.model_dump(mode="json"),
+        "recipe": recipe.model_dump(mode="json"),
+        "max_tokens": training.max_tokens,
+        "tokens_per_microbatch": training.tokens_per_microbatch,
+        "zero_stage": training.zero_stage,
+    }
+    recipe_hash = _hash(fixed, VERSION)
+    model_id = _hash(data_hash, checked, recipe_hash, seed)
+    folder = run.lake.folder("models") / model_id
+    facts = {"name": model_id, "data_hash": data_hash, "recipe_hash": recipe_hash}
+    if (folder / "result.json").exists():
+        run.log(f"model {model_id} was trained before on the same pairs by the same recipe")
+    else:
+        folder.mkdir(exist_ok=True)
+        job = {
+            "train": str(folder / "train.parquet"),
+            "validation": str(folder / "validation.parquet") if validation is not None else None,
+            **fixed,
+            "seed": seed,
+            "out": str(folder),
+            "checkpoint_steps": training.checkpoint_steps,
+            "facts": facts,
+        }
+        _write(pairs, job["train"])
+        if validation is not None:
+            _write(validation, job["validation"])
+        _start(run, "training.train", folder, job)
+        for path in filter(None, (job["train"], job["validation"])):
+            Path(path).unlink()
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    row = {"model_id": model_id, "kind": kind, "path": str(folder / "model"), **facts, **result}
+    return {f.name: row[f.name] for f in MODEL_FIELDS}
+
+
+def score(run: "Run", models: Mapping[str, str], pairs: duckdb.DuckDBPyRelation) -> pa.Table:
+    """Rewards of every pair by every model, in one start of the scoring program.
+
+    Args:
+        models: {name: folder of an exported model}.
+        pairs: (pair_id, conversation, chosen, rejected).
+
+    Returns:
+        (pair_id, r_chosen_<name>, r_rejected_<name> for each name, unscored), sorted by pair_id. Rewards are null,
+        and `unscored` says why, where a model cannot take the pair.
+
+    Raises:
+        TrainerFailed: the program failed.
+    """
+    scored = _score(run, models, pairs, "pair_id", ("chosen", "rejected"))
+    columns = {"pair_id": next(iter(scored.values()))["pair_id"]}
+    for name, table in scored.items():
+        columns |= {f"r_{c}_{name}": table[f"r_{c}"] for c in ("chosen", "rejected")}
+    unscored = pc.coalesce(*(table["unscored"] for table in scored.values()))
+    return pa.table({**columns, "unscored": unscored})
+
+
+def score_items(run: "Run", folder: str, items: duckdb.DuckDBPyRelation) -> pa.Table:
+    """Rewards of single responses, such as those of a benchmark.
+
+    Args:
+        folder: of an exported model.
+        items: (item_id, conversation, response); equal conversations are computed once where the model can.
+
+    Returns:
+        (item_id, reward, unscored), sorted by item_id.
+
+    Raises:
+        TrainerFailed: the program failed.
+    """
+    return _score(run, {"model": folder}, items, "item_id", ("response",))["model"]
+
+
+def _score(run: "Run", models: Mapping[str, str], items, key: str, responses: tuple[str, ...]) -> dict[str, pa.Table]:
+    """Parts stand in a folder named by what they depend on, so that an interrupted pass goes on; then they go."""
+    training = run.settings.training
+    name = _hash(_fingerprint(items, responses, key), dict(models), training.max_tokens, VERSION)
+    folder = run.lake.folder("scores") / name
+    folder.mkdir(exist_ok=True)
+    job = {
+        "models": dict(models),
+        "items": str(folder / "items.parquet"),
+        "out": str(folder),
+        "max_tokens": training.max_tokens,
+        "tokens_per_microbatch": training.tokens_per_microbatch,
+        "part_rows": PART_ROWS,
+    }
+    if not Path(job["items"]).exists():
+        _write(items, job["items"], key)
+    if items.limit(1).fetchall():
+        _start(run, "training.score", folder, job)
+    rewards = [f"r_{c}" for c in responses] if key == "pair_id" else ["reward"]
+    schema = pa.schema([(key, pa.string()), *((r, pa.float64()) for r in rewards), ("unscored", pa.string())])
+    found = {m: sorted((folder / m).glob("part-*.parquet")) for m in models}
+    tables = {m: ds.dataset(paths, schema=schema).to_table() if paths else schema.empty_table() for m, paths in found.items()}
+    shutil.rmtree(folder)
+    return tables
+
+
+def _sample(pairs: duckdb.DuckDBPyRelation, size: int | None, seed: int) -> duckdb.DuckDBPyRelation:
+    if size is None:
+        return pairs
+    return pairs.order(f"md5(pair_id || '{int(seed)}'), pair_id").limit(size)
+
+
+def _write(rows: duckdb.DuckDBPyRelation, path: str, key: str = "pair_id") -> None:
+    """Sorted, so that equal rows give an equal order whatever the query did."""
+    part = f"{path}.part"
+    rows.order(key).write_parquet(part, row_group_size=8192)
+    os.replace(part, path)
+
+
+def _fingerprint(rows: duckdb.DuckDBPyRelation, columns: tuple[str, ...], key: str = "pair_id") -> str:
+    """32 hex digits over the rows' content, independent of their order: sums of each row's 128-bit hash.
+
+    Conversations count through the key, which is a hash over them or stands for them.
+    """
+    present = [c for c in (key, "conversation", *columns) if c in rows.columns]
+    # Lengths between the fields keep ('ab', 'c') and ('a', 'bc') apart.
+    row = " || ".join(f"length(\"{c}\"::VARCHAR) || ':' || coalesce(\"{c}\"::VARCHAR, '∅')" for c in present)
+    sums = rows.aggregate(
+        f"count(*), sum(md5_number_lower({row})::HUGEINT), sum(md5_number_upper({row})::HUGEINT)"
+    ).fetchall()
+    return _hash(present, *map(str, sums[0]))
+
+
+def _hash(*values) -> str:
+    return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _start(run: "Run", module: str, folder: Path, job: dict) -> None:
+    training = run.settings.training
+    path = folder / "job.json"
+    path.write_text(json.dumps(job, indent=1), encoding="utf-8")
+    log = folder / "stderr.txt"
+    line = guarded(command(module, path, training.ranks, training.launcher), *_watched(), log=log)
+    env = environment(training.ranks)
+    try:
+        if run.context is None:
+            subprocess.run(line, env={**os.environ, **env}, cwd=ROOT, check=True)
+        else:
+            import dagster as dg
+
+            dg.PipesSubprocessClient().run(context=run.context, command=line, env=env, cwd=str(ROOT))
+    except Exception as e:
+        tail = log.read_text(encoding="utf-8", errors="replace")[-3000:] if log.exists() else ""
+        raise TrainerFailed(f"{module} failed ({e}); job {path}; its last lines:\n{tail}") from e
+    log.unlink()
+
+
+def _watched() -> list[int]:
+    """This process, and the run's process when Dagster gave the step one of its own."""
+    parent = multiprocessing.parent_process()
+    return [os.getpid()] + ([parent.pid] if parent else [])
