@@ -1,0 +1,243 @@
+"""Paid calls: the request as a pure record, and the append-only store that is cache, resume point, ledger and audit.
+
+Two events make a call: an attempt is written before anything is sent, its result once it is known. What the process
+dies between is an attempt without a result, 'lost': it may have been paid, so it counts at the most it can have cost.
+"""
+
+import contextlib
+import functools
+import hashlib
+import json
+import sqlite3
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from .lake import Lake
+
+# The provider answered, and charged. 'error', 'expired' and 'cancelled' brought no answer; the next run asks again.
+ANSWERED = ("ok", "refused", "truncated", "unparsable", "invalid")
+
+LEDGER = pa.schema(
+    [
+        pa.field("stage", pa.string(), False),
+        pa.field("judge", pa.string(), False),
+        pa.field("model", pa.string(), False),
+        pa.field("status", pa.string(), False),
+        pa.field("calls", pa.int64(), False),
+        pa.field("cost_micros", pa.int64(), False),
+        pa.field("at_risk_micros", pa.int64(), False),
+    ]
+)
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS requests(key TEXT PRIMARY KEY, provider TEXT, base_url TEXT, replicate INTEGER, body BLOB)
+    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS attempts(
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL, stage TEXT NOT NULL, judge TEXT NOT NULL, model TEXT NOT NULL,
+    batch TEXT NOT NULL, reserved INTEGER NOT NULL, started REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS results(
+    id INTEGER PRIMARY KEY, attempt INTEGER NOT NULL UNIQUE REFERENCES attempts(id), key TEXT NOT NULL,
+    status TEXT NOT NULL, http INTEGER NOT NULL, cost INTEGER NOT NULL, at_risk INTEGER NOT NULL,
+    released INTEGER NOT NULL, error TEXT NOT NULL, raw BLOB NOT NULL, sdk TEXT NOT NULL, finished REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS results_by_key ON results(key);
+CREATE INDEX IF NOT EXISTS attempts_by_key ON attempts(key);
+""" + "".join(
+    f"CREATE TRIGGER IF NOT EXISTS {table}_{event} BEFORE {event} ON {table} "
+    f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END;\n"
+    for table in ("requests", "attempts", "results")
+    for event in ("UPDATE", "DELETE")
+)
+
+
+class BudgetExceeded(Exception):
+    """The next call could overstep `budget.dollars`. Every answer so far is stored; a higher budget continues."""
+
+
+def canonical(value: Any) -> bytes:
+    """JSON of a value in the one spelling that is hashed: sorted keys, no spaces, UTF-8, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything of a call that reaches the wire, and which of several equal calls it is.
+
+    Attributes:
+        provider: openai or anthropic, whose protocol is spoken.
+        base_url: of the server, '' for the provider's own.
+        body: arguments of the SDK's call: model, messages, schema, parameters. No key, no timeout, no row number.
+        replicate: from 0; without it several equal calls would be one.
+    """
+
+    provider: str
+    base_url: str
+    body: Mapping[str, Any]
+    replicate: int
+
+    @functools.cached_property
+    def wire(self) -> bytes:
+        return canonical(self.body)
+
+    @functools.cached_property
+    def key(self) -> str:
+        """32 hex digits."""
+        parts = canonical([self.provider, self.base_url, self.replicate]) + b"\0" + self.wire
+        return hashlib.blake2b(parts, digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class Call:
+    """The last answer to a request: raw body as received, how many answers there were, and what all of them cost."""
+
+    status: str
+    raw: bytes
+    answers: int
+    cost_micros: int
+
+
+class Store:
+    """Requests, attempts and results in one SQLite file; rows are only ever added.
+
+    Several processes of one machine may use it at once: an attempt and its check against the budget are one
+    transaction. Open it with `store(lake)`.
+    """
+
+    def __init__(self, path: Path):
+        self._con = sqlite3.connect(path, timeout=60, isolation_level=None)
+        self._con.execute("PRAGMA journal_mode=WAL")
+        self._con.execute("PRAGMA synchronous=FULL")
+        self._con.executescript(_SCHEMA)
+        self._seen = [0, 0]
+        self._committed = 0
+
+    def close(self) -> None:
+        self._con.close()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._con.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._con
+        except BaseException:
+            self._con.execute("ROLLBACK")
+            raise
+        self._con.execute("COMMIT")
+
+    # ---- cache -----------------------------------------------------------------------------------------------------
+    def answered(self, keys: Iterable[str]) -> dict[str, Call]:
+        """The last answer to each of those keys that ever had one."""
+        sql = (
+            "SELECT key, status, raw, answers, paid FROM results JOIN (SELECT max(id) AS last, count(*) AS answers, "
+            f"sum(cost) AS paid FROM results WHERE status IN {ANSWERED} AND key IN (%s) GROUP BY key) ON last = id"
+        )
+        keys, found = list(keys), {}
+        for i in range(0, len(keys), 500):
+            part = keys[i : i + 500]
+            for key, status, raw, answers, cost in self._con.execute(sql % ",".join("?" * len(part)), part):
+                found[key] = Call(status, zlib.decompress(raw), answers, cost)
+        return found
+
+    # ---- events ----------------------------------------------------------------------------------------------------
+    def start(
+        self, request: Request, stage: str, judge: str, model: str, reserve: int, cap: int, batch: str = ""
+    ) -> int | None:
+        """Write that a request is about to be sent.
+
+        Returns:
+            The attempt's number, or None where everything spent and reserved, with `reserve`, would exceed `cap`
+            (both in micro-dollars); then nothing is written. What costs nothing is always allowed.
+        """
+        with self._transaction() as con:
+            if reserve and self._total() + reserve > cap:
+                return None
+            con.execute(
+                "INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?, ?)",
+                (request.key, request.provider, request.base_url, request.replicate, zlib.compress(request.wire)),
+            )
+            return con.execute(
+                "INSERT INTO attempts(key, stage, judge, model, batch, reserved, started) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (request.key, stage, judge, model, batch, reserve, time.time()),
+            ).lastrowid
+
+    def finish(
+        self,
+        attempt: int,
+        status: str,
+        *,
+        raw: bytes = b"",
+        http: int = 0,
+        cost: int = 0,
+        at_risk: bool = False,
+        error: str = "",
+        sdk: str = "",
+    ) -> None:
+        """Write how an attempt ended. A second result of one attempt is refused by the store.
+
+        Args:
+            attempt: number given by `start`.
+            status: one of ANSWERED, or error, expired or cancelled.
+            raw: body as received.
+            http: status code, 0 where there was no response.
+            cost: micro-dollars by the provider's usage.
+            at_risk: the provider may charge for it although nothing arrived: what was reserved stays counted.
+            error: message without any key.
+            sdk: name and version of the SDK.
+        """
+        with self._transaction() as con:
+            con.execute(
+                "INSERT INTO results(attempt, key, status, http, cost, at_risk, released, error, raw, sdk, finished) "
+                "SELECT id, key, ?, ?, ?, ? * reserved, reserved, ?, ?, ?, ? FROM attempts WHERE id = ?",
+                (status, http, cost, at_risk, error, zlib.compress(raw), sdk, time.time(), attempt),
+            )
+
+    # ---- money -----------------------------------------------------------------------------------------------------
+    def committed(self) -> int:
+        """Micro-dollars spent, at risk and reserved by attempts whose end is not known."""
+        with self._transaction():
+            return self._total()
+
+    def _total(self) -> int:
+        """Adds what was written since the last look; a writer holds the lock, so no smaller id can follow."""
+        attempts, results = self._seen
+        new = self._con.execute(
+            "SELECT coalesce(sum(reserved), 0), coalesce(max(id), ?1) FROM attempts WHERE id > ?1", (attempts,)
+        ).fetchone()
+        done = self._con.execute(
+            "SELECT coalesce(sum(cost + at_risk - released), 0), coalesce(max(id), ?1) FROM results WHERE id > ?1",
+            (results,),
+        ).fetchone()
+        self._seen = [new[1], done[1]]
+        self._committed += new[0] + done[0]
+        return self._committed
+
+    def ledger(self) -> pa.Table:
+        """Calls and money by stage, judge, model and status; 'lost' and failures without an answer are at risk."""
+        rows = self._con.execute(
+            "SELECT stage, judge, model, coalesce(status, 'lost'), count(*), coalesce(sum(cost), 0), "
+            "sum(coalesce(at_risk, reserved)) FROM attempts LEFT JOIN results ON attempt = attempts.id "
+            "GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
+        ).fetchall()
+        columns = zip(*rows, strict=True) if rows else [[]] * len(LEDGER)
+        return pa.table([pa.array(c, f.type) for c, f in zip(columns, LEDGER, strict=True)], schema=LEDGER)
+
+
+@contextlib.contextmanager
+def store(lake: Lake) -> Iterator[Store]:
+    """The lake's store of calls, `files/calls/calls.sqlite`."""
+    opened = Store(lake.folder("calls") / "calls.sqlite")
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def spent(lake: Lake) -> pa.Table:
+    """The ledger so far: stage, judge, model, status, calls, cost_micros, at_risk_micros."""
+    with store(lake) as opened:
+        return opened.ledger()

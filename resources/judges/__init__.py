@@ -1,0 +1,58 @@
+"""The panel of judges behind one interface: simulated, recorded, OpenAI-compatible and Anthropic."""
+
+from typing import Protocol
+
+import pyarrow as pa
+
+from ..lake import Lake
+from ..settings import Judge, Settings
+from ..tables import JUDGE_VOTES
+
+VOTE_SCHEMA = JUDGE_VOTES.schema
+
+
+class JudgeBackend(Protocol):
+    judge: Judge
+
+    def vote(self, targets: pa.Table, examples: pa.Table) -> pa.Table:
+        """Votes on every target.
+
+        Args:
+            targets: pair_id, comparison_id, conversation, chosen, rejected and the five attributes; one row a pair.
+            examples: target_pair, rank, gold_pair, similarity, conversation, chosen, rejected (in the human order),
+                category, objectivity, controversiality.
+
+        Returns:
+            Rows of `judge_votes`, at least one for each target; a judge without an answer says why in `status`.
+        """
+
+
+def panel(settings: Settings, lake: Lake, stage: str = "judges") -> list[JudgeBackend]:
+    """The configured judges.
+
+    Args:
+        settings: the configuration.
+        lake: holds recorded answers' texts and the store of calls.
+        stage: name under which the ledger keeps their calls, such as `judge_votes/iter_01`.
+
+    Raises:
+        UnknownPrice: a model without a price.
+        ValueError: a key that is not in the environment.
+    """
+    return [_backend(judge, settings, lake, stage) for judge in settings.judges.judges]
+
+
+def _backend(judge: Judge, settings: Settings, lake: Lake, stage: str) -> JudgeBackend:
+    match judge.backend:
+        case "simulated":
+            from ..simulated import SimulatedJudge
+
+            return SimulatedJudge(judge, settings, lake)
+        case "recorded":
+            from .recorded import RecordedJudge
+
+            return RecordedJudge(judge, lake)
+        case _:
+            from .llm import LlmJudge
+
+            return LlmJudge(judge, settings, lake, stage)

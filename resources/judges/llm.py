@@ -1,0 +1,143 @@
+"""A judge that is a language model behind an SDK: prompts out, verdicts back, both orders."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.prompts import Example, JudgeAnswer, judge_prompt
+
+from ..calls import Request, store
+from ..lake import Lake
+from ..settings import Judge, Settings
+from . import guideline
+from .account import account
+from .online import Outcome, Policy, complete
+from .providers import provider
+
+CHUNK = 1000  # targets whose prompts are in memory at once
+
+VOTES = Literal["original", "swapped", "tie", "none"]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One request and what is needed to read its answer back."""
+
+    pair_id: str
+    replicate: int
+    chosen_first: bool
+    examples: list[str]
+    request: Request
+
+
+class LlmJudge:
+    """One judge of the panel.
+
+    Args:
+        judge: its configuration.
+        settings: seed and budget.
+        lake: where calls are stored.
+        stage: what the ledger calls this use.
+        policy: how failures are met.
+    """
+
+    def __init__(self, judge: Judge, settings: Settings, lake: Lake, stage: str = "", policy: Policy | None = None):
+        self.judge, self.settings, self.lake = judge, settings, lake
+        self.policy = policy or Policy()
+        self.provider = provider(judge.backend, judge.base_url, judge.api_key_env)
+        self.payer = account(judge, settings, stage, judge.name)
+        self.guideline = guideline.load()
+
+    def vote(self, targets: pa.Table, examples: pa.Table) -> pa.Table:
+        """Ask about every target, `judge.samples` times; see `resources.judges.JudgeBackend`.
+
+        Raises:
+            BudgetExceeded, Unavailable: see `online.complete`; nothing that was answered is lost.
+        """
+        from . import VOTE_SCHEMA
+
+        parts = []
+        with store(self.lake) as calls:
+            for start in range(0, targets.num_rows, CHUNK):
+                chunk = targets.slice(start, CHUNK)
+                asked = list(self._ask(chunk, examples.filter(pc.is_in(examples["target_pair"], chunk["pair_id"]))))
+                outcomes = complete(
+                    (a.request for a in asked),
+                    JudgeAnswer,
+                    self.provider,
+                    self.payer,
+                    calls,
+                    self.judge.concurrency,
+                    self.policy,
+                )
+                rows = [self._vote(a, outcomes[a.request.key]) for a in asked]
+                parts.append(pa.Table.from_pylist(rows, schema=VOTE_SCHEMA))
+        return pa.concat_tables(parts) if parts else VOTE_SCHEMA.empty_table()
+
+    def _ask(self, targets: pa.Table, examples: pa.Table) -> Iterator[_Asked]:
+        near = defaultdict(list)
+        for e in examples.sort_by([("target_pair", "ascending"), ("rank", "ascending")]).to_pylist():
+            near[e["target_pair"]].append(e)
+        tools = frozenset({"search"} if self.judge.browsing else ())
+        for t in targets.to_pylist():
+            shown = near[t["pair_id"]][: self.settings.judges.examples]
+            for replicate in range(self.judge.samples):
+                chosen_first = self._drawn(t["pair_id"]) == (replicate % 2 == 0)
+                candidates = (t["chosen"], t["rejected"]) if chosen_first else (t["rejected"], t["chosen"])
+                prompt = judge_prompt(
+                    self.guideline.texts,
+                    t["conversation"],
+                    candidates,
+                    t,
+                    [
+                        # The two orders of one target see the same examples in the same order.
+                        Example(
+                            e["conversation"],
+                            e["chosen"],
+                            e["rejected"],
+                            e,
+                            self._drawn(t["pair_id"], e["gold_pair"], replicate // 2),
+                        )
+                        for e in shown
+                    ],
+                    tools,
+                )
+                request = self.provider.request(
+                    prompt, JudgeAnswer, self.judge.model, self.judge.max_output_tokens, replicate
+                )
+                yield _Asked(t["pair_id"], replicate, chosen_first, [e["gold_pair"] for e in shown], request)
+
+    def _drawn(self, *about: object) -> bool:
+        """A fair coin, the same in every run."""
+        name = "\0".join(map(str, (self.settings.seed, self.judge.name, *about)))
+        return hashlib.blake2b(name.encode(), digest_size=1).digest()[0] % 2 == 0
+
+    def _vote(self, asked: _Asked, outcome: Outcome) -> dict:
+        answer = outcome.answer.verdict if outcome.answer else ""
+        return {
+            "pair_id": asked.pair_id,
+            "judge": self.judge.name,
+            "model": self.judge.model,
+            "replicate": asked.replicate,
+            "shown_first": "chosen" if asked.chosen_first else "rejected",
+            "answer": answer,
+            "vote": mapped_back(answer, asked.chosen_first),
+            "status": outcome.status,
+            "examples": asked.examples,
+            "prompt_version": self.guideline.judge_version,
+            "request_key": asked.request.key,
+            "cost_micros": outcome.cost_micros,
+            "simulated": False,
+        }
+
+
+def mapped_back(answer: str, chosen_first: bool) -> VOTES:
+    """What an answer about candidates says about the original order."""
+    if answer in ("candidate_1", "candidate_2"):
+        return "original" if (answer == "candidate_1") == chosen_first else "swapped"
+    return "tie" if answer == "tie" else "none"

@@ -1,0 +1,213 @@
+"""Calls made now: bounded, retried by one policy, stored before and after each, stopped by money or by a dead key."""
+
+import asyncio
+import random
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from curation.prompts import parse
+
+from ..calls import BudgetExceeded, Call, Request, Store
+from ..prices import cost_micros, upper_bound_micros
+from ..settings import Price
+from .providers import Failure, Provider
+
+
+class Unavailable(Exception):
+    """A provider refuses this key, this model or any further spending. What was answered is stored."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How failures are met.
+
+    Attributes:
+        attempts: calls of one run for one request, the first included.
+        repairs: further calls, over all runs, after an answer that is truncated, unparsable or invalid.
+        longest_wait: seconds; a longer Retry-After is cut to it, so that no header can stop a run for weeks.
+        first_wait: seconds before the first retry; doubled each time, up to `longest_wait`, with jitter.
+    """
+
+    attempts: int = 6
+    repairs: int = 1
+    longest_wait: float = 120.0
+    first_wait: float = 0.5
+
+    def ends(self, status: str, answers: int) -> bool:
+        """Whether an answer with this status, the how-many-th, is the last word."""
+        return status in ("ok", "refused") or answers > self.repairs
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a request ended: `answer` is set when status is ok; `cost_micros` is what all its answers cost."""
+
+    status: str
+    answer: BaseModel | None
+    cost_micros: int
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Payer:
+    """On whose account calls are written."""
+
+    stage: str
+    judge: str
+    model: str
+    price: Price
+    budget_micros: int
+
+
+def read(provider: Provider, raw: bytes, question: type[BaseModel]) -> tuple[str, BaseModel | None]:
+    """Status and answer of a stored body."""
+    reply = provider.read(raw)
+    if reply.status != "ok":
+        return reply.status, None
+    found = parse(reply.text, question)
+    return (found, None) if isinstance(found, str) else ("ok", found)
+
+
+def complete(
+    requests: Iterable[Request],
+    question: type[BaseModel],
+    provider: Provider,
+    payer: Payer,
+    calls: Store,
+    concurrency: int,
+    policy: Policy | None = None,
+) -> dict[str, Outcome]:
+    """The outcome of every request by key; those that were answered before cost nothing.
+
+    Raises:
+        BudgetExceeded: the next call could overstep the budget.
+        Unavailable: key, model or quota is refused.
+    """
+    policy = policy or Policy()
+    by_key = {r.key: r for r in requests}
+    stored = calls.answered(by_key)
+    outcomes = {
+        key: Outcome(*read(provider, call.raw, question), call.cost_micros)
+        for key, call in stored.items()
+        if policy.ends(call.status, call.answers)
+    }
+    wanted = [r for k, r in by_key.items() if k not in outcomes]
+    if wanted:
+        outcomes |= asyncio.run(_Run(question, provider, payer, calls, policy, concurrency).all(wanted, stored))
+    return outcomes
+
+
+class _Run:
+    """One batch of requests on their way."""
+
+    def __init__(self, question, provider: Provider, payer: Payer, calls: Store, policy: Policy, concurrency: int):
+        self.question, self.provider, self.payer, self.calls = question, provider, payer, calls
+        self.policy, self.concurrency = policy, concurrency
+        self.in_flight = 0
+        self.stopped: Exception | None = None
+        self.settled = asyncio.Condition()
+        self.not_before = 0.0  # monotonic second until which the server asked everybody to wait
+
+    async def all(self, requests: list[Request], stored: dict[str, Call]) -> dict[str, Outcome]:
+        waiting = iter(requests)
+        outcomes: dict[str, Outcome] = {}
+
+        async def worker(client) -> None:
+            for request in waiting:  # shared: each request goes to one worker
+                outcomes[request.key] = await self.one(client, request, stored.get(request.key))
+
+        async with self.provider.connect() as client:
+            workers = [asyncio.ensure_future(worker(client)) for _ in range(min(self.concurrency, len(requests)))]
+            try:
+                await asyncio.gather(*workers)
+            except (Unavailable, BudgetExceeded) as e:
+                # Calls on their way are paid for: let them arrive and be stored, start no other.
+                self.stopped = e
+                await asyncio.gather(*workers, return_exceptions=True)
+                raise
+            finally:
+                for w in workers:
+                    w.cancel()
+        return outcomes
+
+    async def one(self, client, request: Request, stored: Call | None) -> Outcome:
+        answers, spent = (stored.answers, stored.cost_micros) if stored else (0, 0)
+        failure: Failure | None = None
+        for attempt in range(self.policy.attempts):
+            await self._wait_turn()
+            number = await self._start(request)
+            try:
+                cost, status, answer = await self._send(client, request, number)
+            except Failure as e:
+                failure = e
+                if e.fatal:
+                    raise Unavailable(
+                        f"{self.payer.judge}: {self.payer.model} at {self.provider.base_url or self.provider.name} "
+                        f"answered {e.http}: {e}. What was answered is stored; run again once this is solved."
+                    ) from None
+                if not e.transient:
+                    break
+                pause = self._pause(e.retry_after, attempt)
+                if e.http == 429:  # a limit of the account, not of this request
+                    self.not_before = max(self.not_before, time.monotonic() + pause)
+                elif attempt + 1 < self.policy.attempts:
+                    await asyncio.sleep(pause)
+                continue
+            answers, spent, failure = answers + 1, spent + cost, None
+            if self.policy.ends(status, answers):
+                return Outcome(status, answer, spent)
+        return Outcome("error", None, spent, f"{failure.http}: {failure}" if failure else "no usable answer")
+
+    async def _wait_turn(self) -> None:
+        while (left := self.not_before - time.monotonic()) > 0:
+            await asyncio.sleep(left)
+
+    def _pause(self, asked: float | None, attempt: int) -> float:
+        if asked is not None:
+            return min(asked, self.policy.longest_wait)
+        # full jitter would let a crowd return at once; half of it keeps most of the spread
+        return min(self.policy.first_wait * 2**attempt, self.policy.longest_wait) * random.uniform(0.5, 1.0)
+
+    async def _start(self, request: Request) -> int:
+        """Reserve the most the call can cost. Where only calls on their way stand against it, wait for their end."""
+        p = self.payer
+        tokens = request.body.get("max_completion_tokens") or request.body["max_tokens"]
+        reserve = upper_bound_micros(len(request.wire), tokens, p.price)
+        while True:
+            if self.stopped:
+                raise self.stopped
+            number = self.calls.start(request, p.stage, p.judge, p.model, reserve, p.budget_micros)
+            if number is not None:
+                self.in_flight += 1
+                return number
+            if not self.in_flight:
+                raise BudgetExceeded(
+                    f"{p.judge}: the next call may cost ${reserve / 1e6:.6f}, and ${self.calls.committed() / 1e6:.6f} "
+                    f"of budget.dollars = {p.budget_micros / 1e6:g} are spent or reserved. Every answer so far is "
+                    "stored: raise the budget and run again to go on from here."
+                )
+            async with self.settled:
+                await self.settled.wait()
+
+    async def _send(self, client, request: Request, number: int) -> tuple[int, str, BaseModel | None]:
+        try:
+            raw, _headers = await self.provider.send(client, request.body)
+            try:
+                cost = cost_micros(self.provider.read(raw).usage, self.payer.price)
+                status, answer = read(self.provider, raw, self.question)
+            except ValueError as e:
+                raise Failure(f"unreadable body: {e}", 0) from None
+            self.calls.finish(number, status, raw=raw, http=200, cost=cost, sdk=self.provider.sdk)
+            return cost, status, answer
+        except Failure as e:
+            self.calls.finish(
+                number, "error", http=e.http, at_risk=e.ambiguous, error=str(e), sdk=self.provider.sdk
+            )
+            raise
+        finally:
+            self.in_flight -= 1
+            async with self.settled:
+                self.settled.notify_all()

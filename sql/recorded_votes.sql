@@ -1,0 +1,24 @@
+-- Recorded answers as votes. `answers`: pair_id, vote (original, swapped, tie), shown_first, annotator; `targets`:
+-- pair_id. Answers to one pair are numbered in an order that depends on their content alone.
+SELECT
+    t.pair_id,
+    $judge AS judge,
+    $model AS model,
+    row_number() OVER (PARTITION BY t.pair_id ORDER BY a.annotator, a.shown_first, a.vote) - 1 AS replicate,
+    coalesce(a.shown_first, 'chosen') AS shown_first,
+    CASE
+        WHEN a.vote IS NULL THEN ''
+        WHEN a.vote = 'tie' THEN 'tie'
+        WHEN (a.vote = 'original') = (a.shown_first = 'chosen') THEN 'candidate_1'
+        ELSE 'candidate_2'
+    END AS answer,
+    coalesce(a.vote, 'none') AS vote,
+    CASE WHEN a.vote IS NULL THEN 'not_recorded' ELSE 'ok' END AS status,
+    []::VARCHAR[] AS examples,
+    'recorded' AS prompt_version,
+    '' AS request_key,
+    0::BIGINT AS cost_micros,
+    false AS simulated
+FROM targets t
+LEFT JOIN answers a USING (pair_id)
+ORDER BY pair_id, replicate
