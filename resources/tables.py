@@ -92,7 +92,7 @@ RAW_POOL = _t(
         _f("priority", I, "of the source"),
         _f("n_chars", I, "characters of conversation and both responses"),
     ],
-    ("pair_id", "row", "part"),
+    ("comparison_id", "pair_id", "row", "part"),  # a bucket is a range of comparison_id: it reads only its row groups
     "source",
 )
 UNUSABLE = _t(
@@ -492,23 +492,45 @@ FINAL_MODEL = _t(
     ("model_id",),
     "model",
 )
+BENCHMARK_SCORES = _t(
+    "benchmark_scores",
+    "Reward of every response of every benchmark: what results are computed from, again and without the model.",
+    [
+        _f("benchmark", S, "name"),
+        _f("item_id", S, "item within it"),
+        _f("candidate", I, "response within the item, from 0"),
+        _f("reward", F, "reward, null when it could not be scored", True),
+        _f("unscored", S, "why there is no reward: over_length", True),
+    ],
+    ("benchmark", "item_id", "candidate"),
+    "model",
+)
+BENCHMARK_RESULT_FIELDS = [
+    _f("arm", S, "model evaluated, or a baseline: longer_answer"),
+    _f("benchmark", S, "name"),
+    _f("subset", S, "'' for the whole benchmark"),
+    _f("metric", S, "what value is; `_at_hand` where parts are missing"),
+    _f("value", F, "0 to 1; null where a part of the benchmark is missing", True),
+    _f("low", F, "lower end of the 95 % bootstrap interval over items", True),
+    _f("high", F, "upper end", True),
+    _f("n", I, "items"),
+    _f("of", I, "items published; more than n when sampled or incomplete"),
+    _f("ties", I, "items with an exact tie"),
+    _f("truncated", I, "items with a response over the length limit, counted wrong"),
+    _f("missing", STRINGS, "parts of the benchmark that are not at hand"),
+]
 BENCHMARK_RESULTS = _t(
     "benchmark_results",
     "Scores of the final models on every configured benchmark, with intervals.",
-    [
-        _f("arm", S, "model evaluated, or a baseline: longer_answer"),
-        _f("benchmark", S, "name"),
-        _f("subset", S, "'' for the whole benchmark"),
-        _f("metric", S, "what value is"),
-        _f("value", F, "0 to 1"),
-        _f("low", F, "lower end of the 95 % bootstrap interval over items", True),
-        _f("high", F, "upper end", True),
-        _f("n", I, "items"),
-        _f("ties", I, "exact ties"),
-        _f("truncated", I, "items over the length limit, counted wrong"),
-    ],
+    BENCHMARK_RESULT_FIELDS,
     ("arm", "benchmark", "subset", "metric"),
     "model",
+)
+BENCHMARK_BASELINES = _t(
+    "benchmark_baselines",
+    "What needs no model: the longer answer wins.",
+    BENCHMARK_RESULT_FIELDS,
+    ("arm", "benchmark", "subset", "metric"),
 )
 REPORT_FIGURES = _t(
     "report_figures",

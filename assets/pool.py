@@ -1,0 +1,304 @@
+"""Stage 0: any preference data in, clean pairs out (spec 0)."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from resources.lake import Lake
+from resources.settings import Settings, Source
+from resources.tables import (
+    BENCHMARK_PROMPTS,
+    CLEAN_POOL,
+    CLUSTERS,
+    CONTAMINATED,
+    DEDUPED,
+    DUPLICATES,
+    QUARANTINE,
+    RAW_POOL,
+    SOURCES,
+    UNUSABLE,
+)
+from sql import statement
+
+from .table_asset import Check, Rows, Run, table_asset
+
+SCAN_ROWS = 4_000  # conversations split into words at a time
+FREQUENT = 20  # distinct conversations of a bucket from which on a benchmark n-gram looks like boilerplate
+
+
+# ---- what there is -------------------------------------------------------------------------------------------------
+def _fingerprints(settings: Settings, lake: Lake) -> str:
+    return " ".join(_fingerprint(source, lake)[0] or "-" for source in settings.sources)
+
+
+def _fingerprint(source: Source, lake: Lake) -> tuple[str, int, str | None]:
+    """(hash, bytes, problem) of what a source is read from."""
+    from resources.records import BadFile, fingerprint
+
+    try:
+        return *fingerprint(source, lake), None
+    except BadFile as e:
+        return "", 0, str(e)
+
+
+@table_asset(SOURCES, group="pool", settings=("sources", "world", "seed"), outside=_fingerprints, kinds={"python"})
+def sources(run: Run) -> Iterator[Rows]:
+    """Hashes every source's bytes, so that a changed file is noticed and everything made from it is made again."""
+    from resources.records import origin
+
+    rows = []
+    for source in run.settings.sources:
+        hashed, size, problem = _fingerprint(source, run.lake)
+        if problem:
+            run.log(f"{source.name}: {problem}")
+        rows.append(
+            source.model_dump(include={"shape", "licence", "redistribution", "label_origin", "stage", "priority"})
+            | {"source": source.name, "path": origin(source), "fingerprint": hashed, "bytes": size, "problem": problem}
+        )
+    unreadable = [r["source"] for r in rows if r["problem"]]
+    yield Rows(SOURCES, pa.Table.from_pylist(rows, SOURCES.schema), {"unreadable": ", ".join(unreadable) or "none"})
+
+
+# ---- import --------------------------------------------------------------------------------------------------------
+class _Spool:
+    """Batches of three tables on disk between reading a source once and publishing three tables one by one."""
+
+    def __init__(self, folder: str):
+        self.paths = {t: Path(folder) / f"{t.name}.arrow" for t in (RAW_POOL, UNUSABLE, QUARANTINE)}
+        self.writers = {t: pa.ipc.new_file(str(p), t.schema) for t, p in self.paths.items()}
+
+    def add(self, table, batch: pa.RecordBatch) -> None:
+        self.writers[table].write_batch(batch)
+
+    def close(self) -> None:
+        for writer in self.writers.values():
+            writer.close()
+
+    def read(self, table) -> Iterator[pa.RecordBatch]:
+        with pa.memory_map(str(self.paths[table])) as file:
+            reader = pa.ipc.open_file(file)
+            for i in range(reader.num_record_batches):
+                yield reader.get_batch(i)
+
+
+@table_asset(
+    RAW_POOL,
+    UNUSABLE,
+    QUARANTINE,
+    reads=[SOURCES],
+    settings=("sources",),
+    group="pool",
+    kinds={"python"},
+    checks={
+        RAW_POOL: [
+            Check("one_pair_per_part", "SELECT row, part FROM new GROUP BY ALL HAVING count(*) > 1",
+                  "every part of a record is one pair"),
+            Check("two_different_responses", "SELECT pair_id FROM new WHERE chosen = rejected OR trim(chosen) = ''",
+                  "a pair has two different responses, neither of them empty"),
+        ],
+        UNUSABLE: [
+            Check("not_in_raw_pool", "SELECT source, row, part FROM new JOIN raw_pool USING (source, row, part)",
+                  "a part of a record is usable or not"),
+        ],
+        QUARANTINE: [
+            Check("in_one_place", "SELECT n.source, n.row FROM new n JOIN (SELECT source, row FROM raw_pool UNION ALL "
+                  "SELECT source, row FROM unusable) o ON n.source = o.source AND n.row = o.row",
+                  "a record is read or quarantined"),
+        ],
+    },
+)  # fmt: skip
+def raw_pool(run: Run) -> Iterator[Rows]:
+    """Reads a source record by record through its adapter; nothing is guessed and nothing disappears."""
+    from resources.records import read_source
+
+    source = next(s for s in run.settings.sources if s.name == run.partition)
+    reasons: Counter[str] = Counter()
+    records = pairs = 0
+    accounted: set[int] = set()
+    with tempfile.TemporaryDirectory(prefix="assay-import-") as folder:
+        spool = _Spool(folder)
+        for batch in read_source(source, run.lake):
+            for table, rows in ((RAW_POOL, batch.pairs), (UNUSABLE, batch.unusable), (QUARANTINE, batch.quarantine)):
+                spool.add(table, rows)
+            for rows in (batch.pairs, batch.unusable, batch.quarantine):
+                accounted.update(pc.unique(rows.column("row")).to_pylist())
+            reasons.update(batch.unusable.column("reason").to_pylist() + batch.quarantine.column("reason").to_pylist())
+            pairs += batch.pairs.num_rows
+            records += batch.records
+        spool.close()
+        accounted.discard(0)  # the whole file
+        if len(accounted) != records:
+            raise RuntimeError(f"{source.name}: {records} records read but {len(accounted)} accounted for")
+        run.log(f"{source.name}: {records} records, {pairs} pairs; " + _listed(reasons))
+        about = {"records": records, "reasons": _listed(reasons)}
+        yield Rows(RAW_POOL, spool.read(RAW_POOL), about)
+        yield Rows(UNUSABLE, spool.read(UNUSABLE), about)
+        yield Rows(QUARANTINE, spool.read(QUARANTINE), about)
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in sorted(counts.items())) or "nothing refused"
+
+
+# ---- one pair once -------------------------------------------------------------------------------------------------
+@table_asset(
+    DEDUPED,
+    DUPLICATES,
+    reads=[RAW_POOL],
+    group="pool",
+    checks={
+        DEDUPED: [
+            Check("same_ids_same_bucket", "SELECT n.pair_id FROM new n JOIN (SELECT pair_id FROM new GROUP BY 1 "
+                  "HAVING count(*) > 1) USING (pair_id)", "a pair stands once"),
+            Check("mirrors_are_in_conflict", "SELECT comparison_id FROM new GROUP BY 1 HAVING (count(*) > 1) "
+                  "<> bool_or(conflict)", "exactly the pairs that also appear the other way round are in conflict"),
+        ],
+        DUPLICATES: [
+            Check("every_copy_is_listed", "SELECT pair_id FROM (SELECT pair_id, count(*) AS lost FROM new GROUP BY 1) "
+                  "JOIN deduped d USING (pair_id) WHERE d.copies <> lost + 1", "copies are the survivor and the lost"),
+            Check("the_survivor_exists", "SELECT n.pair_id FROM new n LEFT JOIN deduped d ON n.pair_id = d.pair_id "
+                  "AND n.kept_source = d.source AND n.kept_row = d.row WHERE d.pair_id IS NULL", "the winner was kept"),
+        ],
+    },
+)  # fmt: skip
+def deduped(run: Run) -> Iterator[Rows]:
+    """Exact duplicates over all sources at once, by content; the survivor is the source with the lowest priority
+    number, then the first row. The same responses with opposite labels are both kept and marked."""
+    from curation.identity import bucket_range
+
+    low, high = bucket_range(run.partition, run.settings.lake.buckets)
+    bounds = {"low": low, "high": high}
+    with run.lake.connect() as con:
+        con.execute(f"CREATE TEMP TABLE survivors AS {statement('dedup_survivors')}", bounds)
+        [(records,)] = con.execute(
+            "SELECT count(*) FROM raw_pool WHERE comparison_id >= $low AND comparison_id < $high", bounds
+        ).fetchall()
+        [(pairs, copies, conflicts, shared)] = con.execute(
+            "SELECT count(*), coalesce(sum(copies), 0)::BIGINT, count_if(conflict), count_if(len(also_in) > 0) "
+            "FROM survivors"
+        ).fetchall()
+        if copies != records:
+            raise RuntimeError(f"{run.partition}: {records} records but {copies} in pairs and duplicates")
+        about = {"records": records, "duplicates": records - pairs, "in conflict": conflicts, "in two sources": shared}
+        yield Rows(DEDUPED, con.sql(statement("dedup_pairs"), params=bounds), about)
+        yield Rows(DUPLICATES, con.sql(statement("dedup_duplicates"), params=bounds))
+
+
+# ---- decontamination -----------------------------------------------------------------------------------------------
+@table_asset(BENCHMARK_PROMPTS, group="pool", settings=("benchmarks", "world", "seed"), kinds={"python"})
+def benchmark_prompts(run: Run) -> Iterator[Rows]:
+    """The first user turn of every item of every configured benchmark."""
+    from resources.benchmarks import prompts
+
+    tables = [prompts(benchmark, run.lake) for benchmark in run.settings.benchmarks]
+    rows = pa.concat_tables(tables) if tables else BENCHMARK_PROMPTS.schema.empty_table()
+    yield Rows(BENCHMARK_PROMPTS, rows, {"benchmarks": len(tables)})
+
+
+@table_asset(CLUSTERS, reads=[DEDUPED], group="pool", kinds={"rust"})
+def clusters(run: Run) -> Iterator[Rows]:
+    """Conversations that nearly repeat each other (MinHash over word 5-grams), so that a split never divides them."""
+    from curation.clusters import clusters as near_duplicates
+
+    with run.lake.connect() as con:
+        reader = con.sql(
+            "SELECT conv_id, any_value(array_to_string(list_transform(conversation, lambda t: t.content), chr(10))) "
+            "AS text FROM deduped GROUP BY conv_id"
+        ).to_arrow_reader(SCAN_ROWS)
+        found = list(near_duplicates((b.column(0).to_pylist(), b.column(1)) for b in reader))
+    names, roots = (pa.array(c, pa.string()) for c in zip(*found, strict=True)) if found else ([], [])
+    table = pa.table({"conv_id": names, "cluster_id": roots}, schema=CLUSTERS.schema)
+    yield Rows(CLUSTERS, table, {"clusters": pc.count_distinct(table["cluster_id"]).as_py()})
+
+
+@table_asset(
+    CLEAN_POOL,
+    CONTAMINATED,
+    reads=[DEDUPED, BENCHMARK_PROMPTS, CLUSTERS],
+    settings=("decontamination",),
+    group="pool",
+    checks={
+        CLEAN_POOL: [
+            Check("clean_or_contaminated", "SELECT pair_id FROM new JOIN contaminated USING (pair_id)",
+                  "a pair is in one of the two"),
+            Check("nothing_is_lost", "SELECT pair_id FROM deduped WHERE bucket IN (SELECT bucket FROM deduped JOIN new "
+                  "USING (pair_id) LIMIT 1) AND pair_id NOT IN (SELECT pair_id FROM new) AND pair_id NOT IN "
+                  "(SELECT pair_id FROM contaminated)", "every pair of the bucket is in one of the two"),
+        ],
+    },
+)  # fmt: skip
+def clean_pool(run: Run) -> Iterator[Rows]:
+    """Leaves out every pair that shares an n-gram, or a whole short prompt, with a benchmark, and says which."""
+    index = _benchmark_index(run)
+    with run.lake.connect() as con:
+        con.execute(
+            "CREATE TEMP TABLE pairs AS SELECT pair_id, conv_id, source FROM deduped WHERE bucket = ?", [run.partition]
+        )
+        con.register("hits", _hits(run, index))
+        con.register("grams", _grams(index))
+        con.execute(f"CREATE TEMP TABLE flagged AS {statement('contaminated')}")
+        [(removed, pairs)] = con.execute(
+            "SELECT (SELECT count(*) FROM flagged), (SELECT count(*) FROM pairs)"
+        ).fetchall()
+        [(frequent,)] = con.execute(statement("frequent_ngrams"), {"limit": FREQUENT}).fetchall()
+        about = {"pairs": pairs, "removed": removed, "removed but for frequent n-grams": removed - frequent}
+        yield Rows(CONTAMINATED, con.sql("SELECT * FROM flagged"), about)
+        clean = con.sql(
+            "SELECT d.* EXCLUDE (bucket), c.cluster_id FROM deduped d JOIN clusters c USING (conv_id) "
+            "WHERE d.bucket = $bucket AND d.pair_id NOT IN (SELECT pair_id FROM flagged)",
+            params={"bucket": run.partition},
+        )
+        yield Rows(CLEAN_POOL, clean, about)
+
+
+def _benchmark_index(run: Run):
+    """The index of all benchmark prompts; neighbouring buckets of one process share it."""
+    note = run.lake.note(BENCHMARK_PROMPTS)
+    return _index(run.lake, note["version"], run.settings.decontamination.n)
+
+
+@lru_cache(maxsize=1)
+def _index(lake: Lake, version: str, n: int):
+    from curation.contamination import BenchmarkIndex
+
+    with lake.connect() as con:
+        rows = con.sql("SELECT benchmark, item_id, prompt FROM benchmark_prompts").to_arrow_table().to_pydict()
+    return BenchmarkIndex(rows["benchmark"], rows["item_id"], rows["prompt"], n)
+
+
+def _hits(run: Run, index) -> pa.Table:
+    """Matches in the bucket's conversations, each scanned once, and with scope "all" in the responses."""
+    from curation.contamination import HITS, scan_conversations, scan_responses
+
+    everything = run.settings.decontamination.scope == "all"
+    columns = "conv_id, conversation" + (", pair_id, chosen, rejected" if everything else "")
+    parts, seen = [], set()
+    with run.lake.connect() as con:
+        reader = con.sql(
+            f"SELECT {columns} FROM deduped WHERE bucket = $bucket", params={"bucket": run.partition}
+        ).to_arrow_reader(SCAN_ROWS)
+        for batch in reader:
+            names = batch.column(0).to_pylist()
+            new = [i for i, name in enumerate(names) if name not in seen and not seen.add(name)]
+            parts.append(scan_conversations(index, batch.take(pa.array(new, pa.int64())), everything))
+            if everything:
+                parts.append(scan_responses(index, batch))
+    return pa.concat_tables(parts) if parts else HITS.empty_table()
+
+
+def _grams(index) -> pa.Table:
+    rules = ["short-prompt" if short else f"{index.n}-gram" for short in index.short]
+    return pa.table(
+        {
+            "gram": pa.array(range(len(index)), pa.int64()),
+            "benchmark": pa.array(index.benchmark, pa.string()),
+            "item_id": pa.array(index.item_id, pa.string()),
+            "rule": pa.array(rules, pa.string()),
+            "span": pa.array([index.span(g) for g in range(len(index))], pa.string()),
+        }
+    )

@@ -1,0 +1,208 @@
+"""Word n-grams that texts share with benchmark prompts, found by hashing and confirmed word by word (spec 0.08).
+
+Texts are split by Arrow and only words that some benchmark prompt uses get a number; a window that holds any other word
+cannot match and is never hashed. Windows are hashed by a 64-bit polynomial, looked up in the sorted hashes of the
+benchmarks, and compared word by word, so that a match is never a collision. Memory is bounded by the batch given.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_BASE = np.uint64(0x9E3779B97F4A7C15)
+# Scripts written without spaces: every character is a word, or their sentences would be one word each.
+_UNSPACED = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}])"
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Words of n texts on end: text i has words[starts[i]:starts[i + 1]]."""
+
+    words: pa.StringArray
+    starts: np.ndarray
+
+
+def tokens(texts: pa.Array | pa.ChunkedArray) -> Tokens:
+    """Lower-case words (letters, marks and digits) of each text; null counts as empty."""
+    column = pa.chunked_array(texts) if isinstance(texts, pa.Array) else texts
+    column = pc.utf8_lower(pc.fill_null(column.cast(pa.large_string()), ""))
+    column = pc.replace_substring_regex(column, _UNSPACED, r" \1 ")
+    column = pc.utf8_trim_whitespace(pc.replace_substring_regex(column, r"[^\p{L}\p{M}\p{N}]+", " "))
+    lists = pc.split_pattern(column, " ").combine_chunks()
+    words, starts = lists.flatten(), lists.offsets.to_numpy().astype(np.int64)
+    blank = pc.equal(words, "").to_numpy(zero_copy_only=False)  # an empty text splits into one empty word
+    if blank.any():
+        kept = np.concatenate(([0], np.cumsum(~blank)))
+        words, starts = words.filter(pa.array(~blank)), kept[starts - starts[0]]
+    return Tokens(words, starts - starts[0])
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Windows of the scanned texts that equal a benchmark n-gram, in order of text and position.
+
+    Attributes:
+        text: index of the text, one a match.
+        gram: index of the n-gram in the index; a whole short prompt counts as one.
+        position: first word of the match within its text.
+    """
+
+    text: np.ndarray
+    gram: np.ndarray
+    position: np.ndarray
+
+
+class BenchmarkIndex:
+    """The n-grams of benchmark prompts, and the prompts of fewer than n words as wholes.
+
+    An n-gram that several prompts share belongs to the first of them by (benchmark, item_id).
+
+    Attributes:
+        benchmark, item_id: whom each n-gram belongs to, by its index.
+        short: whether it is a whole short prompt.
+    """
+
+    def __init__(self, benchmark: Sequence[str], item_id: Sequence[str], prompts: Sequence[str], n: int = 13):
+        order = sorted(range(len(prompts)), key=lambda i: (benchmark[i], item_id[i]))
+        found = tokens(pa.array([prompts[i] for i in order], pa.string()))
+        self.n = n
+        self.words = pc.unique(found.words).cast(pa.large_string())
+        ids, starts = self._ids(found), found.starts
+        windows, first = _windows(ids, starts, n)
+        self._hash, kept = np.unique(_hashes(ids, windows, n), return_index=True)
+        self._ids_of = ids[windows[kept][:, None] + np.arange(n)]
+        owner = first[kept]
+        lengths = np.diff(starts)
+        short: dict[str, int] = {}
+        owners = list(owner)
+        for text in np.flatnonzero((lengths > 0) & (lengths < n)):
+            key = " ".join(found.words.slice(starts[text], lengths[text]).to_pylist())
+            if key not in short:
+                short[key] = len(owners)
+                owners.append(text)
+        self._short_keys = pa.array(list(short), pa.large_string())
+        self._short_first = len(owner)
+        self.benchmark = [benchmark[order[o]] for o in owners]
+        self.item_id = [item_id[order[o]] for o in owners]
+        self.short = np.arange(len(owners)) >= self._short_first
+
+    def __len__(self) -> int:
+        return len(self.benchmark)
+
+    def span(self, gram: int) -> str:
+        """The words of an n-gram or a short prompt."""
+        if self.short[gram]:
+            return self._short_keys[gram - self._short_first].as_py()
+        return " ".join(self.words.take(pa.array(self._ids_of[gram] - 1)).to_pylist())
+
+    def scan(self, texts: pa.Array | pa.ChunkedArray, whole: np.ndarray | None = None) -> Matches:
+        """Every benchmark n-gram in the texts.
+
+        Args:
+            texts: one string each.
+            whole: which texts may match a short prompt as a whole; all when None.
+        """
+        found = tokens(texts)
+        ids = self._ids(found)
+        windows, text = _windows(ids, found.starts, self.n)
+        hits, grams = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        if len(windows) and len(self._hash):
+            hashes = _hashes(ids, windows, self.n)
+            grams = np.minimum(np.searchsorted(self._hash, hashes), len(self._hash) - 1)
+            hits = np.flatnonzero(self._hash[grams] == hashes)
+            same = (ids[windows[hits][:, None] + np.arange(self.n)] == self._ids_of[grams[hits]]).all(axis=1)
+            hits = hits[same]
+            grams = grams[hits]
+        position = windows[hits] - found.starts[text[hits]]
+        short_text, short_gram = self._short(found, whole)
+        text = np.concatenate((text[hits], short_text))
+        gram = np.concatenate((grams, short_gram))
+        position = np.concatenate((position, np.zeros(len(short_text), np.int64)))
+        order = np.lexsort((position, text))
+        return Matches(text[order], gram[order], position[order])
+
+    def _ids(self, found: Tokens) -> np.ndarray:
+        """Number of each word, from 1; 0 for a word of no benchmark."""
+        index = pc.index_in(found.words.cast(pa.large_string()), value_set=self.words)
+        return pc.fill_null(index, -1).to_numpy(zero_copy_only=False).astype(np.int32) + 1
+
+    def _short(self, found: Tokens, whole: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        lengths = np.diff(found.starts)
+        fits = (lengths > 0) & (lengths < self.n)
+        candidates = np.flatnonzero(fits if whole is None else fits & whole)
+        if not len(candidates) or not len(self._short_keys):
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        lists = pa.LargeListArray.from_arrays(pa.array(found.starts), found.words.cast(pa.large_string()))
+        keys = pc.binary_join(lists.take(pa.array(candidates)).cast(pa.list_(pa.string())), " ").cast(pa.large_string())
+        index = pc.index_in(keys, value_set=self._short_keys)
+        known = pc.is_valid(index).to_numpy(zero_copy_only=False)
+        gram = pc.fill_null(index, 0).to_numpy(zero_copy_only=False).astype(np.int64) + self._short_first
+        return candidates[known], gram[known]
+
+
+def _windows(ids: np.ndarray, starts: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """(first word, text) of every window of n known words that stays within its text."""
+    lengths = np.diff(starts)
+    if len(ids) < n:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    unknown = np.concatenate(([0], np.cumsum(ids == 0)))
+    text = np.repeat(np.arange(len(lengths)), lengths)
+    good = (unknown[n:] == unknown[:-n]) & (text[: len(ids) - n + 1] == text[n - 1 :])
+    windows = np.flatnonzero(good)
+    return windows, text[windows]
+
+
+def _hashes(ids: np.ndarray, windows: np.ndarray, n: int) -> np.ndarray:
+    """Polynomial hash, modulo 2^64, of the n ids from each window on."""
+    values = ids.astype(np.uint64)
+    hashes = np.zeros(len(windows), np.uint64)
+    with np.errstate(over="ignore"):
+        for k in range(n):
+            hashes *= _BASE
+            hashes += values[windows + k]
+        hashes ^= hashes >> np.uint64(29)  # words have small numbers: spread them over all bits
+    return hashes
+
+
+# ---- pairs ---------------------------------------------------------------------------------------------------------
+HITS = pa.schema(
+    [("conv_id", pa.string()), ("pair_id", pa.string()), *((n, pa.int64()) for n in ("gram", "place", "position"))]
+)
+_CHOSEN, _REJECTED = 1 << 30, (1 << 30) + 1  # places after every turn of a conversation
+
+
+def scan_conversations(index: BenchmarkIndex, batch: pa.RecordBatch, all_turns: bool) -> pa.Table:
+    """Matches in the user turns, or in all turns, of a batch with conv_id and conversation; see HITS.
+
+    `place` is the number of the turn; only a user turn can be a short prompt as a whole.
+    """
+    turns = batch.column("conversation")
+    content = turns.flatten()
+    user = pc.equal(content.field("role"), "user").to_numpy(zero_copy_only=False)
+    starts = turns.offsets.to_numpy().astype(np.int64) - turns.offsets[0].as_py()
+    owner = np.repeat(np.arange(len(turns)), np.diff(starts))
+    place = np.arange(len(content)) - starts[owner]
+    kept = np.arange(len(content)) if all_turns else np.flatnonzero(user)
+    found = index.scan(content.field("content").take(pa.array(kept)), user[kept])
+    turn = kept[found.text]
+    return _table(batch.column("conv_id").take(pa.array(owner[turn])), None, found, place[turn])
+
+
+def scan_responses(index: BenchmarkIndex, batch: pa.RecordBatch) -> pa.Table:
+    """Matches in the responses of a batch with pair_id, chosen and rejected; see HITS."""
+    parts = []
+    for name, place in (("chosen", _CHOSEN), ("rejected", _REJECTED)):
+        found = index.scan(batch.column(name), np.zeros(batch.num_rows, bool))
+        pairs = batch.column("pair_id").take(pa.array(found.text))
+        parts.append(_table(None, pairs, found, np.full(len(found.text), place)))
+    return pa.concat_tables(parts)
+
+
+def _table(conversations: pa.Array | None, pairs: pa.Array | None, found: Matches, place: np.ndarray) -> pa.Table:
+    nothing = pa.nulls(len(found.text), pa.string())
+    columns = [conversations if conversations is not None else nothing, pairs if pairs is not None else nothing]
+    columns += [pa.array(c.astype(np.int64)) for c in (found.gram, place, found.position)]
+    return pa.table(columns, schema=HITS)

@@ -1,0 +1,62 @@
+"""Names by content: equal texts have equal ids in every source, order and machine (spec 0.01, 0.07).
+
+Every id is a 128-bit BLAKE2b digest in hex over length-prefixed parts, so that no text can imitate the border between
+two others. The names of the pool's pairs, of its conversations and of recorded answers all come from here.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+
+Turn = tuple[str, str]  # role, content
+Conversation = Sequence[Turn | Mapping[str, str]]  # as pairs, or as {role, content} like the lake stores it
+
+
+def digest(parts: Iterable[str]) -> str:
+    """32 hex digits over the parts and their borders.
+
+    Raises:
+        UnicodeEncodeError: a part holds half of a surrogate pair and is no text.
+    """
+    hasher = blake2b(digest_size=16)
+    for part in parts:
+        data = part.encode()
+        hasher.update(len(data).to_bytes(8, "little"))
+        hasher.update(data)
+    return hasher.hexdigest()
+
+
+def text_hash(text: str) -> str:
+    """Name of one response."""
+    return digest((text,))
+
+
+def conv_id(conversation: Conversation) -> str:
+    """Name of a conversation: roles and contents of all its turns."""
+    turns = ((t["role"], t["content"]) if isinstance(t, Mapping) else t for t in conversation)
+    return digest(part for turn in turns for part in turn)
+
+
+def pair_id(conversation: Conversation | str, chosen: str, rejected: str) -> str:
+    """Name of (conversation, chosen, rejected); the conversation as turns or as its `conv_id`."""
+    return digest((_named(conversation), chosen, rejected))
+
+
+def comparison_id(conversation: Conversation | str, a: str, b: str) -> str:
+    """Name of a conversation with two responses in either order, so that (a, b) and (b, a) meet."""
+    return digest((_named(conversation), *sorted((a, b))))
+
+
+def _named(conversation: Conversation | str) -> str:
+    return conversation if isinstance(conversation, str) else conv_id(conversation)
+
+
+def bucket_of(comparison: str, buckets: int) -> str:
+    """The bucket of a pair. Buckets are ranges of `comparison_id`: equal pairs and mirror images share one."""
+    return f"b{int(comparison[:8], 16) * buckets >> 32:02d}"
+
+
+def bucket_range(bucket: str, buckets: int) -> tuple[str, str]:
+    """The bounds (low, high) with `low <= comparison_id < high` for exactly the ids of the bucket."""
+    index = int(bucket[1:])
+    low, high = (-((-i << 32) // buckets) for i in (index, index + 1))
+    return f"{low:08x}", f"{high:08x}" if high < 1 << 32 else "g"
