@@ -156,7 +156,7 @@ def _score(run: "Run", models: Mapping[str, str], items, key: str, responses: tu
     rewards = [f"r_{c}" for c in responses] if key == "pair_id" else ["reward"]
     schema = pa.schema([(key, pa.string()), *((r, pa.float64()) for r in rewards), ("unscored", pa.string())])
     found = {m: sorted((folder / m).glob("part-*.parquet")) for m in models}
-    tables = {m: ds.dataset(paths, schema=schema).to_table() if paths else schema.empty_table() for m, paths in found.items()}
+    tables = {m: ds.dataset(f, schema=schema).to_table() if f else schema.empty_table() for m, f in found.items()}
     shutil.rmtree(folder)
     return tables
 

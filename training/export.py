@@ -56,8 +56,9 @@ def export(model: RewardModel, folder: Path, facts: dict) -> None:
 
 def write_card(folder: Path, facts: dict, tokenizer) -> None:
     """The model card, from the result of the training."""
-    accuracy = facts["validation_accuracy"]
-    shown = f"{accuracy:.3f} of {facts['validation_pairs']} (ties count half)" if accuracy is not None else "none measured"
+    shown = "none measured"
+    if facts["validation_accuracy"] is not None:
+        shown = f"{facts['validation_accuracy']:.3f} of {facts['validation_pairs']} (ties count half)"
     bos = tokenizer.bos_token
     note = f"\nIf the text begins with `{bos}`, strip it before tokenising: exactly one is wanted.\n" if bos else ""
     (folder / "README.md").write_text(CARD.format_map({**facts, "accuracy": shown, "bos": note}), encoding="utf-8")

@@ -9,6 +9,7 @@ the command writes to stderr also goes to a file, for the error message of whoev
 """
 
 import argparse
+import contextlib
 import ctypes
 import os
 import signal
@@ -40,7 +41,11 @@ def die_with_parent() -> None:
 
 
 def run(command: list[str], watched: list[int], log: Path | None = None) -> int:
-    """Run `command` to its end, or to the end of any watched process. Returns the exit status, 128 + n after signal n."""
+    """Run `command` to its end, or to the end of any watched process.
+
+    Returns:
+        its exit status, 128 + n after signal n.
+    """
     alive = {pid: started(pid) for pid in watched}
     stop: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -79,10 +84,8 @@ def _end(child: subprocess.Popen) -> None:
 
 
 def _kill(group: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(group, number)
-    except ProcessLookupError:
-        pass
 
 
 def main() -> int:

@@ -12,7 +12,8 @@ def bradley_terry(
     margin: torch.Tensor | float = 0.0,
     centring: float = 0.0,
 ) -> torch.Tensor:
-    """Sum over pairs of ``-w [t log σ(d) + (1-t) log σ(-d)] + w c (r_chosen + r_rejected)²``, d = r_chosen - r_rejected - m.
+    """Sum over pairs of ``-w [t log σ(d) + (1-t) log σ(-d)] + w c (r_chosen + r_rejected)²``, where
+    ``d = r_chosen - r_rejected - m``.
 
     A sum, not a mean: the caller divides by the weight of the whole global batch, so that a pair counts the same
     whatever micro-batch it fell into.

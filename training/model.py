@@ -98,8 +98,10 @@ class RewardModel(nn.Module):
         return 1 / (6 * self.text_config.hidden_size)
 
     def head(self) -> nn.Linear:
-        return self.model.score if self.causal else next(
-            m for m in reversed(list(self.model.classifier.modules())) if isinstance(m, nn.Linear)
+        return (
+            self.model.score
+            if self.causal
+            else next(m for m in reversed(list(self.model.classifier.modules())) if isinstance(m, nn.Linear))
         )
 
     def forward(self, batch: Batch) -> torch.Tensor:
@@ -164,8 +166,12 @@ def folder_of(path: str) -> Path:
         spec = importlib.util.find_spec(name)
         if spec is None or not spec.submodule_search_locations:
             raise FileNotFoundError(f"backbone {path}: the package {name} is not installed")
-        found = sorted(p.parent for root in spec.submodule_search_locations for p in Path(root).rglob("config.json")
-                       if (p.parent / "tokenizer.json").exists())
+        found = sorted(
+            p.parent
+            for root in spec.submodule_search_locations
+            for p in Path(root).rglob("config.json")
+            if (p.parent / "tokenizer.json").exists()
+        )
         if not found:
             raise FileNotFoundError(f"backbone {path}: the package holds no folder with config.json and tokenizer.json")
         return found[0]
@@ -216,9 +222,7 @@ def new_head(model: RewardModel, seed: int) -> None:
     head = model.head()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        head.weight.copy_(
-            torch.randn(head.weight.shape, generator=generator) / math.sqrt(head.weight.shape[1] + 1)
-        )
+        head.weight.copy_(torch.randn(head.weight.shape, generator=generator) / math.sqrt(head.weight.shape[1] + 1))
         if head.bias is not None:
             head.bias.zero_()
 

@@ -27,7 +27,7 @@ from .model import RewardModel, collate, load_model
 from .plan import scoring, sharers
 from .render import encode, render, shared_prefix
 from .tokens import Tokens, write
-from .world import World, voice  # sets the environment that the imports below read
+from .world import World, voice
 
 OVER_LENGTH = "over_length"
 FORMS = {

@@ -52,8 +52,12 @@ def write(groups: Iterable[tuple[str, int, Sequence[np.ndarray]]], sink, shared:
         while chunk := list(itertools.islice(groups, CHUNK)):
             ids, rows, whole = zip(*chunk, strict=True)
             cut = [shared_prefix(s) if shared else 0 for s in whole]
-            columns = [ids, rows, [s[0][:n] for s, n in zip(whole, cut, strict=True)],
-                       [[s[n:] for s in group] for group, n in zip(whole, cut, strict=True)]]
+            columns = [
+                ids,
+                rows,
+                [s[0][:n] for s, n in zip(whole, cut, strict=True)],
+                [[s[n:] for s in group] for group, n in zip(whole, cut, strict=True)],
+            ]
             out.write_batch(
                 pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
             )

@@ -199,7 +199,9 @@ class Trainer:
         load_checkpoint(self)
         steps = self.plan.steps
         wanted = min(steps, self.recipe["evaluations"]) if self.validation is not None else 0
-        evaluate_at = {round(steps * (i + 1) / wanted) for i in range(wanted)} or ({steps} if self.validation else set())
+        evaluate_at = {round(steps * (i + 1) / wanted) for i in range(wanted)}
+        if self.validation is not None:
+            evaluate_at.add(steps)
         every = self.job.get("checkpoint_steps")
         with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as log:
             while self.step < steps:
@@ -239,8 +241,15 @@ class Trainer:
             losses.append(loss.detach())
             if micro.weight:
                 r = rewards.detach().double()
-                sums += torch.stack([loss.detach().double(), right(chosen, rejected).double(), r.sum(), (r * r).sum(),
-                                     torch.tensor(float(len(r)), dtype=torch.float64, device=r.device)])
+                sums += torch.stack(
+                    [
+                        loss.detach().double(),
+                        right(chosen, rejected).double(),
+                        r.sum(),
+                        (r * r).sum(),
+                        torch.tensor(float(len(r)), dtype=torch.float64, device=r.device),
+                    ]
+                )
         computed = sum(m.computed if self.model.causal else 2 * m.computed for m in micros)
         loss, hits, reward, square, n, computed = self.world.sum([*sums.tolist(), computed])
         loss /= total
@@ -323,10 +332,10 @@ class Trainer:
 
         facts = {"max_tokens": self.job["max_tokens"], "step": self.step, **self.job.get("facts", {})}
         parameters = list(self.model.parameters()) if self.job["zero_stage"] == 3 else []
-        with deepspeed.zero.GatheredParameters(parameters, modifier_rank=0, enabled=bool(parameters)):
-            with self.world.first_does() as mine:
-                if mine:
-                    export(self.model, self.out / "model", facts)
+        whole = deepspeed.zero.GatheredParameters(parameters, modifier_rank=0, enabled=bool(parameters))
+        with whole, self.world.first_does() as mine:
+            if mine:
+                export(self.model, self.out / "model", facts)
 
     def report(self, facts: dict, log) -> None:
         if not self.world.first:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+# Read when DeepSpeed and transformers are imported, which this program does inside functions only.
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if Path("/dev/nvidiactl").exists() else "cpu")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -47,8 +48,9 @@ class World:
 
     @property
     def hardware(self) -> str:
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else f"cpu ({os.cpu_count()} cores)"
-        return f"{self.size} x {name}" if self.device.type == "cuda" else f"{name}, {self.size} ranks"
+        if self.device.type == "cuda":
+            return f"{self.size} x {torch.cuda.get_device_name(self.device)}"
+        return f"{os.cpu_count()} cpu cores, ranks: {self.size}"
 
     def connect(self) -> None:
         """Join the process group through DeepSpeed, without compiling its shared-memory operator (unused here)."""
