@@ -564,7 +564,7 @@ PLANTED_ROWS = _t(
     [
         _f("source", S, "source"),
         _f("row", I, "record number"),
-        _f("kind", S, "plain, duplicate, contaminated, mirror, null, broken, noisy or ambiguous"),
+        _f("kind", S, "plain, noisy, ambiguous, duplicate, mirror, contaminated, null, identical, tie or broken"),
         _f("detail", S, "what was planted"),
     ],
     ("source", "row", "kind"),
