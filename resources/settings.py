@@ -41,6 +41,7 @@ class World(Part):
     """The generated pool with planted truth (spec 14); its rows, people and judges are marked as simulated."""
 
     pairs: Annotated[int, Field(ge=200)] = 3000
+    stage1_share: Annotated[float, Field(gt=0, lt=1)] = 0.25  # of the pairs, in the sources that feed stage 1
 
 
 class Records(Part):
@@ -240,10 +241,26 @@ class Training(Part):
 
 
 class Benchmark(Part):
+    """`path` is a file, a folder, a pattern, or `huggingface:<owner>/<name>@<commit>`; without it the loader's default.
+
+    `sample` scores that many items, drawn by hash; `excerpt` allows subsets with fewer items than were published.
+    """
+
     name: Name
-    loader: Literal["planted", "rm_bench", "judgebench", "rmb_pairwise"] = "planted"
+    loader: Literal[
+        "planted",
+        "reward_bench",
+        "reward_bench_2",
+        "ppe_preference",
+        "ppe_correctness",
+        "rmb_pairwise",
+        "rmb_bon",
+        "rm_bench",
+        "judgebench",
+    ] = "planted"
     path: str = ""
     sample: Count | None = None
+    excerpt: bool = False
 
 
 class Reference(Part):

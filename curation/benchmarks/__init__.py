@@ -1,0 +1,1 @@
+"""Reward-model benchmarks as pure functions over tables of rewards: no model, no file, no Dagster."""
