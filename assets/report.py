@@ -1,0 +1,107 @@
+"""The report: every figure as a table, and one page that people can read (spec 4.08 to 4.11, 5.01, 8)."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+
+from resources.settings import Settings
+from resources.tables import (
+    ANNOTATION_BATCH,
+    ATTRIBUTES,
+    BENCHMARK_RESULTS,
+    BEST_RM,
+    CLEAN_POOL,
+    CONTAMINATED,
+    DECISIONS,
+    DEDUPED,
+    DROPPED,
+    DUPLICATES,
+    FINAL_MODEL,
+    FLIPPED,
+    GOLD,
+    GOLD_PREDICTIONS,
+    HUMAN_LABELS,
+    JUDGE_VOTES,
+    KEPT,
+    QUARANTINE,
+    RAW_POOL,
+    REFERENCE,
+    RELEASE_CORRECTED,
+    RELEASE_CURATED,
+    REPORT_FIGURES,
+    SCORES,
+    SILVER,
+    SOURCES,
+    STAGE2_ATTRIBUTES,
+    STAGE2_VERDICTS,
+    STAGE2_VOTES,
+    UNDECIDED,
+    UNUSABLE,
+)
+
+from .report_figures import Figures, measure
+from .report_page import claims, points, render
+from .table_asset import Check, Rows, Run, markdown, table_asset
+
+# planted_rows is read too where the world is generated; the step that writes it writes reference_labels with it
+READS = (
+    SOURCES, RAW_POOL, UNUSABLE, QUARANTINE, DEDUPED, DUPLICATES, CONTAMINATED, CLEAN_POOL, ATTRIBUTES,
+    ANNOTATION_BATCH, HUMAN_LABELS, JUDGE_VOTES, GOLD, SILVER, UNDECIDED, GOLD_PREDICTIONS, BEST_RM, SCORES,
+    STAGE2_ATTRIBUTES, STAGE2_VOTES, STAGE2_VERDICTS, DECISIONS, KEPT, FLIPPED, DROPPED, RELEASE_CURATED,
+    RELEASE_CORRECTED, FINAL_MODEL, BENCHMARK_RESULTS, REFERENCE,
+)  # fmt: skip
+
+
+@table_asset(
+    REPORT_FIGURES,
+    reads=READS,
+    settings=tuple(Settings.model_fields),  # the page names the configuration's hash
+    group="report",
+    kinds={"duckdb", "html"},
+    checks={
+        REPORT_FIGURES: [
+            Check(
+                "value_inside_its_interval",
+                "SELECT figure, \"group\" FROM new WHERE value + 1e-9 < low OR value - 1e-9 > high"
+                " OR (low IS NULL) <> (high IS NULL)",
+                "every figure lies inside its interval",
+            ),
+        ]
+    },
+)
+def report(run: Run) -> Iterator[Rows]:
+    """Measures the run against the truth as far as it is known, and writes `files/report/index.html`."""
+    with run.lake.connect() as con:
+        figures = measure(con, run.settings.seed)
+        page = render(con, figures, run.settings, run.lake, READS)
+    path = run.lake.folder("report") / "index.html"
+    _replace(path, page)
+    yield Rows(
+        REPORT_FIGURES,
+        figures.table(),
+        {"page": dg.MetadataValue.path(str(path)), "summary": dg.MetadataValue.md(_summary(figures))},
+    )
+
+
+def _summary(figures: Figures) -> str:
+    """The ledger and the claims as Markdown."""
+    gap = int(figures["ledger_gap", ""].estimate.value)
+    counts = [(f.group, f"{f.n:,}") for f in figures.groups("records")]
+    found = [(c.text, c.measured, points(c.gain), c.verdict) for c in claims(figures)]
+    closes = "The ledger closes." if gap == 0 else f"The ledger does not close: {gap:+,} records are in no class."
+    table = markdown(["claim", "measured", "gain, points", "this run"], found)
+    return "\n\n".join([closes, markdown(["class", "records"], counts), table])
+
+
+def _replace(path: Path, page: str) -> None:
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=".index.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as f:
+            f.write(page)
+        os.replace(part, path)
+    except BaseException:
+        os.unlink(part)
+        raise

@@ -1,0 +1,294 @@
+"""The report's page: what the figures mean, in one self-contained HTML file."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curation.intervals import Estimate
+from resources.lake import Lake, label
+from resources.settings import Settings
+from resources.tables import Table
+from sql import statement
+
+from . import charts
+from .report_figures import Figure, Figures
+
+if TYPE_CHECKING:
+    import duckdb
+
+EXAMPLES_EACH = 3
+STAGES = [
+    ["unusable", "unreadable", "raw pool"],
+    ["clean pool", "duplicates", "contaminated"],
+    ["gold", "silver", "undecided", "kept", "flipped", "dropped", "pending"],
+    ["curated release", "swapped, for the corrected release", "gold test share, held out", "left out"],
+]
+TONES = {
+    **dict.fromkeys(["gold", "silver", "kept", "curated release"], charts.GOOD),
+    **dict.fromkeys(["flipped", "swapped, for the corrected release"], charts.MIXED),
+    **dict.fromkeys(["undecided", "dropped", "pending", "left out"], charts.QUIET),
+    **dict.fromkeys(["unusable", "unreadable", "duplicates", "contaminated"], charts.BAD),
+}
+ARM_TONES = {"original": charts.QUIET, "random": charts.QUIET, "filtered": charts.GOOD, "corrected": charts.MIXED}
+LABEL_TONES = {
+    "original": charts.QUIET, "stage 2 input": charts.QUIET, "gold": charts.GOOD, "silver": charts.GOOD,
+    "kept": charts.GOOD, "kept, confident": charts.GOOD, "kept, judged": charts.GOOD, "flipped": charts.MIXED,
+    "dropped": charts.BAD, "curated release": charts.PLAIN, "corrected release": charts.PLAIN,
+}  # fmt: skip
+FILTERS = {  # filter -> what the paper's Table 9 has for keep and discard (spec 4.11)
+    "best": (0.78, 0.79), "gold": (0.84, 0.88), "best and gold": (0.86, 0.92), "the rule": (None, None),
+}  # fmt: skip
+SCORE_CLAIMS = {
+    ("filtered", "original"): "Curated data trains a better reward model than the uncurated pool",
+    ("corrected", "filtered"): "Adding the flipped pairs makes it better still",
+    ("filtered", "random"): "Curation beats an equally large random part of the pool (the null test)",
+}
+OTHER_CLAIMS = (  # claim, what is compared, figure, group
+    (
+        "The loop's reward model gets better",
+        "accuracy on the same gold pairs, last − first iteration",
+        "rm_accuracy_gain",
+        "last - first",
+    ),
+    (
+        "Retrieval finds mislabelled pairs",
+        "mislabelled by the reference, retrieved − random",
+        "mislabelled_in_batch_difference",
+        "retrieved - random",
+    ),
+    (
+        "Retrieval finds mislabelled pairs",
+        "swapped by people, retrieved − random",
+        "swapped_by_people_difference",
+        "retrieved - random",
+    ),
+    (
+        "Labels that stage 2 keeps are more often right",
+        "right labels, kept − all of stage 2",
+        "label_precision_difference",
+        "kept - stage 2 input",
+    ),
+    (
+        "The curated release is cleaner than the pool",
+        "right labels, release − pool",
+        "label_precision_difference",
+        "curated release - original",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement of the paper about the method, and what this run says about it.
+
+    `verdict` is "agrees" or "contradicts" when the interval excludes zero, "undecided" when it does not, and
+    "not measured" where there is none.
+    """
+
+    text: str
+    measured: str
+    gain: Estimate
+    n: int
+
+    @property
+    def verdict(self) -> str:
+        if self.gain.value is None or not self.gain.known:
+            return "not measured"
+        return "agrees" if self.gain.low > 0 else "contradicts" if self.gain.high < 0 else "undecided"
+
+
+def claims(figures: Figures) -> list[Claim]:
+    """The paper's claims about the method, each as a gain that should be above zero (spec 3.16, 4.11, 8.01 to 8.10)."""
+    found = []
+    scores = dict.fromkeys(f.figure for f in headline_scores(figures))
+    for a, b in SCORE_CLAIMS:
+        for name in scores or ["no benchmark"]:
+            gain = figures[f"{name}_difference", f"{a} - {b}"]
+            measured = f"{name.removeprefix('score of ')}, {a} − {b}"
+            found.append(Claim(SCORE_CLAIMS[a, b], measured, gain.estimate, gain.n))
+    for text, measured, figure, group in OTHER_CLAIMS:
+        gain = figures[figure, group]
+        found.append(Claim(text, measured, gain.estimate, gain.n))
+    flipped = figures["label_precision", "flipped"]
+    above = Estimate(*(None if v is None else v - 0.5 for v in flipped.estimate))
+    text = "Flipped pairs are right more often than wrong"
+    found.append(Claim(text, "right after the flip − 50 %", above, flipped.n))
+    return found
+
+
+def headline_scores(figures: Figures) -> list[Figure]:
+    """Scores by arm of each benchmark's own headline metric: its accuracy, over what is at hand where parts miss."""
+    names = dict.fromkeys(
+        f.figure for name in _score_names(figures) for f in figures.groups(name)
+        if name.rpartition(" ")[2] in ("accuracy", "accuracy_at_hand")
+    )  # fmt: skip
+    return [f for name in names for f in figures.groups(name)]
+
+
+def _score_names(figures: Figures) -> list[str]:
+    return sorted(n for n in figures.names() if n.startswith("score of ") and not n.endswith("_difference"))
+
+
+def render(
+    con: "duckdb.DuckDBPyConnection", figures: Figures, settings: Settings, lake: Lake, reads: tuple[Table, ...]
+) -> str:
+    """The whole page. Texts of pairs are escaped by the template; nothing outside the file is referred to.
+
+    Args:
+        con: the lake's connection that `figures` were measured on.
+        reads: tables whose versions the page names.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    env = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters |= {"share": share, "points": points, "short": short, "from_json": json.loads}
+    return env.get_template("report.html").render(
+        name=settings.name,
+        figures=figures,
+        caveats=caveats(con, settings),
+        drawings=_drawings(con, figures),
+        benchmarks=_benchmarks(con),
+        claims=claims(figures),
+        filters=FILTERS,
+        topics=_topics(figures),
+        judges=sorted({f.group for f in figures.groups("judge_decides")}),
+        reference=next((f.against for f in figures.groups("label_precision")), ""),
+        planted=sorted({f.group for f in figures.groups("planted_recall")}),
+        cost=_rows(con, "SELECT who, stage, model, labels, dollars, simulated FROM cost ORDER BY who, stage"),
+        sources=_rows(con, "SELECT * FROM sources ORDER BY priority, source"),
+        bad_input=_rows(con, "SELECT file, row, reason, error FROM quarantine ORDER BY row > 0, source, row LIMIT 12"),
+        models=_rows(con, "SELECT arm, pairs, steps FROM final_reward_model ORDER BY arm"),
+        examples=_rows(con, statement("report_examples"), each=EXAMPLES_EACH),
+        config_hash=settings.section_hash(*type(settings).model_fields),
+        versions=_versions(lake, settings, reads),
+    )
+
+
+def caveats(con: "duckdb.DuckDBPyConnection", settings: Settings) -> dict[str, list[str]]:
+    """What in this run is no live person, model or datum: `simulated`, `recorded`, `heuristic` -> names."""
+    simulated = ["the pool and its planted truth"] if settings.world else []
+    simulated += [
+        name for (name,) in con.sql(
+            "SELECT name FROM (SELECT 'people' AS name, 1 AS place FROM human_labels WHERE simulated"
+            " UNION SELECT 'judge ' || judge, 2 FROM judge_votes WHERE simulated"
+            " UNION SELECT 'judge ' || judge, 2 FROM stage2_votes WHERE simulated"
+            " UNION SELECT 'attributes', 3 FROM attributes WHERE simulated) ORDER BY place, name"
+        ).fetchall()
+    ]  # fmt: skip
+    recorded = ["people"] if settings.people.backend == "recorded" else []
+    recorded += [f"judge {j.name}" for j in settings.judges.judges if j.backend == "recorded"]
+    heuristic = ["attributes"] if settings.attributes.backend == "heuristic" else []
+    return {"simulated": simulated, "recorded": recorded, "heuristic": heuristic}
+
+
+def share(estimate: Estimate) -> str:
+    """`83.1 % (80.2 to 85.7)`, or a dash where nothing was measured."""
+    if estimate.value is None:
+        return "–"
+    interval = f" ({estimate.low * 100:.1f} to {estimate.high * 100:.1f})" if estimate.known else ""
+    return f"{estimate.value * 100:.1f} %{interval}"
+
+
+def points(estimate: Estimate) -> str:
+    """A difference of shares, in points: `+4.2 (+1.1 to +7.3)`."""
+    if estimate.value is None:
+        return "–"
+    interval = f" ({estimate.low * 100:+.1f} to {estimate.high * 100:+.1f})" if estimate.known else ""
+    return f"{estimate.value * 100:+.1f}{interval}"
+
+
+def short(text: str, width: int = 180) -> str:
+    """One line of at most `width` characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _drawings(con: "duckdb.DuckDBPyConnection", figures: Figures) -> dict[str, str]:
+    links = con.sql(statement("report_flow")).fetchall()
+    sources = [f"source {f.group}" for f in figures.groups("records_of_source")]
+    scores = headline_scores(figures)
+    gains = [c for c in claims(figures) if c.gain.value is not None]
+    colours = {"agrees": charts.GOOD, "contradicts": charts.BAD}
+    return {
+        "flow": charts.flow([sources, *STAGES], links, TONES, "Flow of records from sources to releases"),
+        "attrition": charts.waterfall(_attrition(figures), "From input records to the curated release"),
+        "rm": charts.intervals(
+            [(f.group, f.estimate, charts.PLAIN) for f in figures.groups("rm_accuracy_final_gold")],
+            "Accuracy of each iteration's reward model on the final gold",
+        ),
+        "scores": charts.intervals(
+            [(f"{f.figure.removeprefix('score of ')}: {f.group}", f.estimate, ARM_TONES.get(f.group, charts.PLAIN))
+             for f in scores],
+            "Benchmark scores by training data",
+        ),
+        "labels": charts.intervals(
+            [(c, figures["label_precision", c].estimate, tone) for c, tone in LABEL_TONES.items()],
+            "Share of right labels by class", line=0.5,
+        ),
+        "claims": charts.intervals(
+            [(short(c.measured, 46), c.gain, colours.get(c.verdict, charts.QUIET)) for c in gains],
+            "Gains that the paper claims", line=0.0, signed=True,
+        ),
+    }  # fmt: skip
+
+
+def _attrition(figures: Figures) -> list[tuple[str, int, str]]:
+    """Input, every reason to leave by class, the curated release; what is left is counted, not assumed."""
+    steps = [("input records", figures.count("records", "input"), "total")]
+    lost = {f.group: f.n for f in figures.groups("records_by_reason")}
+    for classes, level in (
+        (("quarantine", "removed"), ("clean pool", figures.count("pairs", "clean pool"))),
+        (("drop", "pending", "held_out", "flip"), ("curated release", figures.count("pairs", "curated release"))),
+    ):
+        for name in classes:
+            some = {g.partition(" / ")[2]: n for g, n in lost.items() if g.startswith(f"{name} / ")}
+            for reason, n in sorted(some.items(), key=lambda item: -item[1]):
+                steps.append((f"{_WORDS.get(name, name)}: {reason}".removesuffix(": "), n, "loss"))
+        steps.append((*level, "total"))
+    return steps
+
+
+_WORDS = {
+    "quarantine": "unreadable", "removed": "removed", "drop": "dropped", "held_out": "held out", "flip": "label swapped"
+}  # fmt: skip
+
+
+def _benchmarks(con: "duckdb.DuckDBPyConnection") -> list[dict]:
+    return _rows(
+        con,
+        "SELECT benchmark, metric, arm, value, low, high, n, ties, truncated FROM benchmark_results"
+        " WHERE subset = '' AND NOT regexp_matches(metric, '^(best_of|ceiling)_') ORDER BY benchmark, metric, arm",
+    )
+
+
+def _topics(figures: Figures) -> list[dict[str, Any]]:
+    """Topics with their right labels by class, the noisiest first."""
+    table: dict[str, dict[str, Figure]] = {}
+    for f in figures.groups("label_precision_by_topic"):
+        topic, _, name = f.group.rpartition(" / ")
+        table.setdefault(topic, {})[name] = f
+    nothing = figures["label_precision_by_topic", ""]
+    classes = ("original", "curated release", "corrected release", "kept", "flipped")
+    rows = [{"topic": t, "classes": [by.get(c, nothing) for c in classes]} for t, by in table.items()]
+    return sorted(rows, key=lambda r: (r["classes"][0].estimate.value or 0.0, r["topic"]))
+
+
+def _rows(con: "duckdb.DuckDBPyConnection", sql: str, **values) -> list[dict]:
+    return con.sql(sql, params=values or None).to_arrow_table().to_pylist()
+
+
+def _versions(lake: Lake, settings: Settings, reads: tuple[Table, ...]) -> list[tuple[str, str, int]]:
+    """(table or table/partition, version, rows) of everything the page was made from."""
+    found = []
+    for table in reads:
+        for key in settings.partition_keys(table.partition) if table.partition else [None]:
+            if note := lake.note(table, key):
+                found.append((label(table, key), note["version"], lake.rows(table, key)))
+    return found
