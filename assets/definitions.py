@@ -1,11 +1,13 @@
 """The code location: every step as an asset, and the loop's job and sensor."""
 
+from dataclasses import replace
+
 import dagster as dg
 
 from resources import settings as config
 from resources.lake import Lake
 from resources.settings import Settings
-from resources.tables import ANNOTATION_BATCH, RETRIEVED
+from resources.tables import ANNOTATION_BATCH, RETRIEVED, WORLD_FILES
 
 from . import attributes, benchmarks, models, pool, release, report, stage1, stage2, world
 from .table_asset import Step, as_asset, partitions_def
@@ -13,12 +15,13 @@ from .table_asset import Step, as_asset, partitions_def
 
 def steps(settings: Settings) -> list[Step]:
     """Every step of a configuration in an order in which they can run."""
+    generated = (WORLD_FILES,) if settings.world else ()
     return [
         *world.steps(settings),
-        pool.sources,
+        replace(pool.sources, reads=generated),
         pool.raw_pool,
         pool.deduped,
-        pool.benchmark_prompts,
+        replace(pool.benchmark_prompts, reads=generated),
         pool.clusters,
         pool.clean_pool,
         attributes.attributes,
@@ -45,7 +48,9 @@ def steps(settings: Settings) -> list[Step]:
         release.release_curated,
         release.release_corrected,
         models.final_reward_model,
+        benchmarks.benchmark_scores,
         benchmarks.benchmark_results,
+        benchmarks.benchmark_baselines,
         report.report,
     ]
 

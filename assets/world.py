@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 
+import pyarrow as pa
+
 from resources.settings import Settings
-from resources.tables import PLANTED_ROWS, REFERENCE
+from resources.tables import PLANTED_ROWS, REFERENCE, WORLD_FILES
 
 from .table_asset import Check, Rows, Run, Step, table_asset
 
 
 @table_asset(
+    WORLD_FILES,
     PLANTED_ROWS,
     REFERENCE,
     settings=("world", "seed"),
@@ -31,11 +34,12 @@ def planted_world(run: Run) -> Iterator[Rows]:
 
     settings = run.settings
     world = generate(settings.world.pairs, settings.seed, settings.world.stage1_share)
-    sizes = write_files(world, run.lake.folder("world"))
+    files = write_files(world, run.lake.folder("world"))
+    yield Rows(WORLD_FILES, pa.Table.from_pylist(files, WORLD_FILES.schema))
     planted = planted_rows(world)
     kinds = planted.group_by("kind").aggregate([("row", "count")]).to_pylist()
     yield Rows(PLANTED_ROWS, planted, {r["kind"]: r["row_count"] for r in kinds})
-    yield Rows(REFERENCE, reference_labels(world), {f"bytes of {name}": size for name, size in sizes.items()})
+    yield Rows(REFERENCE, reference_labels(world))
 
 
 @table_asset(REFERENCE, settings=("reference",), group="world", kinds={"python"})

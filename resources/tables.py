@@ -558,6 +558,12 @@ REFERENCE = _t(
     ],
     ("comparison_id",),
 )
+WORLD_FILES = _t(
+    "world_files",
+    "The files of the generated pool, which the sources read as they would read yours.",
+    [_f("file", S, "name"), _f("bytes", I, "size"), _f("hash", S, "128-bit hash of the content")],
+    ("file",),
+)
 PLANTED_ROWS = _t(
     "planted_rows",
     "What the generated pool hides, row by row; only the report reads it.",

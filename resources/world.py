@@ -10,6 +10,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from hashlib import blake2b
 from pathlib import Path
 
 import pyarrow as pa
@@ -35,8 +36,8 @@ def messages(comparison: Comparison) -> list[dict[str, str]]:
     return [{"role": role, "content": content} for role, content in comparison.conversation]
 
 
-def write_files(world: World, folder: Path) -> dict[str, int]:
-    """Write the sources and the planted benchmark; returns bytes by file name. Every file is replaced whole."""
+def write_files(world: World, folder: Path) -> list[dict]:
+    """Write the sources and the planted benchmark, each replaced whole; returns WORLD_FILES rows."""
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, Callable[[], bytes]] = {
         "forum.jsonl": lambda: _lines(world.records["forum"], _forum),
@@ -45,7 +46,12 @@ def write_files(world: World, folder: Path) -> dict[str, int]:
         "crawl.csv": lambda: _crawl(world.records["crawl"]),
         BENCHMARK_FILE: lambda: _benchmark(world),
     }
-    return {name: _replace(folder / name, content()) for name, content in files.items()}
+    rows = []
+    for name, make in files.items():
+        content = make()
+        _replace(folder / name, content)
+        rows.append({"file": name, "bytes": len(content), "hash": blake2b(content, digest_size=16).hexdigest()})
+    return rows
 
 
 def planted_rows(world: World) -> pa.Table:
@@ -76,7 +82,7 @@ def reference_labels(world: World) -> pa.Table:
     return pa.Table.from_pylist(list(rows.values()), REFERENCE.schema)
 
 
-def _replace(path: Path, content: bytes) -> int:
+def _replace(path: Path, content: bytes) -> None:
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as f:
@@ -85,7 +91,6 @@ def _replace(path: Path, content: bytes) -> int:
     except BaseException:
         os.unlink(part)
         raise
-    return len(content)
 
 
 def _lines(records: list[Record], shape: Callable[[Record], dict]) -> bytes:
