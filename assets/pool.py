@@ -239,8 +239,9 @@ def clean_pool(run: Run) -> Iterator[Rows]:
         con.execute(
             "CREATE TEMP TABLE pairs AS SELECT pair_id, conv_id, source FROM deduped WHERE bucket = ?", [run.partition]
         )
-        con.register("hits", _hits(run, index))
-        con.register("grams", _grams(index))
+        hits = _hits(run, index)
+        con.register("hits", hits)
+        con.register("grams", _grams(index, pc.unique(hits["gram"])))
         con.execute(f"CREATE TEMP TABLE flagged AS {statement('contaminated')}")
         [(removed, pairs)] = con.execute(
             "SELECT (SELECT count(*) FROM flagged), (SELECT count(*) FROM pairs)"
@@ -291,14 +292,15 @@ def _hits(run: Run, index) -> pa.Table:
     return pa.concat_tables(parts) if parts else HITS.empty_table()
 
 
-def _grams(index) -> pa.Table:
-    rules = ["short-prompt" if short else f"{index.n}-gram" for short in index.short]
+def _grams(index, found: pa.Array) -> pa.Table:
+    """What the n-grams that were found are and whom they belong to."""
+    grams = found.to_pylist()
     return pa.table(
         {
-            "gram": pa.array(range(len(index)), pa.int64()),
-            "benchmark": pa.array(index.benchmark, pa.string()),
-            "item_id": pa.array(index.item_id, pa.string()),
-            "rule": pa.array(rules, pa.string()),
-            "span": pa.array([index.span(g) for g in range(len(index))], pa.string()),
+            "gram": found,
+            "benchmark": pa.array([index.benchmark[g] for g in grams], pa.string()),
+            "item_id": pa.array([index.item_id[g] for g in grams], pa.string()),
+            "rule": pa.array(["short-prompt" if index.short[g] else f"{index.n}-gram" for g in grams], pa.string()),
+            "span": pa.array([index.span(g) for g in grams], pa.string()),
         }
     )
