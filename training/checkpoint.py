@@ -1,81 +1,85 @@
 """Checkpoints of a run under way: DeepSpeed's sharded state, and a pointer that is written last.
 
-The pointer names the step, the number of ranks and what the run was made of. Another number of ranks is served through
-DeepSpeed's universal format; another job is refused.
+A run killed at any moment finds the last whole checkpoint or the one before. Another number of ranks is served by
+converting it to DeepSpeed's universal format; a checkpoint of another job is refused.
 """
 
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
-from .world import write_json
+from .tokens import Tokens
+from .world import World, write_json
 
-PURPOSE = ("backbone", "recipe", "max_tokens", "seed")
+DECISIVE = ("backbone", "recipe", "max_tokens", "seed")
+SHARDING = ("world", "zero_stage")
 
 
 class WrongCheckpoint(ValueError):
     """The folder holds a checkpoint of another job."""
 
 
-def fingerprint(trainer) -> str:
-    """What must be equal for a checkpoint to continue a run: configuration and training tokens."""
-    h = hashlib.blake2b(digest_size=16)
-    h.update(json.dumps({k: trainer.job[k] for k in PURPOSE}, sort_keys=True).encode())
-    h.update(trainer.train.lengths.tobytes())
-    h.update("\n".join(trainer.train.ids).encode())
-    return h.hexdigest()
+class Checkpoints:
+    """The checkpoints in one folder.
 
-
-def save_checkpoint(trainer) -> None:
-    """Write the whole state; a run killed at any moment finds this one or the one before."""
-    folder = trainer.out / "checkpoints"
-    tag = f"step_{trainer.step}"
-    trainer.engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
-    with trainer.world.first_does() as mine:
-        if mine:
-            pointer = {
-                "tag": tag,
-                "step": trainer.step,
-                "world": trainer.world.size,
-                "zero_stage": trainer.job["zero_stage"],
-                "fingerprint": fingerprint(trainer),
-                "best": trainer.best,
-                "tokens": trainer.tokens,
-                "losses": list(trainer.losses),
-                "recent": list(trainer.recent),
-            }
-            write_json(folder / "last.json", pointer)
-            for old in folder.glob("step_*"):
-                if old.name != tag:
-                    shutil.rmtree(old)
-
-
-def load_checkpoint(trainer) -> None:
-    """Continue from the last checkpoint, if there is one.
+    Attributes:
+        universal: the checkpoint to resume from was written by another number of ranks or ZeRO stage.
 
     Raises:
-        WrongCheckpoint: it belongs to other data, another backbone or another recipe.
+        WrongCheckpoint: the folder's checkpoint belongs to other data, another backbone or another recipe.
     """
-    folder = trainer.out / "checkpoints"
-    if not (folder / "last.json").exists():
-        _forget_after(trainer, trainer.out / "metrics.jsonl")
-        return
-    pointer = json.loads((folder / "last.json").read_text(encoding="utf-8"))
-    if pointer["fingerprint"] != fingerprint(trainer):
-        raise WrongCheckpoint(f"{folder}: the checkpoint at step {pointer['step']} belongs to another job; remove it")
-    trainer.engine.load_checkpoint(str(folder), tag=pointer["tag"])
-    trainer.step, trainer.best, trainer.tokens = pointer["step"], pointer["best"], pointer["tokens"]
-    trainer.losses.extend(pointer["losses"])
-    trainer.recent.extend(pointer["recent"])
-    _forget_after(trainer, trainer.out / "metrics.jsonl")
-    trainer.voice.say(f"going on after step {trainer.step}")
+
+    def __init__(self, folder: Path, job: dict, tokens: Tokens, world: World):
+        self.folder, self.world = folder, world
+        self.identity = {
+            "fingerprint": _fingerprint(job, tokens),
+            "world": world.size,
+            "zero_stage": job["zero_stage"],
+        }
+        pointer = folder / "last.json"
+        self.last = json.loads(pointer.read_text(encoding="utf-8")) if pointer.exists() else None
+        if self.last and self.last["fingerprint"] != self.identity["fingerprint"]:
+            raise WrongCheckpoint(f"{folder}: the checkpoint {self.last['tag']} belongs to another job; remove it")
+        self.universal = bool(self.last) and any(self.last[k] != self.identity[k] for k in SHARDING)
+
+    def save(self, engine, step: int, state: dict) -> None:
+        """Write weights, optimizer and `state`; older checkpoints go once the pointer names this one."""
+        tag = f"step_{step}"
+        engine.save_checkpoint(str(self.folder), tag=tag, save_latest=False)
+        with self.world.first_does() as mine:
+            if mine:
+                write_json(self.folder / "last.json", {"tag": tag, "state": state, **self.identity})
+                for old in self.folder.glob("step_*"):
+                    if old.name != tag:
+                        shutil.rmtree(old)
+
+    def load(self, engine) -> dict | None:
+        """Restore the engine from the last checkpoint. Returns the `state` it was saved with, None without one."""
+        if self.last is None:
+            return None
+        tag = self.last["tag"]
+        if self.universal:
+            with self.world.first_does() as mine:
+                if mine:
+                    self._convert(tag)
+            tag = f"{tag}_universal"
+        engine.load_checkpoint(str(self.folder), tag=tag)
+        return self.last["state"]
+
+    def _convert(self, tag: str) -> None:
+        program = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state"]
+        target = self.folder / f"{tag}_universal"
+        shutil.rmtree(target, ignore_errors=True)
+        folders = ["--input_folder", str(self.folder / tag), "--output_folder", str(target)]
+        subprocess.run([*program, *folders], check=True, stdout=subprocess.DEVNULL)
 
 
-def _forget_after(trainer, log: Path) -> None:
-    """Metrics of steps that will be made again."""
-    with trainer.world.first_does() as mine:
-        if mine and log.exists():
-            lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-            kept = [line for line in lines if json.loads(line)["step"] <= trainer.step]
-            log.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+def _fingerprint(job: dict, tokens: Tokens) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(json.dumps({k: job[k] for k in DECISIVE}, sort_keys=True).encode())
+    digest.update(tokens.lengths.tobytes())
+    digest.update("\n".join(tokens.ids).encode())
+    return digest.hexdigest()

@@ -19,6 +19,8 @@ from .plan import MicroBatch
 from .render import CHATML, settle
 from .tokens import Tokens
 
+SLICE_TOKENS = 1024  # enough to keep a CPU's or an accelerator's matrix units busy
+
 
 @dataclass
 class Batch:
@@ -29,7 +31,9 @@ class Batch:
         document: [R, W] int64, which group of the row a token belongs to, -1 for padding.
         segment: [R, W] int64, 0 for a prefix, k for the k-th tail.
         last: [S, 2] int64, row and column of each sequence's last token, group by group.
+        slices: row ranges computed together, each with its own width; one over everything for packed rows.
         groups: the groups' indices in the table of tokens, in the order of `last`.
+        order: [S] int64, the place of each sequence of `groups` among the rows of an encoder's batch.
     """
 
     ids: torch.Tensor
@@ -37,15 +41,26 @@ class Batch:
     document: torch.Tensor
     segment: torch.Tensor
     last: torch.Tensor
+    slices: list[tuple[int, int, int]]
     groups: list[int]
+    order: torch.Tensor
+
+    @property
+    def computed(self) -> int:
+        """Tokens computed, padding included."""
+        return sum((end - begin) * width for begin, end, width in self.slices)
 
 
 def collate(tokens: Tokens, micro: MicroBatch, pad: int, packed: bool, device: torch.device | str = "cpu") -> Batch:
     """Lay out one micro-batch: packed rows for causal models, a padded row a sequence for encoders."""
     if packed:
         layout = [[tokens.group(g) for g in row] for row in micro.rows]
+        slices, order = [(0, len(layout), micro.width)], []
     else:
-        layout = [[(np.concatenate([p, t]), [])] for g in micro.groups for p, ts in [tokens.group(g)] for t in ts]
+        whole = [np.concatenate([p, t]) for g in micro.groups for p, ts in [tokens.group(g)] for t in ts]
+        by_length = sorted(range(len(whole)), key=lambda i: -len(whole[i]))
+        layout = [[(whole[i], [])] for i in by_length]
+        slices, order = _slices([len(whole[i]) for i in by_length]), np.argsort(by_length)
     shape = (len(layout), micro.width)
     ids, positions = np.full(shape, pad, np.int64), np.zeros(shape, np.int64)
     document, segment = np.full(shape, -1, np.int64), np.zeros(shape, np.int64)
@@ -64,8 +79,19 @@ def collate(tokens: Tokens, micro: MicroBatch, pad: int, packed: bool, device: t
                 if k or not tails:
                     last.append((r, at - 1))
             document[r, start:at] = d
-    arrays = (ids, positions, document, segment, np.array(last, np.int64))
-    return Batch(*(torch.from_numpy(a).to(device, non_blocking=True) for a in arrays), micro.groups)
+    arrays = (ids, positions, document, segment, np.array(last, np.int64), np.array(order, np.int64))
+    *tensors, order = (torch.from_numpy(a).to(device, non_blocking=True) for a in arrays)
+    return Batch(*tensors, slices, micro.groups, order)
+
+
+def _slices(lengths: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Cut rows sorted by falling length where at least SLICE_TOKENS are together, so that little padding remains."""
+    slices, begin = [], 0
+    for end in range(1, len(lengths) + 1):
+        if (end - begin) * lengths[begin] >= SLICE_TOKENS or end == len(lengths):
+            slices.append((begin, end, lengths[begin]))
+            begin = end
+    return slices
 
 
 def visible(document: torch.Tensor, segment: torch.Tensor, row, q, k):
@@ -107,7 +133,12 @@ class RewardModel(nn.Module):
     def forward(self, batch: Batch) -> torch.Tensor:
         """Rewards [S], fp32, in the order of `batch.last`."""
         if not self.causal:
-            return self.model(input_ids=batch.ids, attention_mask=(batch.document >= 0).long()).logits[:, 0].float()
+            mask = (batch.document >= 0).long()
+            parts = [
+                self.model(input_ids=batch.ids[b:e, :width], attention_mask=mask[b:e, :width]).logits[:, 0]
+                for b, e, width in batch.slices
+            ]
+            return torch.cat(parts).float()[batch.order]
         hidden = self.model.base_model(
             input_ids=batch.ids,
             attention_mask=self._mask(batch),

@@ -13,6 +13,7 @@ twice; another start goes on with the missing ones. Parts are dealt to the ranks
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Hashable, Sequence
@@ -23,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from .guard import die_with_parent
 from .model import RewardModel, collate, load_model
 from .plan import scoring, sharers
 from .render import encode, render, shared_prefix
@@ -162,6 +164,8 @@ def run(job: dict, world: World) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="training.score", description=__doc__.splitlines()[0])
     parser.add_argument("job", type=Path)
+    if "RANK" in os.environ:
+        die_with_parent()  # a rank whose launcher is killed would keep its memory
     job = json.loads(parser.parse_args().job.read_text(encoding="utf-8"))
     try:
         run(job, World())

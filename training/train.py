@@ -17,6 +17,7 @@ import contextlib
 import json
 import logging
 import math
+import os
 import shutil
 import sys
 import time
@@ -27,8 +28,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import Checkpoints
 from .export import export, write_card
+from .guard import die_with_parent
 from .loss import bradley_terry, right
 from .model import Batch, RewardModel, collate, folder_of, learn_tokenizer, load_tokenizer, new_model
 from .plan import MicroBatch, Plan, scoring
@@ -125,8 +127,12 @@ def parameter_groups(model: RewardModel, recipe: dict) -> list[dict]:
     return [g for g in groups.values() if g["params"]]
 
 
-def engine_for(model: RewardModel, job: dict, world: World):
-    """A DeepSpeed engine whose gradients are reduced once a step, however many micro-batches a rank ran."""
+def engine_for(model: RewardModel, job: dict, world: World, universal: bool = False):
+    """A DeepSpeed engine whose gradients are reduced once a step, however many micro-batches a rank ran.
+
+    Args:
+        universal: a checkpoint in the universal format will be loaded.
+    """
     import deepspeed
     from deepspeed.utils import logger
 
@@ -140,7 +146,7 @@ def engine_for(model: RewardModel, job: dict, world: World):
         "managed_gradient_accumulation": False,
         "gradient_clipping": job["recipe"]["max_grad_norm"],
         "zero_optimization": {"stage": job["zero_stage"]},
-        "checkpoint": {"load_universal": (Path(job["out"]) / "checkpoints" / "universal.json").exists()},
+        "checkpoint": {"load_universal": universal},
         **({"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}} if cuda else {}),
     }
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)
@@ -184,7 +190,8 @@ class Trainer:
         )
         if not packed:
             voice.say("an encoder cannot share prompts between responses: sequences are padded, not packed")
-        self.engine = engine_for(self.model, job, world)
+        self.checkpoints = Checkpoints(self.out / "checkpoints", job, self.train, world)
+        self.engine = engine_for(self.model, job, world, self.checkpoints.universal)
         self.step, self.best = 0, {"step": 0, "accuracy": None}
         self.tokens = 0
         self.losses: deque = deque(maxlen=max(1, math.ceil(self.plan.steps / 10)))
@@ -196,7 +203,7 @@ class Trainer:
     def run(self) -> dict:
         """Train to the end. Returns what result.json says."""
         began = time.monotonic()
-        load_checkpoint(self)
+        self.resume()
         steps = self.plan.steps
         wanted = min(steps, self.recipe["evaluations"]) if self.validation is not None else 0
         evaluate_at = {round(steps * (i + 1) / wanted) for i in range(wanted)}
@@ -212,11 +219,35 @@ class Trainer:
                     self.keep_if_best(facts["validation_accuracy"])
                 self.report(facts, log)
                 if every and self.step % every == 0 and self.step < steps:
-                    save_checkpoint(self)
+                    self.checkpoints.save(self.engine, self.step, self.state())
         if not evaluate_at:
             self.best = {"step": steps, "accuracy": None}
             self.export()
         return self.finish(time.monotonic() - began)
+
+    def state(self) -> dict:
+        """What a resumed run must know beside weights and optimizer."""
+        return {
+            "step": self.step,
+            "best": self.best,
+            "tokens": self.tokens,
+            "losses": list(self.losses),
+            "recent": list(self.recent),
+        }
+
+    def resume(self) -> None:
+        """Go on after the last checkpoint, or begin; metrics of steps that will be made again are forgotten."""
+        if state := self.checkpoints.load(self.engine):
+            self.step, self.best, self.tokens = state["step"], state["best"], state["tokens"]
+            self.losses.extend(state["losses"])
+            self.recent.extend(state["recent"])
+            self.voice.say(f"going on after step {self.step}")
+        log = self.out / "metrics.jsonl"
+        with self.world.first_does() as mine:
+            if mine and log.exists():
+                whole = [line for line in log.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+                kept = [line for line in whole if json.loads(line)["step"] <= self.step]
+                log.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def one_step(self) -> dict:
         """One optimizer step over a global batch. Returns its metrics, pooled over all ranks."""
@@ -229,7 +260,7 @@ class Trainer:
         micros = self.plan.step(self.step)[self.world.rank]
         # Sums stay on the device until the step's end: asking for a number waits for the device.
         sums = torch.zeros(5, dtype=torch.float64, device=self.world.device)
-        losses = []
+        losses, computed = [], 0
         for micro in micros:
             batch = self.collate(self.train, micro)
             with self.naming(micro):
@@ -239,6 +270,7 @@ class Trainer:
                 loss = bradley_terry(chosen, rejected, w * micro.weight, t, m, self.recipe["centring"])
                 self.engine.backward(loss / total * self.world.size, scale_wrt_gas=False)
             losses.append(loss.detach())
+            computed += batch.computed
             if micro.weight:
                 r = rewards.detach().double()
                 sums += torch.stack(
@@ -250,7 +282,6 @@ class Trainer:
                         torch.tensor(float(len(r)), dtype=torch.float64, device=r.device),
                     ]
                 )
-        computed = sum(m.computed if self.model.causal else 2 * m.computed for m in micros)
         loss, hits, reward, square, n, computed = self.world.sum([*sums.tolist(), computed])
         loss /= total
         self.watch(loss, micros, losses)
@@ -400,6 +431,8 @@ def train(job: dict, world: World | None = None) -> dict:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="training.train", description=__doc__.splitlines()[0])
     parser.add_argument("job", type=Path)
+    if "RANK" in os.environ:
+        die_with_parent()  # a rank whose launcher is killed would keep its memory
     job = json.loads(parser.parse_args().job.read_text(encoding="utf-8"))
     try:
         train(job)
