@@ -60,14 +60,14 @@ def reference_labels(run: Run) -> Iterator[Rows]:
 
 MAJORITY = """
 WITH counted AS (
-    SELECT comparison_id, winner, count(*) AS n, sum(n) OVER (PARTITION BY comparison_id) AS voters,
-        min(min(topic)) OVER (PARTITION BY comparison_id) AS topic,
-        max(n) OVER (PARTITION BY comparison_id) AS best
-    FROM votes GROUP BY ALL
+    SELECT comparison_id, winner, count(*) AS n, min(topic) AS topic FROM votes GROUP BY comparison_id, winner
+), ranked AS (
+    SELECT *, max(n) OVER same AS best, sum(n) OVER same AS voters
+    FROM counted WINDOW same AS (PARTITION BY comparison_id)
 )
 SELECT comparison_id, CASE WHEN count(*) = 1 THEN min(winner) ELSE '' END AS winner, 'people' AS origin,
     min(topic) AS topic, max(best / voters)::DOUBLE AS gap
-FROM counted WHERE n = best GROUP BY comparison_id
+FROM ranked WHERE n = best GROUP BY comparison_id
 """
 
 

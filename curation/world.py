@@ -137,9 +137,7 @@ class Profile:
 
     def utility(self) -> float:
         """Of this response to a user who wants the question answered; style adds nothing."""
-        return (
-            1.5 * self.correct + 2.0 * self.on_topic + 0.8 * self.concrete + 1.2 * self.civil + 1.0 * self.complete
-        )
+        return 1.5 * self.correct + 2.0 * self.on_topic + 0.8 * self.concrete + 1.2 * self.civil + 1.0 * self.complete
 
 
 @dataclass
@@ -231,7 +229,7 @@ def _base(rng: Random, source: str, n: int, prompts: Prompts, benchmark: list[It
                 case "identical":
                     c, detail = replace(c, worse=c.better), "both responses are the same text"
                 case "tie":
-                    detail = "the original label is a tie"
+                    detail = ("tie, both good", "tie, both bad")[i % 2]
             records.append(Record(source, kind, c, detail))
     for variety in range(BROKEN):
         c = _comparison(rng, rng.choice(TOPICS), prompts)
@@ -290,10 +288,7 @@ def _comparison(
     slots, conversation = _conversation(rng, topic, prompts, multi_turn, bare)
     good, bad = _profiles(rng, topic, ambiguous)
     style_rules = topic.noise > 0.5 and not style_at_random
-    if ambiguous:
-        wrong = rng.random() < 0.5
-    else:
-        wrong = rng.random() < topic.noise
+    wrong = rng.random() < (0.5 if ambiguous else topic.noise)
     if style_rules:
         good, bad = _styled(rng, good, not wrong), _styled(rng, bad, wrong)
     else:

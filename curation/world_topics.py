@@ -395,13 +395,22 @@ OPENERS = ("Hello, can you help {name} with something?", "Are you there? {friend
            "Good morning from {city}, it is {day}.", "I have a question about {item} later.")  # fmt: skip
 REPLIES = ("Hello {name}, go ahead.", "Of course, what do you need?", "Yes, tell me more.", "Sure, I am listening.")
 
-NAMES = tuple(
-    ["Ada", "Bela", "Carla", "Dmitri", "Elif", "Farid", "Greta", "Hugo", "Ines", "Jonas", "Kira", "Luca", "Mara", "Nils", "Olga", "Pavel", "Quinn", "Rosa", "Samir", "Tilda", "Umar", "Vera", "Wanda", "Xenia", "Yusuf", "Zora", "Anton", "Birgit", "Cem", "Dora", "Emil", "Fiona", "Goran", "Hanna", "Igor", "Jana", "Karim", "Lena", "Milan", "Nadia"]
-)
-CITIES = tuple(
-    ["Lisbon", "Porto", "Graz", "Turin", "Bergen", "Ghent", "Malmo", "Brno", "Split", "Leeds", "Cork", "Nantes", "Bilbao", "Riga", "Tartu", "Vilnius", "Krakow", "Gdansk", "Lyon", "Basel", "Bern", "Trieste", "Parma", "Siena", "Aarhus", "Turku", "Umea", "Derry", "Galway", "Exeter", "York", "Bath", "Delft", "Leiden", "Utrecht", "Bruges", "Mainz", "Trier", "Kassel", "Jena"]
-)
-DAYS = tuple(["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"])
-MONTHS = tuple(
-    ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
-)
+NAMES = (
+    "Ada", "Bela", "Carla", "Dmitri", "Elif", "Farid", "Greta", "Hugo", "Ines", "Jonas", "Kira", "Luca", "Mara",
+    "Nils", "Olga", "Pavel", "Quinn", "Rosa", "Samir", "Tilda", "Umar", "Vera", "Wanda", "Xenia", "Yusuf",
+    "Zora", "Anton", "Birgit", "Cem", "Dora", "Emil", "Fiona", "Goran", "Hanna", "Igor", "Jana", "Karim",
+    "Lena", "Milan", "Nadia",
+)  # fmt: skip
+CITIES = (
+    "Lisbon", "Porto", "Graz", "Turin", "Bergen", "Ghent", "Malmo", "Brno", "Split", "Leeds", "Cork", "Nantes",
+    "Bilbao", "Riga", "Tartu", "Vilnius", "Krakow", "Gdansk", "Lyon", "Basel", "Bern", "Trieste", "Parma",
+    "Siena", "Aarhus", "Turku", "Umea", "Derry", "Galway", "Exeter", "York", "Bath", "Delft", "Leiden",
+    "Utrecht", "Bruges", "Mainz", "Trier", "Kassel", "Jena",
+)  # fmt: skip
+DAYS = (
+    "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday",
+)  # fmt: skip
+MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+    "November", "December",
+)  # fmt: skip

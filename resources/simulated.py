@@ -21,7 +21,8 @@ from .tables import ATTRIBUTES, HUMAN_LABELS, JUDGE_VOTES
 
 PROMPT_VERSION = "simulated-1"
 _TOPICS = {t.name: t for t in TOPICS}
-_CLEAR_GAP = 1.0  # planted difference in utility that nobody overlooks
+_CLOSE_CALL = 1.0  # planted difference in utility below which people take longer
+_SHARPNESS = (0.7, 0.2, 1.15)  # of a judge: constant, growth with the planted difference, most; 1 at a typical pair
 _BLIND_SPOT = 0.3  # share of topics a judge is bad at
 _BLIND_LOSS = 0.2  # accuracy lost there
 _LENGTH_BIAS = (0.05, 0.25)  # range of a judge's pull towards the longer answer
@@ -60,7 +61,9 @@ def truths(lake: Lake, comparisons: Iterable[str]) -> dict[str, Truth]:
     wanted = pa.table({"comparison_id": pa.array(sorted(set(comparisons)), pa.string())})
     with lake.connect() as con:
         con.register("wanted", wanted)
-        rows = con.sql("SELECT comparison_id, winner, topic, gap FROM reference_labels SEMI JOIN wanted USING (comparison_id)")
+        rows = con.sql(
+            "SELECT comparison_id, winner, topic, gap FROM reference_labels SEMI JOIN wanted USING (comparison_id)"
+        )
         found = {row[0]: Truth(*row[1:]) for row in rows.fetchall()}
     if missing := wanted.num_rows - len(found):
         raise UnknownPairs(
@@ -118,7 +121,7 @@ class SimulatedPeople:
         verdict = "undecided" if not side else "first" if side == first else "second"
         # Longer texts and closer calls take longer; 10 s to 5 min (spec 2.10).
         words = len(pair["chosen"].split()) + len(pair["rejected"].split())
-        seconds = (8 + words / 3) * (0.6 + draw(*name, "pace")) * (1.6 if truth.gap < _CLEAR_GAP else 1.0)
+        seconds = (8 + words / 3) * (0.6 + draw(*name, "pace")) * (1.6 if truth.gap < _CLOSE_CALL else 1.0)
         return {
             "event_id": event_id(pair["pair_id"], annotator, iteration),
             "pair_id": pair["pair_id"],
@@ -190,7 +193,8 @@ class SimulatedJudge:
             base += (_BEST_ACCURACY - base) * (1 - math.exp(-_EXAMPLE_GAIN * help_))
         else:
             base += 0.1 * math.tanh(help_)
-        return 0.5 + (base - 0.5) * min(1.0, truth.gap / _CLEAR_GAP)
+        constant, growth, most = _SHARPNESS
+        return min(0.99, 0.5 + (base - 0.5) * min(most, constant + growth * truth.gap))
 
     @staticmethod
     def _weight(target: Truth, example: Truth, shown: dict) -> float:

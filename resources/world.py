@@ -127,7 +127,7 @@ def _arena(r: Record) -> dict:
         "question": r.comparison.conversation[0][1],
         "answer_a": chosen if first else rejected,
         "answer_b": rejected if first else chosen,
-        "vote": ("tie" if first else "bad") if r.kind == "tie" else "a" if first else "b",
+        "vote": {"tie, both good": "tie", "tie, both bad": "bad"}.get(r.detail, "a" if first else "b"),
     }
     if r.kind == "broken" and r.detail == "1":
         record["question"] = r.row
