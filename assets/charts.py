@@ -80,7 +80,8 @@ def waterfall(steps: Sequence[tuple[str, int, str]], title: str) -> str:
     whole = max((n for _, n, _ in steps), default=0)
     if not whole:
         return ""
-    left, right, row = 270, 130, 26
+    right, row = 130, 26
+    left = min(400, 24 + 7 * max(len(label) for label, _, _ in steps))
     scale = (WIDTH - left - right) / whole
     body, level = [], whole
     for i, (label, n, kind) in enumerate(steps):
@@ -118,7 +119,8 @@ def intervals(
     low, high = min(ends) - pad, max(ends) + pad
     if not signed:
         low, high = max(0.0, low), min(1.0, high)
-    left, right, row = 270, 210, 26
+    right, row = 210, 26
+    left = min(400, 24 + 7 * max(len(label) for label, _, _ in rows))
     height = len(rows) * row + 30
 
     def x(value: float) -> float:

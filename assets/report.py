@@ -11,7 +11,9 @@ from resources.settings import Settings
 from resources.tables import (
     ANNOTATION_BATCH,
     ATTRIBUTES,
+    BENCHMARK_BASELINES,
     BENCHMARK_RESULTS,
+    BENCHMARK_SCORES,
     BEST_RM,
     CLEAN_POOL,
     CONTAMINATED,
@@ -51,7 +53,7 @@ READS = (
     SOURCES, RAW_POOL, UNUSABLE, QUARANTINE, DEDUPED, DUPLICATES, CONTAMINATED, CLEAN_POOL, ATTRIBUTES,
     ANNOTATION_BATCH, HUMAN_LABELS, JUDGE_VOTES, GOLD, SILVER, UNDECIDED, GOLD_PREDICTIONS, BEST_RM, SCORES,
     STAGE2_ATTRIBUTES, STAGE2_VOTES, STAGE2_VERDICTS, DECISIONS, KEPT, FLIPPED, DROPPED, RELEASE_CURATED,
-    RELEASE_CORRECTED, FINAL_MODEL, BENCHMARK_RESULTS, REFERENCE,
+    RELEASE_CORRECTED, FINAL_MODEL, BENCHMARK_SCORES, BENCHMARK_RESULTS, BENCHMARK_BASELINES, REFERENCE,
 )  # fmt: skip
 
 
@@ -75,7 +77,7 @@ READS = (
 def report(run: Run) -> Iterator[Rows]:
     """Measures the run against the truth as far as it is known, and writes `files/report/index.html`."""
     with run.lake.connect() as con:
-        figures = measure(con, run.settings.seed)
+        figures = measure(run, con)
         page = render(con, figures, run.settings, run.lake, READS)
     path = run.lake.folder("report") / "index.html"
     _replace(path, page)

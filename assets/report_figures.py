@@ -10,11 +10,17 @@ from curation.intervals import NOTHING, Estimate, difference, paired_difference,
 from resources.tables import REPORT_FIGURES
 from sql import statement
 
+from .table_asset import Run
+
 if TYPE_CHECKING:
     import duckdb
 
+    from curation.benchmarks.evaluate import Line
+    from resources.benchmarks import Loaded
+
 SHARES = ("report_labels", "report_batches", "report_judges", "report_models", "report_planted")
 CONTRASTS = (("filtered", "original"), ("corrected", "filtered"), ("filtered", "random"))
+RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class Figures:
         )
 
 
-def measure(con: "duckdb.DuckDBPyConnection", seed: int) -> Figures:
+def measure(run: Run, con: "duckdb.DuckDBPyConnection") -> Figures:
     """Measure everything on a lake's connection; leaves the table `truth` in it for the page's examples."""
     _truth(con)
     counts = con.sql(statement("report_counts")).fetchall()
@@ -73,7 +79,7 @@ def measure(con: "duckdb.DuckDBPyConnection", seed: int) -> Figures:
     found += _contrast(found, "swapped_by_people", "retrieved", "random")
     found += _contrast(found, "label_precision", "kept", "stage 2 input")
     found += _contrast(found, "label_precision", "curated release", "original")
-    found += _loop_gain(con, seed) + _benchmarks(con) + _dollars(con)
+    found += _loop_gain(con, run.settings.seed) + _scores(con) + _score_gains(run, con) + _dollars(con)
     return Figures(found)
 
 
@@ -117,19 +123,53 @@ def _right(p: float) -> float:
     return 0.5 if p == 0.5 else float(p > 0.5)
 
 
-def _benchmarks(con: "duckdb.DuckDBPyConnection") -> list[Figure]:
-    """Scores of the arms over whole benchmarks and the differences the paper makes claims about. The arms answer the
-    same items, so their differences' intervals are on the wide side."""
-    rows = con.sql(
-        "SELECT benchmark || ' ' || metric, arm, value, low, high, n FROM benchmark_results"
-        " WHERE subset = '' AND value IS NOT NULL AND NOT regexp_matches(metric, '^(best_of|ceiling)_')"
-        " ORDER BY ALL"
-    ).fetchall()
-    found = [Figure(f"score of {name}", arm, Estimate(*numbers), n) for name, arm, *numbers, n in rows]
-    for name in dict.fromkeys(f.figure for f in found):
+def _scores(con: "duckdb.DuckDBPyConnection") -> list[Figure]:
+    """Scores of the arms and of the baseline over whole benchmarks."""
+    rows = con.sql(statement("report_scores")).fetchall()
+    return [Figure(f"score of {name}", arm, Estimate(*numbers), n) for name, arm, *numbers, n in rows]
+
+
+def _score_gains(run: Run, con: "duckdb.DuckDBPyConnection") -> list[Figure]:
+    """Differences between arms that the paper makes claims about, with a paired bootstrap: a benchmark's resamples
+    are the same items for every model, so the difference of two draws is a draw of the difference."""
+    import numpy as np
+
+    from .benchmarks import configured
+
+    found = []
+    for benchmark in configured(run):
+        draws = {arm: _draws(run, con, benchmark, arm) for arm in run.settings.training.arms}
         for a, b in CONTRASTS:
-            found += _contrast(found, name, a, b)
+            for metric in sorted(draws.get(a, {}).keys() & draws.get(b, {}).keys()):
+                one, other = draws[a][metric], draws[b][metric]
+                gap = one.draws - other.draws
+                low, high = np.nanquantile(gap[1:], [0.025, 0.975])
+                gain = Estimate(float(gap[0]), float(low), float(high))
+                name = f"score of {benchmark.name} {metric}_difference"
+                found.append(Figure(name, f"{a} - {b}", gain, min(one.n, other.n)))
     return found
+
+
+def _draws(run: Run, con: "duckdb.DuckDBPyConnection", benchmark: "Loaded", arm: str) -> dict[str, "Line"]:
+    """Metric -> the number of the whole benchmark with its bootstrap draws, for one arm; empty when it has none."""
+    from curation.benchmarks.evaluate import lines
+    from curation.benchmarks.items import attach
+
+    rewards = con.sql(
+        "SELECT item_id, candidate, reward FROM benchmark_scores WHERE model = $arm AND benchmark = $benchmark",
+        params={"arm": arm, "benchmark": benchmark.name},
+    ).to_arrow_table()
+    if not rewards.num_rows:
+        return {}
+    scored = attach(benchmark.name, benchmark.labelled, rewards)
+    numbers = lines(
+        benchmark.sheet, scored, benchmark.found, seed=run.settings.seed, resamples=RESAMPLES, name=benchmark.name
+    )
+    return {
+        line.metric: line
+        for line in numbers
+        if line.subset == "" and line.draws is not None and not line.metric.startswith(("best_of_", "ceiling_"))
+    }
 
 
 def _dollars(con: "duckdb.DuckDBPyConnection") -> list[Figure]:

@@ -22,15 +22,18 @@ STAGES = [
     ["unusable", "unreadable", "raw pool"],
     ["clean pool", "duplicates", "contaminated"],
     ["gold", "silver", "undecided", "kept", "flipped", "dropped", "pending"],
-    ["curated release", "swapped, for the corrected release", "gold test share, held out", "left out"],
+    ["curated release", "corrected release only", "gold test share, held out", "left out"],
 ]
 TONES = {
     **dict.fromkeys(["gold", "silver", "kept", "curated release"], charts.GOOD),
-    **dict.fromkeys(["flipped", "swapped, for the corrected release"], charts.MIXED),
+    **dict.fromkeys(["flipped", "corrected release only"], charts.MIXED),
     **dict.fromkeys(["undecided", "dropped", "pending", "left out"], charts.QUIET),
     **dict.fromkeys(["unusable", "unreadable", "duplicates", "contaminated"], charts.BAD),
 }
-ARM_TONES = {"original": charts.QUIET, "random": charts.QUIET, "filtered": charts.GOOD, "corrected": charts.MIXED}
+ARM_TONES = {  # in the order of the page
+    "original": charts.QUIET, "random": charts.QUIET, "filtered": charts.GOOD, "corrected": charts.MIXED,
+    "longer_answer": charts.BAD,
+}  # fmt: skip
 LABEL_TONES = {
     "original": charts.QUIET, "stage 2 input": charts.QUIET, "gold": charts.GOOD, "silver": charts.GOOD,
     "kept": charts.GOOD, "kept, confident": charts.GOOD, "kept, judged": charts.GOOD, "flipped": charts.MIXED,
@@ -123,7 +126,11 @@ def headline_scores(figures: Figures) -> list[Figure]:
         f.figure for name in _score_names(figures) for f in figures.groups(name)
         if name.rpartition(" ")[2] in ("accuracy", "accuracy_at_hand")
     )  # fmt: skip
-    return [f for name in names for f in figures.groups(name)]
+    return [f for name in names for f in sorted(figures.groups(name), key=lambda f: _place(f.group))]
+
+
+def _place(arm: str) -> int:
+    return list(ARM_TONES).index(arm) if arm in ARM_TONES else len(ARM_TONES)
 
 
 def _score_names(figures: Figures) -> list[str]:
@@ -164,7 +171,9 @@ def render(
         cost=_rows(con, "SELECT who, stage, model, labels, dollars, simulated FROM cost ORDER BY who, stage"),
         sources=_rows(con, "SELECT * FROM sources ORDER BY priority, source"),
         bad_input=_rows(con, "SELECT file, row, reason, error FROM quarantine ORDER BY row > 0, source, row LIMIT 12"),
-        models=_rows(con, "SELECT arm, pairs, steps FROM final_reward_model ORDER BY arm"),
+        models=sorted(
+            _rows(con, "SELECT arm, pairs, steps FROM final_reward_model"), key=lambda r: _place(r["arm"])
+        ),
         examples=_rows(con, statement("report_examples"), each=EXAMPLES_EACH),
         config_hash=settings.section_hash(*type(settings).model_fields),
         versions=_versions(lake, settings, reads),
@@ -233,7 +242,7 @@ def _drawings(con: "duckdb.DuckDBPyConnection", figures: Figures) -> dict[str, s
             "Share of right labels by class", line=0.5,
         ),
         "claims": charts.intervals(
-            [(short(c.measured, 46), c.gain, colours.get(c.verdict, charts.QUIET)) for c in gains],
+            [(short(c.measured, 54), c.gain, colours.get(c.verdict, charts.QUIET)) for c in gains],
             "Gains that the paper claims", line=0.0, signed=True,
         ),
     }  # fmt: skip
@@ -261,11 +270,13 @@ _WORDS = {
 
 
 def _benchmarks(con: "duckdb.DuckDBPyConnection") -> list[dict]:
-    return _rows(
+    rows = _rows(
         con,
-        "SELECT benchmark, metric, arm, value, low, high, n, ties, truncated FROM benchmark_results"
-        " WHERE subset = '' AND NOT regexp_matches(metric, '^(best_of|ceiling)_') ORDER BY benchmark, metric, arm",
+        "SELECT * EXCLUDE (model) FROM benchmark_results UNION ALL BY NAME SELECT * FROM benchmark_baselines"
+        " ORDER BY benchmark, metric, arm",
     )
+    whole = [r for r in rows if r["subset"] == "" and not r["metric"].startswith(("best_of_", "ceiling_"))]
+    return sorted(whole, key=lambda r: (r["benchmark"], r["metric"], _place(r["arm"])))
 
 
 def _topics(figures: Figures) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ WITH ends AS (
             WHEN class = 'keep' THEN 'kept' WHEN class = 'flip' THEN 'flipped' WHEN class = 'drop' THEN 'dropped'
             ELSE 'pending'
         END AS decision,
-        CASE class WHEN 'keep' THEN 'curated release' WHEN 'flip' THEN 'swapped, for the corrected release'
+        CASE class WHEN 'keep' THEN 'curated release' WHEN 'flip' THEN 'corrected release only'
             WHEN 'held_out' THEN 'gold test share, held out' ELSE 'left out' END AS release
     FROM outcome
 )

@@ -1,18 +1,23 @@
 """The report over a lake of fourteen records, every figure counted by hand."""
 
+import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from assets.report import READS, report
 from curation.identity import text_hash
 from resources import tables as t
+from resources.benchmarks import load
 from resources.lake import Lake
 
 from .lakes import make, put, query, settings
 
 IT0, IT1 = "iter_00", "iter_01"
-CONFIG = {"stage1": {"iterations": 1}}
+CONFIG = {"stage1": {"iterations": 1}, "benchmarks": [{"name": "b"}]}
 EVIL = "<script>alert(1)</script> & more"
 
 # pair -> is the original label right? None: nobody can tell; what people, judges or stage 2 made of it
@@ -128,14 +133,7 @@ def fill(lake: Lake, simulated: bool = True, origin: str = "planted") -> None:
             {"pair_id": p, "flipped": p in swapped, "label_source": "m", "rule": "r", "weight": 1.0, "licence": "l"}
             for p in rows
         ], "b00")  # fmt: skip
-    scores = {"original": (0.6, 0.5, 0.7), "filtered": (0.8, 0.7, 0.9), "corrected": (0.5, 0.4, 0.6),
-              "random": (0.8, 0.7, 0.9)}  # fmt: skip
-    for arm, (value, low, high) in scores.items():
-        put(lake, t.FINAL_MODEL, [model(arm=arm, pairs=4)], arm)
-        put(lake, t.BENCHMARK_RESULTS, [{
-            "arm": arm, "benchmark": "b", "subset": "", "metric": "accuracy", "value": value, "low": low, "high": high,
-            "n": 100, "of": 100, "ties": 0, "truncated": 0, "missing": [],
-        }], arm)  # fmt: skip
+    benchmark(lake)
     put(lake, t.REFERENCE, [
         {
             "comparison_id": f"x-{p}", "origin": origin, "topic": "odd" if p in ("p06", "p07", "p08") else "even",
@@ -149,6 +147,30 @@ def fill(lake: Lake, simulated: bool = True, origin: str = "planted") -> None:
                           (6, "mirror"))
     ])  # fmt: skip
     fill_rest(lake)
+
+
+def benchmark(lake: Lake) -> None:
+    """Forty items, of which each arm has the first so many right."""
+    items = [f"i{i:02d}" for i in range(40)]
+    columns = {n: items for n in ("item_id", "prompt", "chosen", "rejected")} | {"subset": ["a"] * 40}
+    pq.write_table(pa.table(columns), lake.folder("world") / "planted_benchmark.parquet")
+    loaded = load(settings(**CONFIG).benchmarks[0], lake, 0).candidates
+    for arm, n in {"original": 30, "filtered": 40, "corrected": 20, "random": 38}.items():
+        put(lake, t.FINAL_MODEL, [model(arm=arm, pairs=4)], arm)
+        put(lake, t.BENCHMARK_SCORES, [
+            {"benchmark": "b", "item_id": r["item_id"], "candidate": r["candidate"],
+             "reward": float(r["label"] == (r["item_id"] < f"i{n}"))}
+            for r in loaded.to_pylist()
+        ], arm)
+        put(lake, t.BENCHMARK_RESULTS, [score(arm, n / 40)], arm)
+    put(lake, t.BENCHMARK_BASELINES, [score("longer_answer", 0.5)])
+
+
+def score(arm: str, value: float) -> dict:
+    return {
+        "arm": arm, "benchmark": "b", "subset": "", "metric": "accuracy", "value": value, "low": value, "high": value,
+        "n": 40, "of": 40, "ties": 0, "truncated": 0, "missing": [],
+    }  # fmt: skip
 
 
 def fill_rest(lake: Lake, **sections) -> None:
@@ -170,6 +192,11 @@ def lake(tmp_path_factory) -> Lake:
     fill(lake)
     make(report, lake, **CONFIG)
     return lake
+
+
+def copy_of(lake: Lake, folder: Path) -> Lake:
+    shutil.copytree(lake.root, folder / "lake")
+    return Lake(str(folder / "lake"))
 
 
 def figures(lake: Lake, name: str) -> dict[str, tuple[float, int]]:
@@ -199,7 +226,7 @@ def test_labels_are_measured_as_they_are_used(lake):
     assert figures(lake, "undecidable")["undecided"] == (1.0, 1)
     assert figures(lake, "flip_recall")[""] == (0.5, 2) and figures(lake, "wrong_label_kept")[""] == (0.5, 2)
     assert figures(lake, "label_precision_by_topic")["odd / original"] == (pytest.approx(1 / 3), 3)
-    ends = query(lake, "SELECT low, high FROM report_figures WHERE (figure, \"group\") = ('label_precision', 'original')")
+    ends = query(lake, "SELECT low, high FROM report_figures WHERE figure || \"group\" = 'label_precisionoriginal'")
     assert ends[0] == (pytest.approx(0.3542, abs=1e-4), pytest.approx(0.8794, abs=1e-4))  # Wilson, 6 of 9
 
 
@@ -246,12 +273,14 @@ def test_models_and_scores(lake):
         "SELECT \"group\", value, low, high FROM report_figures WHERE figure = 'score of b accuracy_difference'"
         " ORDER BY 1",
     )
-    half = 0.1 * 2**0.5
-    assert [(g, *map(pytest.approx, v)) for g, *v in rows] == [
-        ("corrected - filtered", -0.3, -0.3 - half, -0.3 + half),
-        ("filtered - original", 0.2, 0.2 - half, 0.2 + half),
-        ("filtered - random", 0.0, -half, half),
+    assert [(g, v) for g, v, _, _ in rows] == [
+        ("corrected - filtered", pytest.approx(-0.5)),
+        ("filtered - original", pytest.approx(0.25)),
+        ("filtered - random", pytest.approx(0.05)),
     ]
+    half = 1.96 * (0.25 * 0.75 / 40) ** 0.5  # ten gains among forty items
+    assert rows[1][2:] == (pytest.approx(0.25 - half, abs=0.03), pytest.approx(0.25 + half, abs=0.03))
+    assert figures(lake, "score of b accuracy")["longer_answer"] == (0.5, 40)
     assert figures(lake, "dollars") == {
         "people / iter_00": (1.2, 3), "one / iter_00": (0.5, 2), "one / stage2": (1.0, 4),
     }  # fmt: skip
@@ -306,8 +335,7 @@ def test_the_page_stands_alone(lake):
 
 
 def test_equal_lakes_give_equal_pages(lake, tmp_path):
-    other = Lake(str(tmp_path))
-    fill(other)
+    other = copy_of(lake, tmp_path)
     make(report, other, **CONFIG)
     assert page(other) == page(lake)
     assert other.note(t.REPORT_FIGURES)["version"] == lake.note(t.REPORT_FIGURES)["version"]
@@ -331,31 +359,32 @@ REAL = {
 }
 
 
-def test_nothing_is_called_simulated_that_is_not(tmp_path):
-    lake = Lake(str(tmp_path))
+@pytest.fixture(scope="module")
+def real(tmp_path_factory) -> Lake:
+    lake = Lake(str(tmp_path_factory.mktemp("real")))
     fill(lake, simulated=False, origin="people")
     make(report, lake, **CONFIG | REAL)
-    html = page(lake)
+    return lake
+
+
+def test_nothing_is_called_simulated_that_is_not(real):
+    html = page(real)
     assert "simulated" not in html.lower().replace("dollars of simulated labels", "")
     assert "people, judge one, judge two" in html.partition("<b>Recorded</b>")[2].partition("</div>")[0]
     assert "<b>Heuristic</b>" in html
 
 
-def test_peoples_labels_that_the_run_used_do_not_measure_it(tmp_path):
+def test_peoples_labels_that_the_run_used_do_not_measure_it(real):
     """p01, p02 and p10 were labelled by people in the run; the other seven pairs are judged by people's reference."""
-    lake = Lake(str(tmp_path))
-    fill(lake, simulated=False, origin="people")
-    make(report, lake, **CONFIG | REAL)
-    found = figures(lake, "label_precision")
+    found = figures(real, "label_precision")
     assert found["original"] == (pytest.approx(4 / 6), 6)
     assert "gold" not in found
-    assert query(lake, "SELECT DISTINCT against FROM report_figures WHERE figure = 'label_precision'") == [("people",)]
+    assert query(real, "SELECT DISTINCT against FROM report_figures WHERE figure = 'label_precision'") == [("people",)]
 
 
-def test_a_gap_in_the_ledger_is_said(tmp_path):
+def test_a_gap_in_the_ledger_is_said(lake, tmp_path):
     """A record that was deduplicated away without a trace."""
-    lake = Lake(str(tmp_path))
-    fill(lake)
+    lake = copy_of(lake, tmp_path)
     put(lake, t.DUPLICATES, [], "b00")
     make(report, lake, **CONFIG)
     assert figures(lake, "ledger_gap") == {"": (1.0, 14)}
@@ -364,8 +393,9 @@ def test_a_gap_in_the_ledger_is_said(tmp_path):
 
 def test_an_empty_lake_has_a_report(tmp_path):
     lake = Lake(str(tmp_path))
+    config = CONFIG | {"benchmarks": []}
     fill_rest(lake)
-    make(report, lake, **CONFIG)
+    make(report, lake, **config)
     html = page(lake)
     assert "none: no record has been read" in html and "none: there is no reference" in html
     assert html.count("not measured") > 5
