@@ -48,7 +48,7 @@ def recorded(answers: Sequence[Answers], pairs: pa.Table, lake: Lake) -> pa.Tabl
                 con.sql(
                     "SELECT pair_id, annotator, "
                     "CASE WHEN winner = '' THEN 'tie' WHEN winner = chosen_hash THEN 'original' ELSE 'swapped' END "
-                    "AS vote, CASE WHEN text_a = chosen_hash THEN 'chosen' ELSE 'rejected' END AS shown_first "
+                    "AS vote, CASE WHEN first = chosen_hash THEN 'chosen' ELSE 'rejected' END AS shown_first "
                     "FROM given JOIN known USING (comparison_id)"
                 ).to_arrow_table()
             )

@@ -11,7 +11,7 @@ import json
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,8 @@ class Store:
     """
 
     def __init__(self, path: Path):
-        self._con = sqlite3.connect(path, timeout=60, isolation_level=None)
+        # `group` may run on a helper thread, one at a time
+        self._con = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
         self._con.execute("PRAGMA journal_mode=WAL")
         self._con.execute("PRAGMA synchronous=FULL")
         self._con.executescript(_SCHEMA)
@@ -121,13 +122,32 @@ class Store:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
+        if self._con.in_transaction:  # part of a group
+            yield self._con
+            return
         self._con.execute("BEGIN IMMEDIATE")
         try:
             yield self._con
+            self._con.execute("COMMIT")
         except BaseException:
             self._con.execute("ROLLBACK")
+            self._seen, self._committed = [0, 0], 0  # sums may have been of rows that are no more
             raise
-        self._con.execute("COMMIT")
+
+    def group(self, writes: Iterable[Callable[["Store"], Any]]) -> list[Any]:
+        """Several writes as one transaction, since each waits for the disk.
+
+        Returns:
+            What each write returned, or the error that the store refused it with.
+        """
+        results: list[Any] = []
+        with self._transaction():
+            for write in writes:
+                try:
+                    results.append(write(self))
+                except sqlite3.IntegrityError as e:
+                    results.append(e)
+        return results
 
     # ---- cache -----------------------------------------------------------------------------------------------------
     def answered(self, keys: Iterable[str]) -> dict[str, Call]:

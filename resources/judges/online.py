@@ -3,8 +3,9 @@
 import asyncio
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -107,8 +108,10 @@ class _Run:
         self.question, self.provider, self.payer, self.calls = question, provider, payer, calls
         self.policy, self.concurrency = policy, concurrency
         self.in_flight = 0
+        self.settlements = 0
         self.stopped: Exception | None = None
         self.settled = asyncio.Condition()
+        self.scribe = _Scribe(calls)
         self.not_before = 0.0  # monotonic second until which the server asked everybody to wait
 
     async def all(self, requests: list[Request], stored: dict[str, Call]) -> dict[str, Outcome]:
@@ -131,6 +134,7 @@ class _Run:
             finally:
                 for w in workers:
                     w.cancel()
+                await self.scribe.done()
         return outcomes
 
     async def one(self, client, request: Request, stored: Call | None) -> Outcome:
@@ -179,18 +183,21 @@ class _Run:
         while True:
             if self.stopped:
                 raise self.stopped
-            number = self.calls.start(request, p.stage, p.judge, p.model, reserve, p.budget_micros)
+            before = self.settlements
+            number = await self.scribe.write(
+                lambda calls: calls.start(request, p.stage, p.judge, p.model, reserve, p.budget_micros)
+            )
             if number is not None:
                 self.in_flight += 1
                 return number
-            if not self.in_flight:
+            if not self.in_flight and self.settlements == before:
                 raise BudgetExceeded(
                     f"{p.judge}: the next call may cost ${reserve / 1e6:.6f}, and ${self.calls.committed() / 1e6:.6f} "
                     f"of budget.dollars = {p.budget_micros / 1e6:g} are spent or reserved. Every answer so far is "
                     "stored: raise the budget and run again to go on from here."
                 )
             async with self.settled:
-                await self.settled.wait()
+                await self.settled.wait_for(lambda: self.settlements != before)  # noqa: B023, awaited here
 
     async def _send(self, client, request: Request, number: int) -> tuple[int, str, BaseModel | None]:
         try:
@@ -200,14 +207,55 @@ class _Run:
                 status, answer = read(self.provider, raw, self.question)
             except ValueError as e:
                 raise Failure(f"unreadable body: {e}", 0) from None
-            self.calls.finish(number, status, raw=raw, http=200, cost=cost, sdk=self.provider.sdk)
+            await self._finish(number, status, raw=raw, http=200, cost=cost)
             return cost, status, answer
         except Failure as e:
-            self.calls.finish(
-                number, "error", http=e.http, at_risk=e.ambiguous, error=str(e), sdk=self.provider.sdk
-            )
+            await self._finish(number, "error", http=e.http, at_risk=e.ambiguous, error=str(e))
             raise
         finally:
-            self.in_flight -= 1
-            async with self.settled:
-                self.settled.notify_all()
+            await self._settle()
+
+    async def _finish(self, number: int, status: str, **result: Any) -> None:
+        await self.scribe.write(lambda calls: calls.finish(number, status, sdk=self.provider.sdk, **result))
+
+    async def _settle(self) -> None:
+        self.in_flight -= 1
+        self.settlements += 1
+        async with self.settled:
+            self.settled.notify_all()
+
+
+class _Scribe:
+    """Writes of many calls in few transactions: what comes while the disk is busy makes the next group."""
+
+    def __init__(self, calls: Store):
+        self.calls = calls
+        self.pending: list[tuple[Callable[[Store], Any], asyncio.Future]] = []
+        self.writing: asyncio.Task | None = None
+
+    async def write(self, what: Callable[[Store], Any]) -> Any:
+        """Returns once `what` is on disk."""
+        future = asyncio.get_running_loop().create_future()
+        self.pending.append((what, future))
+        if self.writing is None or self.writing.done():
+            self.writing = asyncio.create_task(self._write())
+        return await future
+
+    async def done(self) -> None:
+        if self.writing is not None:
+            await self.writing
+
+    async def _write(self) -> None:
+        while self.pending:
+            group, self.pending = self.pending, []
+            try:
+                results = await asyncio.to_thread(self.calls.group, [what for what, _ in group])
+            except Exception as e:
+                results = [e] * len(group)
+            for (_, future), result in zip(group, results, strict=True):
+                if future.cancelled():
+                    continue
+                if isinstance(result, Exception):
+                    future.set_exception(result)
+                else:
+                    future.set_result(result)
