@@ -145,7 +145,7 @@ class Prompts:
     """Word spans that new prompts must not hold, and prompts that are taken."""
 
     spans: dict[int, set[tuple[str, ...]]] = field(default_factory=dict)
-    taken: set[str] = field(default_factory=set)
+    taken: set[tuple[str, ...]] = field(default_factory=set)
 
     def forbid(self, prompt: str) -> None:
         words = normalised_words(prompt)
