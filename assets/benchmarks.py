@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from curation.benchmarks.evaluate import evaluate
 from curation.benchmarks.items import attach
@@ -22,11 +21,7 @@ from resources.tables import (
 from .table_asset import Check, Rows, Run, table_asset
 
 if TYPE_CHECKING:
-    import duckdb
-
     from resources.benchmarks import Loaded
-
-LONGER = "longer_answer"
 
 CLEANED_AGAINST = Check(
     "pool_cleaned_against_it",
@@ -58,35 +53,13 @@ def configured(run: Run) -> list["Loaded"]:
 def benchmark_scores(run: Run):
     """Each different (conversation, response) of all benchmarks is scored once and its reward given to every candidate
     that shows it."""
-    from resources.trainer import score_items
+    from resources.benchmark_scores import model_scores
 
-    benchmarks = configured(run)
     with run.lake.connect() as con:
-        found = con.execute("SELECT path FROM final_reward_model WHERE model = ?", [run.partition]).fetchall()
-        texts = candidates_of(con, benchmarks)
-        unique = con.sql("SELECT item_id, any_value(conversation) AS conversation, any_value(response) AS response "
-                         "FROM candidates GROUP BY item_id ORDER BY item_id")  # fmt: skip
-        con.register("rewards", score_items(run, found[0][0], unique))
-        scores = con.sql(
-            "SELECT benchmark, candidates.benchmark_item AS item_id, candidate, reward, unscored "
-            "FROM candidates JOIN rewards USING (item_id)"
-        )
-        yield Rows(BENCHMARK_SCORES, scores, {"responses": texts, "scored": len(unique)})
-
-
-def candidates_of(con: "duckdb.DuckDBPyConnection", benchmarks: list["Loaded"]) -> int:
-    """Create the view `candidates` of all benchmarks; `item_id` is a hash of what a model reads. Returns its rows."""
-    for number, b in enumerate(benchmarks):
-        named = b.candidates.append_column("benchmark", pa.array([b.name] * b.candidates.num_rows, pa.string()))
-        con.register(f"benchmark_{number}", named)
-    parts = " UNION ALL ".join(f"SELECT * FROM benchmark_{n}" for n in range(len(benchmarks)))
-    con.execute(f"""
-        CREATE TEMP TABLE candidates AS
-        SELECT benchmark, item_id AS benchmark_item, candidate, conversation, response,
-               md5(to_json([to_json(conversation), to_json(response)])) AS item_id
-        FROM ({parts})
-    """)
-    return con.sql("SELECT count(*) FROM candidates").fetchall()[0][0]
+        rows = con.execute("SELECT path FROM final_reward_model WHERE model = ?", [run.partition]).fetchall()
+    loaded = configured(run)
+    scores = model_scores(run, rows[0][0], loaded) if loaded else BENCHMARK_SCORES.schema.empty_table()
+    yield Rows(BENCHMARK_SCORES, scores, {"benchmarks": len(loaded)})
 
 
 @table_asset(
@@ -100,12 +73,10 @@ def benchmark_results(run: Run):
     """Every number of every benchmark, its 95 % interval by bootstrap over items, its ties and what is missing."""
     with run.lake.connect() as con:
         scores = con.sql(
-            "SELECT benchmark, item_id, candidate, reward FROM benchmark_scores WHERE model = $model",
-            params={"model": run.partition},
+            "SELECT * EXCLUDE (model) FROM benchmark_scores WHERE model = $model", params={"model": run.partition}
         ).to_arrow_table()
     loaded = configured(run)
-    of = {b.name: scores.filter(pc.equal(scores["benchmark"], b.name)).drop_columns("benchmark") for b in loaded}
-    table = results(run.partition, loaded, of, run.settings.seed)
+    table = results(run.partition, loaded, scores, run.settings.seed)
     yield Rows(BENCHMARK_RESULTS, table, shown(table))
 
 
@@ -118,22 +89,20 @@ def benchmark_results(run: Run):
 )
 def benchmark_baselines(run: Run):
     """The same benchmarks decided by the number of characters: what a model must beat to have learned more."""
+    from resources.benchmark_scores import LONGER, longer_answer
+
     loaded = configured(run)
-    table = results(LONGER, loaded, {b.name: longer_answer(b) for b in loaded}, run.settings.seed)
+    table = results(LONGER, loaded, longer_answer(loaded), run.settings.seed)
     yield Rows(BENCHMARK_BASELINES, table, shown(table))
 
 
-def longer_answer(benchmark: "Loaded") -> pa.Table:
-    """Rewards of a benchmark's candidates: their number of characters."""
-    length = pc.cast(pc.utf8_length(benchmark.candidates["response"]), pa.float64())
-    return benchmark.candidates.select(["item_id", "candidate"]).append_column("reward", length)
+def results(arm: str, loaded: list["Loaded"], scores: pa.Table, seed: int) -> pa.Table:
+    """Rows of `benchmark_results` for one model, from its rows of `benchmark_scores`."""
+    from resources.benchmark_scores import of
 
-
-def results(arm: str, loaded: list["Loaded"], rewards: dict[str, pa.Table], seed: int) -> pa.Table:
-    """Rows of `benchmark_results` for one model; `rewards` holds (item_id, candidate, reward) by benchmark."""
     parts = [BENCHMARK_RESULTS.schema.empty_table()]
     for b in loaded:
-        scored = attach(b.name, b.labelled, rewards[b.name])
+        scored = attach(b.name, b.labelled, of(scores, b.name))
         part = evaluate(b.name, b.sheet, scored, b.found, seed=seed)
         part = part.append_column("arm", pa.array([arm] * part.num_rows, pa.string()))
         parts.append(part.select(BENCHMARK_RESULTS.schema.names).cast(BENCHMARK_RESULTS.schema))

@@ -1,0 +1,161 @@
+"""`assay benchmark MODEL`: any model on the configured benchmarks; `assay claims`: the paper's claims, checked."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from .table_asset import Run
+
+PAPER_MEANS = {"mean of seven": (), "mean of six (without RewardBench 2)": ("RewardBench 2",)}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `assay benchmark`."""
+    parser.add_argument(
+        "model",
+        help="an arm, a model folder, huggingface:OWNER/NAME@COMMIT, a file of scores, judge:NAME or longer_answer",
+    )
+    parser.add_argument("--against", metavar="MODEL", help="also test the difference to this model, on the same items")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="some of the configured benchmarks")
+    parser.add_argument("--subsets", action="store_true", help="print every subset, not only groups and wholes")
+    parser.add_argument("--published", action="store_true", help="print the published scores beside the model's")
+    parser.add_argument("--max-tokens", type=int, help="longer inputs count as wrong; default: training.max_tokens")
+    parser.add_argument("--save", metavar="FILE", help="write the rewards to this Parquet file, to be read as a model")
+
+
+def main(arguments: argparse.Namespace, run: Run) -> int:
+    """Score, evaluate, print; returns the exit status (2 for a model or a benchmark that cannot be used)."""
+    from curation.benchmarks.items import BenchmarkError
+
+    try:
+        _benchmark(arguments, run)
+    except BenchmarkError as e:
+        print(f"assay: {e}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def claims() -> int:
+    """Print every claim about the published tables; status 1 when one is not as the claims file expects."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from resources.anchors import verdicts
+
+    console, unexpected = Console(highlight=False, soft_wrap=True), 0
+    for v in verdicts():
+        as_expected = v.holds == v.expected
+        unexpected += not as_expected
+        mark = "true " if v.holds else "false"
+        console.print(f"{v.id:6} {mark} {'' if as_expected else '(expected otherwise) '}{escape(v.text)}")
+        for row in v.contradictions:
+            console.print("         " + escape(", ".join(f"{c} {x}" for c, x in zip(v.columns, row, strict=True))))
+    return 1 if unexpected else 0
+
+
+def _benchmark(arguments: argparse.Namespace, run: Run) -> None:
+    import pyarrow.parquet as pq
+
+    from curation.benchmarks.items import BenchmarkError
+    from resources.benchmark_scores import scores_of
+    from resources.benchmarks import load
+
+    from .benchmarks import results
+
+    chosen = [b for b in run.settings.benchmarks if not arguments.only or b.name in arguments.only]
+    if unknown := sorted(set(arguments.only or ()) - {b.name for b in chosen}):
+        raise BenchmarkError(f"not configured: {', '.join(unknown)}")
+    if not chosen:
+        raise BenchmarkError("no benchmark is configured: add [[benchmarks]] to the configuration")
+    if arguments.max_tokens:
+        training = run.settings.training.model_copy(update={"max_tokens": arguments.max_tokens})
+        run = Run(run.settings.model_copy(update={"training": training}), run.lake, run.partition, run.context)
+    loaded = [load(b, run.lake, run.settings.seed) for b in chosen]
+    scores = scores_of(arguments.model, run, loaded)
+    if arguments.save:
+        pq.write_table(scores, arguments.save)
+    table = results(arguments.model, loaded, scores, run.settings.seed)
+    _print(table.to_pylist(), arguments.subsets)
+    loaders = {b.name: b.loader for b in chosen}
+    _print_paper(table.to_pylist(), loaders, arguments.published)
+    if arguments.against:
+        other = scores_of(arguments.against, run, loaded)
+        _print_difference(loaded, scores, other, arguments.model, arguments.against, run.settings.seed)
+
+
+def _print(rows: Sequence[dict], subsets: bool) -> None:
+    from rich.table import Table
+
+    table = Table("benchmark", "subset", "metric", "value", "95 % interval", "items", "ties", "unscored", "missing")
+    for r in rows:
+        if r["metric"].startswith(("best_of_", "ceiling_")) and not subsets:
+            continue
+        if "/" in r["subset"] and not subsets:
+            continue
+        interval = "-" if r["low"] is None else f"{100 * r['low']:.1f} to {100 * r['high']:.1f}"
+        items = f"{r['n']:,}" if r["n"] == r["of"] else f"{r['n']:,} of {r['of']:,}"
+        missing = ", ".join(r["missing"]) if len(r["missing"]) < 3 else f"{len(r['missing'])} parts"
+        cells = (r["benchmark"], r["subset"], r["metric"], _percent(r["value"]), interval, items)
+        table.add_row(*cells, str(r["ties"]), str(r["truncated"]), missing)
+    _console().print(table)
+
+
+def _print_paper(rows: Sequence[dict], loaders: dict[str, str], published: bool) -> None:
+    """The paper's seven columns and its means; what is missing or incomplete is '-', and so is every mean over it."""
+    from rich.table import Table
+
+    from curation.benchmarks.averages import average, columns
+    from curation.benchmarks.sheets import PAPER
+    from resources.anchors import anchors
+
+    values = {loaders[r["benchmark"]]: r["value"] for r in rows if r["subset"] == "" and r["metric"] == "accuracy"}
+    ours = columns(values)
+    table = Table("model", *PAPER, *PAPER_MEANS)
+    table.add_row(
+        "this model", *map(_percent, ours.values()), *(_percent(average(ours, x)) for x in PAPER_MEANS.values())
+    )
+    if published:
+        of: dict[str, dict[str, float]] = {}
+        for a in anchors().to_pylist():
+            if a["sheet"] == "main":
+                of.setdefault(a["model"], {})[a["metric"]] = a["value"] / 100
+        for model, scores in sorted(of.items(), key=lambda kv: -kv[1].get("Average", 0)):
+            means = (_percent(average(scores, x)) for x in PAPER_MEANS.values())
+            table.add_row(model, *(_percent(scores.get(c)) for c in PAPER), *means)
+    _console().print(table)
+
+
+def _print_difference(loaded, a, b, name_a: str, name_b: str, seed: int) -> None:
+    """Differences over whole benchmarks, p-values corrected for the number of benchmarks."""
+    from rich.table import Table
+
+    from curation.benchmarks.compare import compare, holm
+    from curation.benchmarks.items import attach
+    from resources.benchmark_scores import of
+
+    found = {}
+    for one in loaded:
+        pair = (attach(one.name, one.labelled, of(s, one.name)) for s in (a, b))
+        whole = [d for d in compare(one.name, one.sheet, *pair, one.found, seed=seed) if d.subset == ""]
+        found[one.name] = next(d for d in whole if d.metric in ("accuracy", "accuracy_at_hand"))
+    corrected = holm({name: d.p for name, d in found.items()})
+    exact = holm({name: d.mcnemar for name, d in found.items() if d.mcnemar is not None})
+    table = Table(
+        "benchmark", name_a, name_b, "difference", "95 % interval", "p (Holm)", "McNemar p (Holm)", "only one right"
+    )
+    for name, d in found.items():
+        only = "-" if d.only_a is None else f"{d.only_a} / {d.only_b}"
+        interval = f"{100 * d.low:+.1f} to {100 * d.high:+.1f}"
+        shown = (f"{100 * d.a:.1f}", f"{100 * d.b:.1f}", f"{100 * d.value:+.1f}", interval, f"{corrected[name]:.4f}")
+        table.add_row(name, *shown, f"{exact[name]:.2g}" if name in exact else "-", only)
+    _console().print(table)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _console():
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
