@@ -59,7 +59,7 @@ def run_all(settings: Settings, say: Callable[[str], None]) -> tuple[int, int]:
 
     Runs appear in the Dagster instance of DAGSTER_HOME. Raises JobFailed at the first step that fails.
     """
-    lake = lake_of(settings)
+    lake, assets = lake_of(settings), list(build(settings).assets)
     ran = kept = 0
     all_units = list(units(settings))
     with dg.DagsterInstance.get() if "DAGSTER_HOME" in os.environ else dg.DagsterInstance.ephemeral() as instance:
@@ -70,7 +70,7 @@ def run_all(settings: Settings, say: Callable[[str], None]) -> tuple[int, int]:
                 continue
             started = time.monotonic()
             say(f"[{place}/{len(all_units)}] {unit.name}: {', '.join(s.name for s in again)}")
-            if why := materialize(settings, tuple(again), unit.partition, instance):
+            if why := materialize(assets, tuple(again), unit.partition, instance):
                 raise JobFailed(why)
             ran += len(again)
             rows = ", ".join(f"{t.name} {lake.rows(t, unit.partition):,}" for s in again for t in s.tables)
@@ -82,15 +82,15 @@ def run_all(settings: Settings, say: Callable[[str], None]) -> tuple[int, int]:
 def iterate(settings: Settings, key: str, instance: dg.DagsterInstance) -> str | None:
     """Run one iteration of stage 1 whole, whether it is up to date or not; returns why it failed, or None."""
     loop = tuple(s for s in steps(settings) if s.partition == "iteration")
-    return materialize(settings, loop, key, instance)
+    return materialize(list(build(settings).assets), loop, key, instance)
 
 
 def materialize(
-    settings: Settings, some: tuple[Step, ...], partition: str | None, instance: dg.DagsterInstance
+    assets: list[dg.AssetsDefinition], some: tuple[Step, ...], partition: str | None, instance: dg.DagsterInstance
 ) -> str | None:
     """One Dagster run of these steps in this process; returns why it failed, or None."""
     result = dg.materialize(
-        list(build(settings).assets),
+        assets,
         selection=[t.name for s in some for t in s.tables],
         partition_key=partition,
         instance=instance,
