@@ -127,12 +127,12 @@ def intervals(
         return left + (value - low) / (high - low) * (WIDTH - left - right)
 
     def shown(value: float) -> str:
-        return f"{value * 100:+.1f}" if signed else f"{value:.1%}"
+        return f"{value * 100:+.1f}".replace("-", "−") if signed else f"{value:.1%}"
 
     body = []
     for tick in _ticks(low, high):
         body.append(f'<line x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="0" y2="{height - 22}" class="grid"/>')
-        label = f"{tick * 100:+.0f}" if signed and tick else f"{tick * 100:.0f}" + ("" if signed else " %")
+        label = f"{tick * 100:+.0f}".replace("-", "−") if signed and tick else f"{tick * 100:.0f}" + " %" * (not signed)
         body.append(_text(x(tick), height - 6, label, "middle", "small"))
     if line is not None:
         body.append(f'<line x1="{x(line):.1f}" x2="{x(line):.1f}" y1="0" y2="{height - 22}" class="reference"/>')

@@ -75,10 +75,16 @@ def measure(run: Run, con: "duckdb.DuckDBPyConnection") -> Figures:
     for name in SHARES:
         for figure, group, hits, n, against in con.sql(statement(name)).fetchall():
             found.append(Figure(figure, group, wilson(hits, n), n, against or ""))
-    found += _contrast(found, "mislabelled_in_batch", "retrieved", "random")
-    found += _contrast(found, "swapped_by_people", "retrieved", "random")
-    found += _contrast(found, "label_precision", "kept", "stage 2 input")
-    found += _contrast(found, "label_precision", "curated release", "original")
+    for figure, a, b in (
+        ("weak_topic_in_batch", "retrieved", "random"),
+        ("weak_topic_in_batch", "retrieved", "pool"),
+        ("mislabelled_in_batch", "retrieved", "random"),
+        ("mislabelled_in_batch", "retrieved", "pool"),
+        ("swapped_by_people", "retrieved", "random"),
+        ("label_precision", "kept", "stage 2 input"),
+        ("label_precision", "curated release", "original"),
+    ):
+        found += _contrast(found, figure, a, b)
     found += _loop_gain(con, run.settings.seed) + _scores(con) + _score_gains(run, con) + _dollars(con)
     return Figures(found)
 

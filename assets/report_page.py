@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import duckdb
 
 EXAMPLES_EACH = 3
+LEAST_SHOWN = 0.005  # of the input: rarer reasons share a bar; the table has them all
+CLASSES = ("keep", "flip", "drop", "held_out", "pending", "removed", "quarantine")
 STAGES = [
     ["unusable", "unreadable", "raw pool"],
     ["clean pool", "duplicates", "contaminated"],
@@ -37,7 +39,7 @@ ARM_TONES = {  # in the order of the page
 LABEL_TONES = {
     "original": charts.QUIET, "stage 2 input": charts.QUIET, "gold": charts.GOOD, "silver": charts.GOOD,
     "kept": charts.GOOD, "kept, confident": charts.GOOD, "kept, judged": charts.GOOD, "flipped": charts.MIXED,
-    "dropped": charts.BAD, "curated release": charts.PLAIN, "corrected release": charts.PLAIN,
+    "dropped": charts.BAD, "undecided": charts.BAD, "curated release": charts.PLAIN, "corrected release": charts.PLAIN,
 }  # fmt: skip
 FILTERS = {  # filter -> what the paper's Table 9 has for keep and discard (spec 4.11)
     "best": (0.78, 0.79), "gold": (0.84, 0.88), "best and gold": (0.86, 0.92), "the rule": (None, None),
@@ -50,15 +52,21 @@ SCORE_CLAIMS = {
 OTHER_CLAIMS = (  # claim, what is compared, figure, group
     (
         "The loop's reward model gets better",
-        "accuracy on the same gold pairs, last − first iteration",
+        "accuracy on the same gold pairs, last − first",
         "rm_accuracy_gain",
         "last - first",
     ),
     (
+        "Retrieval looks where the model is weak",
+        "from topics the model errs on, retrieved − pool",
+        "weak_topic_in_batch_difference",
+        "retrieved - pool",
+    ),
+    (
         "Retrieval finds mislabelled pairs",
-        "mislabelled by the reference, retrieved − random",
+        "mislabelled by the reference, retrieved − pool",
         "mislabelled_in_batch_difference",
-        "retrieved - random",
+        "retrieved - pool",
     ),
     (
         "Retrieval finds mislabelled pairs",
@@ -163,6 +171,10 @@ def render(
         drawings=_drawings(con, figures),
         benchmarks=_benchmarks(con),
         claims=claims(figures),
+        classes=[c for c in CLASSES if figures["records", c].n],
+        labels=[figures["label_precision", c] for c in LABEL_TONES if figures["undecidable", c].n],
+        scores=headline_scores(figures),
+        simulated_judges=_simulated_judges(con),
         filters=FILTERS,
         topics=_topics(figures),
         judges=sorted({f.group for f in figures.groups("judge_decides")}),
@@ -182,19 +194,30 @@ def render(
 
 def caveats(con: "duckdb.DuckDBPyConnection", settings: Settings) -> dict[str, list[str]]:
     """What in this run is no live person, model or datum: `simulated`, `recorded`, `heuristic` -> names."""
+    flagged = con.sql(
+        "SELECT (SELECT bool_or(simulated) FROM human_labels), (SELECT bool_or(simulated) FROM attributes)"
+    ).fetchall()[0]
+    judges = _simulated_judges(con)
     simulated = ["the pool and its planted truth"] if settings.world else []
-    simulated += [
-        name for (name,) in con.sql(
-            "SELECT name FROM (SELECT 'people' AS name, 1 AS place FROM human_labels WHERE simulated"
-            " UNION SELECT 'judge ' || judge, 2 FROM judge_votes WHERE simulated"
-            " UNION SELECT 'judge ' || judge, 2 FROM stage2_votes WHERE simulated"
-            " UNION SELECT 'attributes', 3 FROM attributes WHERE simulated) ORDER BY place, name"
-        ).fetchall()
-    ]  # fmt: skip
+    simulated += ["people"] if flagged[0] else []
+    simulated += [f"the judges {_listed(judges)}"] if judges else []
+    simulated += ["attributes"] if flagged[1] else []
     recorded = ["people"] if settings.people.backend == "recorded" else []
-    recorded += [f"judge {j.name}" for j in settings.judges.judges if j.backend == "recorded"]
+    names = [j.name for j in settings.judges.judges if j.backend == "recorded"]
+    recorded += [f"the judges {_listed(names)}"] if names else []
     heuristic = ["attributes"] if settings.attributes.backend == "heuristic" else []
     return {"simulated": simulated, "recorded": recorded, "heuristic": heuristic}
+
+
+def _simulated_judges(con: "duckdb.DuckDBPyConnection") -> list[str]:
+    found = con.sql(
+        "SELECT judge FROM judge_votes WHERE simulated UNION SELECT judge FROM stage2_votes WHERE simulated ORDER BY 1"
+    ).fetchall()
+    return [name for (name,) in found]
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def share(estimate: Estimate) -> str:
@@ -210,7 +233,7 @@ def points(estimate: Estimate) -> str:
     if estimate.value is None:
         return "–"
     interval = f" ({estimate.low * 100:+.1f} to {estimate.high * 100:+.1f})" if estimate.known else ""
-    return f"{estimate.value * 100:+.1f}{interval}"
+    return f"{estimate.value * 100:+.1f}{interval}".replace("-", "−")
 
 
 def short(text: str, width: int = 180) -> str:
@@ -258,8 +281,12 @@ def _attrition(figures: Figures) -> list[tuple[str, int, str]]:
     ):
         for name in classes:
             some = {g.partition(" / ")[2]: n for g, n in lost.items() if g.startswith(f"{name} / ")}
-            for reason, n in sorted(some.items(), key=lambda item: -item[1]):
-                steps.append((f"{_WORDS.get(name, name)}: {reason}".removesuffix(": "), n, "loss"))
+            word = _WORDS.get(name, name)
+            large = {r: n for r, n in some.items() if n >= LEAST_SHOWN * steps[0][1] or len(some) == 1}
+            for reason, n in sorted(large.items(), key=lambda item: -item[1]):
+                steps.append((f"{word}: {reason}".removesuffix(": "), n, "loss"))
+            if rest := {r: n for r, n in some.items() if r not in large}:
+                steps.append((f"{word}: {len(rest)} rarer reasons", sum(rest.values()), "loss"))
         steps.append((*level, "total"))
     return steps
 

@@ -1,6 +1,20 @@
--- Did retrieval find what is wrong? The share of mislabelled pairs among those retrieved and those drawn at random for
--- the same batches, by the reference and by what people answered.
-WITH batches AS (
+-- Did retrieval look where the model is weak, and find what is wrong? Pairs retrieved for a batch beside those drawn at
+-- random for the same batches: the share of mislabelled ones, by the reference and by what people answered, and the
+-- share from the planted topics on whose gold the model before that batch erred more often than on the rest.
+WITH errors AS (
+    SELECT iteration, topic, CASE WHEN p > 0.5 THEN 0 WHEN p < 0.5 THEN 1 ELSE 0.5 END AS error
+    FROM gold_predictions JOIN truth USING (pair_id) WHERE against = 'planted'
+), weak AS (
+    SELECT iteration, topic FROM errors JOIN (SELECT iteration, avg(error) AS usual FROM errors GROUP BY 1) USING (iteration)
+    GROUP BY iteration, topic HAVING avg(error) > any_value(usual)
+), asked AS (
+    SELECT pair_id, why, (SELECT max(iteration) FROM gold_predictions g WHERE g.iteration < b.iteration) AS model_of
+    FROM annotation_batch b
+    UNION ALL
+    SELECT pair_id, 'pool', model_of
+    FROM clean_pool, (SELECT DISTINCT iteration AS model_of FROM gold_predictions)
+    WHERE stage <> 'stage2' AND model_of < (SELECT max(iteration) FROM annotation_batch)
+), batches AS (
     SELECT pair_id, why FROM annotation_batch
     UNION ALL
     SELECT pair_id, 'pool' FROM clean_pool WHERE stage <> 'stage2'
@@ -11,3 +25,7 @@ FROM batches JOIN truth USING (pair_id) GROUP BY why
 UNION ALL
 SELECT 'swapped_by_people', why, count(*) FILTER ("order" = 'swapped'), count(*), 'people'
 FROM batches JOIN gold USING (pair_id) WHERE why <> 'pool' GROUP BY why
+UNION ALL
+SELECT 'weak_topic_in_batch', why, count(w.topic), count(*), 'planted'
+FROM asked JOIN truth t USING (pair_id) LEFT JOIN weak w ON w.iteration = model_of AND w.topic = t.topic
+WHERE model_of IS NOT NULL AND t.against = 'planted' GROUP BY why

@@ -8,6 +8,8 @@ SELECT 'records_by_reason', class || ' / ' || coalesce(reason, ''), sum(records)
 UNION ALL
 SELECT 'records_of_source', source, sum(records)::BIGINT FROM ledger GROUP BY source
 UNION ALL
+SELECT 'records_by_source', source || ' / ' || class, sum(records)::BIGINT FROM ledger GROUP BY ALL
+UNION ALL
 SELECT 'pairs', unnest([
         'raw pool', 'clean pool', 'gold', 'silver', 'undecided', 'kept', 'flipped', 'dropped', 'curated release',
         'corrected release'

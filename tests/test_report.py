@@ -33,6 +33,7 @@ RIGHT = {
     "p09": True,  # dropped
     "p10": True,  # gold of role test, original
 }
+ODD = ("p02", "p06", "p07", "p08")  # their topic; the others' is even
 
 
 def pool_row(pair: str, row: int, **more) -> dict:
@@ -78,6 +79,8 @@ def fill(lake: Lake, simulated: bool = True, origin: str = "planted") -> None:
     put(lake, t.ATTRIBUTES, [{"pair_id": "p01", "simulated": simulated}], "b00")
     why = {"p01": "random", "p02": "retrieved", "p03": "retrieved", "p04": "retrieved", "p10": "random"}
     put(lake, t.ANNOTATION_BATCH, [{"pair_id": p, "assigned_to": "people", "why": w} for p, w in why.items()], IT0)
+    why = {"p06": "retrieved", "p08": "retrieved", "p07": "random", "p09": "random"}
+    put(lake, t.ANNOTATION_BATCH, [{"pair_id": p, "assigned_to": "judges", "why": w} for p, w in why.items()], IT1)
     put(lake, t.HUMAN_LABELS, [
         {"event_id": p, "pair_id": p, "verdict": v, "cost_micros": 400_000, "simulated": simulated}
         for p, v in (("p01", "first"), ("p02", "second"), ("p10", "first"))
@@ -136,7 +139,7 @@ def fill(lake: Lake, simulated: bool = True, origin: str = "planted") -> None:
     benchmark(lake)
     put(lake, t.REFERENCE, [
         {
-            "comparison_id": f"x-{p}", "origin": origin, "topic": "odd" if p in ("p06", "p07", "p08") else "even",
+            "comparison_id": f"x-{p}", "origin": origin, "topic": "odd" if p in ODD else "even",
             "winner": "" if right is None else text_hash(pool_row(p, 0)["chosen" if right else "rejected"]), "gap": 1.0,
         }
         for p, right in RIGHT.items()
@@ -225,7 +228,7 @@ def test_labels_are_measured_as_they_are_used(lake):
     assert figures(lake, "undecidable")["original"] == (pytest.approx(0.1), 10)
     assert figures(lake, "undecidable")["undecided"] == (1.0, 1)
     assert figures(lake, "flip_recall")[""] == (0.5, 2) and figures(lake, "wrong_label_kept")[""] == (0.5, 2)
-    assert figures(lake, "label_precision_by_topic")["odd / original"] == (pytest.approx(1 / 3), 3)
+    assert figures(lake, "label_precision_by_topic")["odd / original"] == (0.25, 4)
     ends = query(lake, "SELECT low, high FROM report_figures WHERE figure || \"group\" = 'label_precisionoriginal'")
     assert ends[0] == (pytest.approx(0.3542, abs=1e-4), pytest.approx(0.8794, abs=1e-4))  # Wilson, 6 of 9
 
@@ -240,11 +243,16 @@ def test_each_filter_is_measured_by_itself(lake):
 
 
 def test_retrieval_is_compared_with_chance(lake):
+    """Decidable and wrong: p02 and p06 of p02, p03, p06, p08 retrieved; p07 of p01, p07, p09, p10 at random. The first
+    model errs on p02 (odd) and is unsure of p01 (even), so its weak topic is odd."""
     found = figures(lake, "mislabelled_in_batch")
-    assert found["retrieved"] == (0.5, 2) and found["random"] == (0.0, 2)
+    assert found["retrieved"] == (0.5, 4) and found["random"] == (0.25, 4)
     assert found["pool"] == (0.25, 4)
+    assert figures(lake, "weak_topic_in_batch") == {
+        "retrieved": (1.0, 2), "random": (0.5, 2), "pool": (0.2, 5),
+    }  # fmt: skip
     assert figures(lake, "swapped_by_people") == {"retrieved": (1.0, 1), "random": (0.0, 2)}
-    assert figures(lake, "mislabelled_in_batch_difference")["retrieved - random"] == (0.5, 2)
+    assert figures(lake, "mislabelled_in_batch_difference")["retrieved - random"] == (0.25, 4)
 
 
 def test_planted_truth_found(lake):
@@ -343,7 +351,7 @@ def test_equal_lakes_give_equal_pages(lake, tmp_path):
 
 def test_what_is_simulated_is_named(lake):
     banner = page(lake).partition("<b>Simulated</b>")[2].partition("</div>")[0]
-    assert "the pool and its planted truth, people, judge one, attributes" in banner
+    assert "the pool and its planted truth, people, the judges one, attributes" in banner
     assert "<b>Recorded</b>" not in page(lake)
 
 
@@ -370,7 +378,7 @@ def real(tmp_path_factory) -> Lake:
 def test_nothing_is_called_simulated_that_is_not(real):
     html = page(real)
     assert "simulated" not in html.lower().replace("dollars of simulated labels", "")
-    assert "people, judge one, judge two" in html.partition("<b>Recorded</b>")[2].partition("</div>")[0]
+    assert "people, the judges one and two" in html.partition("<b>Recorded</b>")[2].partition("</div>")[0]
     assert "<b>Heuristic</b>" in html
 
 
