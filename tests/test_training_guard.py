@@ -1,0 +1,102 @@
+"""The guard ends a launcher with all its ranks when those it works for are gone."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from training.guard import started
+from training.launch import ROOT, command, environment, guarded
+
+# A launcher with two ranks, as torchrun would be: it writes their ids and waits.
+LAUNCHER = """
+import subprocess, sys, pathlib
+ranks = [subprocess.Popen(["sleep", "60"]) for _ in range(2)]
+pathlib.Path(sys.argv[1]).write_text(" ".join(str(r.pid) for r in ranks))
+sys.stderr.write("ranks started\\n")
+for r in ranks: r.wait()
+"""
+
+
+def until(condition, seconds=20.0):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s")
+
+
+@pytest.fixture
+def work(tmp_path):
+    """(process that is worked for, guard, ids of the ranks)."""
+    step = subprocess.Popen(["sleep", "60"])
+    line = guarded([sys.executable, "-c", LAUNCHER, str(tmp_path / "ids")], step.pid, log=tmp_path / "log")
+    guard = subprocess.Popen(line, cwd=ROOT, env={**os.environ, **environment()})
+    ids = until(lambda: (tmp_path / "ids").exists() and (tmp_path / "ids").read_text().split())
+    yield step, guard, [int(i) for i in ids]
+    for process in (step, guard):
+        process.kill()
+        process.wait()
+
+
+def gone(ranks):
+    return all(started(pid) is None for pid in ranks)
+
+
+def test_ranks_end_when_the_step_is_killed(work):
+    step, guard, ranks = work
+    assert not gone(ranks)
+    step.kill()
+    step.wait()
+    until(lambda: gone(ranks))
+    assert guard.wait(20) == 128 + signal.SIGKILL
+
+
+def test_ranks_end_when_the_guard_is_asked_to(work):
+    _, guard, ranks = work
+    guard.terminate()
+    until(lambda: gone(ranks))
+    assert guard.wait(20) == 128 + signal.SIGTERM
+
+
+def test_ranks_end_when_the_launcher_is_killed(work):
+    _, guard, ranks = work
+    launcher = int(Path(f"/proc/{guard.pid}/task/{guard.pid}/children").read_text().split()[0])
+    os.kill(launcher, signal.SIGKILL)
+    until(lambda: gone(ranks))
+    assert guard.wait(20) == 128 + signal.SIGKILL
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_status_and_stderr_are_passed_on(tmp_path, status):
+    program = f"import sys; sys.stderr.write('what went wrong'); sys.exit({status})"
+    done = subprocess.run(
+        guarded([sys.executable, "-c", program], log=tmp_path / "log"),
+        cwd=ROOT,
+        env={**os.environ, **environment()},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == status
+    assert (tmp_path / "log").read_text() == "what went wrong"
+    assert "what went wrong" in done.stderr
+
+
+def test_a_reused_id_is_not_the_old_process():
+    child = subprocess.Popen(["sleep", "60"])
+    since = started(child.pid)
+    assert since is not None
+    child.kill()
+    child.wait()
+    assert started(child.pid) is None
+
+
+def test_one_rank_needs_no_launcher():
+    assert command("training.train", Path("j"), 1)[1:] == ["-m", "training.train", "j"]
+    assert "--nproc_per_node" in command("training.train", Path("j"), 2)
+    assert "deepspeed.launcher.runner" in command("training.train", Path("j"), 2, "deepspeed")

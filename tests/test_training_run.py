@@ -1,0 +1,220 @@
+"""Whole trainings on tiny models: what is learned, kept, resumed, refused."""
+
+import json
+import math
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from training import train as program
+from training.checkpoint import WrongCheckpoint
+from training.launch import ROOT, command, environment
+from training.train import Trainer, TrainingFailed, learning_rate, train
+
+from .training_jobs import BETTER, job, metrics, pairs, table
+
+FACTS = {"pairs", "dropped", "steps", "best_step", "train_loss", "validation_pairs", "validation_accuracy", "seconds"}
+
+
+def weights(j: dict) -> dict[str, torch.Tensor]:
+    return load_file(Path(j["out"]) / "model" / "model.safetensors")
+
+
+def launch(line: list[str]) -> subprocess.CompletedProcess:
+    """Run a command line of two ranks, without what this process says of itself as a rank."""
+    env = {**os.environ, **environment(2)}
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        env.pop(name, None)
+    return subprocess.run(line, cwd=ROOT, env=env, capture_output=True, text=True)
+
+
+def equal(a: dict, b: dict) -> bool:
+    return all(torch.equal(a[k], b[k]) for k in a | b)
+
+
+def losses(j: dict) -> list[float]:
+    return [m["loss"] for m in metrics(j)]
+
+
+def test_a_planted_preference_is_learned(tmp_path):
+    j = job(tmp_path, table(pairs(320)), table(pairs(60, seed=1)), recipe={"epochs": 3, "learning_rate": 1e-2})
+    result = train(j)
+    assert result.keys() >= FACTS
+    assert json.loads((tmp_path / "out" / "result.json").read_text()) == result
+    log = metrics(j)
+    assert [m["step"] for m in log] == list(range(1, result["steps"] + 1))
+    assert log[0]["loss"] == pytest.approx(math.log(2), abs=0.05)
+    assert result["validation_accuracy"] > 0.9
+    assert result["train_loss"] < 0.3
+    assert result["tokens"] < 3 * result["tokens_without_sharing"]
+    assert sum(m["pairs"] for m in log) == 3 * 320
+    assert not (tmp_path / "out" / "tokens").exists()
+    assert str(result["pairs"]) in (tmp_path / "out" / "model" / "README.md").read_text()
+
+
+def test_the_best_checkpoint_is_kept_and_of_equals_the_later(tmp_path, monkeypatch):
+    accuracies = iter([0.6, 0.8, 0.8, 0.7])
+    monkeypatch.setattr(Trainer, "evaluate", lambda self: next(accuracies))
+    j = job(tmp_path, table(pairs(64)), table(pairs(4, seed=1)), recipe={"evaluations": 4})
+    result = train(j)
+    assert (result["best_step"], result["validation_accuracy"]) == (3, 0.8)
+    kept = json.loads((tmp_path / "out" / "model" / "reward.json").read_text())
+    assert kept["step"] == 3
+
+
+def test_validation_counts_every_pair_and_ties_one_half(tmp_path, monkeypatch):
+    rows = pairs(6, seed=2)
+    rows[0]["rejected"] = rows[0]["chosen"]  # a tie
+    rows[1]["rejected"] = "word1 " * 400  # too long to be scored
+    j = job(tmp_path, table(pairs(16)), table(rows))
+    monkeypatch.setattr(program, "right", lambda c, r: 0.5 * (c == r).sum())
+    result = train(j)
+    assert result["validation_pairs"] == 5
+    assert result["validation_accuracy"] == pytest.approx(0.5 / 5)
+
+
+def test_a_run_broken_anywhere_ends_with_the_weights_of_an_unbroken_one(tmp_path, monkeypatch):
+    data = table(pairs(80)), table(pairs(12, seed=1))
+    whole = job(tmp_path, *data, out="whole", recipe={"epochs": 1.6, "batch_pairs": 10}, checkpoint_steps=3)
+    train(whole)
+    broken = {**whole, "out": str(tmp_path / "broken")}
+    report = Trainer.report
+    for stop in (5, 7, 11):
+
+        def die(self, facts, log, stop=stop):
+            report(self, facts, log)
+            if facts["step"] == stop:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(Trainer, "report", die)
+        with pytest.raises(KeyboardInterrupt):
+            train(broken)
+    monkeypatch.setattr(Trainer, "report", report)
+    train(broken)
+    assert [m["step"] for m in metrics(broken)] == list(range(1, 14))
+    assert losses(broken) == losses(whole)
+    assert equal(weights(broken), weights(whole))
+
+
+def test_a_checkpoint_of_another_job_is_refused(tmp_path, monkeypatch):
+    j = job(tmp_path, table(pairs(32)), checkpoint_steps=1)
+
+    def die(self, seconds):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as m:
+        m.setattr(Trainer, "finish", die)
+        with pytest.raises(KeyboardInterrupt):
+            train(j)
+    with pytest.raises(WrongCheckpoint, match="another job"):
+        train({**j, "seed": 5})
+
+
+def test_weights_soft_labels_and_margins_of_the_data_reach_the_loss(tmp_path):
+    rows = pairs(16)
+    one_step = {"batch_pairs": 16, "evaluations": 0}
+    plain = job(tmp_path / "a", table(rows), recipe=one_step)
+    heavy = job(tmp_path / "b", table(rows, weight=[1.0] * 8 + [0.0] * 8), recipe=one_step)
+    half = job(tmp_path / "c", table(rows[:8]), recipe=one_step)
+    margin = job(tmp_path / "d", table(rows, margin=[2.0] * 16), recipe=one_step)
+    sure = job(tmp_path / "e", table(rows, target=[0.0] * 16), recipe=one_step)
+    for j in (plain, heavy, half, margin, sure):
+        train(j)
+    # The tokenizers learned from `half` differ, so its loss agrees with that of `heavy` in expectation only.
+    assert losses(heavy)[0] != pytest.approx(losses(plain)[0], abs=1e-6)
+    assert losses(heavy)[0] == pytest.approx(losses(half)[0], abs=0.03)
+    assert losses(margin)[0] == pytest.approx(math.log1p(math.exp(2)), abs=0.1)
+    assert losses(plain)[0] + losses(sure)[0] == pytest.approx(2 * math.log(2), abs=0.02)
+
+
+@pytest.mark.parametrize("stage", [0, 2])
+def test_other_zero_stages_train_the_same(tmp_path, stage):
+    data = table(pairs(32))
+    first, second = (job(tmp_path, data, out=f"s{s}", zero_stage=s) for s in (1, stage))
+    train(first)
+    train(second)
+    assert losses(second) == pytest.approx(losses(first), abs=1e-6)
+
+
+def test_two_ranks_train_what_one_trains_and_go_on_as_one(tmp_path):
+    j = job(tmp_path, table(pairs(70)), table(pairs(12, seed=1)), out="one", checkpoint_steps=2)
+    alone = train(j)
+    two = {**j, "out": str(tmp_path / "two")}
+    path = tmp_path / "two.json"
+    path.write_text(json.dumps(two))
+    done = launch(command("training.train", path, 2))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert losses(two) == pytest.approx(losses(j), abs=1e-5)
+    result = json.loads((tmp_path / "two" / "result.json").read_text())
+    assert result["validation_accuracy"] == alone["validation_accuracy"]
+    assert "ranks: 2" in result["hardware"]
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_two_ranks_is_resumed_by_one(tmp_path):
+    j = job(tmp_path, table(pairs(70)), out="one", checkpoint_steps=2)
+    train(j)
+    two = {**j, "out": str(tmp_path / "two")}
+    path = tmp_path / "two.json"
+    path.write_text(json.dumps(two))
+    script = (
+        "import json, sys; from training import train as t; real = t.Trainer.one_step\n"
+        "def step(self):\n"
+        "    if self.step == 3: sys.exit(9)\n"
+        "    return real(self)\n"
+        "t.Trainer.one_step = step; t.train(json.load(open(sys.argv[1])))"
+    )
+    (tmp_path / "broken.py").write_text(script)
+    line = command("training.train", path, 2)
+    line[line.index("-m", 3) :] = [str(tmp_path / "broken.py"), str(path)]
+    done = launch(line)
+    assert done.returncode != 0
+    assert (tmp_path / "two" / "checkpoints" / "last.json").exists(), done.stderr[-3000:]
+    train(two)
+    assert losses(two) == pytest.approx(losses(j), abs=1e-5)
+
+
+# ---- bad input -----------------------------------------------------------------------------------------------------
+def test_a_loss_that_is_no_number_stops_and_names_the_pairs(tmp_path):
+    rows = pairs(48)
+    j = job(tmp_path, table(rows, weight=[1.0] * 20 + [math.nan] + [1.0] * 27), tokens_per_microbatch=64)
+    with pytest.raises(TrainingFailed, match=r"step \d: the loss is nan, first in pairs .*pair0-0020"):
+        train(j)
+    assert not (tmp_path / "out" / "result.json").exists()
+
+
+def test_divergence_stops(tmp_path):
+    data = table(pairs(200), margin=[50.0] * 200)
+    j = job(tmp_path, data, recipe={"batch_pairs": 5, "learning_rate": 1e-6})
+    with pytest.raises(TrainingFailed, match="step 20: diverged, mean loss"):
+        train(j)
+
+
+def test_memory_that_runs_out_names_the_batch(tmp_path, monkeypatch):
+    def full(*_):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 8 GiB")
+
+    monkeypatch.setattr(program, "bradley_terry", full)
+    with pytest.raises(TrainingFailed, match=r"step 1: out of memory on \d+ x \d+ tokens, pairs pair0-.*lower"):
+        train(job(tmp_path, table(pairs(8))))
+
+
+def test_nothing_to_train_or_validate_on_is_an_error(tmp_path):
+    same = [{**p, "rejected": p["chosen"]} for p in pairs(5)]
+    with pytest.raises(TrainingFailed, match=r"no usable training pair is left.*identical': 5"):
+        train(job(tmp_path / "a", table(same)))
+    long = [{**p, "chosen": BETTER * 900} for p in pairs(5)]
+    with pytest.raises(TrainingFailed, match=r"no usable validation pair is left.*over_length': 5"):
+        train(job(tmp_path / "b", table(pairs(8)), table(long)))
+    with pytest.raises(TrainingFailed, match="no usable validation pair"):
+        train(job(tmp_path / "c", table(pairs(8)), table([])))
+
+
+def test_learning_rate_schedules_by_hand():
+    linear = [learning_rate(k, 10, 0.2, "linear") for k in range(10)]
+    assert linear == pytest.approx([1 / 3, 2 / 3, 1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8])
+    assert [learning_rate(k, 4, 0.25, "constant") for k in range(4)] == pytest.approx([0.5, 1, 1, 1])
