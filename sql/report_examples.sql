@@ -13,4 +13,4 @@ LEFT JOIN stage2_verdicts v USING (pair_id)
 LEFT JOIN attributes a USING (pair_id)
 LEFT JOIN stage2_attributes a2 USING (pair_id)
 LEFT JOIN truth t USING (pair_id)
-ORDER BY d.class, d.pair_id
+ORDER BY array_position(['keep', 'flip', 'drop'], d.class), d.pair_id

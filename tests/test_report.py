@@ -3,13 +3,16 @@
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from assets import charts
 from assets.report import READS, report
 from curation.identity import text_hash
+from curation.intervals import NOTHING, Estimate
 from resources import tables as t
 from resources.benchmarks import load
 from resources.lake import Lake
@@ -340,6 +343,31 @@ def test_the_page_stands_alone(lake):
     reader.feed(page(lake))
     assert reader.links == [] and not reader.tags & {"link", "iframe", "img"}
     assert "url(" not in page(lake) and "@import" not in page(lake)
+
+
+def test_labels_of_drawings_are_texts():
+    name = "<b>&"
+    drawings = [
+        charts.intervals([(name, Estimate(0.5, 0.4, 0.6), "red")], name),
+        charts.waterfall([(name, 2, "total"), (name, 1, "loss")], name),
+        charts.flow([[name], ["end"]], [(name, "end", 3)], {}, name),
+    ]
+    for drawing in drawings:
+        ElementTree.fromstring(drawing)
+        assert "&lt;b&gt;&amp;" in drawing and name not in drawing
+
+
+def test_nothing_to_draw_is_no_drawing():
+    assert charts.intervals([("a", NOTHING, "red")], "t") == ""
+    assert charts.waterfall([("a", 0, "total")], "t") == ""
+    assert charts.flow([["a"], ["b"]], [("a", "b", 0)], {}, "t") == ""
+
+
+def test_ribbons_are_as_thick_as_their_counts():
+    """Three of four go on: the box of what arrives is three quarters as high."""
+    drawing = charts.flow([["a"], ["b", "c"]], [("a", "b", 3), ("a", "c", 1)], {}, "t")
+    boxes = [float(r.get("height")) for r in ElementTree.fromstring(drawing).iter() if r.tag.endswith("rect")]
+    assert boxes == [300.0, 225.0, 75.0]
 
 
 def test_equal_lakes_give_equal_pages(lake, tmp_path):
