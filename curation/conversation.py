@@ -40,12 +40,12 @@ def is_transcript(value: Any) -> bool:
     return isinstance(value, str) and value.lstrip().startswith("Human: ") and "\n\nAssistant:" in value
 
 
-def turns(value: Any) -> list[Turn]:
-    """The turns of a conversation in any spelling; [] for None.
+def turns(value: Any) -> list[tuple[str, str | None]]:
+    """The turns of a conversation in any spelling; [] for None. A message without content has the content None.
 
     Raises:
         BadRecord: the value is of a type that holds no conversation.
-        Unfit: a turn has no text or a role that is none of user, assistant and system.
+        Unfit: a role that is none of user, assistant and system.
     """
     if value is None:
         return []
@@ -68,15 +68,12 @@ def transcript(text: str) -> list[Turn]:
     return [(ROLES[who.lower()], said.strip()) for who, said in zip(pieces[::2], pieces[1::2], strict=True)]
 
 
-def message(value: dict) -> Turn:
-    """One message as (role, content)."""
+def message(value: dict) -> tuple[str, str | None]:
+    """One message as (role, content); the content is None where the message has none."""
     role = value.get("role", value.get("from"))
     if not isinstance(role, str) or role.lower() not in ROLES:
         raise Unfit("bad_roles", f"role {shown(role)}")
-    content = text(value.get("content", value.get("value")))
-    if content is None:
-        raise Unfit("null_turn", f"a {role} turn without content")
-    return ROLES[role.lower()], content
+    return ROLES[role.lower()], text(value.get("content", value.get("value")))
 
 
 def text(value: Any) -> str | None:
@@ -95,11 +92,11 @@ def text(value: Any) -> str | None:
     raise BadRecord("wrong_type", f"expected a text, found {shown(value)}")
 
 
-def check(conversation: Sequence[Turn]) -> None:
+def check(conversation: Sequence[tuple[str, str | None]]) -> None:
     """Refuse a conversation that no answer can follow.
 
     Raises:
-        Unfit: it is empty, a turn is blank, or its roles are not [system] user (assistant user)*.
+        Unfit: it is empty, a turn is null or blank, or its roles are not [system] user (assistant user)*.
     """
     roles = [role for role, _ in conversation]
     spoken = roles[1:] if roles[:1] == ["system"] else roles
@@ -108,6 +105,8 @@ def check(conversation: Sequence[Turn]) -> None:
     if len(spoken) % 2 == 0 or any(role != ("assistant" if i % 2 else "user") for i, role in enumerate(spoken)):
         raise Unfit("bad_roles", " ".join(roles)[:200])
     for i, (role, content) in enumerate(conversation):
+        if content is None:
+            raise Unfit("null_turn", f"turn {i} ({role}) has no content")
         if not content.strip():
             raise Unfit("empty_turn", f"turn {i} ({role}) is empty")
 

@@ -186,7 +186,7 @@ class _Context:
         found = turns(value_at(record, names["prompt"]))
         if found and found[-1] == ("assistant", ""):  # a transcript that ends with "Assistant:" asks for the answer
             found.pop()
-        if "input" in names and (extra := text(value_at(record, names["input"]))) and found:
+        if "input" in names and (extra := text(value_at(record, names["input"]))) and found and found[-1][1]:
             found[-1] = (found[-1][0], f"{found[-1][1]}\n\n{extra}")
         if "history" in names:
             found = _history(value_at(record, names["history"])) + found
@@ -216,10 +216,10 @@ def _is_dialogue(value: Any) -> bool:
                                     ("role" in value[0] or "from" in value[0]))  # fmt: skip
 
 
-def _divided(chosen: list[Turn], rejected: list[Turn]) -> Found:
-    """Two whole dialogues as one conversation and its last answers."""
-    for turn in (chosen, rejected):
-        if not turn or turn[-1][0] != "assistant":
+def _divided(chosen: list, rejected: list) -> Found:
+    """The turns of two whole dialogues as one conversation and its last answers."""
+    for dialogue in (chosen, rejected):
+        if not dialogue or dialogue[-1][0] != "assistant":
             return Unfit("null_response", "a dialogue does not end with an answer")
     if chosen[:-1] != rejected[:-1]:
         return Unfit("different_conversations", "the two dialogues differ before their last answers")

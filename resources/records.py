@@ -1,59 +1,34 @@
-"""Reads files of preference data as comparisons, a batch at a time; what cannot be read is kept with its reason.
+"""Reads sources of preference data as pairs, and recorded answers as winners, a batch at a time.
 
-JSON lines, JSON arrays, CSV, TSV and Parquet, plain or as .gz or .zst, and DuckDB queries. A bad row costs that row, a
-bad file that file; neither stops the others. Nothing of a file but one batch stays in memory.
+What cannot be read is kept with its reason: a bad row costs that row, a bad file that file; neither stops the others.
 """
 
-import csv
-import gzip
 import hashlib
 import heapq
-import io
 import json
 import re
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation.conversation import BadRecord, Unfit
 from curation.identity import comparison_id, conv_id, pair_id, text_hash
 from curation.records import Comparison, Found, absent, adapter, nearest, pair_up
 
+from .files import BATCH_ROWS, EXCERPT, BadFile, Row, file_rows, first_line, opening, query_rows
 from .lake import Lake
 from .settings import Answers, Records, Source
 from .tables import QUARANTINE, RAW_POOL, UNUSABLE
 
-BATCH_ROWS = 2_000
 BATCH_CHARS = 16_000_000  # flushes a batch of long texts early
-_EXCERPT = 200
-_PEEK = 1_000  # records whose keys must show every field that the shape needs
+PEEK = 1_000  # records whose keys must show every field that the shape needs
 
 ANSWERS = pa.schema([(n, pa.string()) for n in ("comparison_id", "winner", "annotator", "first", "second")])
-
-
-class BadFile(Exception):
-    """A file that cannot be read, or not to its end; `reason` is a short code."""
-
-    def __init__(self, reason: str, message: str):
-        super().__init__(message)
-        self.reason = reason
-
-
-class Row(NamedTuple):
-    """A record with its number from 1, or the reason why it is none."""
-
-    number: int
-    record: dict | None
-    reason: str = ""
-    error: str = ""
-    excerpt: str = ""
 
 
 @dataclass
@@ -183,13 +158,14 @@ def read_answers(answers: Answers, lake: Lake) -> pa.RecordBatchReader:
     have no label are left out.
 
     Raises:
-        BadFile: the file cannot be read; the message names it.
+        BadFile: the file cannot be read, or its fields are not those of the shape; the message names it.
     """
-    return pa.RecordBatchReader.from_batches(ANSWERS, _answers(answers, lake))
-
-
-def _answers(answers: Answers, lake: Lake) -> Iterator[pa.RecordBatch]:
     rows = _labels(answers, lake)
+    first = list(islice(rows, 1))  # what is wrong with a file shows here, not while somebody reads on
+    return pa.RecordBatchReader.from_batches(ANSWERS, _answers(chain(first, rows)))
+
+
+def _answers(rows: Iterator[tuple[str, str, str, str, str]]) -> Iterator[pa.RecordBatch]:
     while chunk := list(islice(rows, BATCH_ROWS)):
         yield pa.RecordBatch.from_arrays([pa.array(c, pa.string()) for c in zip(*chunk, strict=True)], schema=ANSWERS)
 
@@ -224,7 +200,7 @@ def fingerprint(records: Records, lake: Lake) -> tuple[str, int]:
         named = re.findall(r"'((?:[^']|'')*)'", _located(records.query, lake))
         files = sorted({p for n in named if "/" in n for p in _matching(Path(n.replace("''", "'")))})
     for path in files:
-        with _bad_file(path), open(path, "rb") as f:
+        with opening(path), open(path, "rb") as f:
             while chunk := f.read(1 << 20):
                 hasher.update(chunk)
                 size += len(chunk)
@@ -247,20 +223,21 @@ def _found(records: Records, lake: Lake, max_row: int) -> Iterator[tuple[int, It
     try:
         read = None if records.shape == "unpaired" else adapter(records.shape, records.fields, records.codes)
         rows = _checked_fields(records, _rows(records, lake, max_row))
-        if read is None:
-            yield from _unpaired(records, rows)
-            return
     except ValueError as e:
         raise BadFile("wrong_fields", str(e)) from e
+    if read is None:
+        yield from _unpaired(records, rows)
+        return
     for row in rows:
         yield row.number, row if row.record is None else read(row.record), row.record
 
 
 def _unpaired(records: Records, rows: Iterable[Row]) -> Iterator[tuple[int, Iterable[Found] | Row, dict | None]]:
     bad: list[Row] = []
+    broken: list[BadFile] = []
 
     def good() -> Iterator[tuple[int, dict]]:
-        for row in rows:
+        for row in _until_broken(rows, broken):
             if row.record is None:
                 bad.append(row)
             else:
@@ -276,11 +253,14 @@ def _unpaired(records: Records, rows: Iterable[Row]) -> Iterator[tuple[int, Iter
         waiting.append(found)
     for row in bad:
         yield row.number, row, None
+    if broken:
+        raise broken[0]
 
 
 def _checked_fields(records: Records, rows: Iterator[Row]) -> Iterator[Row]:
     """The rows, once the first of them show the fields that the shape needs."""
-    head = list(islice(rows, _PEEK))
+    chunks = _chunks(rows, PEEK)
+    head = next(chunks, [])
     seen = [row.record for row in head if row.record is not None]
     keys = dict.fromkeys(key for record in seen for key in record)
     if seen and (missing := absent(records.shape, records.fields, keys)):
@@ -291,14 +271,24 @@ def _checked_fields(records: Records, rows: Iterator[Row]) -> Iterator[Row]:
             + (f"; the nearest adapter is {hint}" if hint else "")
             + f"; first row: {_printable(_json(seen[0]))}",
         )
-    return chain(head, rows)
+    return chain(head, chain.from_iterable(chunks))
+
+
+def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
+    """Lists of `size` rows; where the file breaks off, the rows before, and then its error."""
+    broken: list[BadFile] = []
+    rows = _until_broken(rows, broken)
+    while chunk := list(islice(rows, size)):
+        yield chunk
+    if broken:
+        raise broken[0]
 
 
 def _rows(records: Records, lake: Lake, max_row: int) -> Iterator[Row]:
     if records.query is not None:
-        rows = _query_rows(_located(records.query, lake), lake)
+        rows = query_rows(_located(records.query, lake), lake.memory_limit)
     else:
-        rows = _file_rows(_file(records.path, lake), max_row)
+        rows = file_rows(_file(records.path, lake), max_row)
     if records.where:
         rows = _where(rows, records.where)
     return _sampled(rows, records.sample) if records.sample else rows
@@ -307,7 +297,8 @@ def _rows(records: Records, lake: Lake, max_row: int) -> Iterator[Row]:
 def _sampled(rows: Iterator[Row], size: int) -> Iterator[Row]:
     """`size` of the records by the smallest hash of their content, in file order; what is no record passes."""
     heap: list[tuple[int, int, Row]] = []
-    for row in rows:
+    broken: list[BadFile] = []
+    for row in _until_broken(rows, broken):
         if row.record is None:
             yield row
             continue
@@ -318,6 +309,16 @@ def _sampled(rows: Iterator[Row], size: int) -> Iterator[Row]:
         elif entry > heap[0]:
             heapq.heapreplace(heap, entry)
     yield from sorted((row for _, _, row in heap), key=lambda row: row.number)
+    if broken:
+        raise broken[0]
+
+
+def _until_broken(rows: Iterator[Row], broken: list[BadFile]) -> Iterator[Row]:
+    """The rows that can be read; what ends them early is put into `broken`."""
+    try:
+        yield from rows
+    except BadFile as e:
+        broken.append(e)
 
 
 def _where(rows: Iterator[Row], condition: str) -> Iterator[Row]:
@@ -325,16 +326,16 @@ def _where(rows: Iterator[Row], condition: str) -> Iterator[Row]:
     columns: dict[str, None] = {}
     with duckdb.connect() as con:
         con.execute("SET threads=1")
-        while chunk := list(islice(rows, BATCH_ROWS)):
+        for chunk in _chunks(rows, BATCH_ROWS):
             records = [row.record for row in chunk if row.record is not None]
-            columns |= dict.fromkeys(key for record in records for key in record)
+            columns |= dict.fromkeys(key for record in records for key in record if key in condition)
             arrays = [_column([record.get(name) for record in records]) for name in columns]
             table = pa.table([*arrays, pa.array(range(len(records)))], [*columns, "__index"])
             con.register("records", table)
             try:
                 kept = con.execute(f"SELECT __index FROM records WHERE ({condition})").fetchall() if records else []
             except duckdb.Error as e:
-                raise BadFile("wrong_fields", f"where = {condition!r}: {_first_line(e)}") from e
+                raise BadFile("wrong_fields", f"where = {condition!r}: {first_line(e)}") from e
             passing = {id(records[i]) for (i,) in kept}
             yield from (row for row in chunk if row.record is None or id(row.record) in passing)
 
@@ -346,7 +347,6 @@ def _column(values: list) -> pa.Array:
         return pa.array([None if v is None else _json(v) for v in values])
 
 
-# ---- files ---------------------------------------------------------------------------------------------------------
 def _located(text: str, lake: Lake) -> str:
     return text.replace("{world}", str(lake.folder("world"))) if "{world}" in text else text
 
@@ -360,272 +360,10 @@ def _file(path: str, lake: Lake) -> Path:
     return found
 
 
-class _bad_file:
-    """Turns what the operating system and the decompressors raise into BadFile."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind, error, trace) -> None:
-        if isinstance(error, EOFError | pa.ArrowInvalid | zlib.error | gzip.BadGzipFile):
-            raise BadFile("truncated", f"{self.path}: broken or cut off: {_first_line(error)}") from error
-        if isinstance(error, OSError):
-            text = error.strerror or _first_line(error)
-            reason = "truncated" if "decompress" in str(error).lower() or "zstd" in str(error).lower() else "unreadable"
-            raise BadFile(reason, f"{self.path}: {text}") from error
-
-
-def _file_rows(path: Path, max_row: int) -> Iterator[Row]:
-    if path.stat().st_size == 0:
-        raise BadFile("empty_file", f"{path}: the file is empty")
-    suffixes = [s.lower() for s in path.suffixes]
-    kind = next((s for s in reversed(suffixes) if s not in (".gz", ".zst")), "")
-    if kind == ".parquet":
-        rows = _parquet_rows(path)
-    elif kind in (".csv", ".tsv"):
-        rows = _csv_rows(path, suffixes[-1], "\t" if kind == ".tsv" else ",", max_row)
-    elif kind == ".json":
-        rows = _json_rows(path, suffixes[-1], max_row)
-    elif kind in (".jsonl", ".ndjson"):
-        rows = _json_lines(_lines(path, suffixes[-1], max_row))
-    else:
-        raise BadFile("unknown_format", f"{path}: expected .jsonl, .json, .csv, .tsv or .parquet, plain, .gz or .zst")
-    first = next(rows, None)
-    if first is None:
-        raise BadFile("empty_file", f"{path}: no rows")
-    return chain([first], rows)
-
-
-def _opened(path: Path, suffix: str) -> io.BufferedIOBase:
-    if suffix == ".gz":
-        return gzip.open(path, "rb")
-    if suffix == ".zst":
-        return pa.input_stream(str(path), compression="zstd")
-    return open(path, "rb")
-
-
-def _blocks(path: Path, suffix: str) -> Iterator[bytes]:
-    """The bytes of a file, decompressed, without a byte order mark."""
-    with _bad_file(path), _opened(path, suffix) as f:
-        block = f.read(1 << 20)
-        if block[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            raise BadFile("not_utf8", f"{path}: UTF-16, expected UTF-8")
-        block = block.removeprefix(b"\xef\xbb\xbf")
-        while block:
-            yield block
-            block = f.read(1 << 20)
-
-
-def _lines(path: Path, suffix: str, max_row: int) -> Iterator[bytes | int]:
-    """Lines by \\n alone (U+2028 may stand inside a string); an int in the place of a line that is longer than max_row,
-    its first bytes being lost is the price for a bounded memory."""
-    rest, skipped = b"", 0
-    for block in _blocks(path, suffix):
-        *lines, tail = block.split(b"\n")
-        for line in lines:
-            line, rest = rest + line, b""
-            length, skipped = skipped + len(line), 0
-            yield line if length <= max_row else length
-        rest += tail
-        if skipped + len(rest) > max_row:
-            skipped, rest = skipped + len(rest), b""
-    if skipped + len(rest):
-        yield rest if skipped + len(rest) <= max_row else skipped + len(rest)
-
-
-def _json_lines(lines: Iterator[bytes | int]) -> Iterator[Row]:
-    number = 0
-    for line in lines:
-        if isinstance(line, int):
-            number += 1
-            yield Row(number, None, "row_too_big", f"{line} bytes, more than max_row_bytes")
-        elif line.strip():
-            number += 1
-            yield _parsed(number, line)
-
-
-def _parsed(number: int, line: bytes) -> Row:
-    excerpt = line[: 4 * _EXCERPT].decode("utf-8", "replace")
-    try:
-        record = _DECODER.decode(line.decode("utf-8"))
-    except UnicodeDecodeError as e:
-        return Row(number, None, "not_utf8", f"byte {e.start} is not UTF-8", excerpt)
-    except _Repeated as e:
-        return Row(number, None, "duplicate_key", str(e), excerpt)
-    except (ValueError, RecursionError) as e:
-        return Row(number, None, "not_json", _first_line(e), excerpt)
-    if not isinstance(record, dict):
-        return Row(number, None, "not_an_object", f"a record is an object, found {type(record).__name__}", excerpt)
-    return Row(number, record)
-
-
-class _Repeated(ValueError):
-    pass
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict:
-    record = dict(pairs)
-    if len(record) != len(pairs):
-        keys = [k for k, _ in pairs]
-        raise _Repeated(f"the key {next(k for k in keys if keys.count(k) > 1)!r} stands twice in an object")
-    return record
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)
-
-
-def _json_rows(path: Path, suffix: str, max_row: int) -> Iterator[Row]:
-    """Rows of a JSON array, an element at a time, or of lines of JSON under the name .json."""
-    blocks = _blocks(path, suffix)
-    head = next(blocks, b"").lstrip()
-    if not head.startswith(b"["):
-        yield from _json_lines(_lines(path, suffix, max_row))
-        return
-    yield from _array(path, chain([head[1:]], blocks), max_row)
-
-
-def _array(path: Path, blocks: Iterator[bytes], max_row: int) -> Iterator[Row]:
-    number, text, ended = 0, "", False
-    decoder = _Utf8(path)
-    while True:
-        text = text.lstrip()
-        if number and text[:1] == ",":
-            text = text[1:].lstrip()
-        if text[:1] == "]":
-            return
-        try:
-            if not text:
-                raise json.JSONDecodeError("the array does not end", text, 0)
-            start = text
-            record, end = _DECODER.raw_decode(text)
-            if end == len(text) and not ended:
-                raise json.JSONDecodeError("may go on", text, end)
-            text = text[end:]
-            number += 1
-            if not isinstance(record, dict):
-                error = f"a record is an object, found {type(record).__name__}"
-                yield Row(number, None, "not_an_object", error, start[:_EXCERPT])
-            else:
-                yield Row(number, record)
-        except (ValueError, RecursionError) as e:
-            if len(text) > max_row:
-                raise BadFile("row_too_big", f"{path}: record {number + 1} is longer than max_row_bytes") from e
-            block = next(blocks, None)
-            if block is not None:
-                text += decoder(block)
-                continue
-            if ended:
-                reason = "not_json" if text else "truncated"
-                raise BadFile(reason, f"{path}: after record {number}: {_first_line(e)}") from e
-            ended = True
-
-
-class _Utf8:
-    """Decodes blocks of one file."""
-
-    def __init__(self, path: Path):
-        import codecs
-
-        self.path, self.decoder = path, codecs.getincrementaldecoder("utf-8")()
-
-    def __call__(self, block: bytes) -> str:
-        try:
-            return self.decoder.decode(block)
-        except UnicodeDecodeError as e:
-            raise BadFile("not_utf8", f"{self.path}: {e.reason}") from e
-
-
-def _csv_rows(path: Path, suffix: str, delimiter: str, max_row: int) -> Iterator[Row]:
-    with _bad_file(path), _opened(path, suffix) as raw:
-        text = io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="")
-        csv.field_size_limit(max_row)
-        reader = csv.reader(text, delimiter=delimiter, strict=True)
-        header, number = None, 0
-        while True:
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as e:
-                number += 1
-                if "unexpected end" in str(e):
-                    raise BadFile("truncated", f"{path}: row {number}: a quoted field does not end") from e
-                reason = "row_too_big" if "field limit" in str(e) else "not_csv"
-                yield Row(number, None, reason, str(e))
-                continue
-            if not cells:
-                continue
-            if header is None:
-                header = _header(path, cells)
-                continue
-            number += 1
-            excerpt = delimiter.join(cells)[:_EXCERPT]
-            if len(cells) != len(header):
-                yield Row(number, None, "wrong_fields", f"{len(cells)} cells, the header has {len(header)}", excerpt)
-            elif any(_escaped(cell) for cell in cells):
-                yield Row(number, None, "not_utf8", "bytes that are not UTF-8", excerpt)
-            else:
-                yield Row(number, dict(zip(header, cells, strict=True)))
-
-
-def _header(path: Path, cells: list[str]) -> list[str]:
-    if any(_escaped(cell) for cell in cells):
-        raise BadFile("not_utf8", f"{path}: the header is not UTF-8")
-    if len(set(cells)) != len(cells):
-        raise BadFile("wrong_fields", f"{path}: the header names a column twice: {', '.join(cells)}")
-    return cells
-
-
-def _escaped(text: str) -> bool:
-    return not text.isascii() and any("\udc80" <= c <= "\udcff" for c in text)
-
-
-def _parquet_rows(path: Path) -> Iterator[Row]:
-    number = 0
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(BATCH_ROWS):
-                for record in batch.to_pylist():
-                    number += 1
-                    yield Row(number, record)
-    except (pa.ArrowException, OSError) as e:
-        raise BadFile("truncated", f"{path}: no readable Parquet after row {number}: {_first_line(e)}") from e
-    except UnicodeDecodeError as e:
-        raise BadFile("not_utf8", f"{path}: after row {number}: {e.reason}") from e
-
-
-def _query_rows(query: str, lake: Lake) -> Iterator[Row]:
-    """Rows of a DuckDB query, on one thread so that their order is the same in every run."""
-    number = 0
-    try:
-        with duckdb.connect() as con:
-            con.execute(f"SET threads=1; SET memory_limit='{lake.memory_limit}'")
-            for batch in con.sql(query).to_arrow_reader(BATCH_ROWS):
-                for record in batch.to_pylist():
-                    number += 1
-                    yield Row(number, record)
-    except duckdb.IOException as e:
-        reason = "missing_file" if "No files found" in str(e) else "unreadable"
-        raise BadFile(reason, f"the query cannot read its files: {_first_line(e)}") from e
-    except (duckdb.Error, pa.ArrowException) as e:
-        raise BadFile("query_failed", f"after row {number}: {_first_line(e)}") from e
-
-
 # ---- texts for people ----------------------------------------------------------------------------------------------
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
 
 
-def _printable(text: str, width: int = _EXCERPT) -> str:
+def _printable(text: str, width: int = EXCERPT) -> str:
     return text[:width].encode("utf-8", "replace").decode("utf-8")
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__

@@ -1,0 +1,303 @@
+"""Rows of files: JSON lines, JSON arrays, CSV, TSV and Parquet, plain or as .gz or .zst, and of DuckDB queries.
+
+A bad row comes back with its reason in the place of a record; a bad file raises BadFile after the rows that could be
+read. Nothing of a file but one batch stays in memory.
+"""
+
+import codecs
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+BATCH_ROWS = 2_000
+EXCERPT = 200
+
+
+class BadFile(Exception):
+    """A file that cannot be read, or not to its end; `reason` is a short code."""
+
+    def __init__(self, reason: str, message: str):
+        super().__init__(message)
+        self.reason = reason
+
+
+class Row(NamedTuple):
+    """A record with its number from 1, or the reason why it is none."""
+
+    number: int
+    record: dict | None
+    reason: str = ""
+    error: str = ""
+    excerpt: str = ""
+
+
+class opening:
+    """Turns what the operating system and the decompressors raise into BadFile."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind, error, trace) -> None:
+        if isinstance(error, EOFError | pa.ArrowInvalid | zlib.error | gzip.BadGzipFile):
+            raise BadFile("truncated", f"{self.path}: broken or cut off: {first_line(error)}") from error
+        if isinstance(error, OSError):
+            reason = "truncated" if error.errno is None else "unreadable"  # decompressors set no errno
+            raise BadFile(reason, f"{self.path}: {error.strerror or first_line(error)}") from error
+
+
+def file_rows(path: Path, max_row: int) -> Iterator[Row]:
+    if path.stat().st_size == 0:
+        raise BadFile("empty_file", f"{path}: the file is empty")
+    suffixes = [s.lower() for s in path.suffixes]
+    kind = next((s for s in reversed(suffixes) if s not in (".gz", ".zst")), "")
+    if kind == ".parquet":
+        rows = _parquet_rows(path)
+    elif kind in (".csv", ".tsv"):
+        rows = _csv_rows(path, suffixes[-1], "\t" if kind == ".tsv" else ",", max_row)
+    elif kind == ".json":
+        rows = _json_rows(path, suffixes[-1], max_row)
+    elif kind in (".jsonl", ".ndjson"):
+        rows = _json_lines(_lines(path, suffixes[-1], max_row))
+    else:
+        raise BadFile("unknown_format", f"{path}: expected .jsonl, .json, .csv, .tsv or .parquet, plain, .gz or .zst")
+    first = next(rows, None)
+    if first is None:
+        raise BadFile("empty_file", f"{path}: no rows")
+    return chain([first], rows)
+
+
+def _opened(path: Path, suffix: str) -> io.BufferedIOBase:
+    if suffix == ".gz":
+        return gzip.open(path, "rb")
+    if suffix == ".zst":
+        return pa.input_stream(str(path), compression="zstd")
+    return open(path, "rb")
+
+
+def _blocks(path: Path, suffix: str) -> Iterator[bytes]:
+    """The bytes of a file, decompressed, without a byte order mark."""
+    with opening(path), _opened(path, suffix) as f:
+        block = f.read1(1 << 18)  # what there is, so that a file that breaks off is read up to there
+        if block[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            raise BadFile("not_utf8", f"{path}: UTF-16, expected UTF-8")
+        block = block.removeprefix(b"\xef\xbb\xbf")
+        while block:
+            yield block
+            block = f.read1(1 << 18)
+
+
+def _lines(path: Path, suffix: str, max_row: int) -> Iterator[bytes | int]:
+    """Lines by \\n alone (U+2028 may stand inside a string); an int in the place of a line that is longer than max_row,
+    its first bytes being lost is the price for a bounded memory."""
+    rest, skipped = b"", 0
+    for block in _blocks(path, suffix):
+        *lines, tail = block.split(b"\n")
+        for line in lines:
+            line, rest = rest + line, b""
+            length, skipped = skipped + len(line), 0
+            yield line if length <= max_row else length
+        rest += tail
+        if skipped + len(rest) > max_row:
+            skipped, rest = skipped + len(rest), b""
+    if skipped + len(rest):
+        yield rest if skipped + len(rest) <= max_row else skipped + len(rest)
+
+
+def _json_lines(lines: Iterator[bytes | int]) -> Iterator[Row]:
+    number = 0
+    for line in lines:
+        if isinstance(line, int):
+            number += 1
+            yield Row(number, None, "row_too_big", f"{line} bytes, more than max_row_bytes")
+        elif line.strip():
+            number += 1
+            yield _parsed(number, line)
+
+
+def _parsed(number: int, line: bytes) -> Row:
+    excerpt = line[: 4 * EXCERPT].decode("utf-8", "replace")
+    try:
+        record = _DECODER.decode(line.decode("utf-8"))
+    except UnicodeDecodeError as e:
+        return Row(number, None, "not_utf8", f"byte {e.start} is not UTF-8", excerpt)
+    except _Repeated as e:
+        return Row(number, None, "duplicate_key", str(e), excerpt)
+    except (ValueError, RecursionError) as e:
+        return Row(number, None, "not_json", first_line(e), excerpt)
+    if not isinstance(record, dict):
+        return Row(number, None, "not_an_object", f"a record is an object, found {type(record).__name__}", excerpt)
+    return Row(number, record)
+
+
+class _Repeated(ValueError):
+    pass
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict:
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        keys = [k for k, _ in pairs]
+        raise _Repeated(f"the key {next(k for k in keys if keys.count(k) > 1)!r} stands twice in an object")
+    return record
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)
+
+
+def _json_rows(path: Path, suffix: str, max_row: int) -> Iterator[Row]:
+    """Rows of a JSON array, an element at a time, or of lines of JSON under the name .json."""
+    blocks = _blocks(path, suffix)
+    head = next(blocks, b"").lstrip()
+    if not head.startswith(b"["):
+        yield from _json_lines(_lines(path, suffix, max_row))
+        return
+    yield from _array(path, chain([head[1:]], blocks), max_row)
+
+
+def _array(path: Path, blocks: Iterator[bytes], max_row: int) -> Iterator[Row]:
+    number, text, ended = 0, "", False
+    decoder = _Utf8(path)
+    while True:
+        text = text.lstrip()
+        if number and text[:1] == ",":
+            text = text[1:].lstrip()
+        if text[:1] == "]":
+            return
+        try:
+            if not text:
+                raise json.JSONDecodeError("the array does not end", text, 0)
+            start = text
+            record, end = _DECODER.raw_decode(text)
+            if end == len(text) and not ended:
+                raise json.JSONDecodeError("may go on", text, end)
+            text = text[end:]
+            number += 1
+            if not isinstance(record, dict):
+                error = f"a record is an object, found {type(record).__name__}"
+                yield Row(number, None, "not_an_object", error, start[:EXCERPT])
+            else:
+                yield Row(number, record)
+        except (ValueError, RecursionError) as e:
+            if len(text) > max_row:
+                raise BadFile("row_too_big", f"{path}: record {number + 1} is longer than max_row_bytes") from e
+            block = next(blocks, None)
+            if block is not None:
+                text += decoder(block)
+                continue
+            if ended:
+                cut = isinstance(e, json.JSONDecodeError) and (e.pos >= len(text) or e.msg.startswith("Unterminated"))
+                reason = "truncated" if cut else "not_json"
+                raise BadFile(reason, f"{path}: after record {number}: {first_line(e)}") from e
+            ended = True
+
+
+class _Utf8:
+    """Decodes blocks of one file."""
+
+    def __init__(self, path: Path):
+
+        self.path, self.decoder = path, codecs.getincrementaldecoder("utf-8")()
+
+    def __call__(self, block: bytes) -> str:
+        try:
+            return self.decoder.decode(block)
+        except UnicodeDecodeError as e:
+            raise BadFile("not_utf8", f"{self.path}: {e.reason}") from e
+
+
+def _csv_rows(path: Path, suffix: str, delimiter: str, max_row: int) -> Iterator[Row]:
+    with opening(path), _opened(path, suffix) as raw:
+        text = io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="")
+        csv.field_size_limit(max_row)
+        reader = csv.reader(text, delimiter=delimiter, strict=True)
+        header, number = None, 0
+        while True:
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as e:
+                number += 1
+                if "unexpected end" in str(e):
+                    raise BadFile("truncated", f"{path}: row {number}: a quoted field does not end") from e
+                reason = "row_too_big" if "field limit" in str(e) else "not_csv"
+                yield Row(number, None, reason, str(e))
+                continue
+            if not cells:
+                continue
+            if header is None:
+                header = _header(path, cells)
+                continue
+            number += 1
+            excerpt = delimiter.join(cells)[:EXCERPT]
+            if len(cells) != len(header):
+                yield Row(number, None, "wrong_fields", f"{len(cells)} cells, the header has {len(header)}", excerpt)
+            elif any(_escaped(cell) for cell in cells):
+                yield Row(number, None, "not_utf8", "bytes that are not UTF-8", excerpt)
+            else:
+                yield Row(number, dict(zip(header, cells, strict=True)))
+
+
+def _header(path: Path, cells: list[str]) -> list[str]:
+    if any(_escaped(cell) for cell in cells):
+        raise BadFile("not_utf8", f"{path}: the header is not UTF-8")
+    if len(set(cells)) != len(cells):
+        raise BadFile("wrong_fields", f"{path}: the header names a column twice: {', '.join(cells)}")
+    return cells
+
+
+def _escaped(text: str) -> bool:
+    return not text.isascii() and any("\udc80" <= c <= "\udcff" for c in text)
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(BATCH_ROWS):
+                for record in batch.to_pylist():
+                    number += 1
+                    yield Row(number, record)
+    except (pa.ArrowException, OSError) as e:
+        raise BadFile("truncated", f"{path}: no readable Parquet after row {number}: {first_line(e)}") from e
+    except UnicodeDecodeError as e:
+        raise BadFile("not_utf8", f"{path}: after row {number}: {e.reason}") from e
+
+
+def query_rows(query: str, memory_limit: str) -> Iterator[Row]:
+    """Rows of a DuckDB query, on one thread so that their order is the same in every run."""
+    number = 0
+    try:
+        with duckdb.connect() as con:
+            con.execute(f"SET threads=1; SET memory_limit='{memory_limit}'")
+            for batch in con.sql(query).to_arrow_reader(BATCH_ROWS):
+                for record in batch.to_pylist():
+                    number += 1
+                    yield Row(number, record)
+    except duckdb.IOException as e:
+        reason = "missing_file" if "No files found" in str(e) else "unreadable"
+        raise BadFile(reason, f"the query cannot read its files: {first_line(e)}") from e
+    except (duckdb.Error, pa.ArrowException) as e:
+        raise BadFile("query_failed", f"after row {number}: {first_line(e)}") from e
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message."""
+    return str(error).partition("\n")[0] or type(error).__name__

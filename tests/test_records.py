@@ -1,0 +1,476 @@
+"""Shapes and bad input: every record arrives as pairs, or is kept apart with its reason."""
+
+import gzip
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curation.identity import comparison_id, text_hash
+from resources.lake import Lake
+from resources.records import BadFile, read_answers, read_source
+from resources.settings import Answers, Source
+
+SHARED = Path(os.environ.get("ASSAY_SHARED", Path(__file__).parents[2] / "shared")) / "data"
+GOOD = {"prompt": "Why is the sky blue?", "chosen": "Rayleigh scattering.", "rejected": "Paint."}
+
+
+def read(folder: Path, **source):
+    """(pairs, unusable, quarantine, records) of a source, rows as dicts."""
+    batches = list(read_source(Source(name="s", **source), Lake(str(folder / "lake"))))
+    tables = [pa.Table.from_batches([getattr(b, n) for b in batches]) for n in ("pairs", "unusable", "quarantine")]
+    return *(t.to_pylist() for t in tables), sum(b.records for b in batches)
+
+
+def lines(path: Path, *records) -> str:
+    """A file of JSON lines; a str or bytes stands for itself."""
+    with open(path, "wb") as f:
+        for record in records:
+            text = record if isinstance(record, str | bytes) else json.dumps(record, ensure_ascii=False)
+            f.write((text if isinstance(text, bytes) else text.encode()) + b"\n")
+    return str(path)
+
+
+def texts(pairs) -> list[tuple]:
+    return [([t["content"] for t in p["conversation"]], p["chosen"], p["rejected"]) for p in pairs]
+
+
+# ---- shapes --------------------------------------------------------------------------------------------------------
+PAIR_SPELLINGS = {
+    "strings": ({"prompt": "Q", "chosen": "A", "rejected": "B"}, {}),
+    "other names": (
+        {"i": "Q", "yes": "A", "no": "B"},
+        {"prompt": "i", "chosen": "yes", "rejected": "no"},
+    ),
+    "path into objects": (
+        {"x": {"q": "Q"}, "r": [{"t": "A"}, {"t": "B"}]},
+        {"prompt": "x.q", "chosen": "r[0].t", "rejected": "r[1].t"},
+    ),
+    "a key with a dot": ({"prompt": "Q", "r.1": "A", "r.2": "B"}, {"chosen": "r.1", "rejected": "r.2"}),
+    "OpenAI messages": (
+        {
+            "chosen": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}],
+            "rejected": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "B"}],
+        },
+        {},
+    ),
+    "prompt and last messages": (
+        {
+            "prompt": [{"role": "user", "content": "Q"}],
+            "chosen": [{"role": "assistant", "content": "A"}],
+            "rejected": {"role": "assistant", "content": "B"},
+        },
+        {},
+    ),
+    "ShareGPT": (
+        {
+            "conversations": [{"from": "human", "value": "Q"}],
+            "chosen": {"from": "gpt", "value": "A"},
+            "rejected": {"from": "gpt", "value": "B"},
+        },
+        {"prompt": "conversations"},
+    ),
+    "typed parts": (
+        {
+            "prompt": "Q",
+            "chosen": {"role": "assistant", "content": [{"type": "text", "text": "A"}]},
+            "rejected": [{"type": "text", "value": "B"}],
+        },
+        {},
+    ),
+    "transcripts": ({"chosen": "\n\nHuman: Q\n\nAssistant: A", "rejected": "\n\nHuman: Q\n\nAssistant: B"}, {}),
+    "transcript and strings": ({"prompt": "\n\nHuman: Q\n\nAssistant:", "chosen": "A", "rejected": "B"}, {}),
+}
+
+
+@pytest.mark.parametrize("spelling", PAIR_SPELLINGS)
+def test_every_spelling_of_a_pair_is_the_same_pair(tmp_path, spelling):
+    record, fields = PAIR_SPELLINGS[spelling]
+    pairs, unusable, quarantine, records = read(tmp_path, path=lines(tmp_path / "f.jsonl", record), fields=fields)
+    assert (unusable, quarantine, records) == ([], [], 1)
+    assert texts(pairs) == [(["Q"], "A", "B")]
+    assert pairs[0]["comparison_id"] == comparison_id([("user", "Q")], "A", "B")
+    assert (pairs[0]["row"], pairs[0]["part"], pairs[0]["n_chars"]) == (1, 0, 3)
+
+
+def test_a_conversation_keeps_system_history_prompt_and_input_in_order(tmp_path):
+    record = {"s": "Be kind.", "h": [["one", "two"], ["three", "four"]], "q": "five", "i": "six", "a": "A", "b": "B"}
+    fields = {"system": "s", "history": "h", "prompt": "q", "input": "i", "chosen": "a", "rejected": "b"}
+    pairs, *_ = read(tmp_path, path=lines(tmp_path / "f.jsonl", record), fields=fields)
+    assert [(t["role"], t["content"]) for t in pairs[0]["conversation"]] == [
+        ("system", "Be kind."), ("user", "one"), ("assistant", "two"), ("user", "three"), ("assistant", "four"),
+        ("user", "five\n\nsix"),
+    ]  # fmt: skip
+
+
+def test_two_dialogues_that_differ_before_their_last_answers_are_no_pair(tmp_path):
+    record = {"chosen": "\n\nHuman: Q\n\nAssistant: A", "rejected": "\n\nHuman: P\n\nAssistant: B"}
+    pairs, unusable, *_ = read(tmp_path, path=lines(tmp_path / "f.jsonl", record))
+    assert pairs == [] and [u["reason"] for u in unusable] == ["different_conversations"]
+
+
+@pytest.mark.parametrize(
+    ("codes", "value", "expected"),
+    [
+        ({"a": [1], "b": [2]}, 1.0, "A"),
+        ({"a": [1], "b": [2]}, 2, "B"),
+        ({"a": ["1"], "b": ["2"]}, "2", "B"),
+        ({"a": ["[1, 1.5)"], "b": ["(1.5, 2]"], "tie": [1.5]}, 1.4999, "A"),
+        ({"a": ["[1, 1.5)"], "b": ["(1.5, 2]"], "tie": [1.5]}, 1.5, "tie"),
+        ({"a": ["[1, 1.5)"], "b": ["(1.5, 2]"], "tie": [0, 1.5]}, 0, "tie"),
+        ({"a": ["[1, 1.5)"], "b": ["(1.5, 2]"], "tie": [1.5]}, 2, "B"),
+        ({"a": [True], "b": [False]}, False, "B"),
+        ({"a": ["x"], "b": ["y"], "none": ["bad"]}, "bad", "no_label"),
+        ({"a": ["x"], "b": ["y"]}, None, "no_label"),
+        ({"a": [1], "b": [2]}, True, "unknown_code"),
+        ({"a": [1], "b": [2]}, "1", "unknown_code"),
+        ({"a": [1], "b": [2]}, 3, "unknown_code"),
+        ({"a": [1], "b": [2]}, [1], "unknown_code"),
+    ],
+)
+def test_a_code_means_what_the_configuration_says_and_nothing_else(tmp_path, codes, value, expected):
+    record = {"prompt": "Q", "a": "A", "b": "B", "winner": value}
+    path = lines(tmp_path / "f.jsonl", record)
+    pairs, unusable, quarantine, _ = read(tmp_path, path=path, shape="winner", codes=codes)
+    found = [p["chosen"] for p in pairs] + [r["reason"] for r in unusable + quarantine]
+    assert found == [expected]
+
+
+def test_scores_give_every_two_responses_with_different_scores(tmp_path):
+    record = {"prompt": "Q", "responses": ["A", "B", "C", "D"], "scores": [3, 5.0, 3, None]}
+    pairs, unusable, _, _ = read(tmp_path, path=lines(tmp_path / "f.jsonl", record), shape="scores")
+    assert {(p["chosen"], p["rejected"]) for p in pairs} == {("B", "A"), ("B", "C")}
+    assert Counter(u["reason"] for u in unusable) == {"tie": 1, "no_label": 3}
+    assert sorted(r["part"] for r in pairs + unusable) == list(range(6))
+
+
+def test_scores_may_stand_inside_the_responses(tmp_path):
+    record = {"instruction": "Q", "completions": [{"response": "A", "overall": "2"}, {"response": "B", "overall": "7"}]}
+    fields = {"prompt": "instruction", "responses": "completions[].response", "scores": "completions[].overall"}
+    pairs, *_ = read(tmp_path, path=lines(tmp_path / "f.jsonl", record), shape="scores", fields=fields)
+    assert texts(pairs) == [(["Q"], "B", "A")]
+
+
+def test_a_ranking_of_three_gives_three_pairs_best_first(tmp_path):
+    record = {"prompt": "Q", "responses": ["A", "B", "C"]}
+    pairs, *_ = read(tmp_path, path=lines(tmp_path / "f.jsonl", record), shape="ranking")
+    assert {(p["chosen"], p["rejected"]) for p in pairs} == {("A", "B"), ("A", "C"), ("B", "C")}
+
+
+def test_a_tree_gives_pairs_of_ranked_answers_at_every_depth(tmp_path):
+    def node(role, text, rank=None, *replies):
+        return {"role": role, "text": text, "rank": rank, "replies": list(replies)}
+
+    answers = node("assistant", "worst", 2), node("assistant", "best", 0), node("assistant", "?")
+    deep = node("prompter", "Q2", 0, *answers)
+    record = {"prompt": node("prompter", "Q", None, node("assistant", "A", 0, deep), node("assistant", "B", 1))}
+    pairs, unusable, _, _ = read(tmp_path, path=lines(tmp_path / "f.jsonl", record), shape="tree")
+    assert sorted(texts(pairs)) == [(["Q"], "A", "B"), (["Q", "A", "Q2"], "best", "worst")]
+    assert [u["reason"] for u in unusable] == ["no_label", "no_label"]
+
+
+def test_single_responses_are_paired_by_conversation(tmp_path):
+    rows = [("P", "good", True), ("P", "bad", False), ("P", "poor", 0), ("Q", "alone", True), ("P", "?", None)]
+    records = [{"prompt": p, "response": r, "label": label} for p, r, label in rows]
+    pairs, unusable, quarantine, count = read(tmp_path, path=lines(tmp_path / "f.jsonl", *records), shape="unpaired")
+    assert sorted(texts(pairs)) == [(["P"], "good", "bad"), (["P"], "good", "poor")]
+    assert {p["row"] for p in pairs} == {1} and sorted(p["part"] for p in pairs) == [0, 1]
+    assert {u["row"]: u["reason"] for u in unusable} == {2: "paired", 3: "paired", 4: "no_partner", 5: "no_label"}
+    assert quarantine == [] and count == 5
+
+
+# ---- what is no pair -----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"chosen": None}, "null_response"),
+        ({"rejected": None}, "null_response"),
+        ({"chosen": ""}, "empty_response"),
+        ({"rejected": " \n\t"}, "empty_response"),
+        ({"rejected": "Rayleigh scattering."}, "identical"),
+        ({"rejected": " Rayleigh \n scattering."}, "identical_but_space"),
+        ({"prompt": None}, "no_prompt"),
+        ({"prompt": "  "}, "empty_turn"),
+        ({"prompt": []}, "no_prompt"),
+        ({"prompt": [{"role": "assistant", "content": "Hi"}]}, "bad_roles"),
+        ({"prompt": [{"role": "user", "content": "Hi"}, {"role": "user", "content": "Hi"}]}, "bad_roles"),
+        ({"prompt": [{"role": "narrator", "content": "Hi"}]}, "bad_roles"),
+        ({"prompt": [{"content": "Hi"}]}, "bad_roles"),
+        ({"prompt": [{"role": "user", "content": None}]}, "null_turn"),
+        ({"prompt": [{"role": "user", "content": ""}]}, "empty_turn"),
+        ({"chosen": {"role": "user", "content": "Hi"}}, "bad_roles"),
+        ({"chosen": {"role": "assistant", "content": None}}, "null_response"),
+    ],
+)
+def test_a_record_that_is_no_pair_is_kept_apart_with_its_reason(tmp_path, change, reason):
+    path = lines(tmp_path / "f.jsonl", GOOD, GOOD | change)
+    pairs, unusable, quarantine, records = read(tmp_path, path=path)
+    assert [(u["row"], u["part"], u["reason"]) for u in unusable] == [(2, 0, reason)]
+    assert len(pairs) == 1 and quarantine == [] and records == 2
+
+
+def test_a_missing_key_is_a_missing_response_and_the_word_none_is_not(tmp_path):
+    """Spec 0.06: a missing turn is dropped, the literal text "None" is not."""
+    without = {k: v for k, v in GOOD.items() if k != "rejected"}
+    pairs, unusable, *_ = read(tmp_path, path=lines(tmp_path / "f.jsonl", without, GOOD | {"rejected": "None"}))
+    assert [u["reason"] for u in unusable] == ["null_response"]
+    assert [p["rejected"] for p in pairs] == ["None"]
+
+
+# ---- what cannot be read -------------------------------------------------------------------------------------------
+BAD_ROWS = {
+    "half a line": (b'{"prompt": "Q", "chos', "not_json"),
+    "not an object": ("[1, 2]", "not_an_object"),
+    "a number": ("7", "not_an_object"),
+    "null": ("null", "not_an_object"),
+    "NaN as response": ('{"prompt": "Q", "chosen": NaN, "rejected": "B"}', "not_json"),
+    "infinity": ('{"prompt": "Q", "chosen": Infinity, "rejected": "B"}', "not_json"),
+    "two values on a line": (json.dumps(GOOD) + json.dumps(GOOD), "not_json"),
+    "a key twice": ('{"prompt": "Q", "chosen": "A", "chosen": "C", "rejected": "B"}', "duplicate_key"),
+    "a key twice inside": ('{"prompt": {"role": "user", "role": 1}, "chosen": "A", "rejected": "B"}', "duplicate_key"),
+    "single quotes": ("{'prompt': 'Q', 'chosen': 'A', 'rejected': 'B'}", "not_json"),
+    "a raw control character": ('{"prompt": "Q\x01", "chosen": "A", "rejected": "B"}', "not_json"),
+    "Latin-1": ('{"prompt": "Größe", "chosen": "A", "rejected": "B"}'.encode("latin-1"), "not_utf8"),
+    "half a surrogate pair": ('{"prompt": "Q", "chosen": "\\ud83d", "rejected": "B"}', "not_utf8"),
+    "ten megabytes": (json.dumps(GOOD | {"chosen": "x" * 10_000_000}), "row_too_big"),
+    "too deep": ("[" * 100_000 + "]" * 100_000, "not_json"),
+    "a boolean response": (json.dumps(GOOD | {"chosen": True}), "wrong_type"),
+    "a number as response": (json.dumps(GOOD | {"rejected": 3}), "wrong_type"),
+    "a number as prompt": (json.dumps(GOOD | {"prompt": 3.5}), "wrong_type"),
+    "an image": (json.dumps(GOOD | {"chosen": [{"type": "image", "url": "x"}]}), "wrong_type"),
+    "a list of mixed things": (json.dumps(GOOD | {"prompt": ["a", {"role": "user"}]}), "wrong_type"),
+    "an object as response": (json.dumps(GOOD | {"chosen": {"type": "tool", "name": "f"}}), "wrong_type"),
+    "content of a wrong type": (json.dumps(GOOD | {"prompt": [{"role": "user", "content": 5}]}), "wrong_type"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_a_bad_row_costs_that_row(tmp_path, case):
+    bad, reason = BAD_ROWS[case]
+    path = lines(tmp_path / "f.jsonl", GOOD, bad, GOOD | {"chosen": "Light."})
+    pairs, unusable, quarantine, records = read(tmp_path, path=path)
+    assert [(q["file"], q["row"], q["reason"]) for q in quarantine] == [(path, 2, reason)]
+    assert quarantine[0]["error"]
+    assert [p["row"] for p in pairs] == [1, 3] and unusable == [] and records == 3
+
+
+def test_line_separators_inside_a_text_end_no_line(tmp_path):
+    odd = "one\u2028two\u2029three\x85four\x0bfive"
+    path = lines(tmp_path / "f.jsonl", GOOD | {"chosen": odd}, GOOD)
+    pairs, _, quarantine, _ = read(tmp_path, path=path)
+    assert [p["chosen"] for p in pairs] == [odd, GOOD["chosen"]] and quarantine == []
+
+
+def test_a_byte_order_mark_windows_line_ends_blank_lines_and_no_last_newline_do_no_harm(tmp_path):
+    path = tmp_path / "f.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(GOOD).encode() + b"\r\n\r\n" + json.dumps(GOOD).encode())
+    pairs, _, quarantine, records = read(tmp_path, path=str(path))
+    assert (len(pairs), quarantine, records) == (2, [], 2)
+
+
+def test_a_row_longer_than_allowed_is_skipped_without_being_held(tmp_path):
+    big = json.dumps(GOOD | {"chosen": "x" * 3_000_000})
+    path = lines(tmp_path / "f.jsonl", big, GOOD)
+    pairs, _, quarantine, _ = read(tmp_path, path=path, max_row_bytes=2_000_000)
+    assert [(q["row"], q["reason"]) for q in quarantine] == [(1, "row_too_big")]
+    assert str(len(big)) in quarantine[0]["error"] and len(pairs) == 1
+
+
+def _bad_files(folder: Path) -> dict[str, tuple[Path | str, str, int]]:
+    """case -> (path, reason, pairs that arrive all the same)."""
+    body = b"".join(json.dumps(GOOD | {"chosen": os.urandom(30).hex()}).encode() + b"\n" for _ in range(3000))
+    half = gzip.compress(body)[:-40_000]
+    files = {
+        "missing": (None, "missing_file", 0),
+        "empty": (b"", "empty_file", 0),
+        "blank.jsonl": (b"\n\n", "empty_file", 0),
+        "half.jsonl.gz": (half, "truncated", None),
+        "not.jsonl.gz": (b"no gzip at all", "truncated", 0),
+        "not.jsonl.zst": (b"no zstd at all, not by far", "truncated", 0),
+        "half.parquet": (b"PAR1" + b"x" * 50, "truncated", 0),
+        "utf16.jsonl": ("\ufeff" + json.dumps(GOOD)).encode("utf-16-le"),
+        "array.json": (json.dumps([GOOD, GOOD | {"chosen": "Light."}]).encode()[:-20], "truncated", 1),
+        "comma.json": (b"[" + json.dumps(GOOD).encode() + b" oops]", "not_json", 1),
+        "latin.json": (b"[" + json.dumps(GOOD).encode() + b', {"prompt": "\xfc"}]', "not_utf8", 0),
+        "noquote.csv": (b'prompt,chosen,rejected\nQ,A,B\nQ,"C,D\n', "truncated", 1),
+        "twice.csv": (b"prompt,chosen,chosen\nQ,A,B\n", "wrong_fields", 0),
+        "other.csv": (b"question,good,bad\nQ,A,B\n", "wrong_fields", 0),
+        "text.txt": (b"Q A B", "unknown_format", 0),
+        "fields.jsonl": (b'{"question": "Q", "output_1": "A", "output_2": "B", "label": 1}\n', "wrong_fields", 0),
+    }
+    found = {}
+    for name, value in files.items():
+        content, reason, pairs = value if isinstance(value, tuple) else (value, "not_utf8", 0)
+        path = folder / (name if "." in name else f"{name}.jsonl")
+        if content is not None:
+            path.write_bytes(content)
+        found[name] = (str(path), reason, pairs)
+    (folder / "directory.jsonl").mkdir()
+    found["directory"] = (str(folder / "directory.jsonl"), "not_a_file", 0)
+    found["SQL"] = (str(folder / "x'; DROP TABLE sources; --.jsonl"), "missing_file", 0)
+    return found
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["missing", "empty", "blank.jsonl", "half.jsonl.gz", "not.jsonl.gz", "not.jsonl.zst", "half.parquet", "utf16.jsonl",
+     "array.json", "comma.json", "latin.json", "noquote.csv", "twice.csv", "other.csv", "text.txt", "fields.jsonl",
+     "directory", "SQL"],
+)  # fmt: skip
+def test_a_bad_file_is_quarantined_whole_and_what_came_before_stays(tmp_path, case):
+    path, reason, expected = _bad_files(tmp_path)[case]
+    pairs, _, quarantine, records = read(tmp_path, path=path)
+    assert [(q["file"], q["row"], q["reason"]) for q in quarantine] == [(path, 0, reason)]
+    assert quarantine[0]["error"]
+    assert len(pairs) == records
+    assert len(pairs) == expected if expected is not None else 0 < len(pairs) < 3000
+
+
+def test_a_file_that_breaks_off_keeps_its_rows_through_conditions_samples_and_pairing(tmp_path):
+    good, bad = ({"prompt": "Q", "response": r, "label": r == "yes"} for r in ("yes", "no"))
+    path = tmp_path / "f.json"
+    path.write_text(json.dumps([good, bad])[:-1] + ", {")
+    for options, pairs in (({"where": "true"}, 1), ({"sample": 9}, 1), ({}, 1), ({"where": "false"}, 0)):
+        found, _, quarantine, _ = read(tmp_path, path=str(path), shape="unpaired", **options)
+        assert (len(found), [q["reason"] for q in quarantine]) == (pairs, ["truncated"]), options
+
+
+def test_a_cut_off_zst_file_is_truncated(tmp_path):
+    body = b"".join(json.dumps(GOOD | {"chosen": os.urandom(30).hex()}).encode() + b"\n" for _ in range(3000))
+    path = tmp_path / "f.jsonl.zst"
+    path.write_bytes(pa.Codec("zstd").compress(body, asbytes=True)[:-40_000])
+    pairs, _, quarantine, _ = read(tmp_path, path=str(path))
+    assert [q["reason"] for q in quarantine][-1:] == ["truncated"] and len(pairs) < 3000
+
+
+def test_unknown_fields_show_the_first_row_and_the_nearest_adapter(tmp_path):
+    path = lines(tmp_path / "f.jsonl", {"instruction": "Q", "output_1": "A", "output_2": "B", "preference": 1})
+    (error,) = (q["error"] for q in read(tmp_path, path=path)[2])
+    assert "needs chosen, rejected" in error and "instruction, output_1, output_2, preference" in error
+    assert 'shape = "winner"' in error and 'a = "output_1"' in error and 'winner = "preference"' in error
+
+
+def test_csv_rows_of_the_wrong_length_or_encoding_cost_themselves(tmp_path):
+    path = tmp_path / "f.csv"
+    path.write_bytes('prompt,chosen,rejected\nQ,A,B\nQ,A\nQ,A,B,C\n"Q\nline",Ä,B\n'.encode() + b"Q,\xff\xfe,B\n")
+    pairs, _, quarantine, records = read(tmp_path, path=str(path))
+    assert [p["row"] for p in pairs] == [1, 4] and records == 5
+    assert pairs[1]["conversation"][0]["content"] == "Q\nline"
+    assert [(q["row"], q["reason"]) for q in quarantine] == [(2, "wrong_fields"), (3, "wrong_fields"), (5, "not_utf8")]
+
+
+def test_rows_of_mixed_schemas_are_read_one_by_one(tmp_path):
+    path = lines(tmp_path / "f.jsonl", GOOD, {"question": "Q"}, {**GOOD, "extra": [1, {"deep": None}]}, {})
+    pairs, unusable, quarantine, records = read(tmp_path, path=path)
+    assert [p["row"] for p in pairs] == [1, 3]
+    assert [(u["row"], u["reason"]) for u in unusable] == [(2, "null_response"), (4, "null_response")]
+    assert quarantine == [] and records == 4
+
+
+def test_wrong_lengths_of_scores_and_lists_that_are_none(tmp_path):
+    records = [
+        {"prompt": "Q", "responses": ["A", "B"], "scores": [1]},
+        {"prompt": "Q", "responses": "A", "scores": [1]},
+        {"prompt": "Q", "responses": ["A", "B"], "scores": ["high", "low"]},
+        {"prompt": "Q", "responses": ["A", "B"], "scores": [True, False]},
+        {"prompt": "Q", "responses": ["A"], "scores": [1]},
+        {"prompt": "Q", "responses": None, "scores": [1]},
+    ]
+    _, unusable, quarantine, _ = read(tmp_path, path=lines(tmp_path / "f.jsonl", *records), shape="scores")
+    assert [q["reason"] for q in quarantine] == ["wrong_length", "wrong_type", "wrong_type", "wrong_type"]
+    assert [u["reason"] for u in unusable] == ["single_response", "null_response"]
+
+
+# ---- files, conditions, samples ------------------------------------------------------------------------------------
+def test_the_same_rows_in_every_format_are_the_same_pairs(tmp_path):
+    rows = [GOOD | {"chosen": f"Because of {i}, \"he\" said,\nand left."} for i in range(5)]
+    body = "".join(json.dumps(r) + "\n" for r in rows).encode()
+    (tmp_path / "a.jsonl").write_bytes(body)
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(body))
+    (tmp_path / "c.ndjson.zst").write_bytes(pa.Codec("zstd").compress(body, asbytes=True))
+    (tmp_path / "d.json").write_text(json.dumps(rows, indent=1))
+    (tmp_path / "e.json").write_bytes(body)
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "f.parquet")
+    header = ",".join(GOOD)
+    quoted = ("\n".join(",".join('"' + r[k].replace('"', '""') + '"' for k in GOOD) for r in rows)).encode()
+    (tmp_path / "g.csv").write_bytes(header.encode() + b"\n" + quoted)
+    ids = {}
+    for path in sorted(p for p in tmp_path.iterdir() if p.is_file()):
+        pairs, unusable, quarantine, records = read(tmp_path, path=str(path))
+        assert (unusable, quarantine, records) == ([], [], 5), path.name
+        ids[path.name] = [p["pair_id"] for p in pairs]
+    query = f"SELECT * FROM '{tmp_path / 'f.parquet'}'"
+    ids["query"] = [p["pair_id"] for p in read(tmp_path, query=query)[0]]
+    assert len(ids) == 8 and len({tuple(i) for i in ids.values()}) == 1
+
+
+def test_where_keeps_rows_and_their_numbers_whatever_the_types(tmp_path):
+    records = [GOOD | {"n": 1}, GOOD | {"n": "two"}, GOOD, GOOD | {"n": 1, "chosen": None}]
+    path = lines(tmp_path / "f.jsonl", *records, "{broken")
+    pairs, unusable, quarantine, records = read(tmp_path, path=path, where="n = '1' AND length(prompt) > 3")
+    assert [p["row"] for p in pairs] == [1] and [u["row"] for u in unusable] == [4]
+    assert [q["row"] for q in quarantine] == [5] and records == 3
+    (problem,) = read(tmp_path, path=path, where="nothing = 1")[2]
+    assert (problem["row"], problem["reason"]) == (0, "wrong_fields") and "nothing" in problem["error"]
+
+
+def test_a_sample_does_not_depend_on_the_order_of_rows(tmp_path):
+    records = [GOOD | {"chosen": f"answer {i}"} for i in range(50)]
+    one = read(tmp_path, path=lines(tmp_path / "a.jsonl", *records), sample=10)[0]
+    two = read(tmp_path, path=lines(tmp_path / "b.jsonl", *records[::-1]), sample=10)[0]
+    assert len(one) == 10 and {p["pair_id"] for p in one} == {p["pair_id"] for p in two}
+    assert [p["row"] for p in one] == sorted(p["row"] for p in one)
+
+
+def test_a_query_that_fails_or_finds_no_file_says_so(tmp_path):
+    missing = f"SELECT * FROM '{tmp_path}/no.parquet'"
+    assert [q["reason"] for q in read(tmp_path, query=missing)[2]] == ["missing_file"]
+    assert [q["reason"] for q in read(tmp_path, query="SELEC 1")[2]] == ["query_failed"]
+
+
+# ---- recorded answers ----------------------------------------------------------------------------------------------
+def test_answers_name_the_winner_by_content(tmp_path):
+    rows = [("A", "B", 1, "p"), ("A", "B", 2, "q"), ("A", "B", 0, "r"), ("A", "B", None, "s"), ("A", None, 1, "t")]
+    records = [{"prompt": "Q", "a": a, "b": b, "winner": w, "who": who} for a, b, w, who in rows]
+    answers = Answers(
+        path=lines(tmp_path / "f.jsonl", *records, "{broken"),
+        shape="winner", codes={"a": [1], "b": [2], "tie": [0]}, annotator_field="who",
+    )  # fmt: skip
+    found = read_answers(answers, Lake(str(tmp_path))).read_all().to_pylist()
+    name = comparison_id([("user", "Q")], "B", "A")
+    common = {"comparison_id": name, "first": text_hash("A"), "second": text_hash("B")}
+    assert found == [
+        {**common, "annotator": "p", "winner": text_hash("A")},
+        {**common, "annotator": "q", "winner": text_hash("B")},
+        {**common, "annotator": "r", "winner": ""},
+    ]
+
+
+def test_answers_in_a_missing_file_are_an_error_that_names_it(tmp_path):
+    with pytest.raises(BadFile, match="gone"):
+        read_answers(Answers(path=str(tmp_path / "gone.jsonl")), Lake(str(tmp_path)))
+
+
+# ---- real files ----------------------------------------------------------------------------------------------------
+@pytest.mark.skipif(not SHARED.exists(), reason="no shared data here")
+@pytest.mark.parametrize(
+    ("path", "options", "pairs", "reasons"),
+    [
+        ("pool/hh_rlhf_harmless_base_test.jsonl.gz", {}, 2299,
+         {"different_conversations": 5, "empty_response": 4, "bad_roles": 4}),
+        ("pool/oasst_en_100_tree.jsonl.gz", {"shape": "tree"}, 754, {"no_label": 7}),
+        ("pool/llama_factory_oaast_rm_zh.json.gz", {"shape": "ranking", "fields": {
+            "prompt": "instruction", "input": "input", "history": "history", "responses": "output"}}, 1802,
+         {"identical": 6, "identical_but_space": 1}),
+        ("pool/llama_factory_v1_dpo_demo.jsonl.gz", {"fields": {
+            "chosen": "chosen_messages", "rejected": "rejected_messages"}}, 10, {}),
+        ("pool/llama_factory_dpo_zh_demo.json.gz", {"fields": {"prompt": "conversations"}}, 300, {}),
+    ],
+)  # fmt: skip
+def test_real_files_hold_what_an_independent_count_found(tmp_path, path, options, pairs, reasons):
+    found, unusable, quarantine, _ = read(tmp_path, path=str(SHARED / path), **options)
+    assert (len(found), Counter(u["reason"] for u in unusable), quarantine) == (pairs, reasons, [])
