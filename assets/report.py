@@ -98,11 +98,8 @@ def _summary(figures: Figures) -> str:
 
 
 def _replace(path: Path, page: str) -> None:
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=".index.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as f:
-            f.write(page)
-        os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
+    """Put the whole page in place at once, readable for whoever may read the lake."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+        new = Path(folder) / path.name
+        new.write_text(page, encoding="utf-8")
+        os.replace(new, path)
