@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from training import train as program
 from training.checkpoint import WrongCheckpoint
-from training.launch import ROOT, command, environment
+from training.launch import ROOT, command, environment, guarded
 from training.train import Trainer, TrainingFailed, learning_rate, train
 
 from .training_jobs import BETTER, job, metrics, pairs, table
@@ -25,11 +25,7 @@ def weights(j: dict) -> dict[str, torch.Tensor]:
 
 
 def launch(line: list[str]) -> subprocess.CompletedProcess:
-    """Run a command line of two ranks, without what this process says of itself as a rank."""
-    env = {**os.environ, **environment(2)}
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
-        env.pop(name, None)
-    return subprocess.run(line, cwd=ROOT, env=env, capture_output=True, text=True)
+    return subprocess.run(guarded(line), cwd=ROOT, env={**os.environ, **environment(2)}, capture_output=True, text=True)
 
 
 def equal(a: dict, b: dict) -> bool:

@@ -59,11 +59,14 @@ def test_parts_of_a_broken_pass_are_kept_and_nothing_is_computed_twice(models, i
     request = {**items, "models": models, "part_rows": 10}
     real, calls = program.score_table, []
 
-    def breaks(model, table, *limits):
-        if len(calls) == 2:
-            raise KeyboardInterrupt
+    def counts(model, table, *limits):
         calls.append(table["pair_id"][0].as_py())
         return real(model, table, *limits)
+
+    def breaks(*args):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return counts(*args)
 
     monkeypatch.setattr(program, "score_table", breaks)
     with pytest.raises(KeyboardInterrupt):
@@ -90,7 +93,8 @@ def test_many_responses_to_one_prompt_score_as_they_do_alone(models, items, tmp_
     rows = pairs(6, seed=5)
     sql = (
         "SELECT pair_id || c AS item_id, conversation, CASE c WHEN 'a' THEN chosen ELSE rejected END AS response"
-        " FROM (SELECT * REPLACE ((SELECT first(conversation) FROM t) AS conversation) FROM t), (VALUES ('a'), ('b')) v(c)"
+        " FROM (SELECT * REPLACE ((SELECT first(conversation) FROM t) AS conversation) FROM t),"
+        " (VALUES ('a'), ('b')) v(c)"
     )
     with duckdb.connect() as con:
         con.register("t", table(rows))

@@ -21,6 +21,7 @@ from pathlib import Path
 
 POLL_S = 0.25
 GRACE_S = 5.0
+RANK_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def started(pid: int) -> str | None:
@@ -51,7 +52,9 @@ def run(command: list[str], watched: list[int], log: Path | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda n, _: stop.append(n))
     stderr = subprocess.PIPE if log else None
-    child = subprocess.Popen(command, start_new_session=True, preexec_fn=die_with_parent, stderr=stderr)
+    # The command begins a world of its own, even when this process is a rank of another.
+    env = {k: v for k, v in os.environ.items() if k not in RANK_VARIABLES}
+    child = subprocess.Popen(command, start_new_session=True, preexec_fn=die_with_parent, stderr=stderr, env=env)
     copy = threading.Thread(target=_copy, args=(child.stderr, log), daemon=True) if log else None
     if copy:
         copy.start()
