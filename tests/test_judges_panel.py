@@ -1,0 +1,194 @@
+"""Weights, effective votes and report cards, on panels whose truth is planted."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from curation.judge_cards import cards
+from curation.panel import ballots, dawid_skene, effective_votes, stack, stacked
+
+
+def vote(pair, judge, vote, first="chosen", replicate=0, status="ok"):
+    answer = {"original": "candidate_1", "swapped": "candidate_2"}.get(vote, "")
+    if first == "rejected":
+        answer = {"candidate_1": "candidate_2", "candidate_2": "candidate_1"}.get(answer, "")
+    return {
+        "pair_id": pair,
+        "judge": judge,
+        "vote": vote,
+        "shown_first": first,
+        "answer": answer,
+        "replicate": replicate,
+        "status": status,
+    }
+
+
+def planted(accuracies, n=4000, seed=1):
+    """Truth and votes of independent workers."""
+    rng = np.random.default_rng(seed)
+    truth = rng.random(n) < 0.6
+    right = rng.random((n, len(accuracies))) < np.array(accuracies)
+    return truth, np.where(right == truth[:, None], 1, -1).astype(np.int8)
+
+
+def test_votes_as_a_matrix():
+    table = pa.Table.from_pylist(
+        [
+            vote("q", "a", "swapped"),
+            vote("p", "a", "original"),
+            vote("p", "a", "original", replicate=2),
+            vote("p", "a", "swapped", "rejected", 1),
+            vote("p", "b", "tie"),
+            vote("q", "b", "original", status="error"),
+        ]
+    )
+    made = ballots(table)
+    assert made.pairs == ["p", "q"]
+    assert made.workers == [("a", "chosen"), ("a", "rejected"), ("b", "chosen")]
+    assert made.cast.tolist() == [[1, -1, 0], [-1, 0, 0]]
+
+
+def test_dawid_skene_finds_the_good_among_the_bad():
+    accuracies = [0.95, 0.55, 0.55, 0.55, 0.55]
+    truth, cast = planted(accuracies)
+    counted = (cast.sum(1) > 0) == truth
+    weighed = (dawid_skene(cast) > 0.5) == truth
+    # the best worker alone is right in 95 %; heads counted are right far less often
+    assert counted.mean() < 0.80 < 0.93 < weighed.mean()
+
+
+def test_dawid_skene_without_votes_knows_nothing():
+    cast = np.array([[1, 1], [0, 0], [-1, -1]], np.int8)
+    p = dawid_skene(cast)
+    assert p[1] == 0.5 and p[0] > 0.99 and p[2] < 0.01
+    assert dawid_skene(np.zeros((0, 3), np.int8)).shape == (0,)
+
+
+def test_dawid_skene_is_crowd_kits():
+    crowdkit = pytest.importorskip("crowdkit.aggregation", reason="crowd-kit is not installed")
+    import pandas as pd
+
+    _, cast = planted([0.9, 0.8, 0.7, 0.6], n=300)
+    rows = [(i, w, int(v)) for i, line in enumerate(cast) for w, v in enumerate(line)]
+    theirs = crowdkit.DawidSkene(n_iter=200, tol=1e-12).fit_predict_proba(
+        pd.DataFrame(rows, columns=["task", "worker", "label"])
+    )
+    assert np.allclose(dawid_skene(cast, tolerance=1e-12), theirs[1].to_numpy(), atol=1e-4)
+
+
+def test_stacking_recovers_the_log_odds_of_independent_workers():
+    accuracies = [0.9, 0.75, 0.5, 0.2]
+    truth, cast = planted(accuracies, n=40_000)
+    # the constant term that is left out would be the prior; balance it away
+    keep = np.concatenate([np.flatnonzero(truth)[:12_000], np.flatnonzero(~truth)[:12_000]])
+    weights = stack(cast[keep], truth[keep])
+    wanted = [np.log(a / (1 - a)) for a in accuracies]
+    assert np.allclose(weights, wanted, atol=0.08)
+    assert weights[3] < 0  # mostly wrong is worth as much as mostly right
+    heads = ((cast.sum(1) > 0) == truth).mean()
+    assert ((stacked(cast, weights) > 0.5) == truth).mean() > heads + 0.1
+
+
+def test_effective_votes():
+    rng = np.random.default_rng(0)
+    independent = rng.random((20_000, 5)) < 0.8
+    assert effective_votes(independent) == pytest.approx(5, abs=0.3)
+    one = rng.random((1000, 1)) < 0.8
+    assert effective_votes(np.repeat(one, 5, axis=1)) == pytest.approx(1)
+    # two blocks of copies are two votes: 4 / (1 + 3 * 1/3)
+    two = rng.random((20_000, 2)) < 0.8
+    assert effective_votes(np.repeat(two, 2, axis=1)) == pytest.approx(2, abs=0.1)
+    assert np.isnan(effective_votes(one))
+
+
+def test_a_card_by_hand():
+    votes = pa.Table.from_pylist(
+        [
+            # always says candidate_1
+            vote("p", "first", "original"),
+            vote("p", "first", "swapped", "rejected", 1),
+            vote("q", "first", "original"),
+            vote("q", "first", "swapped", "rejected", 1),
+            # sound; twice in one order, once refusing
+            vote("p", "sound", "original"),
+            vote("p", "sound", "original", "rejected", 1),
+            vote("p", "sound", "original", replicate=2),
+            vote("q", "sound", "swapped"),
+            vote("q", "sound", "none", "rejected", 1, status="refused"),
+            vote("q", "sound", "tie", replicate=2),
+            vote("p", "silent", "none", status="not_recorded"),
+        ]
+    )
+    known = pa.Table.from_pylist(
+        [
+            {"pair_id": "p", "order": "original", "stratum": "math", "chosen_chars": 10, "rejected_chars": 5},
+            {"pair_id": "q", "order": "swapped", "stratum": "other", "chosen_chars": 7, "rejected_chars": 7},
+        ]
+    )
+    found = {(r["judge"], r["stratum"], r["figure"]): (r["hits"], r["n"]) for r in cards(votes, known).to_pylist()}
+    assert found["first", "all", "prefers_first"] == (4, 4)
+    assert found["first", "all", "flips_with_order"] == (2, 2)
+    assert found["first", "all", "agrees_with_people"] == (2, 4)
+    assert found["sound", "all", "agrees_with_people"] == (4, 4)
+    assert found["sound", "math", "agrees_with_people"] == (3, 3)
+    assert found["sound", "all", "flips_with_order"] == (0, 1)
+    assert found["sound", "all", "prefers_longer"] == (3, 3)  # q's responses are equally long
+    assert found["first", "all", "prefers_longer"] == (1, 2)
+    assert found["sound", "all", "repeats_itself"] == (2, 2)
+    assert found["sound", "all", "refuses"] == (1, 6) and found["sound", "all", "decides"] == (4, 6)
+    assert not any(judge == "silent" for judge, _, _ in found)
+
+
+def test_votes_of_recorded_judges_are_their_answers(tmp_path):
+    """The back end `recorded`: both orders, a tie, nothing recorded."""
+    from curation.identity import comparison_id, conv_id
+    from resources.judges import VOTE_SCHEMA, panel
+    from resources.lake import Lake
+
+    from .judging import NO_EXAMPLES
+    from .lakes import settings
+
+    rows = [
+        {"prompt": "x?", "a": "one", "b": "two", "winner": "1"},
+        {"prompt": "x?", "a": "two", "b": "one", "winner": "1"},
+        {"prompt": "y?", "a": "one", "b": "two", "winner": "0"},
+    ]
+    path = Path(tmp_path) / "answers.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    answers = {
+        "path": str(path),
+        "shape": "winner",
+        "fields": {"prompt": "prompt", "a": "a", "b": "b", "winner": "winner"},
+        "codes": {"a": ["1"], "b": ["2"], "tie": ["0"]},
+    }
+    made = settings(
+        judges={"panel": [{"name": "j", "backend": "recorded", "model": "m-1", "answers": [answers]}], "quorum": 1}
+    )
+
+    def target(pair, asked, chosen, rejected):
+        turns = [("user", asked)]
+        return {
+            "pair_id": pair,
+            "comparison_id": comparison_id(conv_id(turns), chosen, rejected),
+            "conversation": [{"role": "user", "content": asked}],
+            "chosen": chosen,
+            "rejected": rejected,
+        }
+
+    targets = pa.Table.from_pylist(
+        [target("p", "x?", "two", "one"), target("q", "y?", "one", "two"), target("r", "z?", "one", "two")]
+    )
+    votes = panel(made, Lake(str(tmp_path / "lake")))[0].vote(targets, NO_EXAMPLES)
+    assert votes.schema.equals(VOTE_SCHEMA)
+    assert [
+        (r["pair_id"], r["replicate"], r["shown_first"], r["answer"], r["vote"], r["status"]) for r in votes.to_pylist()
+    ] == [
+        ("p", 0, "chosen", "candidate_1", "original", "ok"),
+        ("p", 1, "rejected", "candidate_1", "swapped", "ok"),
+        ("q", 0, "chosen", "tie", "tie", "ok"),
+        ("r", 0, "chosen", "", "none", "not_recorded"),
+    ]
+    assert {r["model"] for r in votes.to_pylist()} == {"m-1"}
