@@ -205,6 +205,7 @@ class Backbone(Part):
     layers: Count = 2
     heads: Count = 4
     vocabulary: Count = 2048
+    keep_layers: Count | None = None  # of a pretrained backbone, the lower ones; None keeps all
     trainable_layers: Count | None = None  # None trains everything
 
 

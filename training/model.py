@@ -282,7 +282,7 @@ def new_model(backbone: dict, tokenizer, max_tokens: int, seed: int) -> RewardMo
         torch.manual_seed(seed)
         model = LlamaForSequenceClassification(config)
     else:
-        model = _classifier(folder_of(backbone["path"]), attention)
+        model = _classifier(folder_of(backbone["path"]), attention, backbone.get("keep_layers"))
     longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if longest and max_tokens > longest:
         raise ValueError(f"training.max_tokens is {max_tokens}, but {backbone['name']} knows {longest} positions")
@@ -296,7 +296,7 @@ def new_model(backbone: dict, tokenizer, max_tokens: int, seed: int) -> RewardMo
     return reward
 
 
-def _classifier(folder: Path, attention: str):
+def _classifier(folder: Path, attention: str, keep_layers: int | None = None):
     from transformers import AutoConfig, AutoModelForSequenceClassification
     from transformers.utils import logging
 
@@ -304,6 +304,8 @@ def _classifier(folder: Path, attention: str):
     config = AutoConfig.from_pretrained(folder, num_labels=1)
     if getattr(config, "is_encoder_decoder", False):
         raise ValueError(f"{folder}: encoder-decoder models are no backbone for a reward model")
+    if keep_layers is not None:
+        config.num_hidden_layers = min(keep_layers, config.num_hidden_layers)
     encoder = config.model_type in ("bert", "roberta", "xlm-roberta", "distilbert", "electra", "mpnet", "modernbert")
     return AutoModelForSequenceClassification.from_pretrained(
         folder, config=config, dtype=torch.float32, attn_implementation="sdpa" if encoder else attention
