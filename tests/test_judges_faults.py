@@ -37,7 +37,7 @@ ANSWERS = {
     "invalid": completion(verdict("neither")),
 }
 FAULTS = {
-    "429": Failure("slow", 429, 0.0),
+    "429": Failure("slow", 429, {"retry-after": "0"}),
     "500": Failure("oops", 500),
     "400": Failure("bad", 400),
     "reset": Failure("reset", 0),

@@ -2,8 +2,7 @@
 
 import asyncio
 import random
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from curation.prompts import parse
 from ..calls import BudgetExceeded, Call, Request, Store
 from ..prices import cost_micros, upper_bound_micros
 from ..settings import Price
+from .limits import Pace
 from .providers import Failure, Provider
 
 
@@ -112,7 +112,7 @@ class _Run:
         self.stopped: Exception | None = None
         self.settled = asyncio.Condition()
         self.scribe = _Scribe(calls)
-        self.not_before = 0.0  # monotonic second until which the server asked everybody to wait
+        self.pace = Pace()
 
     async def all(self, requests: list[Request], stored: dict[str, Call]) -> dict[str, Outcome]:
         waiting = iter(requests)
@@ -141,7 +141,7 @@ class _Run:
         answers, spent = (stored.answers, stored.cost_micros) if stored else (0, 0)
         failure: Failure | None = None
         for attempt in range(self.policy.attempts):
-            await self._wait_turn()
+            await self.pace.turn(_tokens(request))
             number = await self._start(request)
             try:
                 cost, status, answer = await self._send(client, request, number)
@@ -156,7 +156,7 @@ class _Run:
                     break
                 pause = self._pause(e.retry_after, attempt)
                 if e.http == 429:  # a limit of the account, not of this request
-                    self.not_before = max(self.not_before, time.monotonic() + pause)
+                    self.pace.pause(pause)
                 elif attempt + 1 < self.policy.attempts:
                     await asyncio.sleep(pause)
                 continue
@@ -164,10 +164,6 @@ class _Run:
             if self.policy.ends(status, answers):
                 return Outcome(status, answer, spent)
         return Outcome("error", None, spent, f"{failure.http}: {failure}" if failure else "no usable answer")
-
-    async def _wait_turn(self) -> None:
-        while (left := self.not_before - time.monotonic()) > 0:
-            await asyncio.sleep(left)
 
     def _pause(self, asked: float | None, attempt: int) -> float:
         if asked is not None:
@@ -200,8 +196,9 @@ class _Run:
                 await self.settled.wait_for(lambda: self.settlements != before)  # noqa: B023, awaited here
 
     async def _send(self, client, request: Request, number: int) -> tuple[int, str, BaseModel | None]:
+        headers: Mapping[str, str] = {}
         try:
-            raw, _headers = await self.provider.send(client, request.body)
+            raw, headers = await self.provider.send(client, request.body)
             try:
                 cost = cost_micros(self.provider.read(raw).usage, self.payer.price)
                 status, answer = read(self.provider, raw, self.question)
@@ -210,9 +207,11 @@ class _Run:
             await self._finish(number, status, raw=raw, http=200, cost=cost)
             return cost, status, answer
         except Failure as e:
+            headers = e.headers
             await self._finish(number, "error", http=e.http, at_risk=e.ambiguous, error=str(e))
             raise
         finally:
+            self.pace.settled(_tokens(request), headers)
             await self._settle()
 
     async def _finish(self, number: int, status: str, **result: Any) -> None:
@@ -223,6 +222,11 @@ class _Run:
         self.settlements += 1
         async with self.settled:
             self.settled.notify_all()
+
+
+def _tokens(request: Request) -> float:
+    """About how many tokens a request has, four bytes each: enough to keep pace, not to count money."""
+    return len(request.wire) / 4
 
 
 class _Scribe:

@@ -29,15 +29,17 @@ class Failure(Exception):
 
     Attributes:
         http: status, 0 where none was received.
+        headers: of the response, empty where there was none.
         retry_after: seconds the server asked to wait, None where it did not say.
         fatal: no call with these credentials and this model can succeed.
         transient: the same call may succeed later.
         ambiguous: the server may have worked, and charged, without our seeing the answer.
     """
 
-    def __init__(self, message: str, http: int, retry_after: float | None = None, code: str = ""):
+    def __init__(self, message: str, http: int, headers: Mapping[str, str] | None = None, code: str = ""):
         super().__init__(message)
-        self.http, self.retry_after = http, retry_after
+        self.http, self.headers = http, headers or {}
+        self.retry_after = retry_after(self.headers)
         quota = "insufficient_quota" in (code, message) or "insufficient_quota" in message
         self.fatal = http in (401, 402, 403, 404) or quota
         self.transient = not self.fatal and (http in (0, 408, 409, 425, 429) or http >= 500)
@@ -117,7 +119,7 @@ class _Base:
             detail = detail.get("error", detail)
             code = str(detail.get("code") or detail.get("type") or "") if isinstance(detail, dict) else ""
             text = e.response.text
-            raise Failure(self.redact(text[:500]), e.status_code, retry_after(e.response.headers), code) from None
+            raise Failure(self.redact(text[:500]), e.status_code, e.response.headers, code) from None
         except sdk.APIConnectionError as e:  # timeouts included
             cause = f"{type(e).__name__}: {e.__cause__ or e}"
             raise Failure(self.redact(cause[:500]), 0) from None
