@@ -116,6 +116,7 @@ class Judge(Part):
     base_url: str | None = None
     api_key_env: str | None = None
     price: Price | None = None  # instead of the row in resources/prices.toml
+    execution: Literal["online", "batch"] = "online"  # batch: cheaper, answers within a day, collected by a later run
     samples: Count = 2  # even and odd samples show the two orders
     answers: list[Answers] = []  # recorded
     accuracy: Share = 0.8  # simulated, without examples
@@ -223,6 +224,17 @@ class Recipe(Part):
     centring: Annotated[float, Field(ge=0)] = 0.0  # pull of each pair's two rewards towards zero mean
     evaluations: Annotated[int, Field(ge=0)] = 4  # times the validation pairs are scored on the way
     max_pairs: Count | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _profile(cls, values):
+        """`profile = "final"` stands for the paper's values; keys beside it override them."""
+        if not isinstance(values, dict) or "profile" not in values:
+            return values
+        from training.profiles import recipe_of
+
+        given = {k: v for k, v in values.items() if k != "profile"}
+        return {**recipe_of(values["profile"]), **given}
 
 
 class Training(Part):

@@ -202,6 +202,7 @@ def test_progress_reaches_dagster(tmp_path):
             con.register("t", table(pairs(32)))
             run = a_run(tmp_path, context)
             trainer.train(run, kind="final", pairs=con.sql("FROM t"), validation=None, recipe=RECIPE)
+        return dg.MaterializeResult()
 
     with dg.instance_for_test() as instance:
         result = dg.materialize([a_model], instance=instance)
