@@ -17,12 +17,16 @@ def digest(parts: Iterable[str]) -> str:
     Raises:
         UnicodeEncodeError: a part holds half of a surrogate pair and is no text.
     """
-    hasher = blake2b(digest_size=16)
-    for part in parts:
-        data = part.encode()
-        hasher.update(len(data).to_bytes(8, "little"))
-        hasher.update(data)
-    return hasher.hexdigest()
+    return _hash(_framed(part) for part in parts)
+
+
+def _framed(part: str) -> bytes:
+    data = part.encode()
+    return len(data).to_bytes(8, "little") + data
+
+
+def _hash(framed: Iterable[bytes]) -> str:
+    return blake2b(b"".join(framed), digest_size=16).hexdigest()
 
 
 def text_hash(text: str) -> str:
@@ -44,6 +48,13 @@ def pair_id(conversation: Conversation | str, chosen: str, rejected: str) -> str
 def comparison_id(conversation: Conversation | str, a: str, b: str) -> str:
     """Name of a conversation with two responses in either order, so that (a, b) and (b, a) meet."""
     return digest((_named(conversation), *sorted((a, b))))
+
+
+def pair_ids(conversation: str, chosen: str, rejected: str) -> tuple[str, str]:
+    """`pair_id` and `comparison_id` at once, each text encoded once."""
+    name, one, two = _framed(conversation), _framed(chosen), _framed(rejected)
+    in_order = (one, two) if chosen < rejected else (two, one)
+    return _hash((name, one, two)), _hash((name, *in_order))
 
 
 def _named(conversation: Conversation | str) -> str:

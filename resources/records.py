@@ -17,7 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from curation.conversation import BadRecord, Unfit
-from curation.identity import comparison_id, conv_id, pair_id, text_hash
+from curation.identity import comparison_id, conv_id, pair_ids, text_hash
 from curation.records import Comparison, Found, absent, adapter, nearest, pair_up
 
 from .files import BATCH_ROWS, EXCERPT, BadFile, Row, file_rows, first_line, opening, query_rows
@@ -77,13 +77,13 @@ class _Builder:
             raise BadRecord("row_too_big", f"{n_chars} characters, max_row_bytes is {self.source.max_row_bytes}")
         try:
             conversation = conv_id(c.turns)
-            ids = pair_id(conversation, chosen, rejected), conversation, comparison_id(conversation, chosen, rejected)
+            pair, comparison = pair_ids(conversation, chosen, rejected)
         except UnicodeEncodeError as e:
             raise BadRecord("not_utf8", "half of a surrogate pair, which is no character") from e
         return {
-            "pair_id": ids[0],
-            "conv_id": ids[1],
-            "comparison_id": ids[2],
+            "pair_id": pair,
+            "conv_id": conversation,
+            "comparison_id": comparison,
             "conversation": [{"role": role, "content": content} for role, content in c.turns],
             "chosen": chosen,
             "rejected": rejected,

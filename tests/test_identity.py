@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.identity import bucket_of, bucket_range, comparison_id, conv_id, digest, pair_id, text_hash
+from curation.identity import bucket_of, bucket_range, comparison_id, conv_id, digest, pair_id, pair_ids, text_hash
 
 TURNS = [("user", "What is two plus two?")]
 
@@ -39,6 +39,7 @@ def test_text_cannot_imitate_a_border(one, other):
 def test_order_matters_to_a_pair_and_not_to_a_comparison(a, b):
     assert comparison_id(TURNS, a, b) == comparison_id(TURNS, b, a)
     assert (pair_id(TURNS, a, b) == pair_id(TURNS, b, a)) == (a == b)
+    assert pair_ids(conv_id(TURNS), a, b) == (pair_id(TURNS, a, b), comparison_id(TURNS, a, b))
 
 
 def test_half_a_surrogate_pair_is_no_text():
