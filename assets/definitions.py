@@ -10,7 +10,7 @@ from resources.settings import Settings
 from resources.tables import ANNOTATION_BATCH, RETRIEVED, WORLD_FILES
 
 from . import attributes, benchmarks, models, pool, release, report, stage1, stage2, world
-from .table_asset import Step, as_asset, partitions_def
+from .table_asset import Step, as_asset
 
 
 def steps(settings: Settings) -> list[Step]:
@@ -68,7 +68,6 @@ def build(settings: Settings) -> dg.Definitions:
         dg.AssetSelection.groups("stage1"),
         description="One iteration of stage 1; a backfill over `iteration` runs them in order.",
         tags={"assay/loop": "stage1"},
-        partitions_def=partitions_def(tuple(iterations)),
     )
 
     @dg.asset_sensor(

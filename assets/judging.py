@@ -75,9 +75,9 @@ def ask_panel(run: Run, targets: pa.Table, examples: pa.Table) -> pa.Table:
     from resources.judges import panel
 
     votes = []
-    for judge in panel(run.settings, run.lake):
+    for judge, backend in zip(run.settings.judges.judges, panel(run.settings, run.lake), strict=True):
         run.log(f"{judge.name}: {targets.num_rows} pairs")
-        votes.append(judge.vote(targets, examples).select(JUDGE_VOTES.schema.names).cast(JUDGE_VOTES.schema))
+        votes.append(backend.vote(targets, examples).select(JUDGE_VOTES.schema.names).cast(JUDGE_VOTES.schema))
     return pa.concat_tables(votes) if votes else JUDGE_VOTES.schema.empty_table()
 
 
