@@ -1,8 +1,9 @@
-"""`assay benchmark MODEL`: any model on the configured benchmarks; `assay claims`: the paper's claims, checked."""
+"""`assay benchmark MODEL`: any model on the configured benchmarks; also the paper's claims, checked, and the sheet."""
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from .table_asset import Run
 
@@ -17,6 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--against", metavar="MODEL", help="also test the difference to this model, on the same items")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="some of the configured benchmarks")
+    parser.add_argument("--holdout", action="store_true", help="also agreement with people on the gold of role test")
     parser.add_argument("--subsets", action="store_true", help="print every subset, not only groups and wholes")
     parser.add_argument("--published", action="store_true", help="print the published scores beside the model's")
     parser.add_argument("--max-tokens", type=int, help="longer inputs count as wrong; default: training.max_tokens")
@@ -35,8 +37,11 @@ def main(arguments: argparse.Namespace, run: Run) -> int:
     return 0
 
 
-def claims() -> int:
-    """Print every claim about the published tables; status 1 when one is not as the claims file expects."""
+def claims(plots: Path | None = None) -> int:
+    """Print every claim about the published tables; status 1 when one is not as the claims file expects.
+
+    With `plots`, also draw there how the published benchmarks go together: `pearson.png` and `scatter.png`.
+    """
     from rich.console import Console
     from rich.markup import escape
 
@@ -50,7 +55,45 @@ def claims() -> int:
         console.print(f"{v.id:6} {mark} {'' if as_expected else '(expected otherwise) '}{escape(v.text)}")
         for row in v.contradictions:
             console.print("         " + escape(", ".join(f"{c} {x}" for c, x in zip(v.columns, row, strict=True))))
+    if plots:
+        _draw(plots)
     return 1 if unexpected else 0
+
+
+def sheets() -> int:
+    """Print what every benchmark is and how its number is defined (spec 7.20)."""
+    from rich.table import Table
+
+    from curation.benchmarks.sheets import SHEETS
+
+    table = Table("loader", "benchmark", "items", "reported number", "equal rewards", "reference", show_lines=True)
+    for name, s in SHEETS.items():
+        table.add_row(name, s.title, f"{s.items:,}" if s.items else "as the file", s.metric, s.tie_rule, s.reference)
+    _console().print(table)
+    return 0
+
+
+def _draw(folder: Path) -> None:
+    """The classifiers of the published main table: correlations, and the oldest benchmark against the newer ones."""
+    import numpy as np
+
+    from curation.benchmarks.correlation import pearson
+    from curation.benchmarks.sheets import PAPER
+    from resources.anchors import anchors
+
+    from .benchmark_plots import matrix, scatter
+
+    rows: dict[str, dict[str, float]] = {}
+    for a in anchors().to_pylist():
+        if a["sheet"] == "main" and a["kind"] == "classifier":
+            rows.setdefault(a["model"], {})[a["metric"]] = a["value"]
+    names = list(PAPER)
+    scores = np.array([[r.get(n, np.nan) for n in names] for r in rows.values()])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "pearson.png").write_bytes(matrix(names, pearson(scores)))
+    newer = scores[:, 1:].mean(1)
+    picture = scatter(scores[:, 0], newer, names[0], "mean of the six newer benchmarks")
+    (folder / "scatter.png").write_bytes(picture)
 
 
 def _benchmark(arguments: argparse.Namespace, run: Run) -> None:
@@ -58,19 +101,20 @@ def _benchmark(arguments: argparse.Namespace, run: Run) -> None:
 
     from curation.benchmarks.items import BenchmarkError
     from resources.benchmark_scores import scores_of
-    from resources.benchmarks import load
+    from resources.benchmarks import holdout, load
 
     from .benchmarks import results
 
     chosen = [b for b in run.settings.benchmarks if not arguments.only or b.name in arguments.only]
     if unknown := sorted(set(arguments.only or ()) - {b.name for b in chosen}):
         raise BenchmarkError(f"not configured: {', '.join(unknown)}")
-    if not chosen:
+    if not chosen and not arguments.holdout:
         raise BenchmarkError("no benchmark is configured: add [[benchmarks]] to the configuration")
     if arguments.max_tokens:
         training = run.settings.training.model_copy(update={"max_tokens": arguments.max_tokens})
         run = Run(run.settings.model_copy(update={"training": training}), run.lake, run.partition, run.context)
     loaded = [load(b, run.lake, run.settings.seed) for b in chosen]
+    loaded += [holdout(run.lake)] if arguments.holdout else []
     scores = scores_of(arguments.model, run, loaded)
     if arguments.save:
         pq.write_table(scores, arguments.save)
@@ -108,7 +152,11 @@ def _print_paper(rows: Sequence[dict], loaders: dict[str, str], published: bool)
     from curation.benchmarks.sheets import PAPER
     from resources.anchors import anchors
 
-    values = {loaders[r["benchmark"]]: r["value"] for r in rows if r["subset"] == "" and r["metric"] == "accuracy"}
+    values = {
+        loaders[r["benchmark"]]: r["value"]
+        for r in rows
+        if r["subset"] == "" and r["metric"] == "accuracy" and r["benchmark"] in loaders
+    }
     ours = columns(values)
     table = Table("model", *PAPER, *PAPER_MEANS)
     table.add_row(

@@ -122,7 +122,7 @@ def shown(table: pa.Table) -> dict:
     """Metadata of the UI: the headline of each benchmark and a plot of it."""
     import dagster as dg
 
-    from .benchmark_plots import bars, embedded
+    from .benchmark_plots import bars, curves, embedded
 
     rows = list(headline(table))
     if not rows:
@@ -136,4 +136,8 @@ def shown(table: pa.Table) -> dict:
             f"| {r['benchmark']} | {r['value']:.3f} | {r['low']:.3f} to {r['high']:.3f} | {r['n']} of {r['of']} "
             f"| {r['ties']} | {r['truncated']} | {', '.join(r['missing'])} |"
         )
-    return {"results": dg.MetadataValue.md("\n".join(lines)), "plot": dg.MetadataValue.md(embedded(bars(rows)))}
+    found = {"results": dg.MetadataValue.md("\n".join(lines)), "plot": dg.MetadataValue.md(embedded(bars(rows)))}
+    ladders = [r for r in table.to_pylist() if r["metric"].startswith(("best_of_", "ceiling_"))]
+    if ladders:
+        found["best_of_k"] = dg.MetadataValue.md(embedded(curves(ladders)))
+    return found

@@ -5,6 +5,7 @@ cleaned against. Both read the same items, so that nothing can be measured that 
 """
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.benchmarks.items import LABELLED, BenchmarkError, check
-from curation.benchmarks.sheets import SHEETS, Sheet
+from curation.benchmarks.sheets import HOLD_OUT, SHEETS, Sheet
 
 from .benchmark_formats import FORMATS, Format
 from .lake import Lake
@@ -115,6 +116,26 @@ def load(benchmark: Benchmark, lake: Lake, seed: int) -> Loaded:
         )
     table = check(benchmark.name, table.cast(CANDIDATES))
     return Loaded(benchmark.name, sheet, table, found, len(table["item_id"].unique()), origin)
+
+
+def holdout(lake: Lake) -> Loaded:
+    """The gold pairs that no step reads, as a benchmark of agreement with people; subsets are categories.
+
+    Raises:
+        BenchmarkError: there are none.
+    """
+    with lake.connect() as con:
+        table = con.sql("""
+            SELECT pair_id AS item_id, candidate::BIGINT AS candidate, 'pair' AS unit, '' AS "group",
+                   coalesce(category, 'other') AS subset, (candidate = 0) = ("order" = 'original') AS label,
+                   NULL::BIGINT[] AS against, conversation, [chosen, rejected][candidate + 1] AS response
+            FROM (SELECT *, unnest([0, 1]) AS candidate FROM gold WHERE role = 'test')
+            JOIN (SELECT pair_id, conversation, chosen, rejected FROM clean_pool) USING (pair_id)
+            LEFT JOIN (SELECT pair_id, category FROM attributes) USING (pair_id)
+        """).to_arrow_table()
+    table = check("holdout", table.cast(CANDIDATES))
+    found = {"": dict(sorted(Counter(table.filter(table["label"])["subset"].to_pylist()).items()))}
+    return Loaded("holdout", HOLD_OUT, table, found, table.num_rows // 2, "gold of role test")
 
 
 # ---- checks --------------------------------------------------------------------------------------------------------

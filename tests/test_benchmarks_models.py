@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets import benchmark_command
-from assets.benchmarks import benchmark_baselines, benchmark_results
+from assets import benchmark_command, benchmark_plots
+from assets.benchmarks import benchmark_baselines, benchmark_results, results
 from assets.table_asset import Run
 from curation.benchmarks.averages import SIX, average, columns
 from curation.benchmarks.compare import compare, holm, mcnemar, paired_t
@@ -23,11 +23,11 @@ from curation.benchmarks.judged import rewards
 from curation.benchmarks.sheets import PAPER, SHEETS
 from resources.anchors import anchors, verdicts
 from resources.benchmark_scores import longer_answer, model_scores, of, scores_of
-from resources.benchmarks import load
+from resources.benchmarks import holdout, load
 from resources.lake import Lake
-from resources.tables import BENCHMARK_PROMPTS, BENCHMARK_SCORES
+from resources.tables import ATTRIBUTES, BENCHMARK_PROMPTS, BENCHMARK_SCORES, CLEAN_POOL, GOLD
 
-from .lakes import make, query, settings
+from .lakes import make, put, query, settings
 
 
 @pytest.fixture
@@ -332,3 +332,41 @@ def test_the_claims_command_prints_what_contradicts_a_claim(capsys):
     out = capsys.readouterr().out
     assert "7.13c  false" in out
     assert "points 26.0" in out
+
+
+def test_the_holdout_measures_agreement_with_people(lake):
+    texts = {"conversation": [{"role": "user", "content": "why?"}], "chosen": "a long answer", "rejected": "short"}
+    pairs = [{"pair_id": f"p{i}", **texts} for i in range(4)]
+    put(lake, CLEAN_POOL, pairs, "b00")
+    put(lake, ATTRIBUTES, [{"pair_id": "p0", "category": "math"}], "b00")
+    gold = [{"pair_id": f"p{i}", "order": "original" if i < 2 else "swapped", "role": "test"} for i in range(3)]
+    put(lake, GOLD, [*gold, {"pair_id": "p3", "order": "original", "role": "train"}], "iter_00")
+    loaded = holdout(lake)
+    assert loaded.found == {"": {"math": 1, "other": 2}}
+    table = results("longer_answer", [loaded], longer_answer([loaded]), 0).to_pylist()
+    whole = next(r for r in table if r["subset"] == "")
+    assert (whole["value"], whole["n"]) == (pytest.approx(2 / 3), 3)  # the third one, people turned round
+
+
+def test_without_gold_for_it_there_is_no_holdout(lake):
+    with pytest.raises(BenchmarkError, match="holdout: no items"):
+        holdout(lake)
+
+
+def test_plots_are_pictures(tmp_path, capsys):
+    rows = [
+        {"subset": "MATH", "metric": f"{kind}_{k:02d}", "value": k / 4, "low": k / 5, "high": k / 4}
+        for kind in ("best_of", "ceiling")
+        for k in (1, 2, 3)
+    ]
+    assert benchmark_plots.curves(rows).startswith(b"\x89PNG")
+    assert benchmark_command.claims(tmp_path / "plots") == 0
+    for name in ("pearson.png", "scatter.png"):
+        assert (tmp_path / "plots" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_sheet_names_every_benchmark_its_rule_for_ties_and_its_reference(capsys):
+    assert benchmark_command.sheets() == 0
+    out = capsys.readouterr().out
+    assert all(s.title in out for s in SHEETS.values())
+    assert "2,985" in out

@@ -227,6 +227,13 @@ SHEETS: dict[str, Sheet] = {
     ),
 }
 
+HOLD_OUT = Sheet(  # not in SHEETS: it is the pool's own, and the pool is not cleaned against it
+    title="Hold-out",
+    reference="gold pairs with the role `test`, labelled by people and read by no step of the pipeline (spec 7.15)",
+    metric="agreement with people",
+    tie_rule="wrong",
+)
+
 PAPER = {  # columns of the paper's table; a column is the mean of its parts
     "RewardBench": ("reward_bench",),
     "RewardBench 2": ("reward_bench_2",),
