@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import shutil
 import subprocess
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -205,7 +206,9 @@ def _start(run: "Run", module: str, folder: Path, job: dict) -> None:
         else:
             import dagster as dg
 
-            dg.PipesSubprocessClient().run(context=run.context, command=line, env=env, cwd=str(ROOT))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", dg.PreviewWarning)  # Dagster's own, of a part of Pipes it uses itself
+                dg.PipesSubprocessClient().run(context=run.context, command=line, env=env, cwd=str(ROOT))
     except Exception as e:
         tail = log.read_text(encoding="utf-8", errors="replace")[-3000:] if log.exists() else ""
         raise TrainerFailed(f"{module} failed ({e}); job {path}; its last lines:\n{tail}") from e
