@@ -45,12 +45,17 @@ CREATE TABLE IF NOT EXISTS results(
     id INTEGER PRIMARY KEY, attempt INTEGER NOT NULL UNIQUE REFERENCES attempts(id), key TEXT NOT NULL,
     status TEXT NOT NULL, http INTEGER NOT NULL, cost INTEGER NOT NULL, at_risk INTEGER NOT NULL,
     released INTEGER NOT NULL, error TEXT NOT NULL, raw BLOB NOT NULL, sdk TEXT NOT NULL, finished REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS batches(
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL, judge TEXT NOT NULL, event TEXT NOT NULL, data TEXT NOT NULL,
+    at REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS results_by_key ON results(key);
 CREATE INDEX IF NOT EXISTS attempts_by_key ON attempts(key);
+CREATE INDEX IF NOT EXISTS attempts_by_batch ON attempts(batch) WHERE batch <> '';
+CREATE INDEX IF NOT EXISTS batches_by_name ON batches(name);
 """ + "".join(
     f"CREATE TRIGGER IF NOT EXISTS {table}_{event} BEFORE {event} ON {table} "
     f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END;\n"
-    for table in ("requests", "attempts", "results")
+    for table in ("requests", "attempts", "results", "batches")
     for event in ("UPDATE", "DELETE")
 )
 
@@ -216,6 +221,81 @@ class Store:
                 (status, http, cost, at_risk, error, zlib.compress(raw), sdk, time.time(), attempt),
             )
 
+    # ---- batches ---------------------------------------------------------------------------------------------------
+    def plan_batch(
+        self, name: str, stage: str, judge: str, model: str, requests: Iterable[tuple[Request, int]], cap: int
+    ) -> bool:
+        """Write a batch of requests with what each may cost, all or nothing: False where the budget does not reach."""
+        try:
+            with self._transaction() as con:
+                for request, reserve in requests:
+                    if self.start(request, stage, judge, model, reserve, cap, batch=name) is None:
+                        raise BudgetExceeded
+                con.execute("INSERT INTO batches(name, judge, event, data, at) VALUES (?, ?, 'planned', '', ?)",
+                            (name, judge, time.time()))  # fmt: skip
+        except BudgetExceeded:
+            return False
+        return True
+
+    def batch_event(self, name: str, event: str, data: str = "") -> None:
+        """Write the next step of a batch: submitting, submitted (data: the provider's id) or ingested."""
+        with self._transaction() as con:
+            con.execute(
+                "INSERT INTO batches(name, judge, event, data, at) "
+                "SELECT name, judge, ?, ?, ? FROM batches WHERE name = ? LIMIT 1",
+                (event, data, time.time(), name),
+            )
+
+    def batch_state(self, name: str) -> tuple[str, str, float]:
+        """Last event, its data and its time."""
+        return self._con.execute(
+            "SELECT event, data, at FROM batches WHERE name = ? ORDER BY id DESC LIMIT 1", (name,)
+        ).fetchone()
+
+    def open_batches(self, judge: str) -> list[str]:
+        rows = self._con.execute(
+            "SELECT name FROM batches WHERE judge = ? GROUP BY name HAVING sum(event = 'ingested') = 0 "
+            "ORDER BY min(id)",
+            (judge,),
+        )
+        return [name for (name,) in rows]
+
+    def submitted_batches(self) -> frozenset[str]:
+        """The providers' ids of all batches that are known to have arrived."""
+        return frozenset(d for (d,) in self._con.execute("SELECT data FROM batches WHERE event = 'submitted'"))
+
+    def batch_requests(self, name: str) -> list[tuple[str, dict]]:
+        """Key and body of each request of a batch."""
+        rows = self._con.execute(
+            "SELECT key, body FROM attempts JOIN requests USING (key) WHERE batch = ? ORDER BY attempts.id", (name,)
+        )
+        return [(key, json.loads(zlib.decompress(body))) for key, body in rows]
+
+    def batch_attempts(self, name: str) -> dict[str, int]:
+        """Key -> attempt of the requests of a batch whose end is not known."""
+        return dict(
+            self._con.execute(
+                "SELECT a.key, a.id FROM attempts a LEFT JOIN results r ON r.attempt = a.id "
+                "WHERE a.batch = ? AND r.id IS NULL ORDER BY a.id",
+                (name,),
+            )
+        )
+
+    def in_open_batches(self, keys: Iterable[str]) -> set[str]:
+        return set(keys) & {
+            key
+            for (key,) in self._con.execute(
+                "SELECT a.key FROM attempts a LEFT JOIN results r ON r.attempt = a.id "
+                "WHERE a.batch <> '' AND r.id IS NULL"
+            )
+        }
+
+    def batch_tries(self, keys: Iterable[str]) -> dict[str, int]:
+        """In how many batches each of the keys has been."""
+        wanted = set(keys)
+        rows = self._con.execute("SELECT key, count(*) FROM attempts WHERE batch <> '' GROUP BY key")
+        return {key: n for key, n in rows if key in wanted}
+
     # ---- money -----------------------------------------------------------------------------------------------------
     def committed(self) -> int:
         """Micro-dollars spent, at risk and reserved by attempts whose end is not known."""
@@ -237,11 +317,12 @@ class Store:
         return self._committed
 
     def ledger(self) -> pa.Table:
-        """Calls and money by stage, judge, model and status; 'lost' and failures without an answer are at risk."""
+        """Calls and money by stage, judge, model and status; 'lost', 'open' (in a batch) and failures without an
+        answer are at risk."""
         rows = self._con.execute(
-            "SELECT stage, judge, model, coalesce(status, 'lost'), count(*), coalesce(sum(cost), 0), "
-            "sum(coalesce(at_risk, reserved)) FROM attempts LEFT JOIN results ON attempt = attempts.id "
-            "GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
+            "SELECT stage, judge, model, coalesce(status, iif(batch = '', 'lost', 'open')), count(*), "
+            "coalesce(sum(cost), 0), sum(coalesce(at_risk, reserved)) "
+            "FROM attempts LEFT JOIN results ON attempt = attempts.id GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
         ).fetchall()
         columns = zip(*rows, strict=True) if rows else [[]] * len(LEDGER)
         return pa.table([pa.array(c, f.type) for c, f in zip(columns, LEDGER, strict=True)], schema=LEDGER)

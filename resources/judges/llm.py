@@ -11,15 +11,16 @@ import pyarrow.compute as pc
 
 from curation.prompts import Example, JudgeAnswer, judge_prompt
 
-from ..calls import Request, store
+from ..calls import Request, Store, store
 from ..lake import Lake
 from ..settings import Judge, Settings
-from . import guideline
+from . import batch, guideline
 from .account import account
+from .batch import Pending
 from .online import Outcome, Policy, complete
 from .providers import provider
 
-CHUNK = 1000  # targets whose prompts are in memory at once
+CHUNK = 2000  # targets whose prompts are in memory at once, and in one batch
 
 VOTES = Literal["original", "swapped", "tie", "none"]
 
@@ -58,26 +59,31 @@ class LlmJudge:
 
         Raises:
             BudgetExceeded, Unavailable: see `online.complete`; nothing that was answered is lost.
+            Pending: see `batch.complete`; run again later.
         """
         from . import VOTE_SCHEMA
 
-        parts = []
+        parts, pending = [], None
         with store(self.lake) as calls:
             for start in range(0, targets.num_rows, CHUNK):
                 chunk = targets.slice(start, CHUNK)
                 asked = list(self._ask(chunk, examples.filter(pc.is_in(examples["target_pair"], chunk["pair_id"]))))
-                outcomes = complete(
-                    (a.request for a in asked),
-                    JudgeAnswer,
-                    self.provider,
-                    self.payer,
-                    calls,
-                    self.judge.concurrency,
-                    self.policy,
-                )
+                try:
+                    outcomes = self._complete([a.request for a in asked], calls)
+                except Pending as e:
+                    pending = e  # the other chunks are to be sent before anybody waits
+                    continue
                 rows = [self._vote(a, outcomes[a.request.key]) for a in asked]
                 parts.append(pa.Table.from_pylist(rows, schema=VOTE_SCHEMA))
+        if pending:
+            raise pending
         return pa.concat_tables(parts) if parts else VOTE_SCHEMA.empty_table()
+
+    def _complete(self, requests: list[Request], calls: Store) -> dict[str, Outcome]:
+        common = (requests, JudgeAnswer, self.provider, self.payer, calls)
+        if self.judge.execution == "batch":
+            return batch.complete(*common, self.policy)
+        return complete(*common, self.judge.concurrency, self.policy)
 
     def _ask(self, targets: pa.Table, examples: pa.Table) -> Iterator[_Asked]:
         near = defaultdict(list)

@@ -110,7 +110,7 @@ class _Base:
         raise ValueError(f"the environment variable {name} holds no key for {self.base_url or self.module}")
 
     @contextlib.contextmanager
-    def _failures(self, sdk) -> Iterator[None]:
+    def failures(self, sdk) -> Iterator[None]:
         """Turns the SDK's exceptions, which carry the same names in both, into `Failure`."""
         try:
             yield
@@ -160,7 +160,7 @@ class OpenAI(_Base):
     async def send(self, client, body: Mapping[str, Any]) -> tuple[bytes, Mapping[str, str]]:
         import openai
 
-        with self._failures(openai):
+        with self.failures(openai):
             response = await client.chat.completions.with_raw_response.create(**body)
             return response.content, response.headers
 
@@ -209,7 +209,7 @@ class Anthropic(_Base):
     async def send(self, client, body: Mapping[str, Any]) -> tuple[bytes, Mapping[str, str]]:
         import anthropic
 
-        with self._failures(anthropic):
+        with self.failures(anthropic):
             response = await client.messages.with_raw_response.create(**body)
             return await response.read(), response.headers
 
