@@ -14,7 +14,7 @@ class Index:
     """A searchable set of unit vectors, built from a reader of (pair_id, cluster_id, vector)."""
 
     def __init__(self, lake: Lake, name: str, rows: pa.RecordBatchReader, dimensions: int):
-        os.environ.setdefault("LANCE_LOG", "error")  # it warns of every table it makes anew
+        os.environ.setdefault("LANCEDB_LOG", "error")  # it warns of every table it makes anew
         import lancedb
 
         schema = pa.schema(
