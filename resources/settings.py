@@ -310,6 +310,9 @@ class Settings(Part):
         names = [s.name for s in self.sources]
         if twice := sorted({n for n in names if names.count(n) > 1}):
             raise ValueError(f"source names must differ: {twice}")
+        names = [b.name for b in self.benchmarks]
+        if twice := sorted({n for n in names if names.count(n) > 1}):
+            raise ValueError(f"benchmark names must differ: {twice}")
         if self.world is None:
             users = ["people"] * (self.people.backend == "simulated") + [
                 f"judges.{j.name}" for j in self.judges.judges if j.backend == "simulated"

@@ -5,6 +5,8 @@ import itertools
 import json
 import math
 import random
+import sys
+import types
 
 import numpy as np
 import pyarrow as pa
@@ -544,6 +546,38 @@ def test_a_missing_file_and_one_that_is_no_json_are_named(tmp_path, lake):
 def test_a_data_set_must_be_pinned(lake):
     with pytest.raises(BenchmarkError, match=r"pin the data set: .*huggingface:allenai/reward-bench@<commit>"):
         load(Benchmark(name="rb", loader="reward_bench"), lake, 0)
+
+
+def test_a_pinned_data_set_is_read_at_its_commit(lake, monkeypatch):
+    """Through the interface of the package `datasets`: no network here, so its one function is stood in for."""
+    asked = []
+    rows = pa.table({**{k: [v] for k, v in judgebench_record("1", "livecodebench", 2, 1, "A>B").items()}, "more": [0]})
+
+    class Rows:
+        column_names = rows.column_names
+
+        def with_format(self, name):
+            return {"arrow": rows}[name]
+
+    def load_dataset(repository, revision, split):
+        asked.append((repository, revision, split))
+        return Rows()
+
+    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
+    path = "huggingface:ScalerLab/JudgeBench@0123abc"
+    loaded = load(Benchmark(name="jb", loader="judgebench", path=path, excerpt=True), lake, 0)
+    assert asked == [("ScalerLab/JudgeBench", "0123abc", "gpt")]
+    assert loaded.origin == "ScalerLab/JudgeBench@0123abc"
+    assert loaded.candidates["response"].to_pylist() == ["2", "1"]
+
+
+def test_without_the_package_for_data_sets_the_error_says_what_to_do(lake, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    path = "huggingface:ScalerLab/JudgeBench@0123abc"
+    with pytest.raises(
+        BenchmarkError, match=r"jb: reading ScalerLab/JudgeBench needs the package `datasets`, or a local"
+    ):
+        load(Benchmark(name="jb", loader="judgebench", path=path), lake, 0)
 
 
 @pytest.mark.parametrize(
