@@ -1,0 +1,71 @@
+"""What benchmarks/pool.py runs in datatrove's own environment; it knows nothing of this project.
+
+    python benchmarks/pool_datatrove.py dedup|decontaminate FOLDER
+
+FOLDER holds pairs.jsonl (id, text), and for decontaminate texts.jsonl (id, text) and prompts.jsonl (text). Prints the
+documents that stay.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from datatrove.pipeline.decont.n_grams import NGramsDecontConfig, NGramsDecontFilter
+from datatrove.pipeline.dedup.exact_dedup import (
+    ExactDedupConfig,
+    ExactDedupFilter,
+    ExactDedupSignature,
+    ExactFindDedups,
+)
+from datatrove.pipeline.readers import JsonlReader
+from datatrove.pipeline.writers import JsonlWriter
+from datatrove.utils.text import TextNormConfig, ngrams, simplify_text
+
+
+def run(*steps) -> None:
+    """Run steps one after another in this process, as datatrove's local executor does for one task."""
+    data = None
+    for step in steps:
+        data = step(data, 0, 1) if callable(step) else step.run(data, 0, 1)
+    if data is not None:
+        for _ in data:
+            pass
+
+
+def dedup(folder: Path) -> Path:
+    """The three stages of its exact deduplication."""
+    config = ExactDedupConfig(content_getter=lambda doc: doc.text)
+    source, signatures, found = (str(folder), "pairs.jsonl"), str(folder / "signatures"), str(folder / "duplicates")
+    run(JsonlReader(source[0], glob_pattern=source[1]), ExactDedupSignature(signatures, config))
+    run(ExactFindDedups(signatures, found, config))
+    kept = folder / "kept"
+    run(
+        JsonlReader(source[0], glob_pattern=source[1]),
+        ExactDedupFilter(found, config),
+        JsonlWriter(str(kept), compression=None),
+    )
+    return kept
+
+
+def decontaminate(folder: Path) -> Path:
+    """Its n-gram filter; the index is written by hand because its indexer insists on another package."""
+    norm = TextNormConfig(norm_numbers=False)
+    config = NGramsDecontConfig(n_grams=13, norm_config=norm)
+    index = folder / "index"
+    index.mkdir(exist_ok=True)
+    step = NGramsDecontFilter(str(index), config)
+    hashes = set()
+    with open(folder / "prompts.jsonl", encoding="utf-8") as f:
+        for line in f:
+            words = step.tokenizer.word_tokenize(simplify_text(json.loads(line)["text"], norm))
+            hashes.update(step.hash_func(" ".join(g)) for g in ngrams(words, 13))
+    np.array(sorted(hashes), dtype=config.hash_config.np_descr).tofile(index / "prompts.index.hashes")
+    kept = folder / "clean"
+    run(JsonlReader(str(folder), glob_pattern="texts.jsonl"), step, JsonlWriter(str(kept), compression=None))
+    return kept
+
+
+if __name__ == "__main__":
+    kept = {"dedup": dedup, "decontaminate": decontaminate}[sys.argv[1]](Path(sys.argv[2]))
+    print(sum(path.read_bytes().count(b"\n") for path in kept.rglob("*.jsonl")))
