@@ -1,10 +1,12 @@
 """Attributes, vectors and the seed: what is known of a pair before anybody labels it."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from resources.tables import ATTRIBUTES, CLEAN_POOL, EMBEDDINGS, SEED_SELECTION
 from sql import statement
 
+from .plots import counts
 from .table_asset import Check, Rows, Run, table_asset
 
 
@@ -78,5 +80,6 @@ def seed_selection(run: Run) -> Iterator[Rows]:
             statement("seed_selection"),
             params={"seed": str(s.seed), "people": s.stage1.seed_people, "judges": s.stage1.seed_judges},
         ).to_arrow_table()
-    strata = len(set(chosen.column("stratum").to_pylist()))
-    yield Rows(SEED_SELECTION, chosen, {"strata covered": strata})
+    strata = Counter(chosen.column("stratum").to_pylist())
+    plot = counts(dict(sorted(strata.items())), "pairs in the seed")
+    yield Rows(SEED_SELECTION, chosen, {"strata covered": len(strata), "plot": plot})

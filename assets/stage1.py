@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute
 
 from curation.neighbours import k_for
 from resources.tables import (
@@ -31,10 +32,12 @@ from resources.tables import (
 from sql import statement
 
 from .judging import ask_panel, examples_for, gold_index, verdicts_of
+from .plots import histograms
 from .table_asset import Check, Rows, Run, table_asset
 
 # Gold roles that the loop may look at: never the test share, never the calibration share (spec O-06).
-OPEN_ROLES = "('train', 'validation')"
+OPEN = ("train", "validation")
+OPEN_ROLES = str(OPEN)
 
 
 @table_asset(
@@ -249,8 +252,10 @@ def gold_predictions(run: Run) -> Iterator[Rows]:
         ).to_arrow_table()
     k = [k_for(p, run.settings.stage1.k_max) for p in rows.column("p").to_pylist()]
     rows = rows.append_column("k", pa.array(k, pa.int64()))
+    by_role = {role: rows.filter(pa.compute.equal(rows["role"], role))["p"].to_pylist() for role in OPEN}
     right = [p > 0.5 for p in rows.column("p").to_pylist()]
-    yield Rows(GOLD_PREDICTIONS, rows, {"accuracy": sum(right) / len(right) if right else 0.0})
+    plot = histograms(by_role, "p in the human order: left of the line the model is wrong", mark=0.5)
+    yield Rows(GOLD_PREDICTIONS, rows, {"accuracy": sum(right) / len(right) if right else 0.0, "plot": plot})
 
 
 @table_asset(

@@ -29,6 +29,7 @@ from resources.tables import (
 from sql import statement
 
 from .judging import ask_panel, examples_for, gold_index, verdicts_of
+from .plots import counts, histograms
 from .table_asset import Check, Rows, Run, table_asset
 
 
@@ -128,7 +129,9 @@ def scores(run: Run) -> Iterator[Rows]:
             statement("scores"), params={"best_model": best[0], "gold_model": gold[0]}
         ).to_arrow_table()
     unscored = rows.num_rows - rows.column("unscored").null_count
-    yield Rows(SCORES, rows, {"unscored": unscored})
+    both = {f"{m} model": rows.column(f"p_{m}").drop_null().to_pylist() for m in ("best", "gold")}
+    plot = histograms(both, "p(chosen better than rejected)", mark=run.settings.stage2.threshold)
+    yield Rows(SCORES, rows, {"unscored": unscored, "plot": plot})
 
 
 @table_asset(ROUTED, reads=[SCORES], settings=("stage2", "stage1"), group="stage2")
@@ -216,7 +219,10 @@ def stage2_verdicts(run: Run) -> Iterator[Rows]:
 def decisions(run: Run) -> Iterator[Rows]:
     """keep iff g=+ and (b=+ or j=+); flip iff g=- and (b=- or j=-); otherwise drop (spec 4, partition)."""
     with run.lake.connect() as con:
-        yield Rows(DECISIONS, con.sql(_with_rule(run, "decisions")))
+        rows = con.sql(_with_rule(run, "decisions")).to_arrow_table()
+        con.register("decided", rows)
+        found = con.sql("SELECT class || ': ' || reason, count(*) FROM decided GROUP BY 1 ORDER BY 1").fetchall()
+    yield Rows(DECISIONS, rows, {"plot": counts(dict(found), "pairs")})
 
 
 @table_asset(KEPT, FLIPPED, DROPPED, reads=[DECISIONS], group="stage2")

@@ -55,11 +55,13 @@ def closing(settings: Settings, lake: Lake) -> None:
         grid.add_row(name, f"{n:,}", reasons)
     console.print(grid)
     total = sum(n for _, n, _ in ledger)
-    console.print(
-        f"The ledger closes: {inputs:,} records in, {total:,} in exactly one class."
-        if total == inputs
-        else f"[red]The ledger does not close: {inputs:,} records in, {total:,} accounted for.[/]"
-    )
+    pending = sum(n for name, n, _ in ledger if name == "pending")
+    if total != inputs:
+        console.print(f"[red]The ledger does not close: {inputs:,} records in, {total:,} accounted for.[/]")
+    elif pending:
+        console.print(f"The ledger closes so far: {inputs:,} records in, {pending:,} of them still pending.")
+    else:
+        console.print(f"The ledger closes: {inputs:,} records in, each in exactly one class.")
     if n_bad:
         console.print(f"\n[yellow]{n_bad} rows or files could not be read[/] (table quarantine):")
         for file, row, reason, error in bad:

@@ -43,7 +43,13 @@ CREATE OR REPLACE VIEW ledger AS
     UNION ALL
     SELECT source, 'removed', reason, count(*) FROM removed GROUP BY ALL
     UNION ALL
-    SELECT p.source, o.class, o.reason, count(*) FROM clean_pool p JOIN outcome o USING (pair_id) GROUP BY ALL;
+    SELECT p.source, o.class, o.reason, count(*) FROM clean_pool p JOIN outcome o USING (pair_id) GROUP BY ALL
+    UNION ALL
+    SELECT source, 'pending', 'not yet deduplicated', count(*)
+    FROM raw_pool ANTI JOIN deduped USING (pair_id) GROUP BY ALL
+    UNION ALL
+    SELECT source, 'pending', 'not yet decontaminated', count(*)
+    FROM deduped ANTI JOIN clean_pool USING (pair_id) ANTI JOIN contaminated USING (pair_id) GROUP BY ALL;
 
 -- One row a pair: everything known of it.
 CREATE OR REPLACE VIEW lineage AS
