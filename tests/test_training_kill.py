@@ -1,0 +1,76 @@
+"""Twenty times SIGKILL, at a rank, the launcher or the guard: the weights are those of a run left alone."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from training.guard import started
+from training.launch import ROOT, command, environment, guarded
+
+from .training_jobs import job, metrics, pairs, table
+
+KILLS = 20
+
+
+def children(pid: int) -> list[int]:
+    """All descendants, nearest first."""
+    try:
+        direct = [int(i) for i in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+    return direct + [c for d in direct for c in children(d)]
+
+
+def start(j: dict) -> subprocess.Popen:
+    path = Path(f"{j['out']}.json")
+    path.write_text(json.dumps(j))
+    line = guarded(command("training.train", path, 2))
+    with open(f"{j['out']}.log", "ab") as log:
+        return subprocess.Popen(line, cwd=ROOT, env={**os.environ, **environment(2)}, stderr=log, stdout=log)
+
+
+def step_of(j: dict) -> int:
+    try:
+        return metrics(j)[-1]["step"]
+    except (OSError, IndexError, json.JSONDecodeError):
+        return 0
+
+
+@pytest.mark.slow
+def test_killed_at_random_steps_it_ends_with_the_same_weights(tmp_path):
+    r = random.Random(0)
+    data = table(pairs(400)), table(pairs(20, seed=1))
+    whole = job(tmp_path, *data, out="whole", recipe={"batch_pairs": 4}, checkpoint_steps=1)
+    broken = {**whole, "out": str(tmp_path / "broken")}
+    assert start(whole).wait(600) == 0
+    kills = []
+    while len(kills) < KILLS:
+        guard = start(broken)
+        before = step_of(broken)
+        goal = before + r.randint(1, 5)
+        while guard.poll() is None and step_of(broken) < goal:
+            time.sleep(0.02)
+        family = [guard.pid, *children(guard.pid)]
+        assert guard.poll() is None, Path(f"{broken['out']}.log").read_text()[-3000:]
+        victim = r.choice(["guard", "launcher", "rank"])
+        os.kill({"guard": family[0], "launcher": family[1], "rank": family[-1]}[victim], signal.SIGKILL)
+        guard.wait(60)
+        end = time.monotonic() + 30
+        while any(started(p) for p in family) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not any(started(p) for p in family), f"processes outlived the killed {victim}"
+        kills.append((victim, step_of(broken)))
+    assert len({v for v, _ in kills}) == 3
+    assert start(broken).wait(600) == 0
+    print(kills)
+    assert [m["loss"] for m in metrics(broken)] == [m["loss"] for m in metrics(whole)]
+    ours, theirs = (load_file(Path(j["out"]) / "model" / "model.safetensors") for j in (broken, whole))
+    assert all(torch.equal(ours[k], theirs[k]) for k in ours | theirs)
