@@ -1,6 +1,6 @@
 """Scoring benchmarks against the loop of the package `rewardbench`: same model, same pairs; time and scores.
 
-    python benchmarks/evaluation.py --rival .rival/bin/python [--rm-bench 20] [--judgebench 60]
+    python -m benchmarks.evaluation --rival .rival/bin/python [--rm-bench 20] [--judgebench 60]
 
 The rival's environment (its pins differ from ours):
 
