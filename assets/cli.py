@@ -44,6 +44,17 @@ def _parser() -> argparse.ArgumentParser:
     sql = add("sql", _sql, "DuckDB over every table and view of the lake")
     sql.add_argument("query")
     sql.add_argument("--csv", action="store_true", help="print comma-separated values")
+
+    from .benchmark_command import configure
+
+    configure(add("benchmark", _benchmark, "a model on the configured benchmarks, with intervals"))
+    claims = add("claims", _claims, "check the paper's claims against its published tables")
+    claims.add_argument("--plots", type=Path, help="also draw how the published benchmarks go together, in this folder")
+    add("sheets", _sheets, "what every benchmark is and how its number is defined")
+    scoring = add("score", _score, "rewards for a JSON Lines file of conversations or pairs")
+    scoring.add_argument("model", help="a model folder, or an arm of the final models")
+    scoring.add_argument("file", type=Path)
+    scoring.add_argument("output", type=Path)
     return top
 
 
@@ -138,6 +149,44 @@ def _sql(arguments: argparse.Namespace) -> int:
         except duckdb.Error as e:
             print(f"assay: {e}", file=sys.stderr)
             return 2
+    return 0
+
+
+def _benchmark(arguments: argparse.Namespace) -> int:
+    from .benchmark_command import main as benchmark
+    from .table_asset import Run
+
+    return benchmark(arguments, Run(_settings(), _lake()))
+
+
+def _claims(arguments: argparse.Namespace) -> int:
+    from .benchmark_command import claims
+
+    return claims(arguments.plots)
+
+
+def _sheets(arguments: argparse.Namespace) -> int:
+    from .benchmark_command import sheets
+
+    return sheets()
+
+
+def _score(arguments: argparse.Namespace) -> int:
+    from training.serve import BadItem, Scorer, score_file
+
+    folder = Path(arguments.model)
+    if not folder.is_dir():
+        with _lake().connect() as con:
+            rows = con.execute("SELECT path FROM final_reward_model WHERE arm = ?", [arguments.model]).fetchall()
+        if not rows:
+            print(f"assay: {arguments.model}: neither a folder nor an arm that has been trained", file=sys.stderr)
+            return 2
+        folder = Path(rows[0][0])
+    try:
+        print(f"{score_file(Scorer(folder), arguments.file, arguments.output):,} items scored")
+    except (BadItem, OSError, ValueError) as e:
+        print(f"assay: {e}", file=sys.stderr)
+        return 2
     return 0
 
 
