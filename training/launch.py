@@ -42,6 +42,8 @@ def environment(ranks: int = 1) -> dict[str, str]:
     return {
         "PYTHONPATH": path,
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
+        # threads that wait sleep instead of spinning: beside another job spinning makes a step several times slower
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         "TOKENIZERS_PARALLELISM": "true",
         "PYTHONUNBUFFERED": "1",
         "HF_HUB_OFFLINE": "1",
