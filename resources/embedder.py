@@ -1,8 +1,6 @@
 """Text of (conversation, attributes) to unit vectors (spec 3.06); responses never reach it."""
 
 from collections.abc import Iterable, Iterator
-from importlib.util import find_spec
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -17,20 +15,6 @@ def text(row: dict) -> str:
     """Conversation turns, then the five attributes with headings (spec O-15)."""
     turns = "\n".join(f"{t['role']}: {t['content']}" for t in row["conversation"])
     return turns + "\n" + "\n".join(f"{name}: {row[name]}" for name in FIELDS)
-
-
-def model_folder(path: str) -> Path:
-    """A transformers folder, or the one inside an installed package (`package:<module>`)."""
-    if not path.startswith("package:"):
-        return Path(path)
-    spec = find_spec(path.removeprefix("package:"))
-    if spec is None or spec.origin is None:
-        raise FileNotFoundError(f"{path}: no such package is installed")
-    found = sorted(Path(spec.origin).parent.rglob("config.json"), key=lambda p: len(p.parts))
-    found = [p.parent for p in found if list(p.parent.glob("*.safetensors")) or list(p.parent.glob("*.bin"))]
-    if not found:
-        raise FileNotFoundError(f"{path}: the package holds no transformers model")
-    return found[0]
 
 
 def embed(settings: Embedding, rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -71,7 +55,9 @@ def _encoder(model: str):
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    folder = model_folder(model)
+    from training.model import folder_of
+
+    folder = folder_of(model)
     tokenizer, net = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
 
     @torch.inference_mode()
