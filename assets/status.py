@@ -70,7 +70,7 @@ def closing(settings: Settings, lake: Lake) -> None:
         grid = Grid("model", "benchmark", "metric", "score", "95 %", "n", title="Benchmarks", title_justify="left")
         for arm, benchmark, metric, value, low, high, n in results:
             interval = "" if low is None else f"{low:.3f} to {high:.3f}"
-            grid.add_row(arm, benchmark, metric, f"{value:.3f}", interval, f"{n:,}")
+            grid.add_row(arm, benchmark, metric, "-" if value is None else f"{value:.3f}", interval, f"{n:,}")
         console.print(grid)
     for who, labels, dollars, simulated in cost:
         mark = " (simulated)" if simulated else ""
