@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -119,26 +120,33 @@ def raw_pool(run: Run) -> Iterator[Rows]:
     source = next(s for s in run.settings.sources if s.name == run.partition)
     reasons: Counter[str] = Counter()
     records = pairs = 0
-    accounted: set[int] = set()
+    accounted = np.zeros(1, bool)  # by row; 0 stands for the whole file
     with tempfile.TemporaryDirectory(prefix="assay-import-") as folder:
         spool = _Spool(folder)
         for batch in read_source(source, run.lake):
             for table, rows in ((RAW_POOL, batch.pairs), (UNUSABLE, batch.unusable), (QUARANTINE, batch.quarantine)):
                 spool.add(table, rows)
             for rows in (batch.pairs, batch.unusable, batch.quarantine):
-                accounted.update(pc.unique(rows.column("row")).to_pylist())
+                accounted = _marked(accounted, rows.column("row").to_numpy())
             reasons.update(batch.unusable.column("reason").to_pylist() + batch.quarantine.column("reason").to_pylist())
             pairs += batch.pairs.num_rows
             records += batch.records
         spool.close()
-        accounted.discard(0)  # the whole file
-        if len(accounted) != records:
-            raise RuntimeError(f"{source.name}: {records} records read but {len(accounted)} accounted for")
+        if (found := int(accounted[1:].sum())) != records:
+            raise RuntimeError(f"{source.name}: {records} records read but {found} accounted for")
         run.log(f"{source.name}: {records} records, {pairs} pairs; " + _listed(reasons))
         about = {"records": records, "reasons": _listed(reasons)}
         yield Rows(RAW_POOL, spool.read(RAW_POOL), about)
         yield Rows(UNUSABLE, spool.read(UNUSABLE), about)
         yield Rows(QUARANTINE, spool.read(QUARANTINE), about)
+
+
+def _marked(seen: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """`seen` with these rows set: a byte a row, so that a source of any size fits."""
+    if len(rows) and rows.max() >= len(seen):
+        seen = np.concatenate((seen, np.zeros(max(len(seen), int(rows.max()) + 1 - len(seen)), bool)))
+    seen[rows] = True
+    return seen
 
 
 def _listed(counts: Counter[str]) -> str:

@@ -322,7 +322,7 @@ def _until_broken(rows: Iterator[Row], broken: list[BadFile]) -> Iterator[Row]:
 
 
 def _where(rows: Iterator[Row], condition: str) -> Iterator[Row]:
-    """Rows that satisfy a DuckDB condition on their fields; a field of mixed types is JSON text there."""
+    """Rows that satisfy a DuckDB condition on their fields; a field of mixed types is text there, as JSON writes it."""
     columns: dict[str, None] = {}
     with duckdb.connect() as con:
         con.execute("SET threads=1")
@@ -344,7 +344,8 @@ def _column(values: list) -> pa.Array:
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError, OverflowError):
-        return pa.array([None if v is None else _json(v) for v in values])
+        texts = (v if v is None or isinstance(v, str) else _json(v) for v in values)
+        return pa.array([None if t is None else t.encode("utf-8", "replace").decode() for t in texts], pa.string())
 
 
 def _located(text: str, lake: Lake) -> str:

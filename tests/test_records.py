@@ -418,6 +418,14 @@ def test_where_keeps_rows_and_their_numbers_whatever_the_types(tmp_path):
     assert (problem["row"], problem["reason"]) == (0, "wrong_fields") and "nothing" in problem["error"]
 
 
+def test_one_odd_row_does_not_change_what_a_condition_means_for_its_neighbours(tmp_path):
+    half = '{"prompt": "Q", "chosen": "A", "rejected": "B", "tag": "\\ud800"}'
+    records = [GOOD | {"tag": "abc"}, half, GOOD | {"tag": 7}]
+    path = lines(tmp_path / "f.jsonl", *records)
+    assert [p["row"] for p in read(tmp_path, path=path, where="length(tag) = 3")[0]] == [1]
+    assert [p["row"] for p in read(tmp_path, path=path, where="tag = '7'")[0]] == [3]
+
+
 def test_a_sample_does_not_depend_on_the_order_of_rows(tmp_path):
     records = [GOOD | {"chosen": f"answer {i}"} for i in range(50)]
     one = read(tmp_path, path=lines(tmp_path / "a.jsonl", *records), sample=10)[0]
