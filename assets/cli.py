@@ -23,6 +23,15 @@ def main(argv: list[str] | None = None) -> int:
         return 0
 
 
+def entry() -> None:
+    """The installed command. It leaves without taking the interpreter apart: DuckDB's bindings complain at length of
+    objects that live until then."""
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 def _parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="assay", description=__doc__)
     top.add_argument("--config", help="configuration file; default: $ASSAY_CONFIG, else assay.toml")
@@ -197,4 +206,4 @@ def _width() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()
