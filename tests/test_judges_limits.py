@@ -45,20 +45,23 @@ def test_the_limit_is_used_and_kept(tmp_path, backend):
         seconds = time.monotonic() - started
     assert set(votes["status"].to_pylist()) == {"ok"}
     # 80 requests, 20 at once and 20 a second: three seconds at the very least
-    assert 2.9 < seconds < 6
+    assert 2.9 < seconds < 15  # two pauses of a second and a busy machine included
     assert limited.refused <= 8  # the burst can end before the first header is read, not again later
 
 
 def test_a_bucket_by_hand():
     bucket = Bucket()
     assert bucket.delay(10**9, 0.0) == 0  # nothing is known yet
-    bucket.learn(limit=60, remaining=2, on_the_way=0, now=100.0)  # one a second
+    bucket.learn(limit=60, remaining=2, used_since=0, counted_at=100.0, now=100.0)  # one a second
     assert bucket.delay(1, 100.0) == 0
     bucket.take(2)
     assert bucket.delay(1, 100.0) == pytest.approx(1.0)
     assert bucket.delay(1, 100.75) == pytest.approx(0.25)
-    # the server's own count is lower: two more were on their way when it counted
-    bucket.learn(limit=60, remaining=1, on_the_way=2, now=101.0)
-    assert bucket.delay(1, 101.0) == pytest.approx(2.0)
+    # the server counts lower: 1 left half a second ago, since when 2 were used and half a one came back
+    bucket.learn(limit=60, remaining=1, used_since=2, counted_at=100.5, now=101.0)
+    assert bucket.delay(1, 101.0) == pytest.approx(1.5)
+    # a higher count does not raise what is left by our own count
+    bucket.learn(limit=60, remaining=50, used_since=0, counted_at=101.0, now=101.0)
+    assert bucket.delay(1, 101.0) == pytest.approx(1.5)
     # more than a minute's worth goes when the bucket is full instead of never
-    assert bucket.delay(500, 101.0) == pytest.approx(61.0)
+    assert bucket.delay(500, 101.0) == pytest.approx(60.5)

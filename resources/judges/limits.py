@@ -39,16 +39,26 @@ class Bucket:
     def take(self, amount: float) -> None:
         self.level -= amount
 
-    def learn(self, limit: float, remaining: float, on_the_way: float, now: float) -> None:
-        """The server's count, less what it had not seen when it counted."""
+    def learn(self, limit: float, remaining: float, used_since: float, counted_at: float, now: float) -> None:
+        """The server's count, brought up to date by what has been used and has come back since it was made."""
         known = bool(self.rate)
         self._refill(now)
         self.rate = limit / WINDOW
-        self.level = min(self.level, remaining - on_the_way) if known else remaining - on_the_way
+        counted = remaining - used_since
+        # The first count alone says how much is left: nothing that may have come back is added to it.
+        self.level = min(self.level, counted + (now - counted_at) * self.rate) if known else counted
 
     def _refill(self, now: float) -> None:
         self.level = min(self.rate * WINDOW, self.level + (now - self.at) * self.rate)
         self.at = now
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """When a request went, and what had been used in all by then, itself included."""
+
+    at: float
+    used: Mapping[str, float]
 
 
 class Pace:
@@ -56,11 +66,11 @@ class Pace:
 
     def __init__(self):
         self.buckets = {kind: Bucket() for kind in HEADERS}
-        self.on_the_way = dict.fromkeys(HEADERS, 0.0)
+        self.used = dict.fromkeys(HEADERS, 0.0)
         self.not_before = 0.0
 
-    async def turn(self, tokens: float) -> None:
-        """Wait until a request with about so many tokens may go; `settled` must follow."""
+    async def turn(self, tokens: float) -> Ticket:
+        """Wait until a request with about so many tokens may go."""
         need = {"requests": 1.0, "tokens": tokens}
         while True:
             now = time.monotonic()
@@ -70,12 +80,16 @@ class Pace:
             await asyncio.sleep(wait)
         for kind, amount in need.items():
             self.buckets[kind].take(amount)
-            self.on_the_way[kind] += amount
+            self.used[kind] += amount
+        return Ticket(now, dict(self.used))
 
-    def settled(self, tokens: float, headers: Mapping[str, str]) -> None:
-        """A request came back with these headers, or with none."""
-        self.on_the_way["requests"] -= 1
-        self.on_the_way["tokens"] -= tokens
+    def learn(self, ticket: Ticket, headers: Mapping[str, str]) -> None:
+        """The request of the ticket came back with these headers.
+
+        When the server counted is not known; it is taken to be when the request went. Where it was later, the count is
+        too high by what came back meanwhile, which the bucket's own level, never above what it was, makes harmless.
+        """
+        now = time.monotonic()
         for kind, names in HEADERS.items():
             for limit, remaining in names:
                 try:
@@ -83,7 +97,7 @@ class Pace:
                 except (KeyError, ValueError):
                     continue
                 if found[0] > 0:
-                    self.buckets[kind].learn(*found, self.on_the_way[kind], time.monotonic())
+                    self.buckets[kind].learn(*found, self.used[kind] - ticket.used[kind], ticket.at, now)
 
     def pause(self, seconds: float) -> None:
         """Nobody goes for so long."""

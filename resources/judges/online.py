@@ -13,7 +13,7 @@ from curation.prompts import parse
 from ..calls import BudgetExceeded, Call, Request, Store
 from ..prices import cost_micros, upper_bound_micros
 from ..settings import Price
-from .limits import Pace
+from .limits import Pace, Ticket
 from .providers import Failure, Provider
 
 
@@ -141,10 +141,10 @@ class _Run:
         answers, spent = (stored.answers, stored.cost_micros) if stored else (0, 0)
         failure: Failure | None = None
         for attempt in range(self.policy.attempts):
-            await self.pace.turn(_tokens(request))
+            ticket = await self.pace.turn(len(request.wire) / 4)  # about four bytes a token: enough to keep pace
             number = await self._start(request)
             try:
-                cost, status, answer = await self._send(client, request, number)
+                cost, status, answer = await self._send(client, request, number, ticket)
             except Failure as e:
                 failure = e
                 if e.fatal:
@@ -195,7 +195,7 @@ class _Run:
             async with self.settled:
                 await self.settled.wait_for(lambda: self.settlements != before)  # noqa: B023, awaited here
 
-    async def _send(self, client, request: Request, number: int) -> tuple[int, str, BaseModel | None]:
+    async def _send(self, client, request: Request, number: int, ticket: Ticket) -> tuple[int, str, BaseModel | None]:
         headers: Mapping[str, str] = {}
         try:
             raw, headers = await self.provider.send(client, request.body)
@@ -211,7 +211,7 @@ class _Run:
             await self._finish(number, "error", http=e.http, at_risk=e.ambiguous, error=str(e))
             raise
         finally:
-            self.pace.settled(_tokens(request), headers)
+            self.pace.learn(ticket, headers)
             await self._settle()
 
     async def _finish(self, number: int, status: str, **result: Any) -> None:
@@ -222,11 +222,6 @@ class _Run:
         self.settlements += 1
         async with self.settled:
             self.settled.notify_all()
-
-
-def _tokens(request: Request) -> float:
-    """About how many tokens a request has, four bytes each: enough to keep pace, not to count money."""
-    return len(request.wire) / 4
 
 
 class _Scribe:
