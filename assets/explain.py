@@ -25,7 +25,7 @@ def story(lake: Lake, pair_id: str, console: Console | None = None) -> None:
     with lake.connect() as con:
 
         def rows(sql: str, *values) -> list[dict]:
-            return con.execute(sql, list(values)).to_arrow_table().to_pylist()
+            return con.sql(sql, params=list(values)).to_arrow_table().to_pylist()
 
         found = rows("SELECT DISTINCT pair_id FROM raw_pool WHERE starts_with(pair_id, ?) LIMIT 3", pair_id)
         if len(found) != 1:
@@ -66,7 +66,7 @@ def story(lake: Lake, pair_id: str, console: Console | None = None) -> None:
 
         for table in ("attributes", "stage2_attributes"):
             for r in rows(f"SELECT * FROM {table} WHERE pair_id = ?", pair_id):
-                say(f"\nAttributes ({r['labeller']}{_simulated(r)})")
+                say(f"\nAttributes ({r['labeller']})")
                 say(f"  {r['category']}, {r['objectivity']}, {r['controversiality']} controversiality")
                 say(f"  wanted: {_short(r['desired'])}\n  guideline: {_short(r['guideline'])}")
 
