@@ -289,6 +289,7 @@ class Budget(Part):
 
 class Settings(Part):
     name: Name = "assay"
+    base: Path = Path(".")  # the configuration's folder; set by `load`
     seed: int = 0
     lake: LakeSettings = LakeSettings()
     world: World | None = None
@@ -329,7 +330,7 @@ class Settings(Part):
         """
         whole = self.model_dump(mode="json")
         whole["lake"].pop("path")
-        data = json.dumps({s: whole[s] for s in sorted(sections)}, sort_keys=True)
+        data = json.dumps({s: whole[s] for s in sorted(sections)}, sort_keys=True).replace(f"{self.base}/", "")
         return hashlib.blake2b(data.encode(), digest_size=8).hexdigest()
 
     def partition_keys(self, kind: str) -> list[str]:
@@ -362,6 +363,21 @@ def _interpolate(value: Any, key: str) -> Any:
     return re.sub(r"\$\{(\w+)\}", replace, value)
 
 
+def _anchor(value: Any, folder: Path) -> Any:
+    """The same configuration with every relative `path` of a file made absolute; `{world}` and `scheme:` stay."""
+    if isinstance(value, list):
+        return [_anchor(v, folder) for v in value]
+    if not isinstance(value, dict):
+        return value
+
+    def absolute(key: str, v: Any) -> Any:
+        if key != "path" or not isinstance(v, str) or not v or re.match(r"/|\{|[a-z]+:", v):
+            return _anchor(v, folder)
+        return str(folder / v)
+
+    return {k: absolute(k, v) for k, v in value.items()}
+
+
 def _explain(error: ValidationError) -> str:
     lines = []
     for e in error.errors():
@@ -386,7 +402,7 @@ def load(path: str | Path) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise ConfigError(f"{path}: not valid TOML: {e}") from e
     try:
-        settings = Settings.model_validate(_interpolate(raw, ""))
+        settings = Settings.model_validate(_anchor(_interpolate(raw, ""), path.parent) | {"base": path.parent})
     except ConfigError as e:
         raise ConfigError(f"{path}:\n  {e}") from None
     except ValidationError as e:
