@@ -21,7 +21,8 @@ from resources.tables import PartitionKind, Table
 @dataclass(frozen=True)
 class Check:
     """A promise about a table: `sql` selects the rows that break it, from `new` (the rows about to be published) and
-    any view of the lake; `getvariable('partition')` is the partition. A broken promise blocks: nothing is published and nothing downstream runs."""
+    any view of the lake; `getvariable('partition')` is the partition. A broken promise blocks: nothing is published and
+    nothing downstream runs."""
 
     name: str
     sql: str
