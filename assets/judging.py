@@ -75,7 +75,7 @@ def ask_panel(run: Run, targets: pa.Table, examples: pa.Table) -> pa.Table:
     from resources.judges import panel
 
     votes = []
-    for judge, backend in zip(run.settings.judges.judges, panel(run.settings, run.lake), strict=True):
+    for judge, backend in zip(run.settings.judges.judges, panel(run.settings, run.lake, stage=run.partition), strict=True):
         run.log(f"{judge.name}: {targets.num_rows} pairs")
         votes.append(backend.vote(targets, examples).select(JUDGE_VOTES.schema.names).cast(JUDGE_VOTES.schema))
     return pa.concat_tables(votes) if votes else JUDGE_VOTES.schema.empty_table()
