@@ -1,6 +1,7 @@
 # make demo   set up, run the whole job on the embedded default, show the figures
 # make test   set up, pass the tests
 # make ui     Dagster on the same lake
+# make coverage   what part of the code the tests execute
 # Another configuration: make demo CONFIG=configs/real.toml
 
 PYTHON ?= python3.11
@@ -11,16 +12,18 @@ BIN    := .venv/bin
 export DAGSTER_HOME := $(CURDIR)
 export ASSAY_CONFIG := $(abspath $(CONFIG))
 
-.PHONY: demo test ui setup clean
+.PHONY: demo test coverage ui setup clean
 
 demo: setup
 	@$(BIN)/assay run
 
 test: setup
 	@$(BIN)/ruff check .
+	@$(BIN)/pytest --durations=10
+
+coverage: setup
 	@$(BIN)/coverage run -m pytest
-	@$(BIN)/coverage combine --quiet 2>/dev/null || true
-	@$(BIN)/coverage report --skip-covered --skip-empty
+	@$(BIN)/coverage report --skip-empty
 
 ui: setup
 	@$(BIN)/dagster dev --port $(PORT)
