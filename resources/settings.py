@@ -284,7 +284,6 @@ class Reference(Part):
 
 class Budget(Part):
     dollars: Annotated[float, Field(ge=0)] = 0.0  # hard stop for paid calls
-    confirm_above: Annotated[float, Field(ge=0)] = 10.0
 
 
 class Settings(Part):
