@@ -138,7 +138,7 @@ def gold(run: Run) -> Iterator[Rows]:
     JUDGE_VOTES,
     reads=[ANNOTATION_BATCH, CLEAN_POOL, ATTRIBUTES, EMBEDDINGS],
     upto=[GOLD],
-    settings=("judges", "budget", "seed"),
+    settings=("judges", "seed"),
     group="stage1",
     kinds={"openai", "lancedb"},
     pool="llm",

@@ -165,7 +165,7 @@ def stage2_attributes(run: Run) -> Iterator[Rows]:
 @table_asset(
     STAGE2_VOTES,
     reads=[ROUTED, CLEAN_POOL, STAGE2_ATTRIBUTES, GOLD, EMBEDDINGS],
-    settings=("judges", "budget", "seed"),
+    settings=("judges", "seed"),
     group="stage2",
     kinds={"openai", "lancedb"},
     pool="llm",
