@@ -21,6 +21,7 @@ from curation.prompts import JudgeAnswer, Prompt
 from resources.calls import Store
 from resources.judges.online import Payer, complete
 from resources.judges.providers import OpenAI
+from resources.prices import flat
 from resources.settings import Price
 
 ANSWER = json.dumps({"reasoning": "r", "verdict": "tie"})
@@ -126,7 +127,7 @@ def main() -> None:
             provider.request(Prompt("s" * 4000, f"{i} " + "u" * 4000), JudgeAnswer, "m", 100, 0)
             for i in range(o.requests)
         ]
-        payer = Payer("benchmark", "j", "m", Price(input=1, output=10), 10**12)
+        payer = Payer("benchmark", "j", "m", flat(Price(input=1, output=10)), 10**12)
         time.sleep(1)
         measured("plain loop with a semaphore",
                  lambda: asyncio.run(plain_loop(url, [dict(r.body) for r in made], o.concurrency)),

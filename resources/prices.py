@@ -1,14 +1,14 @@
-"""What a call costs: a dated price table and integer micro-dollars from the provider's own usage fields.
+"""What a call costs: dated list prices and integer micro-dollars from the provider's own usage fields.
 
-Dollars per million tokens times tokens are millionths of a dollar, so no rate is ever divided.
+List prices come from the package genai-prices, which knows each provider's rates by day, by prompt length and by batch,
+and is updated with the package, never over the network. A `price` in the configuration stands above it. Dollars per
+million tokens times tokens are millionths of a dollar, so no rate is ever divided.
 """
 
 import datetime
-import functools
-import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
-from importlib.resources import files
 
 from .settings import Price
 
@@ -29,53 +29,122 @@ class Usage:
     cache_write_1h: int = 0
     output: int = 0
 
+    @property
+    def read(self) -> int:
+        """Tokens of the prompt, cached or not."""
+        return self.input + self.cached_input + self.cache_write + self.cache_write_1h
 
-@functools.cache
-def _table() -> tuple[dict, ...]:
-    text = files(__package__).joinpath("prices.toml").read_text(encoding="utf-8")
-    return tuple(tomllib.loads(text, parse_float=Decimal)["price"])
+
+@dataclass(frozen=True)
+class Rates:
+    """Dollars per million tokens in five columns: input, cached_input, cache_write, cache_write_1h, output.
+
+    Attributes:
+        online: (from how many tokens of prompt on, rates), ascending; the last row that is reached counts for all
+            tokens of the call.
+        batch: the same for calls in a batch.
+        origin: where the rates come from.
+    """
+
+    online: tuple[tuple[int, tuple[Decimal, ...]], ...]
+    batch: tuple[tuple[int, tuple[Decimal, ...]], ...]
+    origin: str
+
+    def at(self, prompt_tokens: int, batch: bool) -> tuple[Decimal, ...]:
+        """The rates of a call with a prompt of so many tokens."""
+        found = (rates for above, rates in reversed(self.batch if batch else self.online) if prompt_tokens > above)
+        return next(found, (self.batch if batch else self.online)[0][1])
 
 
-def price_of(model: str, configured: Price | None, day: datetime.date) -> Price:
-    """The price of a model on a day: as configured, else from prices.toml.
+def rates_of(model: str, backend: str, base_url: str | None, configured: Price | None, day: datetime.date) -> Rates:
+    """The price of a model on a day: as configured, else the list price of the provider behind the address.
+
+    Args:
+        model: as the provider names it.
+        backend: openai or anthropic, whose own service is meant where there is no base_url.
+        base_url: address of another service; its provider is recognised by it.
+        configured: stands above the list.
+        day: of the call.
 
     Raises:
-        UnknownPrice: neither has it, or only from a later day on.
+        UnknownPrice: neither is there.
     """
     if configured is not None:
-        return configured
-    rows = [r for r in _table() if r["model"] == model and r["valid_from"] <= day]
-    if not rows:
-        raise UnknownPrice(
-            f"no price for model {model!r} on {day}: add it to the judge as "
-            "price = {input = …, output = …} in dollars per million tokens (0 for a model of your own), "
-            f"or name one of {', '.join(sorted({r['model'] for r in _table()}))}"
+        return flat(configured)
+    from genai_prices import __version__
+    from genai_prices.data_snapshot import get_snapshot
+
+    snapshot, place = get_snapshot(), base_url or backend
+    try:
+        provider, listed = snapshot.find_provider_model(
+            model, None, None if base_url else backend, base_url if base_url else None
         )
-    row = max(rows, key=lambda r: r["valid_from"])
-    return Price(**{k: v for k, v in row.items() if k not in ("model", "valid_from")})
-
-
-def cost_micros(usage: Usage, price: Price, batch: bool = False) -> int:
-    """Price of one call in millionths of a dollar, rounded up.
-
-    Where a cache rate is not given, the input rate stands for it.
-    """
-    rates = {
-        "input": price.input,
-        "cached_input": price.cached_input,
-        "cache_write": price.cache_write,
-        "cache_write_1h": price.cache_write_1h,
-        "output": price.output,
-    }
-    total = sum(
-        getattr(usage, name) * (price.input if rate is None else rate) for name, rate in rates.items()
+    except LookupError:
+        listed = None
+    if listed is None or listed.get_prices(_noon(day)).output_mtok is None:
+        raise UnknownPrice(
+            f"no list price for model {model!r} at {place} in genai-prices {__version__}: add "
+            "price = {input = …, output = …} in dollars per million tokens (0 for a model of your own), or update the "
+            "package"
+        )
+    noon = _noon(day)
+    return Rates(
+        tuple(_steps(listed.get_prices(noon))),
+        tuple(_steps(listed.get_prices(noon, {"processing": "batch"}))),
+        f"genai-prices {__version__}, {provider.id}/{listed.id} on {day}",
     )
-    return int((total * (price.batch_factor if batch else 1)).to_integral_value(ROUND_CEILING))
 
 
-def upper_bound_micros(text_bytes: int, max_output_tokens: int, price: Price, batch: bool = False) -> int:
-    """The most a call can cost: no tokenizer makes more tokens than bytes, and each is charged at the dearest input
-    rate. Tokens that the provider adds by itself (template, schema) are covered by `_ADDED`."""
-    dearest = max(r for r in (price.input, price.cache_write, price.cache_write_1h) if r is not None)
-    total = (text_bytes + _ADDED) * dearest + max_output_tokens * price.output
-    return int((total * (price.batch_factor if batch else 1)).to_integral_value(ROUND_CEILING))
+def _noon(day: datetime.date) -> datetime.datetime:
+    return datetime.datetime.combine(day, datetime.time(12), datetime.UTC)
+
+
+def flat(price: Price) -> Rates:
+    """The rates of a price in the configuration, for prompts of any length."""
+    write = price.input if price.cache_write is None else price.cache_write
+    rates = (
+        price.input,
+        price.input if price.cached_input is None else price.cached_input,
+        write,
+        write if price.cache_write_1h is None else price.cache_write_1h,
+        price.output,
+    )
+    return Rates(((0, rates),), ((0, tuple(r * price.batch_factor for r in rates)),), "configuration")
+
+
+def _steps(price) -> Iterator[tuple[int, tuple[Decimal, ...]]]:
+    """The rows of a genai-prices ModelPrice, one a length of prompt from which on a rate differs."""
+    listed = [
+        price.input_mtok, price.cache_read_mtok, price.cache_write_mtok, price.cache_write_1h_mtok, price.output_mtok
+    ]  # fmt: skip
+    starts = {t.start for rate in listed for t in getattr(rate, "tiers", ())}
+    for above in sorted({0, *starts}):
+        fresh, read, write, hour, output = (_rate(rate, above) for rate in listed)
+        fresh = Decimal(0) if fresh is None else fresh
+        read = fresh if read is None else read
+        write = fresh if write is None else write
+        yield above, (fresh, read, write, write if hour is None else hour, Decimal(0) if output is None else output)
+
+
+def _rate(rate, above: int) -> Decimal | None:
+    if rate is None or isinstance(rate, Decimal):
+        return rate
+    return next((t.price for t in reversed(rate.tiers) if above >= t.start), rate.base)
+
+
+def cost_micros(usage: Usage, rates: Rates, batch: bool = False) -> int:
+    """Price of one call in millionths of a dollar, rounded up."""
+    fresh, read, write, hour, output = rates.at(usage.read, batch)
+    total = usage.input * fresh + usage.cached_input * read
+    total += usage.cache_write * write + usage.cache_write_1h * hour + usage.output * output
+    return int(total.to_integral_value(ROUND_CEILING))
+
+
+def upper_bound_micros(text_bytes: int, max_output_tokens: int, rates: Rates, batch: bool = False) -> int:
+    """The most a call can cost: no tokenizer makes more tokens than bytes, and each is charged at the dearest rate of
+    any prompt as short or shorter. Tokens that the provider adds by itself (template, schema) are covered by
+    `_ADDED`."""
+    tokens = text_bytes + _ADDED
+    reached = [r for above, r in (rates.batch if batch else rates.online) if tokens > above]
+    total = tokens * max(max(r[:4]) for r in reached) + max_output_tokens * max(r[4] for r in reached)
+    return int(total.to_integral_value(ROUND_CEILING))

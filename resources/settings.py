@@ -115,7 +115,7 @@ class Judge(Part):
     model: str = ""
     base_url: str | None = None
     api_key_env: str | None = None
-    price: Price | None = None  # instead of the row in resources/prices.toml
+    price: Price | None = None  # instead of the list price of genai-prices
     execution: Literal["online", "batch"] = "online"  # batch: cheaper, answers within a day, collected by a later run
     samples: Count = 2  # even and odd samples show the two orders
     answers: list[Answers] = []  # recorded

@@ -20,12 +20,13 @@ from resources.calls import ANSWERED, BudgetExceeded, Request, Store, spent
 from resources.judges.online import Payer, Policy, Unavailable, complete
 from resources.judges.providers import Failure, OpenAI
 from resources.lake import Lake
+from resources.prices import flat
 from resources.settings import Price
 
 from .judging import NO_EXAMPLES, body_for, honest, judge, targets
 from .scripted_server import Step, completion, serving, verdict
 
-PRICE = Price(input=1, output=10)
+PRICE = flat(Price(input=1, output=10))
 PAID = 2000  # micro-dollars of one answer: 1000 tokens in, 100 out
 POLICY = Policy(attempts=3, repairs=1, longest_wait=0, first_wait=0)
 

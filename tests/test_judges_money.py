@@ -2,16 +2,19 @@
 
 import datetime
 import json
+import math
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from resources.judges.providers import provider
-from resources.prices import UnknownPrice, Usage, cost_micros, price_of, upper_bound_micros
+from resources.prices import UnknownPrice, Usage, cost_micros, flat, rates_of, upper_bound_micros
 from resources.settings import Price
 
-DAY = datetime.date(2026, 1, 1)
-CLAUDE = Price(input=3, cached_input="0.30", cache_write="3.75", cache_write_1h=6, output=15, batch_factor="0.5")
-GPT = Price(input="2.50", cached_input="1.25", output=10, batch_factor="0.5")
+DAY = datetime.date(2026, 11, 21)
+CLAUDE = flat(Price(input=3, cached_input="0.30", cache_write="3.75", cache_write_1h=6, output=15, batch_factor="0.5"))
+GPT = flat(Price(input="2.50", cached_input="1.25", output=10, batch_factor="0.5"))
 
 
 def openai_usage(**usage) -> Usage:
@@ -63,7 +66,7 @@ def test_anthropic_tells_caches_of_an_hour_apart():
 
 def test_the_two_providers_differ_on_the_same_numbers():
     # the classic mistake: 1,000 of 1,000 tokens cached is 0 or 1,000 fresh tokens
-    price = Price(input=1, cached_input="0.1", output=0)
+    price = flat(Price(input=1, cached_input="0.1", output=0))
     assert cost_micros(openai_usage(prompt_tokens=1000, completion_tokens=0,
                                     prompt_tokens_details={"cached_tokens": 1000}), price) == 100  # fmt: skip
     assert cost_micros(anthropic_usage(input_tokens=1000, cache_read_input_tokens=1000, output_tokens=0), price) == 1100
@@ -71,17 +74,69 @@ def test_the_two_providers_differ_on_the_same_numbers():
 
 def test_rates_that_are_not_given_are_the_input_rate():
     usage = Usage(input=1, cached_input=1, cache_write=1, cache_write_1h=1, output=1)
-    assert cost_micros(usage, Price(input=2, output=3)) == 11
+    assert cost_micros(usage, flat(Price(input=2, output=3))) == 11
+    # an hour's cache without a rate of its own costs what five minutes do
+    assert cost_micros(Usage(cache_write_1h=1), flat(Price(input=2, cache_write=5, output=3))) == 5
 
 
-def test_a_price_counts_from_its_day_and_an_unknown_model_is_an_error():
-    assert price_of("gpt-4o-2024-08-06", None, DAY).input == GPT.input
-    with pytest.raises(UnknownPrice, match="on 2024-01-01"):
-        price_of("gpt-4o-2024-08-06", None, datetime.date(2024, 1, 1))
-    with pytest.raises(UnknownPrice, match="no price for model 'gpt-9'"):
-        price_of("gpt-9", None, DAY)
+def listed(model: str, backend: str = "openai", base_url: str | None = None):
+    return rates_of(model, backend, base_url, None, DAY)
+
+
+def test_list_prices_of_both_providers_on_line_and_in_a_batch():
+    usage = Usage(input=1000, cached_input=2000, output=100)
+    # GPT-4.1: 2.00, 0.50 cached, 8.00; half of it in a batch
+    assert cost_micros(usage, listed("gpt-4.1-2025-04-14")) == 2000 + 1000 + 800
+    assert cost_micros(Usage(input=1000, output=100), listed("gpt-4.1-2025-04-14"), batch=True) == 1000 + 400
+    # Claude Haiku 4.5: 1.00, 0.10 read, 1.25 and 2.00 written, 5.00; half of each in a batch
+    usage = Usage(input=1000, cached_input=2000, cache_write=400, cache_write_1h=100, output=100)
+    haiku = listed("claude-haiku-4-5-20251001", "anthropic")
+    assert cost_micros(usage, haiku) == 1000 + 200 + 500 + 200 + 500
+    assert cost_micros(usage, haiku, batch=True) == 1200
+    assert haiku.origin.startswith("genai-prices ") and "claude-haiku-4-5 on 2026-11-21" in haiku.origin
+
+
+def test_a_long_prompt_is_charged_at_its_own_rate_for_all_its_tokens():
+    # Claude Sonnet 4.5 above 200,000 tokens of prompt, cached ones counted: 6.00, 0.60 read, 22.50
+    sonnet = listed("claude-sonnet-4-5-20250929", "anthropic")
+    assert cost_micros(Usage(input=100_000, cached_input=100_000, output=100), sonnet) == 300_000 + 30_000 + 1500
+    assert cost_micros(Usage(input=100_001, cached_input=100_000, output=100), sonnet) == 600_006 + 60_000 + 2250
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(["claude-sonnet-4-5-20250929", "claude-haiku-4-5-20251001", "gpt-4o-2024-08-06", "gpt-5.4"]),
+       st.booleans(), st.lists(st.integers(0, 300_000), min_size=5, max_size=5))  # fmt: skip
+def test_any_sum_is_the_one_the_price_list_makes(model, batch, tokens):
+    from genai_prices import Usage as Theirs
+    from genai_prices import calc_price
+
+    backend = "anthropic" if model.startswith("claude") else "openai"
+    fresh, read, write, hour, output = tokens
+    if backend == "openai":  # no such tokens there
+        write = hour = 0
+    theirs = calc_price(
+        Theirs(input_tokens=fresh + read + write + hour, cache_read_tokens=read, cache_write_tokens=write + hour,
+               cache_write_5m_tokens=write, cache_write_1h_tokens=hour, output_tokens=output),
+        model, provider_id=backend, genai_request_timestamp=datetime.datetime(2026, 11, 21, 12, tzinfo=datetime.UTC),
+        price_context={"processing": "batch"} if batch else None,
+    )  # fmt: skip
+    ours = cost_micros(Usage(fresh, read, write, hour, output), listed(model, backend), batch)
+    assert ours == math.ceil(theirs.total_price * 1_000_000)
+    assert ours <= upper_bound_micros(fresh + read + write + hour, output, listed(model, backend), batch)
+
+
+def test_the_service_behind_an_address_has_its_own_price_and_a_stranger_none():
+    assert listed("deepseek-chat", base_url="https://api.deepseek.com/v1").origin.split()[2].startswith("deepseek/")
+    with pytest.raises(UnknownPrice, match="at http://127"):
+        listed("gpt-4o", base_url="http://127.0.0.1:8000/v1")
+
+
+@pytest.mark.parametrize("backend", ["openai", "anthropic"])
+def test_an_unknown_model_is_an_error_and_a_configured_price_stands_above_the_list(backend):
+    with pytest.raises(UnknownPrice, match="no list price for model 'gpt-9'"):
+        listed("gpt-9", backend)
     own = Price(input=0, output=0)
-    assert price_of("gpt-9", own, DAY) is own
+    assert rates_of("gpt-4o", backend, None, own, DAY) == flat(own)
 
 
 def test_what_a_call_may_cost_bounds_what_it_costs():

@@ -2,7 +2,7 @@
 
 import datetime
 
-from ..prices import price_of
+from ..prices import rates_of
 from ..settings import AttributeSettings, Judge, Settings
 from .online import Payer
 
@@ -13,5 +13,7 @@ def account(caller: Judge | AttributeSettings, settings: Settings, stage: str, n
     Raises:
         UnknownPrice: its model has no price.
     """
-    price = price_of(caller.model, caller.price, datetime.datetime.now(datetime.UTC).date())
+    price = rates_of(
+        caller.model, caller.backend, caller.base_url, caller.price, datetime.datetime.now(datetime.UTC).date()
+    )
     return Payer(stage, name, caller.model, price, round(settings.budget.dollars * 1_000_000))

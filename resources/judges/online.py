@@ -11,8 +11,7 @@ from pydantic import BaseModel
 from curation.prompts import parse
 
 from ..calls import BudgetExceeded, Call, Request, Store
-from ..prices import cost_micros, upper_bound_micros
-from ..settings import Price
+from ..prices import Rates, cost_micros, upper_bound_micros
 from .limits import Pace, Ticket
 from .providers import Failure, Provider
 
@@ -59,7 +58,7 @@ class Payer:
     stage: str
     judge: str
     model: str
-    price: Price
+    price: Rates
     budget_micros: int
 
 
