@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from curation.gold_roles import EXAMPLES as EXAMPLE_ROLES
+from curation.gold_roles import sql_list
 from resources.tables import JUDGE_VOTES
 
-from .table_asset import Run
+from .table_asset import Check, Run
 
 if TYPE_CHECKING:
     import duckdb
@@ -25,14 +27,43 @@ EXAMPLES = pa.schema(
 )
 
 
+def prompt_checks(gold: str) -> list[Check]:
+    """What may reach a prompt, checked on the votes themselves (spec 3.08, O-06, O-07).
+
+    Args:
+        gold: SQL for the people's pairs known by then: pair_id, role.
+    """
+    shown = "(SELECT DISTINCT pair_id, unnest(examples) AS example FROM new)"
+    return [
+        Check(
+            "examples_of_their_role",
+            f"SELECT pair_id, example FROM {shown} WHERE example NOT IN"
+            f" (SELECT pair_id FROM ({gold}) WHERE role IN {sql_list(EXAMPLE_ROLES)})",
+            "judges see gold of role few_shot as examples and nothing else",
+        ),
+        Check(
+            "never_its_own_example",
+            f"SELECT s.pair_id, example FROM {shown} s JOIN clean_pool t USING (pair_id)"
+            " JOIN clean_pool e ON e.pair_id = example"
+            " WHERE t.cluster_id = e.cluster_id OR t.comparison_id = e.comparison_id",
+            "a pair, its swap and near-duplicates of its conversation are no examples for it",
+        ),
+        Check(
+            "gold_is_not_judged",
+            f"SELECT DISTINCT pair_id FROM new WHERE pair_id IN (SELECT pair_id FROM ({gold}))",
+            "judges are not asked about people's pairs",
+        ),
+    ]
+
+
 @contextlib.contextmanager
 def gold_index(run: Run, con: "duckdb.DuckDBPyConnection", upto: str) -> Iterator["Index"]:
-    """An index over the gold pairs that may serve as examples: role train, up to an iteration (spec 3.08)."""
+    """An index over the gold pairs that may serve as examples, up to an iteration (spec 3.08)."""
     from resources.vectors import Index
 
     rows = con.sql(
         "SELECT pair_id, g.cluster_id, vector FROM gold g JOIN embeddings USING (pair_id)"
-        " WHERE role = 'train' AND iteration <= ? ORDER BY pair_id",
+        f" WHERE role IN {sql_list(EXAMPLE_ROLES)} AND iteration <= ? ORDER BY pair_id",
         params=[upto],
     ).to_arrow_table()
     size = len(rows.column("vector")[0].as_py()) if rows.num_rows else 1

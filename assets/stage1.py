@@ -12,6 +12,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute
 
+from curation.gold_roles import OPEN, sql_list
 from curation.neighbours import k_for
 from resources.tables import (
     ANNOTATION_BATCH,
@@ -31,13 +32,13 @@ from resources.tables import (
 )
 from sql import statement
 
-from .judging import ask_panel, examples_for, gold_index, verdicts_of
+from .judging import ask_panel, examples_for, gold_index, prompt_checks, verdicts_of
 from .plots import histograms
 from .table_asset import Check, Rows, Run, table_asset
 
-# Gold roles that the loop may look at: never the test share, never the calibration share (spec O-06).
-OPEN = ("train", "validation")
-OPEN_ROLES = str(OPEN)
+SO_FAR = "iteration <= getvariable('partition')"  # a rerun does not look at what later iterations left
+GOLD_SO_FAR = f"SELECT pair_id, cluster_id, role FROM gold WHERE {SO_FAR}"
+OPEN_GOLD = f"SELECT pair_id, \"order\" FROM gold WHERE role IN {sql_list(OPEN)} AND iteration <= '{{}}'"
 
 
 @table_asset(
@@ -114,7 +115,8 @@ def human_labels(run: Run) -> Iterator[Rows]:
 @table_asset(
     GOLD,
     reads=[HUMAN_LABELS, ANNOTATION_BATCH],
-    settings=("seed",),
+    earlier=[GOLD],
+    settings=("gold", "seed"),
     group="stage1",
     checks={
         GOLD: [
@@ -123,15 +125,23 @@ def human_labels(run: Run) -> Iterator[Rows]:
                 "SELECT pair_id FROM new WHERE pair_id NOT IN (SELECT pair_id FROM human_labels)",
                 "gold rests on a human verdict event, never on a judge (spec 2.04)",
             ),
+            Check(
+                "one_role_a_cluster",
+                "SELECT cluster_id FROM (SELECT cluster_id, role FROM new UNION SELECT cluster_id, role FROM gold"
+                " WHERE iteration < getvariable('partition')) GROUP BY 1 HAVING count(*) > 1",
+                "a conversation cluster has one role in all iterations (spec O-06)",
+            ),
         ]
     },
 )
 def gold(run: Run) -> Iterator[Rows]:
     """Majority of the people's verdicts; the human order is the truth whatever the original label said (spec O-12)."""
+    shares = run.settings.gold.model_dump()
     with run.lake.connect() as con:
-        rows = con.sql(statement("gold"), params={"iteration": run.partition, "seed": str(run.settings.seed)})
-        rows = rows.to_arrow_table()
-    yield Rows(GOLD, rows, _count(rows, "order"))
+        rows = con.sql(
+            statement("gold"), params={"iteration": run.partition, "seed": str(run.settings.seed), **shares}
+        ).to_arrow_table()
+    yield Rows(GOLD, rows, {**_count(rows, "order"), **_count(rows, "role")})
 
 
 @table_asset(
@@ -142,6 +152,7 @@ def gold(run: Run) -> Iterator[Rows]:
     group="stage1",
     kinds={"openai", "lancedb"},
     pool="llm",
+    checks={JUDGE_VOTES: prompt_checks(GOLD_SO_FAR)},
 )
 def judge_votes(run: Run) -> Iterator[Rows]:
     """Every judge, both orders, with gold neighbours of the target as examples (spec 3.08, 3.11)."""
@@ -171,7 +182,7 @@ def verdicts(run: Run) -> Iterator[Rows]:
         SILVER: [
             Check(
                 "apart_from_gold",
-                "SELECT cluster_id FROM new WHERE cluster_id IN (SELECT cluster_id FROM gold)",
+                f"SELECT cluster_id FROM new WHERE cluster_id IN (SELECT cluster_id FROM ({GOLD_SO_FAR}))",
                 "silver and gold share no conversation cluster (spec O-07)",
             )
         ]
@@ -211,13 +222,7 @@ def reward_model(run: Run) -> Iterator[Rows]:
                 labels="SELECT pair_id, \"order\" FROM silver WHERE iteration <= '" + run.partition + "'"
             )
         )
-        validation = con.sql(
-            statement("ordered_pairs").format(
-                labels=f"SELECT pair_id, \"order\" FROM gold WHERE role IN {OPEN_ROLES} AND iteration <= '"
-                + run.partition
-                + "'"
-            )
-        )
+        validation = con.sql(statement("ordered_pairs").format(labels=OPEN_GOLD.format(run.partition)))
         row = train(run, kind="loop", pairs=pairs, validation=validation, recipe=run.settings.training.loop)
     numbers = {k: row[k] for k in ("pairs", "steps", "train_loss", "validation_accuracy", "seconds")}
     yield Rows(REWARD_MODEL, pa.Table.from_pylist([row], REWARD_MODEL.schema), numbers)
@@ -231,6 +236,16 @@ def reward_model(run: Run) -> Iterator[Rows]:
     group="stage1",
     kinds={"torch"},
     pool="gpu",
+    checks={
+        GOLD_PREDICTIONS: [
+            Check(
+                "open_roles_only",
+                f"SELECT pair_id FROM new WHERE pair_id IN (SELECT pair_id FROM ({GOLD_SO_FAR})"
+                f" WHERE role NOT IN {sql_list(OPEN)})",
+                "the loop never looks at gold of role calibration or test (spec O-06)",
+            )
+        ]
+    },
 )
 def gold_predictions(run: Run) -> Iterator[Rows]:
     """p in the human order; where it is low the model is wrong or unsure, and asks for more of the same."""
@@ -240,7 +255,7 @@ def gold_predictions(run: Run) -> Iterator[Rows]:
         model_id, folder = con.sql(
             "SELECT model_id, path FROM reward_model WHERE iteration = ?", params=[run.partition]
         ).fetchall()[0]
-        labels = f"SELECT pair_id, \"order\" FROM gold WHERE role IN {OPEN_ROLES} AND iteration <= '{run.partition}'"
+        labels = OPEN_GOLD.format(run.partition)
         scores = score(run, {"loop": folder}, con.sql(statement("ordered_pairs").format(labels=labels)))
         con.register("scores_now", scores)
         rows = con.sql(
@@ -265,6 +280,21 @@ def gold_predictions(run: Run) -> Iterator[Rows]:
     settings=("stage1",),
     group="stage1",
     kinds={"lancedb"},
+    checks={
+        RETRIEVED: [
+            Check(
+                "asked_by_open_gold",
+                f"SELECT pair_id, query_pair FROM new WHERE query_pair NOT IN (SELECT pair_id FROM ({GOLD_SO_FAR})"
+                f" WHERE role IN {sql_list(OPEN)})",
+                "gold of role calibration or test retrieves nothing (spec O-06)",
+            ),
+            Check(
+                "nobody_was_asked_yet",
+                f"SELECT pair_id FROM new WHERE pair_id IN (SELECT pair_id FROM annotation_batch WHERE {SO_FAR})",
+                "retrieval finds only pairs that nobody was asked about (spec 3.05)",
+            ),
+        ]
+    },
 )
 def retrieved(run: Run) -> Iterator[Rows]:
     """Gold errors -> pool: each gold pair asks for k of its nearest unlabelled pairs; a candidate wanted by several

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from curation.gold_roles import OPEN, TRAINED_ON, sql_list
 from curation.partition import rule_id
 from resources.tables import (
     BEST_RM,
@@ -28,7 +29,7 @@ from resources.tables import (
 )
 from sql import statement
 
-from .judging import ask_panel, examples_for, gold_index, verdicts_of
+from .judging import ask_panel, examples_for, gold_index, prompt_checks, verdicts_of
 from .plots import counts, histograms
 from .table_asset import Check, Rows, Run, table_asset
 
@@ -48,7 +49,7 @@ def best_reward_model(run: Run) -> Iterator[Rows]:
 
     with run.lake.connect() as con:
         models = con.sql("SELECT iteration, model_id, path FROM reward_model ORDER BY iteration").fetchall()
-        labels = "SELECT pair_id, \"order\" FROM gold WHERE role IN ('train', 'validation')"
+        labels = f"SELECT pair_id, \"order\" FROM gold WHERE role IN {sql_list(OPEN)}"
         names = {iteration: path for iteration, _, path in models}
         scores = score(run, names, con.sql(statement("ordered_pairs").format(labels=labels)))
     rows = []
@@ -89,9 +90,11 @@ def gold_reward_model(run: Run) -> Iterator[Rows]:
     with run.lake.connect() as con:
         pairs, validation = (
             con.sql(
-                statement("ordered_pairs").format(labels=f"SELECT pair_id, \"order\" FROM gold WHERE role = '{role}'")
+                statement("ordered_pairs").format(
+                    labels=f"SELECT pair_id, \"order\" FROM gold WHERE role IN {sql_list(roles)}"
+                )
             )
-            for role in ("train", "validation")
+            for roles in (TRAINED_ON, ("validation",))
         )
         row = train(run, kind="gold", pairs=pairs, validation=validation, recipe=run.settings.training.gold)
     numbers = {k: row[k] for k in ("pairs", "steps", "train_loss", "validation_accuracy", "seconds")}
@@ -169,6 +172,7 @@ def stage2_attributes(run: Run) -> Iterator[Rows]:
     group="stage2",
     kinds={"openai", "lancedb"},
     pool="llm",
+    checks={STAGE2_VOTES: prompt_checks("SELECT pair_id, role FROM gold")},
 )
 def stage2_votes(run: Run) -> Iterator[Rows]:
     """The same panel as in stage 1, with gold neighbours and no people."""

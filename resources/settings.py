@@ -179,6 +179,23 @@ class Decontamination(Part):
     scope: Literal["user", "all"] = "user"
 
 
+class Gold(Part):
+    """Shares of people's conversation clusters by role (curation/gold_roles.py); the rest trains the gold model."""
+
+    few_shot: Share = 0.35  # examples for judges; the gold model learns from them too
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.15  # chooses checkpoints
+    calibration: Share = 0.15  # thresholds of calibrated decisions
+    test: Share = 0.10  # read by nothing but the final measure
+
+    @model_validator(mode="after")
+    def _leaves_some(self):
+        if (total := self.few_shot + self.validation + self.calibration + self.test) > 1:
+            raise ValueError(f"the shares sum to {total:g}, more than 1")
+        if self.test + self.calibration >= 1 or (self.few_shot == 0 and total >= 1):
+            raise ValueError("nothing is left to train the gold model on")
+        return self
+
+
 class Stage1(Part):
     iterations: Annotated[int, Field(ge=1, le=99)] = 2  # rounds after the seed round
     seed_people: Count = 200
@@ -298,6 +315,7 @@ class Settings(Part):
     embedding: Embedding = Embedding()
     people: People = People()
     judges: Panel
+    gold: Gold = Gold()
     stage1: Stage1 = Stage1()
     stage2: Stage2 = Stage2()
     training: Training = Training()

@@ -270,7 +270,7 @@ GOLD = _t(
         PAIR_ID,
         _f("cluster_id", S, "near-duplicate cluster of the conversation"),
         ORDER,
-        _f("role", S, "train, validation, calibration or test (never read by the pipeline)"),
+        _f("role", S, "train, few_shot, validation, calibration or test, for good (curation/gold_roles.py)"),
         _f("votes_original", I, "people for the original order"),
         _f("votes_swapped", I, "people for the other order"),
     ],

@@ -1,9 +1,13 @@
 """Stage 1's rules on small lakes: seed, batches, gold, undecided, retrieval."""
 
+from dataclasses import replace
+
 import dagster as dg
+import pyarrow as pa
 import pytest
 
 from assets import attributes, stage1
+from assets.table_asset import Rows
 from resources.lake import Lake
 from resources.tables import (
     ANNOTATION_BATCH,
@@ -13,14 +17,18 @@ from resources.tables import (
     GOLD,
     GOLD_PREDICTIONS,
     HUMAN_LABELS,
+    JUDGE_VOTES,
     RETRIEVED,
     SEED_SELECTION,
     VERDICTS,
 )
 
+from sql import statement
+
 from .lakes import make, put, query
 
 IT0, IT1 = "iter_00", "iter_01"
+GOLD_SQL = statement("gold")
 
 
 @pytest.fixture
@@ -157,20 +165,91 @@ def test_gold_is_the_peoples_majority_in_the_order_they_saw(lake):
     assert query(lake, 'SELECT pair_id, "order" FROM silver') == [("sure", "swapped")]
 
 
-def test_a_gold_cluster_has_one_role(lake):
-    pairs = ids(400)
-    put(
-        lake,
-        ANNOTATION_BATCH,
-        [{"pair_id": p, "cluster_id": f"c{i // 2}", "assigned_to": "people"} for i, p in enumerate(pairs)],
-        IT0,
-    )
-    put(lake, HUMAN_LABELS, [label(p, "first") for p in pairs], IT0)
-    make(stage1.gold, lake, IT0)
+def asked(lake, iteration: str, rows: dict[str, tuple[str, str]]) -> None:
+    """A batch of pair -> (cluster, why) at the people's desk, all of them answered, and the gold made of it."""
+    batch = [{"pair_id": p, "cluster_id": c, "assigned_to": "people", "why": why} for p, (c, why) in rows.items()]
+    put(lake, ANNOTATION_BATCH, batch, iteration)
+    put(lake, HUMAN_LABELS, [label(p, "first") for p in rows], iteration)
+    make(stage1.gold, lake, iteration)
+
+
+def roles(lake, iteration: str) -> dict[str, int]:
+    """Clusters by role."""
+    sql = f"SELECT role, count(DISTINCT cluster_id) FROM gold WHERE iteration = '{iteration}' GROUP BY 1"
+    return dict(query(lake, sql))
+
+
+def test_clusters_are_dealt_to_roles_by_their_shares(lake):
+    """200 clusters of two pairs at 35, 15, 15 and 10 %: each share to within one cluster."""
+    asked(lake, IT0, {p: (f"c{i // 2}", "seed") for i, p in enumerate(ids(400))})
     assert query(lake, "SELECT cluster_id FROM gold GROUP BY 1 HAVING count(DISTINCT role) > 1") == []
-    shares = dict(query(lake, "SELECT role, count(*) / 400 FROM gold GROUP BY 1"))
-    for role, share in {"test": 0.1, "calibration": 0.1, "validation": 0.2, "train": 0.6}.items():
-        assert shares[role] == pytest.approx(share, abs=0.08)
+    wanted = {"test": 20, "calibration": 30, "validation": 30, "few_shot": 70, "train": 50}
+    found = roles(lake, IT0)
+    assert found.keys() == wanted.keys()
+    assert all(abs(found[r] - wanted[r]) <= 1 for r in wanted), found
+
+
+def test_a_small_run_goes_without_no_role(lake):
+    asked(lake, IT0, {p: (p, "seed") for p in ids(12)})
+    assert set(roles(lake, IT0)) == {"train", "few_shot", "validation", "calibration", "test"}
+
+
+def test_a_cluster_keeps_its_role_and_only_chance_brings_new_ones_to_test_and_calibration(lake):
+    """Iteration 1 meets every cluster of iteration 0 again, and 60 new ones, 6 of them drawn at random."""
+    asked(lake, IT0, {p: (f"c{i}", "seed") for i, p in enumerate(ids(40))})
+    again = {f"q{i:03d}": (f"c{i}", "retrieved") for i in range(40)}
+    new = {p: (p, "random" if i < 6 else "retrieved") for i, p in enumerate(ids(60, 100))}
+    asked(lake, IT1, again | new)
+    moved = "SELECT cluster_id FROM gold GROUP BY 1 HAVING count(DISTINCT role) > 1"
+    assert query(lake, moved) == []
+    held = query(
+        lake,
+        "SELECT DISTINCT why FROM gold JOIN annotation_batch USING (pair_id, iteration)"
+        " WHERE iteration = 'iter_01' AND role IN ('test', 'calibration') AND pair_id LIKE 'p%'",
+    )
+    assert held == [("random",)]
+    assert sum(roles(lake, IT1).values()) == 100
+
+
+def test_a_second_role_for_a_cluster_is_refused(lake, monkeypatch):
+    """The check sees what the statement would have to prevent."""
+    asked(lake, IT0, {p: (p, "seed") for p in ids(40)})
+    monkeypatch.setattr(stage1, "statement", lambda name: GOLD_SQL.replace("WHERE iteration < $iteration", "WHERE false"))
+    with pytest.raises(dg.Failure, match="one_role_a_cluster"):
+        asked(lake, IT1, {f"q{i}": (p, "seed") for i, p in enumerate(ids(8))})
+
+
+@pytest.mark.parametrize("role", ["train", "validation", "calibration", "test"])
+def test_examples_come_from_their_role_alone(lake, role):
+    put(lake, GOLD, [{"pair_id": "g", "order": "original", "role": role}], IT0)
+    with pytest.raises(dg.Failure, match="examples_of_their_role"):
+        publish_votes(lake, "t", ["g"])
+
+
+@pytest.mark.parametrize("same", ["cluster_id", "comparison_id"])
+def test_a_pair_is_no_example_for_its_kin(lake, same):
+    put(lake, CLEAN_POOL, [{"pair_id": "t", "comparison_id": "t", same: "x"}, {"pair_id": "g", same: "x"}], "b00")
+    put(lake, GOLD, [{"pair_id": "g", "order": "original", "role": "few_shot"}], IT0)
+    with pytest.raises(dg.Failure, match="never_its_own_example"):
+        publish_votes(lake, "t", ["g"])
+
+
+def test_judges_are_not_asked_about_gold(lake):
+    put(lake, GOLD, [{"pair_id": "t", "order": "original"}], IT0)
+    with pytest.raises(dg.Failure, match="gold_is_not_judged"):
+        publish_votes(lake, "t", [])
+
+
+def publish_votes(lake, pair: str, examples: list[str]) -> None:
+    """Votes as they would come from a judge who was shown these examples, through the checks of judge_votes."""
+
+    def votes(_):
+        vote = {"judge": "one", "replicate": 0, "shown_first": "chosen", "answer": "tie", "vote": "tie", "status": "ok"}
+        vote |= {"model": "m", "request_key": "", "prompt_version": "1", "cost_micros": 0, "simulated": True}
+        yield Rows(JUDGE_VOTES, pa.Table.from_pylist([{"pair_id": pair, "examples": examples, **vote}], JUDGE_VOTES.schema))
+
+    make(replace(stage1.judge_votes, fn=votes, reads=(), upto=()), lake, IT0)
+    assert lake.note(JUDGE_VOTES, IT0) is None
 
 
 def test_silver_next_to_gold_is_refused(lake):
@@ -203,6 +282,7 @@ def test_retrieval_finds_the_nearest_open_pairs_and_nothing_else(lake):
     )
     put(lake, EMBEDDINGS, [{"pair_id": p, "vector": at(a)} for p, a in angle.items()], "b00")
     put(lake, ANNOTATION_BATCH, [{"pair_id": p, "assigned_to": "people"} for p in ("gold_x", "gold_y", "asked")], IT0)
+    put(lake, GOLD, [{"pair_id": p, "order": "original"} for p in ("gold_x", "gold_y")], IT0)
     put(
         lake,
         GOLD_PREDICTIONS,
