@@ -120,6 +120,23 @@ def score(run: "Run", models: Mapping[str, str], pairs: duckdb.DuckDBPyRelation)
     return pa.table({**columns, "unscored": unscored})
 
 
+def features(run: "Run", folder: str, pairs: duckdb.DuckDBPyRelation) -> pa.Table:
+    """What the reward head of a model sees of every pair, for choosing what to label next.
+
+    Args:
+        folder: of an exported model.
+        pairs: (pair_id, conversation, chosen, rejected).
+
+    Returns:
+        (pair_id, r_chosen, r_rejected, unscored, difference), sorted by pair_id; `difference` is the head's input
+        for chosen less that for rejected, [H] float32.
+
+    Raises:
+        TrainerFailed: the program failed.
+    """
+    return _score(run, {"model": folder}, pairs, "pair_id", ("chosen", "rejected"), features=True)["model"]
+
+
 def score_items(run: "Run", folder: str, items: duckdb.DuckDBPyRelation) -> pa.Table:
     """Rewards of single responses, such as those of a benchmark.
 
@@ -136,10 +153,12 @@ def score_items(run: "Run", folder: str, items: duckdb.DuckDBPyRelation) -> pa.T
     return _score(run, {"model": folder}, items, "item_id", ("response",))["model"]
 
 
-def _score(run: "Run", models: Mapping[str, str], items, key: str, responses: tuple[str, ...]) -> dict[str, pa.Table]:
+def _score(
+    run: "Run", models: Mapping[str, str], items, key: str, responses: tuple[str, ...], features: bool = False
+) -> dict[str, pa.Table]:
     """Parts stand in a folder named by what they depend on, so that an interrupted pass goes on; then they go."""
     training = run.settings.training
-    name = _hash(_fingerprint(items, responses, key), dict(models), training.max_tokens, VERSION)
+    name = _hash(_fingerprint(items, responses, key), dict(models), training.max_tokens, VERSION, features)
     folder = run.lake.folder("scores") / name
     folder.mkdir(exist_ok=True)
     job = {
@@ -149,6 +168,7 @@ def _score(run: "Run", models: Mapping[str, str], items, key: str, responses: tu
         "max_tokens": training.max_tokens,
         "tokens_per_microbatch": training.tokens_per_microbatch,
         "part_rows": PART_ROWS,
+        "features": features,
     }
     if not Path(job["items"]).exists():
         _write(items, job["items"], key)
@@ -156,6 +176,8 @@ def _score(run: "Run", models: Mapping[str, str], items, key: str, responses: tu
         _start(run, "training.score", folder, job)
     rewards = [f"r_{c}" for c in responses] if key == "pair_id" else ["reward"]
     schema = pa.schema([(key, pa.string()), *((r, pa.float64()) for r in rewards), ("unscored", pa.string())])
+    if features:
+        schema = schema.append(pa.field("difference", pa.list_(pa.float32())))
     found = {m: sorted((folder / m).glob("part-*.parquet")) for m in models}
     tables = {m: ds.dataset(f, schema=schema).to_table() if f else schema.empty_table() for m, f in found.items()}
     shutil.rmtree(folder)

@@ -41,6 +41,8 @@ def test_paths_are_relative_to_the_file(tmp_path):
         ("[stage2]\npolicy = 'best'", ["stage2.policy", "symmetric", "gold_only"]),
         ("[people]\nbackend = 'recorded'", ["people", "needs people.answers"]),
         ("[lake]\nbuckets = 65", ["lake.buckets", "less than or equal to 64"]),
+        ("[gold]\nfew_shot = 0.9", ["gold", "sum to 1.3, more than 1"]),
+        ("[gold]\nvalidation = 0.0", ["gold.validation", "greater than 0"]),
         ("seed = 'x'", ["seed", "integer"]),
         ("[[sources]]\nname = 'a'\npath = 'b'", ["source names must differ"]),
         ("[[sources]]\nname = 'b'", ["give either path or query"]),

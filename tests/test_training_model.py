@@ -187,12 +187,12 @@ def by_plain_transformers(folder, rows) -> list[list[float]]:
     return found
 
 
-def scored(model, rows, **limits) -> np.ndarray:
+def scored(model, rows, width: int | None = None, **limits) -> np.ndarray:
     each = [(p, c) for p in rows for c in ("chosen", "rejected")]
     limits = {"max_tokens": 512, "budget": 700, **limits}
     keys = [p["pair_id"] for p, _ in each]
     turns, responses = [p["conversation"] for p, _ in each], [p[c] for p, c in each]
-    return score(model, turns, responses, keys=keys, **limits).reshape(-1, 2)
+    return score(model, turns, responses, keys=keys, **limits).reshape(-1, 2, *([width] if width else []))
 
 
 def test_an_exported_model_scores_the_same_in_plain_transformers(model, tmp_path):
@@ -232,7 +232,11 @@ def test_an_encoder_is_padded_in_slices_and_scores_the_same_in_plain_transformer
     stacked = rewards(model, tokens, stack(range(12), tokens.longest, 4000, 2), packed=False)
     assert stacked == pytest.approx(reference, abs=1e-5)
     export(model, tmp_path / "model", {"max_tokens": 256})
-    assert scored(load_model(tmp_path / "model"), PAIRS[:12]) == pytest.approx(reference, abs=1e-5)
+    exported = load_model(tmp_path / "model")
+    assert scored(exported, PAIRS[:12]) == pytest.approx(reference, abs=1e-5)
+    features = scored(exported, PAIRS[:12], width=384, features=True)
+    head = exported.head()
+    assert features @ head.weight[0].detach().numpy() + float(head.bias) == pytest.approx(reference, abs=1e-4)
     assert np.array(by_plain_transformers(tmp_path / "model", PAIRS[:12])) == pytest.approx(reference, abs=1e-5)
     with pytest.raises(ValueError, match="512 positions"):
         new_model(backbone, tokenizer, 1024, seed=0)

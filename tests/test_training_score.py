@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import dagster as dg
 import duckdb
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -15,6 +16,7 @@ from resources.lake import Lake
 from resources.settings import Backbone, Recipe, Training
 from resources.tables import MODEL_FIELDS
 from training import score as program
+from training.model import load_model
 from training.train import train
 from training.world import World
 
@@ -53,6 +55,19 @@ def test_every_pair_gets_both_rewards_of_every_model_in_order(models, items):
     assert len(scored) == 24
     assert all(math.isfinite(r["r_chosen"]) and math.isfinite(r["r_rejected"]) for r in scored)
     assert scored[0]["r_chosen"] != gold[0]["r_chosen"]
+
+
+def test_features_are_what_the_head_makes_the_rewards_of(models, items):
+    """w (f_chosen - f_rejected) = r_chosen - r_rejected, pair by pair; the over-long pair has none."""
+    weight = load_model(Path(models["best"])).head().weight.detach().numpy()[0]
+    program.run({**items, "models": models, "part_rows": 10}, World())
+    plain = read(Path(items["out"]) / "best")
+    program.run({**items, "models": models, "out": items["out"] + "-f", "features": True}, World())
+    for a, b in zip(plain, read(Path(items["out"] + "-f") / "best"), strict=True):
+        assert (a["pair_id"], a["unscored"]) == (b["pair_id"], b["unscored"])
+        if a["unscored"] is None:
+            assert b["r_chosen"] == pytest.approx(a["r_chosen"], abs=1e-4)
+            assert weight @ np.array(b["difference"]) == pytest.approx(a["r_chosen"] - a["r_rejected"], abs=1e-4)
 
 
 def test_parts_of_a_broken_pass_are_kept_and_nothing_is_computed_twice(models, items, monkeypatch):

@@ -132,22 +132,36 @@ class RewardModel(nn.Module):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Rewards [S], fp32, in the order of `batch.last`."""
-        if not self.causal:
-            mask = (batch.document >= 0).long()
-            parts = [
-                self.model(input_ids=batch.ids[b:e, :width], attention_mask=mask[b:e, :width]).logits[:, 0]
-                for b, e, width in batch.slices
-            ]
-            return torch.cat(parts).float()[batch.order]
-        hidden = self.model.base_model(
-            input_ids=batch.ids,
-            attention_mask=self._mask(batch),
-            position_ids=batch.positions,
-            use_cache=False,
-        ).last_hidden_state
-        ends = hidden[batch.last[:, 0], batch.last[:, 1]]
-        # The head works in fp32 whatever the precision of the body: differences of rewards are small.
-        return nn.functional.linear(ends.float(), self.model.score.weight.float())[:, 0]
+        if self.causal:
+            # The head works in fp32 whatever the precision of the body: differences of rewards are small.
+            return nn.functional.linear(self.features(batch), self.model.score.weight.float())[:, 0]
+        return self._encoded(batch).float()[batch.order]
+
+    def features(self, batch: Batch) -> torch.Tensor:
+        """What the reward head is given [S, H], fp32, in the order of `batch.last`."""
+        if self.causal:
+            hidden = self.model.base_model(
+                input_ids=batch.ids,
+                attention_mask=self._mask(batch),
+                position_ids=batch.positions,
+                use_cache=False,
+            ).last_hidden_state
+            return hidden[batch.last[:, 0], batch.last[:, 1]].float()
+        seen: list[torch.Tensor] = []
+        hook = self.head().register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        try:
+            self._encoded(batch)
+        finally:
+            hook.remove()
+        return torch.cat(seen).float()[batch.order]
+
+    def _encoded(self, batch: Batch) -> torch.Tensor:
+        mask = (batch.document >= 0).long()
+        parts = [
+            self.model(input_ids=batch.ids[b:e, :width], attention_mask=mask[b:e, :width]).logits[:, 0]
+            for b, e, width in batch.slices
+        ]
+        return torch.cat(parts)
 
     def _mask(self, batch: Batch):
         """A mask for every kind of layer. Given explicitly always: positions that jump back between two tails would

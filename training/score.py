@@ -3,12 +3,13 @@
     python -m training.score JOB.json
     torchrun --nproc_per_node R -m training.score JOB.json
 
-JOB.json: {models: {name: folder}, items: Parquet, out: folder, tokens_per_microbatch[, max_tokens][, part_rows]}. Items
-are pairs (pair_id, conversation, chosen, rejected) or responses (item_id, conversation, response).
+JOB.json: {models: {name: folder}, items: Parquet, out: folder, tokens_per_microbatch[, max_tokens][, part_rows]
+[, features]}. Items are pairs (pair_id, conversation, chosen, rejected) or responses (item_id, conversation, response).
 
 Out come ``<name>/part-00000.parquet``…, in the order of the items: (pair_id, r_chosen, r_rejected, unscored) or
-(item_id, reward, unscored); `unscored` is null or `over_length`. A part appears whole or not at all and is never made
-twice; another start goes on with the missing ones. Parts are dealt to the ranks in turn.
+(item_id, reward, unscored); `unscored` is null or `over_length`. With `features`, pairs also get `difference`, what the
+reward head is given for chosen less what it is given for rejected. A part appears whole or not at all and is never
+made twice; another start goes on with the missing ones. Parts are dealt to the ranks in turn.
 """
 
 import argparse
@@ -47,6 +48,7 @@ def score(
     budget: int,
     keys: Sequence[Hashable] | None = None,
     names: Sequence[str] | None = None,
+    features: bool = False,
 ) -> np.ndarray:
     """Rewards of responses, computing equal sequences and shared prompts once.
 
@@ -56,9 +58,10 @@ def score(
         budget: tokens a micro-batch.
         keys: responses with equal keys have the same conversation (default: none is known to).
         names: what an error calls a response.
+        features: what the reward head is given, instead of the reward it makes of it.
 
     Returns:
-        [n] float64, NaN where a sequence is too long.
+        [n] float64, or [n, H] float32 features; NaN where a sequence is too long.
 
     Raises:
         RenderError: a conversation does not fit the template.
@@ -84,23 +87,27 @@ def score(
     sink = pa.BufferOutputStream()
     write(((str(n), n, [sequences[i] for i in g]) for n, g in enumerate(groups)), sink, model.causal)
     tokens = Tokens(sink.getvalue())
-    rewards = np.full(len(sequences) + 1, np.nan)  # the last place is for what is too long
+    shape, kind = ((model.head().in_features,), np.float32) if features else ((), np.float64)
+    rewards = np.full((len(sequences) + 1, *shape), np.nan, kind)  # the last place is for what is too long
+    compute = model.features if features else model
     device = next(model.parameters()).device
     with torch.inference_mode():
         for micro in scoring(tokens.lengths, budget, model.causal):
             batch = collate(tokens, micro, model.tokenizer.pad_token_id, model.causal, device)
-            rewards[[i for g in batch.groups for i in groups[g]]] = model(batch).double().cpu().numpy()
+            rewards[[i for g in batch.groups for i in groups[g]]] = compute(batch).double().cpu().numpy()
     return rewards[place]
 
 
-def score_table(model: RewardModel, table: pa.RecordBatch, max_tokens: int, budget: int) -> pa.Table:
+def score_table(
+    model: RewardModel, table: pa.RecordBatch, max_tokens: int, budget: int, features: bool = False
+) -> pa.Table:
     """Rewards of a batch of pairs or responses (see the module), in its order."""
     key, columns, outputs = FORMS["pairs" if "pair_id" in table.schema.names else "items"]
     ids, conversations = table[key].to_pylist(), table["conversation"].to_pylist()
     n = len(columns)
     responses = [r for row in zip(*(table[c].to_pylist() for c in columns), strict=True) for r in row]
     by_text = [json.dumps(c) for c in conversations]
-    rewards = score(
+    found = score(
         model,
         [c for c in conversations for _ in range(n)],
         responses,
@@ -108,11 +115,20 @@ def score_table(model: RewardModel, table: pa.RecordBatch, max_tokens: int, budg
         budget=budget,
         keys=[k for k in by_text for _ in range(n)],
         names=[i for i in ids for _ in range(n)],
-    ).reshape(-1, n)
+        features=features,
+    )
+    more = {}
+    if features:
+        each = found.reshape(-1, n, found.shape[1])
+        more["difference"] = pa.array(list(each[:, 0] - each[:, 1]), pa.list_(pa.float32()))
+        head = model.head()
+        found = found.astype(np.float64) @ head.weight[0].detach().double().cpu().numpy()
+        found += 0.0 if head.bias is None else float(head.bias)
+    rewards = found.reshape(-1, n)
     rewards[np.isnan(rewards).any(axis=1)] = np.nan
     unscored = [OVER_LENGTH if bad else None for bad in np.isnan(rewards[:, 0])]
     scored = {o: pa.array(rewards[:, i], from_pandas=True) for i, o in enumerate(outputs)}
-    return pa.table({key: pa.array(ids, pa.string()), **scored, "unscored": pa.array(unscored, pa.string())})
+    return pa.table({key: pa.array(ids, pa.string()), **scored, "unscored": pa.array(unscored, pa.string()), **more})
 
 
 def settings_of(folder: Path) -> dict:
@@ -130,6 +146,8 @@ def run(job: dict, world: World) -> None:
     items = pq.ParquetFile(job["items"])
     names = items.schema_arrow.names
     form = FORMS["pairs" if "pair_id" in names else "items"]
+    if job.get("features") and form is FORMS["items"]:
+        raise ValueError(f"{job['items']}: features are differences, and these are no pairs")
     if missing := {form[0], "conversation", *form[1]} - set(names):
         raise ValueError(f"{job['items']}: columns {sorted(missing)} are missing; found {names}")
     rows = job.get("part_rows", 2048)
@@ -152,7 +170,7 @@ def run(job: dict, world: World) -> None:
             batches = items.iter_batches(rows, columns=[form[0], "conversation", *form[1]])
             for i, batch in enumerate(batches):
                 if i in todo:
-                    table = score_table(model, batch, limit, job["tokens_per_microbatch"])
+                    table = score_table(model, batch, limit, job["tokens_per_microbatch"], job.get("features", False))
                     part = paths[i].with_suffix(".part")
                     pq.write_table(table, part)
                     part.replace(paths[i])
