@@ -236,7 +236,7 @@ def test_an_encoder_is_padded_in_slices_and_scores_the_same_in_plain_transformer
     assert scored(exported, PAIRS[:12]) == pytest.approx(reference, abs=1e-5)
     features = scored(exported, PAIRS[:12], width=384, features=True)
     head = exported.head()
-    assert features @ head.weight[0].detach().numpy() + float(head.bias) == pytest.approx(reference, abs=1e-4)
+    assert features @ head.weight[0].detach().numpy() + head.bias.item() == pytest.approx(reference, abs=1e-4)
     assert np.array(by_plain_transformers(tmp_path / "model", PAIRS[:12])) == pytest.approx(reference, abs=1e-5)
     with pytest.raises(ValueError, match="512 positions"):
         new_model(backbone, tokenizer, 1024, seed=0)

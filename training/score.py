@@ -123,7 +123,7 @@ def score_table(
         more["difference"] = pa.array(list(each[:, 0] - each[:, 1]), pa.list_(pa.float32()))
         head = model.head()
         found = found.astype(np.float64) @ head.weight[0].detach().double().cpu().numpy()
-        found += 0.0 if head.bias is None else float(head.bias)
+        found += 0.0 if head.bias is None else head.bias.item()
     rewards = found.reshape(-1, n)
     rewards[np.isnan(rewards).any(axis=1)] = np.nan
     unscored = [OVER_LENGTH if bad else None for bad in np.isnan(rewards[:, 0])]
