@@ -22,7 +22,6 @@ from resources.tables import (
     SEED_SELECTION,
     VERDICTS,
 )
-
 from sql import statement
 
 from .lakes import make, put, query
