@@ -58,7 +58,7 @@ def sources(run: Run) -> Iterator[Rows]:
         if problem:
             run.log(f"{source.name}: {problem}")
         rows.append(
-            source.model_dump(include={"shape", "licence", "redistribution", "label_origin", "stage", "priority"})
+            source.model_dump(include={"shape", "licence", "redistribution", "label_origin", "stage", "joined", "priority"})
             | {"source": source.name, "path": origin(source), "fingerprint": hashed, "bytes": size, "problem": problem}
         )
     unreadable = [r["source"] for r in rows if r["problem"]]
@@ -216,9 +216,9 @@ def clusters(run: Run) -> Iterator[Rows]:
     with run.lake.connect() as con:
         reader = con.sql(
             "SELECT conv_id, any_value(array_to_string(list_transform(conversation, lambda t: t.content), chr(10))) "
-            "AS text FROM deduped GROUP BY conv_id"
+            "AS text, min(joined) AS joined FROM deduped GROUP BY conv_id"
         ).to_arrow_reader(SCAN_ROWS)
-        found = list(near_duplicates((b.column(0).to_pylist(), b.column(1)) for b in reader))
+        found = list(near_duplicates((b.column(0).to_pylist(), b.column(1), b.column(2).to_numpy()) for b in reader))
     names, roots = (pa.array(c, pa.string()) for c in zip(*found, strict=True)) if found else ([], [])
     table = pa.table({"conv_id": names, "cluster_id": roots}, schema=CLUSTERS.schema)
     yield Rows(CLUSTERS, table, {"clusters": pc.count_distinct(table["cluster_id"]).as_py()})

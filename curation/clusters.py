@@ -31,29 +31,37 @@ def signatures(texts: pa.Array | pa.ChunkedArray, seed: int = 1) -> np.ndarray:
     return np.array(rows.to_rows(), np.uint32).reshape(len(offsets) - 1, PERMUTATIONS)
 
 
-def clusters(batches: Iterable[tuple[list[str], pa.Array]]) -> Iterator[tuple[str, str]]:
-    """(name, cluster) of every text, the cluster named by its smallest member.
+def clusters(batches: Iterable[tuple[list[str], pa.Array, np.ndarray]]) -> Iterator[tuple[str, str]]:
+    """(name, cluster) of every text, the cluster named by the smallest of the members that came first.
+
+    What comes later changes no cluster: it joins one of those it resembles, that with the smallest name, even where it
+    resembles two (spec 0.05).
 
     Args:
-        batches: names, no two alike, and their texts.
+        batches: names, no two alike, their texts, and when each came (int64).
     """
     names: list[str] = []
     parts: list[np.ndarray] = []
-    for some, texts in batches:
+    times: list[np.ndarray] = []
+    for some, texts, came in batches:
         names += some
         parts.append(signatures(texts))
+        times.append(came)
     if not names:
         return
-    order = np.argsort(np.array(names))
+    came = np.concatenate(times)
+    order = np.lexsort((np.array(names), came))
     signed = np.concatenate(parts)[order]
     names = [names[i] for i in order]
-    root = _joined(signed)
+    root = _joined(signed, came[order])
     for i, name in enumerate(names):
         yield name, names[root[i]]
 
 
-def _joined(signed: np.ndarray) -> np.ndarray:
-    """The smallest index of each row's cluster; rows of signatures in the order of their names."""
+def _joined(signed: np.ndarray, came: np.ndarray) -> np.ndarray:
+    """The smallest index of each row's cluster; rows of signatures in the order of when they came and their names."""
+    alike = _alike(signed)
+    later = came[alike].max(axis=1)
     parent = np.arange(len(signed))
 
     def find(i: int) -> int:
@@ -62,6 +70,24 @@ def _joined(signed: np.ndarray) -> np.ndarray:
             i = parent[i]
         return i
 
+    def join(pairs: np.ndarray) -> None:
+        for a, b in pairs.tolist():
+            low, high = sorted((find(a), find(b)))
+            parent[high] = low
+
+    for time in np.unique(later):
+        now = alike[later == time]
+        old = came[now].min(axis=1) < time
+        join(now[~old])
+        for low, high in sorted((find(low), high) for low, high in np.sort(now[old], axis=1).tolist()):
+            if came[root := find(high)] == time:  # not yet in a cluster of before
+                parent[root] = low
+    return np.array([find(i) for i in range(len(signed))])
+
+
+def _alike(signed: np.ndarray) -> np.ndarray:
+    """Index pairs, shape (n, 2), whose signatures share a band and agree on `THRESHOLD` of their places."""
+    found = [np.zeros((0, 2), np.int64)]
     width = PERMUTATIONS // BANDS
     for band in range(BANDS):
         values = np.ascontiguousarray(signed[:, band * width : (band + 1) * width]).view(f"V{4 * width}").ravel()
@@ -71,11 +97,9 @@ def _joined(signed: np.ndarray) -> np.ndarray:
         left, right = order[same], order[same + 1]
         for start in range(0, len(left), 1 << 16):
             i, j = left[start : start + (1 << 16)], right[start : start + (1 << 16)]
-            alike = (signed[i] == signed[j]).mean(axis=1) >= THRESHOLD
-            for a, b in zip(i[alike].tolist(), j[alike].tolist(), strict=True):
-                low, high = sorted((find(a), find(b)))
-                parent[high] = low
-    return np.array([find(i) for i in range(len(signed))])
+            enough = (signed[i] == signed[j]).mean(axis=1) >= THRESHOLD
+            found.append(np.column_stack((i[enough], j[enough])))
+    return np.unique(np.concatenate(found), axis=0)
 
 
 def _shingles(values: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -90,6 +90,7 @@ class _Builder:
             "source": self.source.name,
             "label_origin": self.source.label_origin,
             "stage": self.source.stage,
+            "joined": self.source.joined,
             "row": row,
             "part": part,
             "priority": self.source.priority,

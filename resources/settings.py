@@ -72,6 +72,7 @@ class Source(Records):
     redistribution: bool = False
     label_origin: Literal["human", "synthetic", "unknown"] = "unknown"
     stage: Literal["seed", "stage1", "stage2"] = "stage2"
+    joined: Annotated[int, Field(ge=0, le=99)] = 0  # iteration of stage 1 with which it joins the pool (spec 0.05)
     priority: int = 100
     max_row_bytes: Count = 4_000_000
 

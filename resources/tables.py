@@ -54,6 +54,7 @@ ORIGIN = [
     _f("source", S, "the configured source"),
     _f("label_origin", S, "who made the original label: human, synthetic or unknown"),
     _f("stage", S, "seed, stage1 or stage2: where the source's pairs enter (spec 0.04)"),
+    _f("joined", I, "iteration of stage 1 with which the source joined the pool"),
 ]
 SIMULATED = _f("simulated", B, "true when a simulation, not a person or a model, made this row")
 
@@ -76,7 +77,8 @@ SOURCES = _t(
         _f("redistribution", B, "whether the licence lets its rows be released"),
         _f("label_origin", S, "human, synthetic or unknown"),
         _f("stage", S, "seed, stage1 or stage2"),
-        _f("priority", I, "of equal pairs, the source with the lowest number keeps its row"),
+        _f("joined", I, "iteration of stage 1 with which it joined the pool"),
+        _f("priority", I, "of equal pairs that joined together, the source with the lowest number keeps its row"),
         _f("problem", S, "why the whole file could not be read", True),
     ],
     ("source",),
@@ -132,7 +134,7 @@ DEDUPED = _t(
         _f("part", I, "which of the record's pairs"),
         _f("copies", I, "records that held this pair, the survivor included"),
         _f("also_in", STRINGS, "other sources that held it, sorted"),
-        _f("conflict", B, "the same responses also appear with the opposite label"),
+        _f("conflict", B, "the same responses stand with the opposite label in a pair that joined no later"),
         _f("n_chars", I, "characters of conversation and both responses"),
     ],
     ("pair_id",),
@@ -161,7 +163,7 @@ BENCHMARK_PROMPTS = _t(
 CLUSTERS = _t(
     "clusters",
     "Near-duplicate conversations (MinHash), so that gold, silver and test never share one.",
-    [CONV_ID, _f("cluster_id", S, "conv_id of the smallest member")],
+    [CONV_ID, _f("cluster_id", S, "conv_id of the smallest of its first members")],
     ("conv_id",),
 )
 CLEAN_POOL = _t(

@@ -7,7 +7,7 @@ WITH seen AS (
     SELECT p.pair_id, p.cluster_id, md5_number_lower(p.pair_id || $seed) AS draw,
         CASE WHEN objectivity = 'objective' AND controversiality = 'low' THEN 0 ELSE 1 END AS priority
     FROM clean_pool p JOIN attributes USING (pair_id)
-    WHERE stage IN ('seed', 'stage1') AND NOT conflict AND p.pair_id NOT IN (SELECT pair_id FROM seen)
+    WHERE stage IN ('seed', 'stage1') AND joined <= right($iteration, 2)::INT AND NOT conflict AND p.pair_id NOT IN (SELECT pair_id FROM seen)
 ), drawn AS (
     SELECT pair_id, 'random' AS why, $random::DOUBLE / (SELECT count(*) FROM open) AS inclusion
     FROM open ORDER BY draw LIMIT $random::BIGINT

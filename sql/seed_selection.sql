@@ -4,7 +4,7 @@ WITH eligible AS (
     SELECT pair_id, cluster_id, category || ' / ' || objectivity || ' / ' || controversiality AS stratum,
         md5_number_lower(pair_id || $seed) AS draw
     FROM clean_pool JOIN attributes USING (pair_id)
-    WHERE stage = 'seed' AND NOT conflict
+    WHERE stage = 'seed' AND joined = 0 AND NOT conflict
 ), one_a_cluster AS (
     SELECT * FROM eligible QUALIFY row_number() OVER (PARTITION BY cluster_id ORDER BY draw) = 1
 ), dealt AS (

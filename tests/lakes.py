@@ -23,7 +23,7 @@ def settings(**sections) -> Settings:
 
 DEFAULTS = {
     "conv_id": "c", "comparison_id": "x", "conversation": [{"role": "user", "content": "why?"}], "chosen": "good",
-    "rejected": "bad", "source": "s", "label_origin": "human", "stage": "seed", "row": 1, "part": 0, "copies": 1,
+    "rejected": "bad", "source": "s", "label_origin": "human", "stage": "seed", "joined": 0, "row": 1, "part": 0, "copies": 1,
     "also_in": [], "conflict": False, "n_chars": 11, "category": "math", "objectivity": "objective",
     "controversiality": "low", "desired": "right", "guideline": "check", "labeller": "t", "prompt_version": "1",
     "agreement": 1.0, "simulated": True, "embedder": "t", "backend": "t", "annotator": "a", "seconds": 20.0,

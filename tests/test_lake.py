@@ -10,7 +10,7 @@ from resources.tables import GOLD, RAW_POOL, SILVER, TABLES
 def pair(i: int, **more) -> dict:
     turns = [{"role": "user", "content": f"question {i} \u2028 with a separator"}]
     row = {"pair_id": f"p{i:05d}", "conv_id": "c", "comparison_id": "x", "conversation": turns}
-    row |= {"chosen": "a", "rejected": "b", "source": "s", "label_origin": "human", "stage": "seed"}
+    row |= {"chosen": "a", "rejected": "b", "source": "s", "label_origin": "human", "stage": "seed", "joined": 0}
     return row | {"row": i, "part": 0, "priority": 1, "n_chars": 3} | more
 
 

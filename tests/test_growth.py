@@ -1,0 +1,134 @@
+"""A pool that grows (spec 0.05): what joins later renames nothing, admits nothing again, and is counted."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from assets import pool, stage1
+from assets.table_asset import Run, publish
+from curation.clusters import clusters
+from curation.identity import conv_id
+from resources.lake import Lake
+from resources.tables import (
+    ANNOTATION_BATCH,
+    ATTRIBUTES,
+    CLEAN_POOL,
+    EMBEDDINGS,
+    GOLD_PREDICTIONS,
+    RETRIEVED,
+    SEED_SELECTION,
+)
+
+from . import lakes
+from .lakes import put, query, settings
+from .test_pool import PROMPTS, benchmark, pair  # noqa: F401  (the fixture)
+
+STEPS = (pool.sources, pool.raw_pool, pool.deduped, pool.benchmark_prompts, pool.clusters, pool.clean_pool)
+LONG = " ".join(f"word{i}" for i in range(60))
+
+
+def make(folder: Path, *sources: dict) -> Lake:
+    """Stage 0 in one lake, every step that is not up to date, as `assay run` would."""
+    listed = []
+    for source in sources:
+        path = folder / f"{source['name']}.jsonl"
+        path.write_text("".join(json.dumps(r) + "\n" for r in source["records"]))
+        listed.append({k: v for k, v in source.items() if k != "records"} | {"path": str(path)})
+    config = settings(sources=listed, lake={"buckets": 3}, benchmarks=[{"name": "exam"}])
+    lake = Lake(str(folder / "lake"))
+    for step in STEPS:
+        for key in config.partition_keys(step.partition) if step.partition else [None]:
+            if step.stale(config, lake, key):
+                list(publish(step, Run(config, lake, key)))
+    return lake
+
+
+OLD = (
+    {"name": "a", "priority": 10, "records": [pair("Q1"), pair("Q2"), pair("Q1"), pair("Q3", "x", "y"), pair(LONG)]},
+    {"name": "b", "priority": 20, "records": [pair("Q2"), pair("Q4"), pair(PROMPTS["long"])]},
+)
+NEW = {
+    "name": "c", "priority": 1, "joined": 1,  # the best priority does not move what was there before
+    "records": [
+        pair("Q1"), pair("Q4"), pair("Q4"),  # known
+        pair("N1"), pair("N1"), pair("N2"), pair("N2", "a", "b"),  # three new pairs, one repeated
+        pair(PROMPTS["short"]), pair(PROMPTS["long"], "other", "answers"),  # contaminated
+        pair("Q3", "y", "x"),  # contradicts an old pair
+        pair(LONG + " more"),  # nearly an old conversation
+        pair("N3", "same", "same"),
+    ],
+}  # fmt: skip
+ROWS = (
+    "SELECT pair_id, source, row, part, conflict, conversation, chosen, rejected, cluster_id FROM clean_pool "
+    "WHERE joined = 0 ORDER BY pair_id"
+)
+
+
+def test_what_joins_later_changes_no_old_row_and_is_counted(tmp_path):
+    before = query(make(tmp_path, *OLD), ROWS)
+    assert len(before) == 5
+    lake = make(tmp_path, *OLD, NEW)
+    assert query(lake, ROWS) == before
+    assert query(lake, "SELECT count(*), count(DISTINCT pair_id) FROM deduped") == [(13, 13)]
+    wanted = "joined, source, unreadable, unusable, pairs, repeated, known, contaminated, new, contradicting"
+    assert query(lake, f"SELECT {wanted} FROM growth ORDER BY 1, 2") == [
+        (0, "a", 0, 0, 5, 1, 0, 0, 4, 0),
+        (0, "b", 0, 0, 3, 1, 0, 1, 1, 0),
+        (1, "c", 0, 1, 11, 1, 3, 2, 5, 1),
+    ]
+    # the new conversation joined the old one's cluster, whichever hash is smaller
+    old = conv_id([("user", LONG)])
+    assert query(lake, "SELECT count(*) FROM clusters WHERE cluster_id = '" + old + "'") == [(2,)]
+    # the old pair stays open to selection, the newcomer that contradicts it does not
+    assert query(lake, "SELECT source FROM deduped WHERE conflict") == [("c",)]
+
+
+def test_rows_that_grew_in_two_steps_are_those_of_a_pool_made_at_once(tmp_path):
+    (tmp_path / "steps").mkdir()
+    (tmp_path / "once").mkdir()
+    make(tmp_path / "steps", *OLD)
+    grown, whole = make(tmp_path / "steps", *OLD, NEW), make(tmp_path / "once", *OLD, NEW)
+    for step in STEPS:
+        for table in step.tables:
+            if table.name not in ("sources", "quarantine"):  # they name the folder
+                everything = f"SELECT * FROM {table.name} ORDER BY ALL"
+                assert query(grown, everything) == query(whole, everything), table.name
+
+
+def test_a_later_text_joins_one_old_cluster_and_never_merges_two():
+    """The bridge resembles two texts that do not resemble each other; a second newcomer resembles only the first."""
+    words = [f"w{i}" for i in range(200)]
+    left, bridge, right = (" ".join(words[i : i + 170]) for i in (0, 12, 24))
+    texts = {"m": left, "n": right, "a": bridge, "b": bridge + " end"}
+    came = {"m": 0, "n": 0, "a": 1, "b": 2}
+    for seed in range(5):
+        order = random.Random(seed).sample(sorted(texts), 4)
+        found = dict(clusters([([n], pa.array([texts[n]]), np.array([came[n]])) for n in order]))
+        assert found == {"m": "m", "n": "n", "a": "m", "b": "m"}
+    together = dict(clusters([([n], pa.array([texts[n]]), np.zeros(1, int)) for n in texts]))
+    assert set(together.values()) == {"a"}
+
+
+def test_an_iteration_sees_only_what_had_joined_by_then(tmp_path):
+    lake = Lake(str(tmp_path))
+    names = [f"p{i:02d}" for i in range(40)]
+    joined = dict(zip(names, [0] * 10 + [1] * 10 + [2] * 20, strict=True))
+    put(lake, CLEAN_POOL, [{"pair_id": p, "stage": "stage1", "joined": j} for p, j in joined.items()], "b00")
+    put(lake, ATTRIBUTES, [{"pair_id": p} for p in names], "b00")
+    put(lake, EMBEDDINGS, [{"pair_id": p, "vector": [1.0, 0.0]} for p in names], "b00")
+    put(lake, SEED_SELECTION, [{"pair_id": "p00", "assigned_to": "people", "stratum": "s"}])
+    put(lake, ANNOTATION_BATCH, [{"pair_id": "p00", "assigned_to": "people"}], "iter_00")
+    put(lake, GOLD_PREDICTIONS, [{"pair_id": "p00", "p": 0.1, "k": 40, "role": "train", "reward_better": 0.0,
+                                 "reward_worse": 1.0, "model_id": "m"}], "iter_00")
+    lakes.make(stage1.retrieved, lake, "iter_00", stage1={"k_max": 40})
+    offered = {p for (p,) in query(lake, "SELECT pair_id FROM retrieved")}
+    assert offered and all(joined[p] <= 1 for p in offered)
+    assert any(joined[p] == 1 for p in offered)  # the next iteration may ask about what joins with it
+    put(lake, RETRIEVED, [{"pair_id": p, "query_pair": "p00", "similarity": 1.0, "rank": 1, "k": 1, "p_query": 0.1}
+                          for p in ("p15", "p35")], "iter_00")  # fmt: skip
+    lakes.make(stage1.annotation_batch, lake, "iter_01", stage1={"batch": 30, "random_share": 0.5})
+    asked = {p for (p,) in query(lake, "SELECT pair_id FROM annotation_batch WHERE iteration = 'iter_01'")}
+    assert "p15" in asked and len(asked) > 10 and all(joined[p] <= 1 for p in asked)
