@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from .table_asset import Run
@@ -21,7 +22,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--holdout", action="store_true", help="also agreement with people on the gold of role test")
     parser.add_argument("--subsets", action="store_true", help="print every subset, not only groups and wholes")
     parser.add_argument("--published", action="store_true", help="print the published scores beside the model's")
-    parser.add_argument("--max-tokens", type=int, help="longer inputs count as wrong; default: training.max_tokens")
+    parser.add_argument("--max-tokens", type=int, help="what is longer is cut; default: training.max_tokens")
+    parser.add_argument("--over-length", choices=("cut", "wrong"), help="default: evaluation.over_length")
     parser.add_argument("--save", metavar="FILE", help="write the rewards to this Parquet file, to be read as a model")
 
 
@@ -110,9 +112,14 @@ def _benchmark(arguments: argparse.Namespace, run: Run) -> None:
         raise BenchmarkError(f"not configured: {', '.join(unknown)}")
     if not chosen and not arguments.holdout:
         raise BenchmarkError("no benchmark is configured: add [[benchmarks]] to the configuration")
-    if arguments.max_tokens:
-        training = run.settings.training.model_copy(update={"max_tokens": arguments.max_tokens})
-        run = Run(run.settings.model_copy(update={"training": training}), run.lake, run.partition, run.context)
+    given = {
+        "training": ("max_tokens", arguments.max_tokens),
+        "evaluation": ("over_length", arguments.over_length),
+    }
+    for section, (key, value) in given.items():
+        if value:
+            changed = getattr(run.settings, section).model_copy(update={key: value})
+            run = replace(run, settings=run.settings.model_copy(update={section: changed}))
     loaded = [load(b, run.lake, run.settings.seed) for b in chosen]
     loaded += [holdout(run.lake)] if arguments.holdout else []
     scores = scores_of(arguments.model, run, loaded)
@@ -130,7 +137,7 @@ def _benchmark(arguments: argparse.Namespace, run: Run) -> None:
 def _print(rows: Sequence[dict], subsets: bool) -> None:
     from rich.table import Table
 
-    table = Table("benchmark", "subset", "metric", "value", "95 % interval", "items", "ties", "unscored", "missing")
+    table = Table("benchmark", "subset", "metric", "value", "95 % interval", "items", "ties", "over-long", "missing")
     for r in rows:
         if r["metric"].startswith(("best_of_", "ceiling_")) and not subsets:
             continue

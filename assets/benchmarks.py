@@ -35,17 +35,18 @@ IN_RANGE = Check(
 )
 
 
-def configured(run: Run) -> list["Loaded"]:
-    """Every configured benchmark, as sampled."""
+def configured(run: Run, only: str | None = None) -> list["Loaded"]:
+    """Every configured benchmark, or one of them, as sampled."""
     from resources.benchmarks import load
 
-    return [load(b, run.lake, run.settings.seed) for b in run.settings.benchmarks]
+    chosen = [b for b in run.settings.benchmarks if only in (None, b.name)]
+    return [load(b, run.lake, run.settings.seed) for b in chosen]
 
 
 @table_asset(
     BENCHMARK_SCORES,
     reads=[FINAL_MODEL, BENCHMARK_PROMPTS],
-    settings=("benchmarks", "seed"),
+    settings=("benchmarks", "evaluation", "seed"),
     group="evaluation",
     kinds={"pytorch"},
     checks={BENCHMARK_SCORES: [CLEANED_AGAINST]},
@@ -71,12 +72,12 @@ def benchmark_scores(run: Run):
 )
 def benchmark_results(run: Run):
     """Every number of every benchmark, its 95 % interval by bootstrap over items, its ties and what is missing."""
+    benchmark, model = run.partition.split("|")
     with run.lake.connect() as con:
         scores = con.sql(
-            "SELECT * EXCLUDE (model) FROM benchmark_scores WHERE model = $model", params={"model": run.partition}
+            "SELECT * EXCLUDE (model) FROM benchmark_scores WHERE model = $model", params={"model": model}
         ).to_arrow_table()
-    loaded = configured(run)
-    table = results(run.partition, loaded, scores, run.settings.seed)
+    table = results(model, configured(run, only=benchmark), scores, run.settings.seed)
     yield Rows(BENCHMARK_RESULTS, table, shown(table))
 
 
@@ -128,7 +129,7 @@ def shown(table: pa.Table) -> dict:
     if not rows:
         return {"benchmarks": 0}
     lines = [
-        "| benchmark | value | 95 % interval | items | ties | unscored | missing |",
+        "| benchmark | value | 95 % interval | items | ties | over-long | missing |",
         "|---|---|---|---|---|---|---|",
     ]
     for r in rows:

@@ -6,6 +6,7 @@ declaration come the Dagster asset, the versions that a file's footer records, a
 
 import html
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -62,7 +63,8 @@ class Step:
     """One asset function and what it depends on.
 
     Attributes:
-        reads: tables read; of the same partition kind the same partition, otherwise all partitions.
+        reads: tables read; of the same partition kind, or of one of its two dimensions, the same partition, otherwise
+            all partitions.
         upto: tables of the same kind of which all partitions up to this one are read.
         earlier: tables of which only earlier partitions are read. Dagster allows no cycle between assets, so these
             edges are not declared to it; the footers record them.
@@ -108,6 +110,8 @@ class Step:
                 found.append((table, None))
             elif table.partition == self.partition:
                 found.append((table, partition))
+            elif self.partition and table.partition in self.partition.split("|"):
+                found.append((table, _part(self.partition, partition)[table.partition]))
             else:
                 found += [(table, key) for key in settings.partition_keys(table.partition)]
         if partition is not None and (self.upto or self.earlier):
@@ -161,21 +165,42 @@ def table_asset(
     return declare
 
 
+def _part(kind: str, key: str) -> dict[str, str]:
+    """The key of each dimension."""
+    return dict(zip(kind.split("|"), key.split("|"), strict=True))
+
+
 # ---- Dagster -------------------------------------------------------------------------------------------------------
 @cache
-def partitions_def(keys: tuple[str, ...]) -> dg.StaticPartitionsDefinition:
+def _static(keys: tuple[str, ...]) -> dg.StaticPartitionsDefinition:
     return dg.StaticPartitionsDefinition(list(keys))
+
+
+def partitions_def(kind: PartitionKind, settings: Settings) -> dg.PartitionsDefinition:
+    parts = {dimension: _static(tuple(settings.partition_keys(dimension))) for dimension in kind.split("|")}
+    return dg.MultiPartitionsDefinition(parts) if len(parts) > 1 else parts[kind]
+
+
+def _mapping(kind: PartitionKind | None, read: PartitionKind | None) -> dg.PartitionMapping | None:
+    """How a step partitioned by `kind` depends on a table partitioned by `read`; None is Dagster's default."""
+    if kind is None or read is None or kind == read:
+        return None
+    if read in kind.split("|"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            return dg.MultiToSingleDimensionPartitionMapping(read)
+    return dg.AllPartitionMapping()
 
 
 def as_asset(step: Step, settings: Settings, lake: Lake) -> dg.AssetsDefinition:
     """The step as a Dagster asset (one spec a table)."""
     kind = step.partition
 
-    def dependency(table: Table) -> dg.AssetDep:
-        crosses = table.partition is not None and kind is not None and table.partition != kind
-        return dg.AssetDep(table.name, partition_mapping=dg.AllPartitionMapping() if crosses else None)
-
-    deps = [dependency(t) for t in dict.fromkeys((*step.reads, *step.upto)) if t not in step.tables]
+    deps = [
+        dg.AssetDep(t.name, partition_mapping=_mapping(kind, t.partition))
+        for t in dict.fromkeys((*step.reads, *step.upto))
+        if t not in step.tables
+    ]
     specs = [
         dg.AssetSpec(
             t.name,
@@ -199,7 +224,7 @@ def as_asset(step: Step, settings: Settings, lake: Lake) -> dg.AssetsDefinition:
         name=step.name,
         specs=specs,
         check_specs=check_specs,
-        partitions_def=partitions_def(tuple(settings.partition_keys(kind))) if kind else None,
+        partitions_def=partitions_def(kind, settings) if kind else None,
         pool=step.pool,
     )
     def body(context: dg.AssetExecutionContext):

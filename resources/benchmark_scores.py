@@ -82,9 +82,10 @@ def model_scores(run: "Run", folder: str, benchmarks: Sequence[Loaded]) -> pa.Ta
             SELECT item_id, any_value(conversation) AS conversation, any_value(response) AS response
             FROM known GROUP BY item_id
         """)
-        con.register("rewards", score_items(run, folder, unique))
+        con.register("rewards", score_items(run, folder, unique, cut=run.settings.evaluation.over_length == "cut"))
         table = con.sql("""
-            SELECT benchmark, of_item AS item_id, candidate, reward, unscored FROM known JOIN rewards USING (item_id)
+            SELECT benchmark, of_item AS item_id, candidate, reward, unscored, truncated
+            FROM known JOIN rewards USING (item_id)
         """).to_arrow_table()
     return table.cast(BENCHMARK_SCORES.schema)
 
@@ -140,7 +141,7 @@ def read_scores(path: Path, benchmarks: Sequence[Loaded]) -> pa.Table:
         with duckdb.connect() as con:
             table = con.sql(
                 "SELECT benchmark::VARCHAR AS benchmark, item_id::VARCHAR AS item_id, candidate::BIGINT AS candidate, "
-                f"reward::DOUBLE AS reward, NULL::VARCHAR AS unscored FROM {reader} WHERE benchmark IN $names",
+                f"reward::DOUBLE AS reward, NULL::VARCHAR AS unscored, false AS truncated FROM {reader} WHERE benchmark IN $names",
                 params={"names": names},
             ).to_arrow_table()
     except duckdb.Error as e:
@@ -149,7 +150,7 @@ def read_scores(path: Path, benchmarks: Sequence[Loaded]) -> pa.Table:
 
 
 def of(scores: pa.Table, benchmark: str) -> pa.Table:
-    """(item_id, candidate, reward) of one benchmark."""
+    """(item_id, candidate, reward, truncated) of one benchmark."""
     return scores.filter(pc.equal(scores["benchmark"], benchmark)).select(REWARDS.names)
 
 
@@ -197,8 +198,9 @@ def _downloaded(model: str) -> str:
 def _rows(benchmark: str, rewards: pa.Table) -> pa.Table:
     columns = {
         "benchmark": _constant(benchmark, rewards),
-        **{n: rewards[n] for n in REWARDS.names},
+        **{n: rewards[n] for n in ("item_id", "candidate", "reward")},
         "unscored": pa.nulls(rewards.num_rows, pa.string()),
+        "truncated": pa.repeat(False, rewards.num_rows),
     }
     return pa.table(columns).cast(BENCHMARK_SCORES.schema)
 

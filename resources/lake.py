@@ -76,13 +76,16 @@ class Lake:
     def path(self, table: Table, partition: str | None = None) -> Path:
         if (table.partition is None) != (partition is None):
             raise ValueError(f"{table.name} is partitioned by {table.partition}, got partition {partition!r}")
-        base = Path(self.root).absolute() / table.name
-        return base / "data.parquet" if partition is None else base / f"{table.partition}={partition}" / "data.parquet"
+        folder = Path(self.root).absolute() / table.name
+        if partition is not None:
+            folder = folder.joinpath(*map("=".join, zip(_dimensions(table), partition.split("|"), strict=True)))
+        return folder / "data.parquet"
 
     def partitions(self, table: Table) -> list[str]:
         """The partitions of a table that exist, sorted."""
-        found = (Path(self.root).absolute() / table.name).glob(f"{table.partition}=*/data.parquet")
-        return sorted(p.parent.name.partition("=")[2] for p in found)
+        base = Path(self.root).absolute() / table.name
+        found = base.glob("/".join(f"{d}=*" for d in _dimensions(table)) + "/data.parquet")
+        return sorted("|".join(d.partition("=")[2] for d in p.relative_to(base).parts[:-1]) for p in found)
 
     # ---- reading ---------------------------------------------------------------------------------------------------
     @contextlib.contextmanager
@@ -117,12 +120,12 @@ class Lake:
     def _select(self, table: Table) -> str:
         base = Path(self.root).absolute() / table.name
         files = sorted(str(p) for p in base.glob("**/data.parquet"))
-        in_file = table.partition is None or table.partition in table.schema.names
+        in_path = [d for d in _dimensions(table) if d not in table.schema.names]
         if not files:
-            names = [(f.name, _duck(f.type)) for f in table.schema]
-            names += [] if in_file else [(table.partition, "VARCHAR")]
+            names = [(f.name, _duck(f.type)) for f in table.schema] + [(d, "VARCHAR") for d in in_path]
             return "SELECT " + ", ".join(f'NULL::{t} AS "{n}"' for n, t in names) + " WHERE false"
-        hive = "false" if in_file else f"true, hive_types={{'{table.partition}': VARCHAR}}"
+        types = ", ".join(f"'{d}': VARCHAR" for d in _dimensions(table))
+        hive = f"true, hive_types={{{types}}}" if in_path else "false"
         listed = ", ".join("'" + f.replace("'", "''") + "'" for f in files)
         return f"SELECT * FROM read_parquet([{listed}], hive_partitioning={hive})"
 
@@ -175,6 +178,10 @@ class Lake:
             except (pa.ArrowInvalid, duckdb.ConversionException) as e:
                 raise LakeError(f"{label(table, partition)}: {e}") from e
             yield Staged(new, target, rows, version)
+
+
+def _dimensions(table: Table) -> list[str]:
+    return table.partition.split("|") if table.partition else []
 
 
 def label(table: Table, partition: str | None = None) -> str:

@@ -7,6 +7,7 @@ its key.
 
 import functools
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -294,6 +295,10 @@ class Benchmark(Part):
     excerpt: bool = False
 
 
+class Evaluation(Part):
+    over_length: Literal["cut", "wrong"] = "cut"  # what is too long for the model: its end alone is read, or it loses
+
+
 class Reference(Part):
     """Labels the run is measured against, read by the report alone."""
 
@@ -321,6 +326,7 @@ class Settings(Part):
     stage2: Stage2 = Stage2()
     training: Training = Training()
     benchmarks: list[Benchmark] = []
+    evaluation: Evaluation = Evaluation()
     reference: Reference = Reference()
     budget: Budget = Budget()
 
@@ -352,7 +358,13 @@ class Settings(Part):
         return hashlib.blake2b(data.encode(), digest_size=8).hexdigest()
 
     def partition_keys(self, kind: str) -> list[str]:
-        """The partitions of one kind, zero-padded so that their string order is their order."""
+        """The partitions of one kind, zero-padded so that their string order is their order.
+
+        >>> settings.partition_keys("benchmark|model")
+        ['rm-bench|original', 'rm-bench|filtered', …]
+        """
+        if "|" in kind:
+            return ["|".join(keys) for keys in itertools.product(*map(self.partition_keys, kind.split("|")))]
         match kind:
             case "source":
                 return [s.name for s in self.sources]
@@ -362,6 +374,8 @@ class Settings(Part):
                 return [f"iter_{i:02d}" for i in range(self.stage1.iterations + 1)]
             case "model":
                 return list(self.training.arms)
+            case "benchmark":
+                return [b.name for b in self.benchmarks]
         raise ValueError(f"no such partition kind: {kind!r}")
 
 

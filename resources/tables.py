@@ -9,7 +9,8 @@ from typing import Literal
 
 import pyarrow as pa
 
-PartitionKind = Literal["source", "bucket", "iteration", "model"]
+# Two dimensions are joined by "|", in alphabetical order, and so are their keys.
+PartitionKind = Literal["source", "bucket", "iteration", "model", "benchmark|model"]
 
 
 @dataclass(frozen=True)
@@ -503,6 +504,7 @@ BENCHMARK_SCORES = _t(
         _f("candidate", I, "response within the item, from 0"),
         _f("reward", F, "reward, null when it could not be scored", True),
         _f("unscored", S, "why there is no reward: over_length", True),
+        _f("truncated", B, "longer than the model's limit: scored without its beginning"),
     ],
     ("benchmark", "item_id", "candidate"),
     "model",
@@ -518,7 +520,7 @@ BENCHMARK_RESULT_FIELDS = [
     _f("n", I, "items"),
     _f("of", I, "items published; more than n when sampled or incomplete"),
     _f("ties", I, "items with an exact tie"),
-    _f("truncated", I, "items with a response over the length limit, counted wrong"),
+    _f("truncated", I, "items with a response over the length limit: cut, or counted wrong where it was refused"),
     _f("missing", STRINGS, "parts of the benchmark that are not at hand"),
 ]
 BENCHMARK_RESULTS = _t(
@@ -526,7 +528,7 @@ BENCHMARK_RESULTS = _t(
     "Scores of the final models on every configured benchmark, with intervals.",
     BENCHMARK_RESULT_FIELDS,
     ("arm", "benchmark", "subset", "metric"),
-    "model",
+    "benchmark|model",
 )
 BENCHMARK_BASELINES = _t(
     "benchmark_baselines",

@@ -137,28 +137,35 @@ def features(run: "Run", folder: str, pairs: duckdb.DuckDBPyRelation) -> pa.Tabl
     return _score(run, {"model": folder}, pairs, "pair_id", ("chosen", "rejected"), features=True)["model"]
 
 
-def score_items(run: "Run", folder: str, items: duckdb.DuckDBPyRelation) -> pa.Table:
+def score_items(run: "Run", folder: str, items: duckdb.DuckDBPyRelation, *, cut: bool) -> pa.Table:
     """Rewards of single responses, such as those of a benchmark.
 
     Args:
         folder: of an exported model.
         items: (item_id, conversation, response); equal conversations are computed once where the model can.
+        cut: what is too long loses its beginning; otherwise it gets no reward.
 
     Returns:
-        (item_id, reward, unscored), sorted by item_id.
+        (item_id, reward, unscored, truncated), sorted by item_id.
 
     Raises:
         TrainerFailed: the program failed.
     """
-    return _score(run, {"model": folder}, items, "item_id", ("response",))["model"]
+    return _score(run, {"model": folder}, items, "item_id", ("response",), cut)["model"]
 
 
 def _score(
-    run: "Run", models: Mapping[str, str], items, key: str, responses: tuple[str, ...], features: bool = False
+    run: "Run",
+    models: Mapping[str, str],
+    items,
+    key: str,
+    responses: tuple[str, ...],
+    cut: bool = False,
+    features: bool = False,
 ) -> dict[str, pa.Table]:
     """Parts stand in a folder named by what they depend on, so that an interrupted pass goes on; then they go."""
     training = run.settings.training
-    name = _hash(_fingerprint(items, responses, key), dict(models), training.max_tokens, VERSION, features)
+    name = _hash(_fingerprint(items, responses, key), dict(models), training.max_tokens, cut, VERSION, features)
     folder = run.lake.folder("scores") / name
     folder.mkdir(exist_ok=True)
     job = {
@@ -167,6 +174,7 @@ def _score(
         "out": str(folder),
         "max_tokens": training.max_tokens,
         "tokens_per_microbatch": training.tokens_per_microbatch,
+        "cut": cut,
         "part_rows": PART_ROWS,
         "features": features,
     }
@@ -175,9 +183,10 @@ def _score(
     if items.limit(1).fetchall():
         _start(run, "training.score", folder, job)
     rewards = [f"r_{c}" for c in responses] if key == "pair_id" else ["reward"]
-    schema = pa.schema([(key, pa.string()), *((r, pa.float64()) for r in rewards), ("unscored", pa.string())])
-    if features:
-        schema = schema.append(pa.field("difference", pa.list_(pa.float32())))
+    columns = [(key, pa.string()), *((r, pa.float64()) for r in rewards)]
+    columns += [("unscored", pa.string()), ("truncated", pa.bool_())]
+    columns += [("difference", pa.list_(pa.float32()))] if features else []
+    schema = pa.schema(columns)
     found = {m: sorted((folder / m).glob("part-*.parquet")) for m in models}
     tables = {m: ds.dataset(f, schema=schema).to_table() if f else schema.empty_table() for m, f in found.items()}
     shutil.rmtree(folder)

@@ -334,6 +334,11 @@ def test_ppe_correctness_counts_sampled_pairs_whichever_side_is_right(tmp_path, 
     assert got["MATH", "best_of_01_at_hand"]["value"] == pytest.approx((2 / 32 + 1 / 32) / 2)
     assert got["MATH", "best_of_32_at_hand"]["value"] == 0.5
     assert got["MATH", "ceiling_32_at_hand"]["value"] == 1
+    curve, top = ([got["MATH", f"{c}_{k:02d}_at_hand"]["value"] for k in range(1, 33)] for c in ("best_of", "ceiling"))
+    assert got["MATH", "end_score_at_hand"]["value"] == 0.5
+    assert got["MATH", "max_score_at_hand"]["value"] == max(curve)
+    loss = sum((t - c) ** 2 for c, t in zip(curve, top, strict=True)) / 32
+    assert got["MATH", "loss_at_hand"]["value"] == pytest.approx(loss)
     assert prompts(benchmark, lake)["prompt"].to_pylist() == ["q a", "q b"]
 
 
@@ -450,6 +455,19 @@ def test_an_item_that_could_not_be_scored_is_wrong_and_counted(tmp_path, lake, l
     row = next(r for r in scored(loaded, oracle).values() if r["n"])
     assert row["value"] == pytest.approx(11 / 12)
     assert row["truncated"] == 1
+
+
+@pytest.mark.parametrize("loader", ["planted", "reward_bench_2", "rmb_bon", "rm_bench"])
+def test_an_item_that_was_cut_is_counted_and_still_decided_by_its_rewards(tmp_path, lake, loader):
+    loaded = load(toy(tmp_path, loader), lake, 0)
+    cut = loaded.candidates["item_id"][0].as_py()
+    rows = loaded.candidates.select(["item_id", "candidate", "label"]).to_pylist()
+    rewards = [{**r, "reward": float(r["label"]), "truncated": r["item_id"] == cut} for r in rows]
+    attached = attach(loaded.name, loaded.labelled, pa.Table.from_pylist(rewards))
+    row = next(
+        r for r in evaluate(loaded.name, loaded.sheet, attached, loaded.found, resamples=10).to_pylist() if r["n"]
+    )
+    assert (row["value"], row["truncated"]) == (1.0, 1)
 
 
 def test_the_interval_is_that_of_a_proportion_and_repeats(tmp_path, lake):

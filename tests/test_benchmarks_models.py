@@ -302,7 +302,7 @@ def test_baselines_and_results_are_tables_of_the_lake(lake):
 
     loaded = [load(run.settings.benchmarks[0], lake, 0)]
     lake.write(BENCHMARK_SCORES, longer_answer(loaded), "filtered")
-    make(benchmark_results, lake, "filtered", benchmarks=[{"name": "planted"}])
+    make(benchmark_results, lake, "planted|filtered", benchmarks=[{"name": "planted"}])
     rows = query(lake, "SELECT arm, subset, value, n, missing FROM benchmark_results ORDER BY subset")
     assert [r[:2] for r in rows] == [("filtered", ""), ("filtered", "maths"), ("filtered", "prose")]
     assert rows[0][2:] == (value, 200, [])

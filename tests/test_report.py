@@ -165,10 +165,10 @@ def benchmark(lake: Lake) -> None:
         put(lake, t.FINAL_MODEL, [model(arm=arm, pairs=4)], arm)
         put(lake, t.BENCHMARK_SCORES, [
             {"benchmark": "b", "item_id": r["item_id"], "candidate": r["candidate"],
-             "reward": float(r["label"] == (r["item_id"] < f"i{n}"))}
+             "reward": float(r["label"] == (r["item_id"] < f"i{n}")), "truncated": False}
             for r in loaded.to_pylist()
         ], arm)
-        put(lake, t.BENCHMARK_RESULTS, [score(arm, n / 40)], arm)
+        put(lake, t.BENCHMARK_RESULTS, [score(arm, n / 40)], f"planted|{arm}")
     put(lake, t.BENCHMARK_BASELINES, [score("longer_answer", 0.5)])
 
 

@@ -192,7 +192,7 @@ def scored(model, rows, width: int | None = None, **limits) -> np.ndarray:
     limits = {"max_tokens": 512, "budget": 700, **limits}
     keys = [p["pair_id"] for p, _ in each]
     turns, responses = [p["conversation"] for p, _ in each], [p[c] for p, c in each]
-    return score(model, turns, responses, keys=keys, **limits).reshape(-1, 2, *([width] if width else []))
+    return score(model, turns, responses, keys=keys, **limits)[0].reshape(-1, 2, *([width] if width else []))
 
 
 def test_an_exported_model_scores_the_same_in_plain_transformers(model, tmp_path):

@@ -8,8 +8,11 @@ from types import SimpleNamespace
 import dagster as dg
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
 
 from resources import trainer
 from resources.lake import Lake
@@ -50,7 +53,8 @@ def test_every_pair_gets_both_rewards_of_every_model_in_order(models, items):
     program.run({**items, "models": models, "part_rows": 10}, World())
     best, gold = (read(Path(items["out"]) / name) for name in models)
     assert [r["pair_id"] for r in best] == [r["pair_id"] for r in gold] == [f"pair5-{i:04d}" for i in range(25)]
-    assert best[3] == {"pair_id": "pair5-0003", "r_chosen": None, "r_rejected": None, "unscored": "over_length"}
+    refused = {"r_chosen": None, "r_rejected": None, "unscored": "over_length", "truncated": False}
+    assert best[3] == {"pair_id": "pair5-0003", **refused}
     scored = [r for r in best if r["unscored"] is None]
     assert len(scored) == 24
     assert all(math.isfinite(r["r_chosen"]) and math.isfinite(r["r_rejected"]) for r in scored)
@@ -70,18 +74,41 @@ def test_features_are_what_the_head_makes_the_rewards_of(models, items):
             assert weight @ np.array(b["difference"]) == pytest.approx(a["r_chosen"] - a["r_rejected"], abs=1e-4)
 
 
+def test_what_is_cut_is_its_first_token_and_its_end(models, tmp_path):
+    turns = [{"role": "user", "content": "word1 word2"}]
+    rows = [
+        {"item_id": "long", "conversation": turns, "response": " ".join(f"word{i % 60}" for i in range(200))},
+        {"item_id": "short", "conversation": turns, "response": "word3"},
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "items.parquet")
+    request = {"items": str(tmp_path / "items.parquet"), "out": str(tmp_path / "out"), "tokens_per_microbatch": 512}
+    program.run({**request, "models": {"best": models["best"]}, "max_tokens": 40, "cut": True}, World())
+    long, short = read(tmp_path / "out" / "best")
+    assert (long["truncated"], short["truncated"], long["unscored"]) == (True, False, None)
+
+    model = load_model(Path(models["best"]))
+    whole = model.tokenizer.apply_chat_template(
+        [*turns, {"role": "assistant", "content": rows[0]["response"]}], tokenize=False
+    )
+    ids = model.tokenizer(whole)["input_ids"]
+    plain = AutoModelForSequenceClassification.from_pretrained(models["best"]).eval()
+    with torch.no_grad():
+        expected = plain(torch.tensor([[ids[0], *ids[-39:]]])).logits.item()
+    assert long["reward"] == pytest.approx(expected, abs=1e-5)
+
+
 def test_parts_of_a_broken_pass_are_kept_and_nothing_is_computed_twice(models, items, monkeypatch):
     request = {**items, "models": models, "part_rows": 10}
     real, calls = program.score_table, []
 
-    def counts(model, table, *limits):
+    def counts(model, table, *limits, **options):
         calls.append(table["pair_id"][0].as_py())
-        return real(model, table, *limits)
+        return real(model, table, *limits, **options)
 
-    def breaks(*args):
+    def breaks(*args, **options):
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return counts(*args)
+        return counts(*args, **options)
 
     monkeypatch.setattr(program, "score_table", breaks)
     with pytest.raises(KeyboardInterrupt):

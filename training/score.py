@@ -3,13 +3,14 @@
     python -m training.score JOB.json
     torchrun --nproc_per_node R -m training.score JOB.json
 
-JOB.json: {models: {name: folder}, items: Parquet, out: folder, tokens_per_microbatch[, max_tokens][, part_rows]
+JOB.json: {models: {name: folder}, items: Parquet, out: folder, tokens_per_microbatch[, max_tokens][, cut][, part_rows]
 [, features]}. Items are pairs (pair_id, conversation, chosen, rejected) or responses (item_id, conversation, response).
 
-Out come ``<name>/part-00000.parquet``…, in the order of the items: (pair_id, r_chosen, r_rejected, unscored) or
-(item_id, reward, unscored); `unscored` is null or `over_length`. With `features`, pairs also get `difference`, what the
-reward head is given for chosen less what it is given for rejected. A part appears whole or not at all and is never
-made twice; another start goes on with the missing ones. Parts are dealt to the ranks in turn.
+Out come ``<name>/part-00000.parquet``…, in the order of the items: (pair_id, r_chosen, r_rejected, unscored, truncated)
+or (item_id, reward, unscored, truncated). What is too long is refused (`unscored` is `over_length`) or, with `cut`,
+loses its beginning (`truncated`). With `features`, pairs also get `difference`, what the reward head is given for chosen
+less what it is given for rejected. A part appears whole or not at all and is never made twice; another start goes on
+with the missing ones. Parts are dealt to the ranks in turn.
 """
 
 import argparse
@@ -48,20 +49,23 @@ def score(
     budget: int,
     keys: Sequence[Hashable] | None = None,
     names: Sequence[str] | None = None,
+    cut: bool = False,
     features: bool = False,
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Rewards of responses, computing equal sequences and shared prompts once.
 
     Args:
         conversations, responses: one of each a reward.
-        max_tokens: longer sequences are refused.
+        max_tokens: longer sequences are refused, or cut.
         budget: tokens a micro-batch.
         keys: responses with equal keys have the same conversation (default: none is known to).
         names: what an error calls a response.
+        cut: keep the end of what is too long, behind its first token.
         features: what the reward head is given, instead of the reward it makes of it.
 
     Returns:
-        [n] float64, or [n, H] float32 features; NaN where a sequence is too long.
+        rewards: [n] float64, or [n, H] float32 features; NaN where a sequence was refused.
+        long: [n] bool, whether the sequence was longer than `max_tokens`.
 
     Raises:
         RenderError: a conversation does not fit the template.
@@ -71,8 +75,11 @@ def score(
     texts = [render(model.tokenizer, c, r, n) for c, r, n in zip(conversations, responses, names, strict=True)]
     unique: dict[bytes, int] = {}
     sequences, members = [], {}
-    place = np.full(len(texts), -1)
+    place, long = np.full(len(texts), -1), np.zeros(len(texts), bool)
     for i, s in enumerate(encode(model.tokenizer, texts)):
+        long[i] = len(s) > max_tokens
+        if long[i] and cut:
+            s = np.concatenate([s[:1], s[len(s) - max_tokens + 1 :]])  # the first is BOS or CLS
         if len(s) <= max_tokens:
             place[i] = unique.setdefault(s.tobytes(), len(unique))
             if place[i] == len(sequences):
@@ -95,11 +102,16 @@ def score(
         for micro in scoring(tokens.lengths, budget, model.causal):
             batch = collate(tokens, micro, model.tokenizer.pad_token_id, model.causal, device)
             rewards[[i for g in batch.groups for i in groups[g]]] = compute(batch).double().cpu().numpy()
-    return rewards[place]
+    return rewards[place], long
 
 
 def score_table(
-    model: RewardModel, table: pa.RecordBatch, max_tokens: int, budget: int, features: bool = False
+    model: RewardModel,
+    table: pa.RecordBatch,
+    max_tokens: int,
+    budget: int,
+    cut: bool = False,
+    features: bool = False,
 ) -> pa.Table:
     """Rewards of a batch of pairs or responses (see the module), in its order."""
     key, columns, outputs = FORMS["pairs" if "pair_id" in table.schema.names else "items"]
@@ -107,7 +119,7 @@ def score_table(
     n = len(columns)
     responses = [r for row in zip(*(table[c].to_pylist() for c in columns), strict=True) for r in row]
     by_text = [json.dumps(c) for c in conversations]
-    found = score(
+    found, long = score(
         model,
         [c for c in conversations for _ in range(n)],
         responses,
@@ -115,6 +127,7 @@ def score_table(
         budget=budget,
         keys=[k for k in by_text for _ in range(n)],
         names=[i for i in ids for _ in range(n)],
+        cut=cut,
         features=features,
     )
     more = {}
@@ -124,11 +137,17 @@ def score_table(
         head = model.head()
         found = found.astype(np.float64) @ head.weight[0].detach().double().cpu().numpy()
         found += 0.0 if head.bias is None else head.bias.item()
-    rewards = found.reshape(-1, n)
+    rewards, long = found.reshape(-1, n), long.reshape(-1, n).any(axis=1)
     rewards[np.isnan(rewards).any(axis=1)] = np.nan
     unscored = [OVER_LENGTH if bad else None for bad in np.isnan(rewards[:, 0])]
     scored = {o: pa.array(rewards[:, i], from_pandas=True) for i, o in enumerate(outputs)}
-    return pa.table({key: pa.array(ids, pa.string()), **scored, "unscored": pa.array(unscored, pa.string()), **more})
+    columns = {
+        key: pa.array(ids, pa.string()),
+        **scored,
+        "unscored": pa.array(unscored, pa.string()),
+        "truncated": pa.array(long & cut),
+    }
+    return pa.table(columns | more)
 
 
 def settings_of(folder: Path) -> dict:
@@ -170,7 +189,8 @@ def run(job: dict, world: World) -> None:
             batches = items.iter_batches(rows, columns=[form[0], "conversation", *form[1]])
             for i, batch in enumerate(batches):
                 if i in todo:
-                    table = score_table(model, batch, limit, job["tokens_per_microbatch"], job.get("features", False))
+                    options = {k: job.get(k, False) for k in ("cut", "features")}
+                    table = score_table(model, batch, limit, job["tokens_per_microbatch"], **options)
                     part = paths[i].with_suffix(".part")
                     pq.write_table(table, part)
                     part.replace(paths[i])

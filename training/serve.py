@@ -60,19 +60,18 @@ class Scorer:
         flat = [(i, turns, r) for i, (turns, answers) in enumerate(forms) for r in answers.values()]
         try:
             with self._lock:
-                rewards = iter(
-                    score(
-                        self.model,
-                        [turns for _, turns, _ in flat],
-                        [r for _, _, r in flat],
-                        max_tokens=self.max_tokens,
-                        budget=self.budget,
-                        keys=[i for i, _, _ in flat],
-                        names=[f"{where} {i + 1}" for i, _, _ in flat],
-                    ).tolist()
+                found, _ = score(
+                    self.model,
+                    [turns for _, turns, _ in flat],
+                    [r for _, _, r in flat],
+                    max_tokens=self.max_tokens,
+                    budget=self.budget,
+                    keys=[i for i, _, _ in flat],
+                    names=[f"{where} {i + 1}" for i, _, _ in flat],
                 )
         except RenderError as e:
             raise BadItem(str(e)) from e
+        rewards = iter(found.tolist())
         return [_result({name: next(rewards) for name in answers}) for _, answers in forms]
 
 

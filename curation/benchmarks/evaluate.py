@@ -202,4 +202,7 @@ def _statistics(part: Measured, stratum: str, *, seed: int, resamples: int) -> d
     draws = dict(zip(part.values, means.T, strict=True))
     if set(draws) == set(TIES_WEIGHTS):
         draws = {"accuracy": sum(w * draws[m] for m, w in TIES_WEIGHTS.items()), **draws}
+    if "best_of_01" in draws:
+        best, top = (np.stack([d for m, d in draws.items() if m.startswith(c)]) for c in ("best_of_", "ceiling_"))
+        draws |= {"max_score": best.max(0), "end_score": best[-1], "loss": ((top - best) ** 2).mean(0)}
     return draws

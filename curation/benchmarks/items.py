@@ -19,7 +19,13 @@ LABELLED = pa.schema(
         pa.field("against", pa.list_(pa.int64())),  # candidates it was drawn to be compared with (PPE Correctness)
     ]
 )
-REWARDS = pa.schema([*[LABELLED.field(n) for n in ("item_id", "candidate")], pa.field("reward", pa.float64())])
+REWARDS = pa.schema(
+    [
+        *[LABELLED.field(n) for n in ("item_id", "candidate")],
+        pa.field("reward", pa.float64()),  # null: could not be scored
+        pa.field("truncated", pa.bool_()),  # scored without its beginning; without this column none was
+    ]
+)
 
 SIZES = {
     "pair": (2, 2),
@@ -80,11 +86,13 @@ def segments(sorted_table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def attach(benchmark: str, labelled: pa.Table, rewards: pa.Table) -> pa.Table:
-    """`labelled`, as `check` returns it, and the column `reward`; it is null for what could not be scored.
+    """`labelled`, as `check` returns it, and the columns `reward` and `truncated` of `REWARDS`.
 
     Raises:
         BenchmarkError: a reward is missing, is there twice, is NaN or infinite, or belongs to no candidate.
     """
+    if "truncated" not in rewards.column_names:
+        rewards = rewards.append_column("truncated", pa.nulls(rewards.num_rows, pa.bool_()))
     rewards = rewards.select(REWARDS.names).sort_by([("item_id", "ascending"), ("candidate", "ascending")])
 
     def keys(t: pa.Table) -> list[tuple[str, int]]:
@@ -108,4 +116,4 @@ def attach(benchmark: str, labelled: pa.Table, rewards: pa.Table) -> pa.Table:
         raise BenchmarkError(
             f"{benchmark}: the reward of candidate {candidate} of item {item!r} is not a finite number"
         )
-    return labelled.append_column("reward", reward)
+    return labelled.append_column("reward", reward).append_column("truncated", pc.fill_null(rewards["truncated"], False))

@@ -21,7 +21,7 @@ class Measured:
     Attributes:
         group, subset: [blocks] where a block belongs.
         items, tied, truncated: [blocks] its items, those decided by or in spite of an exact tie, those with a response
-            that could not be scored.
+            that was cut or could not be scored.
         values: metric -> ([blocks] value, [blocks] weight); a metric is the weighted mean of its values.
     """
 
@@ -48,11 +48,16 @@ class _Table:
     subset: np.ndarray
     label: np.ndarray
     reward: np.ndarray
+    cut: np.ndarray
     against: list
 
     @property
-    def truncated(self) -> np.ndarray:
+    def lost(self) -> np.ndarray:
         return np.logical_or.reduceat(np.isnan(self.reward), self.starts)
+
+    @property
+    def truncated(self) -> np.ndarray:
+        return self.lost | np.logical_or.reduceat(self.cut, self.starts)
 
     def best(self, mask: np.ndarray) -> np.ndarray:
         """[items] highest reward among the masked candidates."""
@@ -62,13 +67,13 @@ class _Table:
         return np.minimum.reduceat(np.where(mask, self.reward, np.inf), self.starts)
 
     def measured(self, tied: np.ndarray, **values: np.ndarray) -> Measured:
-        one, lost = np.ones(len(self.ids)), self.truncated
+        one, lost = np.ones(len(self.ids)), self.lost
         kept = {name: (np.where(lost, 0.0, value), one) for name, value in values.items()}
-        return Measured(self.group, self.subset, one, tied & ~lost, lost, kept)
+        return Measured(self.group, self.subset, one, tied & ~lost, self.truncated, kept)
 
 
 def measure(benchmark: str, unit: str, scored: pa.Table) -> Measured:
-    """What the items of `scored` (items.LABELLED and `reward`, one unit, sorted) count.
+    """What the items of `scored` (from `items.attach`, of one unit) count.
 
     Raises:
         BenchmarkError: an id or a comparison does not fit the unit.
@@ -83,6 +88,7 @@ def measure(benchmark: str, unit: str, scored: pa.Table) -> Measured:
         first["subset"].to_numpy(zero_copy_only=False),
         scored["label"].to_numpy(),
         scored["reward"].to_numpy().astype(float),  # null becomes NaN
+        scored["truncated"].to_numpy(),
         scored["against"].to_pylist() if unit == "best_of_k" else [],
     )
     rules = {"pair": _strict, "best_of_n": _strict, "shared": _shared, "matrix": _matrix, "ties": _ties}
@@ -125,7 +131,7 @@ def _ties(benchmark: str, t: _Table) -> Measured:
     """
     gap = t.worst(t.label) - t.best(~t.label)
     spread = t.best(t.label) - t.worst(t.label)
-    gap = np.where(t.truncated, -np.inf, gap)
+    gap = np.where(t.lost, -np.inf, gap)
     row: dict[str, dict[str, int]] = {}
     for at, item in enumerate(t.ids):
         kind, _, number = str(item).rpartition("/")[2].partition(":")
