@@ -1,6 +1,6 @@
 """Scoring benchmarks against the loop of the package `rewardbench`: same model, same pairs; time and scores.
 
-    python -m benchmarks.evaluation --rival .rival/bin/python [--rm-bench 20] [--judgebench 60]
+    python -m benchmarks.evaluation --rival .rival/bin/python [--rm-bench 40] [--judgebench 60] [--rmb 150]
 
 The rival's environment (its pins differ from ours):
 
@@ -51,10 +51,11 @@ rewardbench(Args(model=model, dataset=dataset, load_json=True, output_dir=out, m
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rival", required=True, help="the Python of an environment that has rewardbench")
-    parser.add_argument("--rm-bench", type=int, default=20, help="items, nine pairs each")
+    parser.add_argument("--rm-bench", type=int, default=40, help="items, nine pairs each")
     parser.add_argument("--judgebench", type=int, default=60, help="items, one pair each")
-    parser.add_argument("--hidden", type=int, default=256)
-    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--rmb", type=int, default=150, help="items, one pair each")
+    parser.add_argument("--hidden", type=int, default=384)
+    parser.add_argument("--layers", type=int, default=6)
     arguments = parser.parse_args()
     benchmarks = [
         Benchmark(
@@ -68,6 +69,12 @@ def main() -> None:
             loader="judgebench",
             path=str(DATA / "judgebench_gpt-4o-2024-05-13.jsonl.gz"),
             sample=arguments.judgebench,
+        ),
+        Benchmark(
+            name="rmb_pairwise",
+            loader="rmb_pairwise",
+            path=str(DATA / "rmb_pairwise.jsonl.zst"),
+            sample=arguments.rmb,
         ),
     ]
     with tempfile.TemporaryDirectory() as name:

@@ -114,7 +114,7 @@ def test_paired_t_over_seeds(gains, t, p):
 
 
 def test_paired_t_needs_the_same_seeds():
-    with pytest.raises(ValueError, match="the same two or more seeds, got 3 and 2"):
+    with pytest.raises(ValueError, match="the same two or more of both, got 3 and 2"):
         paired_t([1, 2, 3], [1, 2])
 
 

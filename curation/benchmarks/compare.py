@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from scipy.stats import binomtest, ttest_rel
 
 from .evaluate import Found, lines
 from .sheets import Sheet
@@ -90,41 +91,22 @@ def _two_sided(gains: np.ndarray) -> float:
 
 def mcnemar(only_a: int, only_b: int) -> float:
     """Two-sided p of the exact test: as many items right for `a` alone as for `b` alone."""
-    n, k = only_a + only_b, min(only_a, only_b)
-    return min(1.0, 2 * sum(math.comb(n, i) for i in range(k + 1)) / 2**n)
+    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
 
 def paired_t(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
-    """(t, two-sided p) that runs of `a` and `b` with the same seeds score alike.
+    """(t, two-sided p) that runs of `a` and `b` with the same seeds, or on the same benchmarks, score alike.
 
     Raises:
-        ValueError: fewer than two seeds, or not the same number.
+        ValueError: fewer than two, or not the same number.
     """
     if len(a) != len(b) or len(a) < 2:
-        raise ValueError(f"a paired t-test needs the same two or more seeds, got {len(a)} and {len(b)}")
+        raise ValueError(f"a paired t-test needs the same two or more of both, got {len(a)} and {len(b)}")
     gain = np.subtract(a, b)
-    spread = gain.std(ddof=1) / math.sqrt(len(gain))
-    if spread == 0:
+    if np.ptp(gain) == 0:  # no spread to measure against
         return (0.0, 1.0) if gain[0] == 0 else (math.copysign(math.inf, gain[0]), 0.0)
-    t = float(gain.mean() / spread)
-    return t, 1 - _within(abs(t), len(gain) - 1)
-
-
-def _within(t: float, degrees: int) -> float:
-    """P(|T| <= t) of Student's t with whole degrees of freedom, by its finite series."""
-    angle = math.atan(t / math.sqrt(degrees))
-    sine, cosine = math.sin(angle), math.cos(angle)
-    if degrees % 2:
-        term, total = cosine, 0.0
-        for k in range(1, degrees - 1, 2):
-            total += term
-            term *= cosine**2 * (k + 1) / (k + 2)
-        return 2 / math.pi * (angle + sine * total)
-    term, total = 1.0, 0.0
-    for k in range(0, degrees, 2):
-        total += term
-        term *= cosine**2 * (k + 1) / (k + 2)
-    return sine * total
+    t, p = ttest_rel(a, b)
+    return float(t), float(p)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
