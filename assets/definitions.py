@@ -7,9 +7,10 @@ import dagster as dg
 from resources import settings as config
 from resources.lake import Lake
 from resources.settings import Settings
-from resources.tables import ANNOTATION_BATCH, RETRIEVED, WORLD_FILES
+from resources.tables import ANNOTATION_BATCH, JUDGE_WEIGHTS, RETRIEVED, STAGE2_WEIGHTS, WORLD_FILES
 
-from . import attributes, benchmarks, models, pool, release, report, stage1, stage2, world
+from . import attributes, benchmarks, models, panel, pool, release, report, stage1, stage2, world
+from .judging import weighted
 from .table_asset import Step, as_asset
 
 
@@ -31,7 +32,8 @@ def steps(settings: Settings) -> list[Step]:
         stage1.human_labels,
         stage1.gold,
         stage1.judge_votes,
-        stage1.verdicts,
+        panel.gold_votes,
+        weighted(stage1.verdicts, JUDGE_WEIGHTS, settings),
         stage1.silver,
         stage1.reward_model,
         stage1.gold_predictions,
@@ -42,7 +44,7 @@ def steps(settings: Settings) -> list[Step]:
         stage2.routed,
         stage2.stage2_attributes,
         stage2.stage2_votes,
-        stage2.stage2_verdicts,
+        weighted(stage2.stage2_verdicts, STAGE2_WEIGHTS, settings),
         stage2.decisions,
         stage2.partition,
         release.release_curated,

@@ -2,20 +2,26 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import dagster as dg
 import pyarrow as pa
 
 from curation.gold_roles import EXAMPLES as EXAMPLE_ROLES
 from curation.gold_roles import sql_list
-from resources.tables import JUDGE_VOTES
+from resources.lake import label
+from resources.settings import Settings
+from resources.tables import GOLD, GOLD_VOTES, JUDGE_VOTES, Table
 
-from .table_asset import Check, Run
+from .table_asset import Check, Run, Step
 
 if TYPE_CHECKING:
     import duckdb
 
     from resources.vectors import Index
+
+LEAST_GOLD = 30  # pairs with a vote below which no weights are fitted
 
 EXAMPLES = pa.schema(
     [
@@ -27,8 +33,8 @@ EXAMPLES = pa.schema(
 )
 
 
-def prompt_checks(gold: str) -> list[Check]:
-    """What may reach a prompt, checked on the votes themselves (spec 3.08, O-06, O-07).
+def example_checks(gold: str) -> list[Check]:
+    """What may be an example in a prompt, checked on the votes themselves (spec 3.08, O-06, O-07).
 
     Args:
         gold: SQL for the people's pairs known by then: pair_id, role.
@@ -48,11 +54,15 @@ def prompt_checks(gold: str) -> list[Check]:
             " WHERE t.cluster_id = e.cluster_id OR t.comparison_id = e.comparison_id",
             "a pair, its swap and near-duplicates of its conversation are no examples for it",
         ),
-        Check(
-            "gold_is_not_judged",
-            f"SELECT DISTINCT pair_id FROM new WHERE pair_id IN (SELECT pair_id FROM ({gold}))",
-            "judges are not asked about people's pairs",
-        ),
+    ]
+
+
+def prompt_checks(gold: str) -> list[Check]:
+    """See `example_checks`; and whose verdicts may become labels."""
+    asked = f"SELECT DISTINCT pair_id FROM new WHERE pair_id IN (SELECT pair_id FROM ({gold}))"
+    return [
+        *example_checks(gold),
+        Check("gold_is_not_judged", asked, "judges are not asked about people's pairs"),
     ]
 
 
@@ -101,19 +111,65 @@ def examples_for(run: Run, con: "duckdb.DuckDBPyConnection", targets: pa.Table, 
     ).to_arrow_table()
 
 
-def ask_panel(run: Run, targets: pa.Table, examples: pa.Table) -> pa.Table:
-    """Every configured judge on every target, as JUDGE_VOTES rows."""
+def ask_panel(run: Run, targets: pa.Table, examples: pa.Table, table: Table) -> pa.Table:
+    """Every configured judge on every target, as rows of `table`, under whose name the ledger keeps the calls."""
     from resources.judges import panel
 
     votes = []
-    for judge, backend in zip(run.settings.judges.judges, panel(run.settings, run.lake, stage=run.partition), strict=True):
+    for judge, backend in zip(run.settings.judges.judges, panel(run.settings, run.lake, label(table, run.partition)), strict=True):
         run.log(f"{judge.name}: {targets.num_rows} pairs")
         votes.append(backend.vote(targets, examples).select(JUDGE_VOTES.schema.names).cast(JUDGE_VOTES.schema))
     return pa.concat_tables(votes) if votes else JUDGE_VOTES.schema.empty_table()
 
 
-def verdicts_of(run: Run, votes: pa.Table) -> pa.Table:
-    """VERDICTS rows from JUDGE_VOTES rows."""
+def verdicts_of(
+    run: Run, con: "duckdb.DuckDBPyConnection", votes: pa.Table, upto: str
+) -> tuple[pa.Table, pa.Table | None]:
+    """VERDICTS rows from JUDGE_VOTES rows, and the weights they rest on where weights decide.
+
+    Weights by stacking are fitted on the gold of iterations up to `upto`.
+
+    Raises:
+        dagster.Failure: too few gold pairs to fit weights on.
+    """
+    from curation import panel
     from curation.verdicts import aggregate
 
-    return aggregate(votes, run.settings.judges.quorum)
+    weights = None
+    match run.settings.judges.aggregation:
+        case "dawid_skene":
+            weights = panel.dawid_skene_weights(votes)
+        case "stacking":
+            labelled, gold = gold_votes_upto(con, upto)
+            if gold.num_rows < LEAST_GOLD:
+                raise dg.Failure(
+                    f"aggregation 'stacking' has {gold.num_rows} gold pairs with a vote up to {upto} and needs "
+                    f"{LEAST_GOLD}: raise judges.measure or stage1.seed_people, or count heads (aggregation = "
+                    "'majority')",
+                    allow_retries=False,
+                )
+            weights = panel.stacking_weights(labelled, gold)
+    return aggregate(votes, run.settings.judges.quorum, weights), weights
+
+
+def gold_votes_upto(con: "duckdb.DuckDBPyConnection", upto: str) -> tuple[pa.Table, pa.Table]:
+    """The panel's votes on gold up to an iteration, and (pair_id, order) of the pairs with at least one answer."""
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE measured AS SELECT v.* EXCLUDE (iteration) FROM gold_votes v SEMI JOIN ("
+        " SELECT pair_id FROM gold_votes WHERE status = 'ok' AND iteration <= $1) USING (pair_id)"
+        " WHERE v.iteration <= $1",
+        [upto],
+    )
+    votes = con.sql("FROM measured ORDER BY pair_id, judge, replicate").to_arrow_table()
+    gold = con.sql('SELECT pair_id, "order" FROM gold SEMI JOIN measured USING (pair_id) ORDER BY pair_id')
+    return votes, gold.to_arrow_table()
+
+
+def weighted(step: Step, weights: Table, settings: Settings) -> Step:
+    """The step that gives verdicts, with the table of weights and the gold they are fitted on where they decide."""
+    if settings.judges.aggregation == "majority":
+        return step
+    measured = (GOLD, GOLD_VOTES) if settings.judges.aggregation == "stacking" else ()
+    if step.partition == "iteration":
+        return replace(step, tables=(*step.tables, weights), upto=(*step.upto, *measured))
+    return replace(step, tables=(*step.tables, weights), reads=(*step.reads, *measured))

@@ -23,6 +23,7 @@ from resources.tables import (
     GOLD_PREDICTIONS,
     HUMAN_LABELS,
     JUDGE_VOTES,
+    JUDGE_WEIGHTS,
     RETRIEVED,
     REWARD_MODEL,
     SEED_SELECTION,
@@ -160,17 +161,20 @@ def judge_votes(run: Run) -> Iterator[Rows]:
         targets = con.sql(statement("batch_texts"), params={"iteration": run.partition, "desk": "judges"}).to_arrow_table()
         with gold_index(run, con, upto=run.partition) as index:
             examples = examples_for(run, con, targets, index)
-        votes = ask_panel(run, targets, examples)
+        votes = ask_panel(run, targets, examples, JUDGE_VOTES)
     yield Rows(JUDGE_VOTES, votes, {"pairs asked": targets.num_rows, "votes": votes.num_rows})
 
 
 @table_asset(VERDICTS, reads=[JUDGE_VOTES], settings=("judges",), group="stage1")
 def verdicts(run: Run) -> Iterator[Rows]:
-    """Majority inside each judge, then one voice a judge; ties and missing quorums decide nothing (spec 3.10)."""
+    """Majority inside each judge, then one voice a judge; ties and missing quorums decide nothing (spec 3.10). Or, by
+    configuration, the judges' weights."""
     with run.lake.connect() as con:
         votes = con.sql("SELECT * EXCLUDE (iteration) FROM judge_votes WHERE iteration = ?", params=[run.partition])
-        rows = verdicts_of(run, votes.to_arrow_table())
+        rows, weights = verdicts_of(run, con, votes.to_arrow_table(), upto=run.partition)
     yield Rows(VERDICTS, rows, _count(rows, "verdict"))
+    if weights is not None:
+        yield Rows(JUDGE_WEIGHTS, weights)
 
 
 @table_asset(

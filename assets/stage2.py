@@ -25,6 +25,7 @@ from resources.tables import (
     STAGE2_ATTRIBUTES,
     STAGE2_VERDICTS,
     STAGE2_VOTES,
+    STAGE2_WEIGHTS,
     UNDECIDED,
 )
 from sql import statement
@@ -187,16 +188,20 @@ def stage2_votes(run: Run) -> Iterator[Rows]:
         last = run.settings.partition_keys("iteration")[-1]
         with gold_index(run, con, upto=last) as index:
             examples = examples_for(run, con, targets, index)
-        votes = ask_panel(run, targets, examples)
+        votes = ask_panel(run, targets, examples, STAGE2_VOTES)
     yield Rows(STAGE2_VOTES, votes, {"pairs asked": targets.num_rows, "votes": votes.num_rows})
 
 
 @table_asset(STAGE2_VERDICTS, reads=[STAGE2_VOTES], settings=("judges",), group="stage2")
 def stage2_verdicts(run: Run) -> Iterator[Rows]:
-    """The same two-step majority as in stage 1."""
+    """The same way from votes to verdicts as in stage 1; weights rest on the gold of all iterations."""
+    last = run.settings.partition_keys("iteration")[-1]
     with run.lake.connect() as con:
         votes = con.sql("SELECT * EXCLUDE (bucket) FROM stage2_votes WHERE bucket = ?", params=[run.partition])
-        yield Rows(STAGE2_VERDICTS, verdicts_of(run, votes.to_arrow_table()))
+        rows, weights = verdicts_of(run, con, votes.to_arrow_table(), upto=last)
+    yield Rows(STAGE2_VERDICTS, rows)
+    if weights is not None:
+        yield Rows(STAGE2_WEIGHTS, weights)
 
 
 @table_asset(

@@ -7,6 +7,7 @@ Skene 1979) and on gold (stacking), and how many independent votes a panel reall
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 
@@ -19,7 +20,7 @@ class Ballots:
 
     Attributes:
         pairs: ids of the rows, sorted.
-        workers: (judge, shown_first) of the columns, sorted.
+        workers: (judge, shown_first) of the columns, sorted: a judge's two orders stand side by side.
         cast: int8, shape (pairs, workers): +1 original, -1 swapped, 0 neither or not asked. Where a worker voted
             several times, the sign of the sum.
     """
@@ -30,23 +31,40 @@ class Ballots:
 
 
 def ballots(votes: pa.Table) -> Ballots:
-    """Votes (pair_id, judge, shown_first, vote, status) as a matrix."""
-    rows = zip(
-        *(votes[c].to_pylist() for c in ("pair_id", "judge", "shown_first", "vote", "status")), strict=True
-    )
-    worth = {"original": 1, "swapped": -1}
-    counted = [(p, (j, f), worth.get(v, 0) if s == "ok" else 0) for p, j, f, v, s in rows]
-    pairs = sorted({p for p, _, _ in counted})
-    workers = sorted({w for _, w, _ in counted})
-    row = {p: i for i, p in enumerate(pairs)}
-    column = {w: i for i, w in enumerate(workers)}
-    total = np.zeros((len(pairs), len(workers)), dtype=np.int64)
-    for p, w, v in counted:
-        total[row[p], column[w]] += v
-    return Ballots(pairs, workers, np.sign(total).astype(np.int8))
+    """Votes (pair_id, judge, shown_first, vote, status) as a matrix; every judge has a column for each order."""
+    with duckdb.connect() as con:
+        con.register("votes", votes.select(["pair_id", "judge", "shown_first", "vote", "status"]))
+        pairs, judges = (
+            [v for (v,) in con.sql(f"SELECT DISTINCT {name} FROM votes ORDER BY 1").fetchall()]
+            for name in ("pair_id", "judge")
+        )
+        cells = con.sql(
+            "SELECT dense_rank() OVER (ORDER BY pair_id) - 1 AS row, 2 * (dense_rank() OVER (ORDER BY judge) - 1)"
+            " + (shown_first = 'rejected')::BIGINT AS col, sign(lean) AS lean FROM ("
+            " SELECT pair_id, judge, shown_first, sum(CASE WHEN status <> 'ok' THEN 0 WHEN vote = 'original' THEN 1"
+            " WHEN vote = 'swapped' THEN -1 ELSE 0 END) AS lean FROM votes GROUP BY ALL)"
+        ).fetchnumpy()
+    cast = np.zeros((len(pairs), 2 * len(judges)), dtype=np.int8)
+    cast[cells["row"].astype(int), cells["col"].astype(int)] = cells["lean"]
+    return Ballots(pairs, [(j, first) for j in judges for first in ("chosen", "rejected")], cast)
 
 
-def dawid_skene(cast: np.ndarray, rounds: int = 200, tolerance: float = 1e-9) -> np.ndarray:
+def mirrored(cast: np.ndarray) -> np.ndarray:
+    """The votes there would be had every pair stood in the lake the other way round.
+
+    A judge sees candidates and no labels: it would have said the same of the same candidates. What is fitted on both
+    cannot learn that original labels are mostly right, and a judge that follows the position cancels itself out.
+
+    Args:
+        cast: see `Ballots.cast`; columns come in pairs, a judge's two orders.
+    """
+    swapped = cast.reshape(len(cast), -1, 2)[:, :, ::-1]
+    return -swapped.reshape(cast.shape)
+
+
+def dawid_skene(
+    cast: np.ndarray, rounds: int = 200, tolerance: float = 1e-9, smoothing: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Probability that `original` is right, by expectation maximisation over each worker's two error rates.
 
     Starts from the majority. It takes workers to err independently of each other given the truth, which models of one
@@ -56,19 +74,22 @@ def dawid_skene(cast: np.ndarray, rounds: int = 200, tolerance: float = 1e-9) ->
         cast: see `Ballots.cast`.
         rounds: the most rounds.
         tolerance: stop when no probability moves by more.
+        smoothing: votes of either kind that each worker is credited with, so that few pairs never make it infallible.
 
     Returns:
-        float64, shape (pairs,); 0.5 where nobody voted.
+        The probabilities, shape (pairs,), 0.5 where nobody voted; and each worker's rates, shape (2, 2, workers):
+        the chance of [a vote for original, for swapped] where [original, swapped] is right, truth first.
     """
     said = np.stack([cast == 1, cast == -1]).astype(float)  # answer x pair x worker
     asked = said.sum(0)
     votes = asked.sum(1)
     p = np.divide(said[0].sum(1), votes, out=np.full(len(cast), 0.5), where=votes > 0)
+    rates = np.full((2, 2, cast.shape[1]), 0.5)
     with np.errstate(divide="ignore"):
         for _ in range(rounds):
             truth = np.stack([p, 1 - p])[:, votes > 0]  # a pair without a vote teaches nothing
             prior = truth.mean(1) if truth.size else np.full(2, 0.5)
-            made = np.einsum("tp,apw->taw", truth, said[:, votes > 0])  # truth x answer x worker
+            made = np.einsum("tp,apw->taw", truth, said[:, votes > 0]) + smoothing  # truth x answer x worker
             total = made.sum(1, keepdims=True)
             rates = np.divide(made, total, out=np.full_like(made, 0.5), where=total > 0)
             logs = np.log(np.maximum(rates, 1e-300))
@@ -79,13 +100,13 @@ def dawid_skene(cast: np.ndarray, rounds: int = 200, tolerance: float = 1e-9) ->
             p = new
             if moved <= tolerance:
                 break
-    return p
+    return p, rates
 
 
 def stack(cast: np.ndarray, original_right: np.ndarray, ridge: float = 1.0, rounds: int = 50) -> np.ndarray:
     """Weights of the workers by logistic regression on gold: the log odds that each vote adds.
 
-    There is no constant term: which order is the original one must say nothing by itself.
+    There is no constant term, so that no vote means even odds.
 
     Args:
         cast: see `Ballots.cast`, of gold pairs only.
@@ -108,9 +129,58 @@ def stack(cast: np.ndarray, original_right: np.ndarray, ridge: float = 1.0, roun
     return weights
 
 
-def stacked(cast: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Probability that `original` is right, by weights of `stack`; 0.5 where nobody voted."""
-    return 1 / (1 + np.exp(-cast.astype(float) @ weights))
+WEIGHTS = pa.schema(
+    [
+        pa.field("judge", pa.string(), False),
+        pa.field("shown_first", pa.string(), False),
+        pa.field("method", pa.string(), False),
+        pa.field("for_original", pa.float64(), False),
+        pa.field("for_swapped", pa.float64(), False),
+        pa.field("pairs", pa.int64(), False),
+    ]
+)
+
+
+def stacking_weights(votes: pa.Table, gold: pa.Table) -> pa.Table:
+    """Weights that best foretell people's verdicts on gold.
+
+    Args:
+        votes: of the panel on gold pairs.
+        gold: pair_id, order (original or swapped).
+
+    Returns:
+        WEIGHTS rows: the log odds for the original order that a vote adds, by what it says.
+    """
+    made = ballots(votes)
+    order = dict(zip(gold["pair_id"].to_pylist(), gold["order"].to_pylist(), strict=True))
+    right = np.array([order[p] == "original" for p in made.pairs], bool)
+    both = np.concatenate([made.cast, mirrored(made.cast)])
+    weights = stack(both, np.concatenate([right, ~right]), ridge=2.0)  # a pair and its mirror count as one
+    return _weights(made, "stacking", weights, -weights)
+
+
+def dawid_skene_weights(votes: pa.Table) -> pa.Table:
+    """Weights from how the judges agree with each other on the pairs to be decided, without any gold.
+
+    Args:
+        votes: of the panel on those pairs.
+
+    Returns:
+        WEIGHTS rows; see `stacking_weights`.
+    """
+    made = ballots(votes)
+    _, rates = dawid_skene(np.concatenate([made.cast, mirrored(made.cast)]), smoothing=1.0)
+    said_original, said_swapped = np.log(rates[0] / rates[1])
+    return _weights(made, "dawid_skene", said_original, said_swapped)
+
+
+def _weights(made: Ballots, method: str, for_original: np.ndarray, for_swapped: np.ndarray) -> pa.Table:
+    rows = [
+        {"judge": judge, "shown_first": first, "method": method, "for_original": round(float(o), 9),
+         "for_swapped": round(float(s), 9), "pairs": int(np.count_nonzero(made.cast[:, i]))}
+        for i, ((judge, first), o, s) in enumerate(zip(made.workers, for_original, for_swapped, strict=True))
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, WEIGHTS)
 
 
 def effective_votes(right: np.ndarray) -> float:

@@ -5,11 +5,14 @@ import pyarrow as pa
 
 from sql import statement
 
+from .panel import WEIGHTS
+
 VERDICT_SCHEMA = pa.schema(
     [
         pa.field("pair_id", pa.string(), False),
         pa.field("verdict", pa.string(), False),
         pa.field("share", pa.float64(), False),
+        pa.field("p", pa.float64()),
         pa.field("voices", pa.int64(), False),
         pa.field("votes", pa.string(), False),
         pa.field("reason", pa.string(), False),
@@ -17,18 +20,23 @@ VERDICT_SCHEMA = pa.schema(
 )
 
 
-def aggregate(votes: pa.Table, quorum: int) -> pa.Table:
-    """Majority within each judge, then one voice a judge (spec 3.10).
+def aggregate(votes: pa.Table, quorum: int, weights: pa.Table | None = None) -> pa.Table:
+    """Majority within each judge, then one voice a judge (spec 3.10), or the sum of the votes' weights.
 
     Args:
-        votes: pair_id, judge, vote and status, as in `judge_votes`.
+        votes: pair_id, judge, shown_first, vote and status, as in `judge_votes`.
         quorum: judges with a voice below which there is no verdict.
+        weights: rows of `panel.WEIGHTS`; a vote without a weight counts nothing. None counts heads.
 
     Returns:
-        pair_id, verdict, share, voices, votes (JSON judge -> voice) and reason, one row a pair, sorted by pair. The
-        share of an undecided pair is the share of judges that say tie.
+        pair_id, verdict, share, p, voices, votes (JSON judge -> voice) and reason, one row a pair, sorted by pair. The
+        share of an undecided pair is the share of judges that say tie. p is the probability of the original order by
+        the weights, null without them.
     """
     with duckdb.connect() as con:
-        con.register("votes", votes.select(["pair_id", "judge", "vote", "status"]))
-        found = con.sql(statement("verdicts"), params={"quorum": quorum}).to_arrow_table()
+        con.register("votes", votes.select(["pair_id", "judge", "shown_first", "vote", "status"]))
+        con.register("weights", WEIGHTS.empty_table() if weights is None else weights)
+        found = con.sql(
+            statement("verdicts"), params={"quorum": quorum, "weighted": weights is not None}
+        ).to_arrow_table()
     return found.select(VERDICT_SCHEMA.names).cast(VERDICT_SCHEMA)

@@ -140,6 +140,9 @@ class Panel(Part):
     judges: list[Judge] = Field(default=[], alias="panel")
     examples: Annotated[int, Field(ge=0, le=8)] = 8  # gold pairs in a prompt (spec 3.08)
     quorum: Count = 2  # judges with a voice below which there is no verdict
+    # majority: one voice a judge (spec 3.10); stacking: weights fitted on gold; dawid_skene: on the votes alone
+    aggregation: Literal["majority", "stacking", "dawid_skene"] = "majority"
+    measure: Annotated[int, Field(ge=0)] = 100  # gold pairs an iteration that the panel labels too, to be measured
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -149,6 +152,8 @@ class Panel(Part):
             raise ValueError(f"judge names must differ: {sorted(set(names))}")
         if len(self.judges) < self.quorum:
             raise ValueError(f"quorum is {self.quorum} but only {len(self.judges)} judges are configured")
+        if self.aggregation == "stacking" and not self.measure:
+            raise ValueError("aggregation 'stacking' needs the judges' votes on gold: measure must be above 0")
         return self
 
 

@@ -313,15 +313,38 @@ VERDICT_FIELDS = [
     PAIR_ID,
     _f("verdict", S, "original, swapped or undecided"),
     _f("share", F, "share of judges with a voice that agree with the verdict"),
+    _f("p", F, "probability that the original order is right, by the judges' weights; null where heads are counted", True),
     _f("voices", I, "judges with a voice"),
     _f("votes", S, "JSON: judge -> original, swapped or tie"),
-    _f("reason", S, "majority, tie, no_quorum"),
+    _f("reason", S, "majority, stacking or dawid_skene decided; tie; no_quorum"),
+]
+WEIGHT_FIELDS = [
+    _f("judge", S, "name in the configuration"),
+    _f("shown_first", S, "chosen or rejected: a judge in two orders errs in two ways"),
+    _f("method", S, "stacking or dawid_skene"),
+    _f("for_original", F, "log odds for the original order that a vote for it adds"),
+    _f("for_swapped", F, "log odds that a vote for the other order adds"),
+    _f("pairs", I, "pairs with such a vote that the weights were fitted on"),
 ]
 VERDICTS = _t(
     "verdicts",
     "The panel's verdict a pair: majority within each judge, then one voice a judge (spec 3.10).",
     VERDICT_FIELDS,
     ("pair_id",),
+    "iteration",
+)
+JUDGE_WEIGHTS = _t(
+    "judge_weights",
+    "What each judge's votes counted for in an iteration's verdicts, where weights and not heads decide.",
+    WEIGHT_FIELDS,
+    ("judge", "shown_first"),
+    "iteration",
+)
+GOLD_VOTES = _t(
+    "gold_votes",
+    "The panel on pairs that people decided: for report cards and weights only, never for silver (spec 2.16, O-05).",
+    JUDGE_VOTE_FIELDS,
+    ("pair_id", "judge", "replicate"),
     "iteration",
 )
 SILVER = _t(
@@ -434,6 +457,10 @@ STAGE2_ATTRIBUTES = _t(
 STAGE2_VOTES = _t(
     "stage2_votes", "Judges' answers on routed pairs.", JUDGE_VOTE_FIELDS, ("pair_id", "judge", "replicate"), "bucket"
 )
+STAGE2_WEIGHTS = _t(
+    "stage2_judge_weights", "What each judge's votes counted for in stage 2.", WEIGHT_FIELDS, ("judge", "shown_first"),
+    "bucket",
+)  # fmt: skip
 STAGE2_VERDICTS = _t("stage2_verdicts", "The panel's verdict on routed pairs.", VERDICT_FIELDS, ("pair_id",), "bucket")
 DECISIONS = _t(
     "decisions",

@@ -1,6 +1,8 @@
--- The panel's verdict a pair (spec 3.10). `votes`: pair_id, judge, vote, status. First the majority within each judge
--- over its replicates, then one voice a judge, so that a judge with many samples cannot outvote the others. A vote of
--- 'none' (no answer, or "cannot determine") abstains. Whatever is not a strict majority over the rest is a tie.
+-- The panel's verdict a pair (spec 3.10). `votes`: pair_id, judge, shown_first, vote, status. First the majority within
+-- each judge over its replicates, then one voice a judge, so that a judge with many samples cannot outvote the others.
+-- A vote of 'none' (no answer, or "cannot determine") abstains. Whatever is not a strict majority over the rest is a
+-- tie. With $weighted, the sum of the judges' log odds (`weights`: judge, shown_first, method, for_original,
+-- for_swapped) decides instead; a judge counts once for each order it saw.
 WITH counted AS (
     SELECT
         pair_id,
@@ -34,27 +36,49 @@ panel AS (
             AS VARCHAR) AS votes
     FROM voices
     GROUP BY pair_id
+),
+leans AS (
+    SELECT pair_id, judge, shown_first,
+        count(*) FILTER (vote = 'original') - count(*) FILTER (vote = 'swapped') AS lean
+    FROM votes WHERE status = 'ok' GROUP BY ALL
+),
+odds AS (
+    -- in one order, so that equal votes give equal sums to the last bit
+    SELECT pair_id, sum(
+        CASE WHEN lean > 0 THEN for_original WHEN lean < 0 THEN for_swapped ELSE 0 END ORDER BY judge, shown_first
+    ) AS log_odds
+    FROM leans JOIN weights USING (judge, shown_first)
+    GROUP BY pair_id
+),
+decided AS (
+    SELECT panel.*, round(coalesce(log_odds, 0), 9) AS log_odds,
+        CASE
+            WHEN voices < $quorum THEN 'undecided'
+            WHEN $weighted THEN CASE sign(round(coalesce(log_odds, 0), 9))
+                WHEN 1 THEN 'original' WHEN -1 THEN 'swapped' ELSE 'undecided' END
+            WHEN o > s AND o > t THEN 'original'
+            WHEN s > o AND s > t THEN 'swapped'
+            ELSE 'undecided'
+        END AS verdict
+    FROM panel LEFT JOIN odds USING (pair_id)
 )
 SELECT
     pair_id,
-    CASE
-        WHEN voices < $quorum THEN 'undecided'
-        WHEN o > s AND o > t THEN 'original'
-        WHEN s > o AND s > t THEN 'swapped'
-        ELSE 'undecided'
-    END AS verdict,
+    verdict,
     CASE
         WHEN voices = 0 THEN 0.0
-        WHEN o > s AND o > t AND voices >= $quorum THEN o / voices
-        WHEN s > o AND s > t AND voices >= $quorum THEN s / voices
+        WHEN verdict = 'original' THEN o / voices
+        WHEN verdict = 'swapped' THEN s / voices
         ELSE t / voices
     END AS share,
+    CASE WHEN $weighted THEN 1 / (1 + exp(-log_odds)) END AS p,
     voices,
     coalesce(votes, '{}') AS votes,
     CASE
         WHEN voices < $quorum THEN 'no_quorum'
-        WHEN (o > s AND o > t) OR (s > o AND s > t) THEN 'majority'
-        ELSE 'tie'
+        WHEN verdict = 'undecided' THEN 'tie'
+        WHEN $weighted THEN (SELECT any_value(method) FROM weights)
+        ELSE 'majority'
     END AS reason
-FROM panel
+FROM decided
 ORDER BY pair_id

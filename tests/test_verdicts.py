@@ -2,10 +2,12 @@
 
 import itertools
 import json
+import math
 
 import pyarrow as pa
 import pytest
 
+from curation.panel import WEIGHTS
 from curation.verdicts import aggregate
 from resources.tables import VERDICTS
 
@@ -14,10 +16,11 @@ def votes(**panel: str) -> pa.Table:
     """One pair; each judge's replicates as letters: o, s, t, n (none) or x (an error that carries a vote)."""
     names = {"o": "original", "s": "swapped", "t": "tie", "n": "none", "x": "original"}
     rows = [
-        {"pair_id": "p", "judge": judge, "vote": names[v], "status": "error" if v == "x" else "ok"}
+        {"pair_id": "p", "judge": judge, "vote": names[v], "status": "error" if v == "x" else "ok",
+         "shown_first": ("chosen", "rejected")[i % 2]}
         for judge, letters in panel.items()
-        for v in letters
-    ]
+        for i, v in enumerate(letters)
+    ]  # fmt: skip
     return pa.Table.from_pylist(rows)
 
 
@@ -79,3 +82,37 @@ def test_the_result_is_the_table_of_verdicts():
     table = aggregate(votes(a="o", b="o"), 2)
     assert table.schema.equals(VERDICTS.schema.remove_metadata())
     assert aggregate(votes(a="o").slice(0, 0), 1).num_rows == 0
+
+
+def weights(method="stacking", **judges: float) -> pa.Table:
+    """The same weight in both orders."""
+    rows = [
+        {"judge": j, "shown_first": f, "method": method, "for_original": w, "for_swapped": -w, "pairs": 9}
+        for j, w in judges.items()
+        for f in ("chosen", "rejected")
+    ]
+    return pa.Table.from_pylist(rows, WEIGHTS)
+
+
+def test_weights_decide_where_they_are_given():
+    # two against one, but the one weighs more: 2 x 1.5 - 2 x 0.5 - 2 x 0.5 = 1
+    (row,) = aggregate(votes(a="oo", b="ss", c="ss"), 2, weights(a=1.5, b=0.5, c=0.5)).to_pylist()
+    assert (row["verdict"], row["reason"], row["voices"]) == ("original", "stacking", 3)
+    assert row["p"] == pytest.approx(1 / (1 + math.exp(-1)))
+    assert row["share"] == pytest.approx(1 / 3)  # of the judges agree
+    assert decided(a="oo", b="ss", c="ss")["p"] is None
+
+
+@pytest.mark.parametrize(
+    ("panel", "verdict", "reason"),
+    [
+        ({"a": "oo"}, "undecided", "no_quorum"),
+        ({"a": "os", "b": "tt"}, "undecided", "tie"),  # a follows the position: its two orders cancel
+        ({"a": "nn", "b": "oo", "c": "tt"}, "original", "dawid_skene"),
+        ({"d": "oo", "b": "nt"}, "undecided", "tie"),  # a judge without a weight counts nothing
+        ({"a": "xx", "b": "ss", "c": "tt"}, "swapped", "dawid_skene"),
+    ],
+)
+def test_panels_with_weights(panel, verdict, reason):
+    (row,) = aggregate(votes(**panel), 2, weights("dawid_skene", a=1.0, b=0.7, c=0.4)).to_pylist()
+    assert (row["verdict"], row["reason"]) == (verdict, reason)
