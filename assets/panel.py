@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from curation.gold_roles import OPEN, sql_list
 from resources.tables import (
     ATTRIBUTES,
     CLEAN_POOL,
@@ -11,8 +12,8 @@ from resources.tables import (
 )
 from sql import statement
 
-from .judging import ask_panel, examples_for, gold_index
-from .stage1 import OPEN_ROLES
+from .judging import ask_panel, example_checks, examples_for, gold_index
+from .stage1 import GOLD_SO_FAR
 from .table_asset import Check, Rows, Run, table_asset
 
 
@@ -26,17 +27,11 @@ from .table_asset import Check, Rows, Run, table_asset
     pool="llm",
     checks={
         GOLD_VOTES: [
-            Check(
-                "leave_one_out",
-                "SELECT t.pair_id FROM (SELECT pair_id, unnest(examples) AS example FROM new) t"
-                " JOIN gold a ON a.pair_id = t.pair_id JOIN gold e ON e.pair_id = t.example"
-                " WHERE a.cluster_id = e.cluster_id",
-                "no gold pair is among its own examples, nor a near-duplicate of it (spec O-06)",
-            ),
+            *example_checks(GOLD_SO_FAR),
             Check(
                 "open_gold_only",
-                f"SELECT pair_id FROM new WHERE pair_id NOT IN (SELECT pair_id FROM gold WHERE role IN {OPEN_ROLES})",
-                "the panel is measured on gold that the loop may look at, never on the test share",
+                f"SELECT pair_id FROM new WHERE pair_id NOT IN (SELECT pair_id FROM gold WHERE role IN {sql_list(OPEN)})",
+                "the panel is measured on gold that the loop may look at: no calibration, no test share",
             ),
         ]
     },
@@ -47,7 +42,7 @@ def gold_votes(run: Run) -> Iterator[Rows]:
     s = run.settings
     with run.lake.connect() as con:
         targets = con.sql(
-            statement("gold_texts").format(roles=OPEN_ROLES),
+            statement("gold_texts").format(roles=sql_list(OPEN)),
             params={"iteration": run.partition, "seed": str(s.seed), "n": s.judges.measure},
         ).to_arrow_table()
         with gold_index(run, con, upto=run.partition) as index:

@@ -26,7 +26,10 @@ N = 40
 def pair(i: int) -> dict:
     """The better response says 'good'; it is the chosen one but for every fifth pair. Pairs 0 and 1 are duplicates."""
     chosen, rejected = (f"bad {i:03d}", f"good {i:03d}") if i % 5 == 0 else (f"good {i:03d}", f"bad {i:03d}")
-    return {"pair_id": f"p{i:03d}", "cluster_id": f"c{max(i, 1):03d}", "chosen": chosen, "rejected": rejected}
+    return {
+        "pair_id": f"p{i:03d}", "comparison_id": f"x{i:03d}", "cluster_id": f"c{max(i, 1):03d}", "chosen": chosen,
+        "rejected": rejected,
+    }  # fmt: skip
 
 
 def answer(path, body, number):
@@ -51,7 +54,7 @@ def lake(tmp_path) -> Lake:
     put(lake, EMBEDDINGS, [{**r, "vector": [1.0, float(i), 2.0]} for i, r in enumerate(rows)], "b00")
     put(lake, ANNOTATION_BATCH, [{**r, "assigned_to": "judges"} for r in rows[N:]], IT0)
     gold = [
-        {**r, "order": "swapped" if i % 5 == 0 else "original", "role": "test" if i >= N - 4 else "train"}
+        {**r, "order": "swapped" if i % 5 == 0 else "original", "role": "test" if i >= N - 4 else "few_shot"}
         for i, r in enumerate(rows[:N])
     ]
     put(lake, GOLD, gold, IT0)
@@ -81,7 +84,7 @@ def test_gold_pairs_are_asked_without_themselves_among_the_examples(lake):
         assert len(server.requests) == 30 * 2 * 2
     assert query(lake, "SELECT count(DISTINCT pair_id), count(*) FROM gold_votes") == [(30, 120)]
     role = "SELECT DISTINCT role FROM gold WHERE pair_id IN (SELECT pair_id FROM gold_votes)"
-    assert query(lake, role) == [("train",)]
+    assert query(lake, role) == [("few_shot",)]
     shown = query(lake, "SELECT pair_id, len(examples), unnest(examples) FROM gold_votes")
     assert {n for _, n, _ in shown} == {8}
     assert not any(p == e for p, _, e in shown)
