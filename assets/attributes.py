@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from resources.lake import label
 from resources.tables import ATTRIBUTES, CLEAN_POOL, EMBEDDINGS, SEED_SELECTION
 from sql import statement
 
@@ -38,7 +39,7 @@ def attributes(run: Run) -> Iterator[Rows]:
             " WHERE bucket = ? AND stage IN ('seed', 'stage1') ORDER BY pair_id",
             params=[run.partition],
         ).to_arrow_reader(2_000)
-        yield Rows(ATTRIBUTES, labeller(run.settings, run.lake).label(pairs))
+        yield Rows(ATTRIBUTES, labeller(run.settings, run.lake, label(ATTRIBUTES, run.partition)).label(pairs))
 
 
 @table_asset(

@@ -205,7 +205,7 @@ def caveats(con: "duckdb.DuckDBPyConnection", settings: Settings) -> dict[str, l
     recorded = ["people"] if settings.people.backend == "recorded" else []
     names = [j.name for j in settings.judges.judges if j.backend == "recorded"]
     recorded += [f"the judges {_listed(names)}"] if names else []
-    heuristic = ["attributes"] if settings.attributes.backend == "heuristic" else []
+    heuristic = ["attributes"] if any(m.backend == "heuristic" for m in settings.attributes.models) else []
     return {"simulated": simulated, "recorded": recorded, "heuristic": heuristic}
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from curation.gold_roles import OPEN, TRAINED_ON, sql_list
 from curation.partition import rule_id
+from resources.lake import label
 from resources.tables import (
     BEST_RM,
     CLEAN_POOL,
@@ -163,7 +164,8 @@ def stage2_attributes(run: Run) -> Iterator[Rows]:
             " WHERE bucket = $b AND pair_id IN (SELECT pair_id FROM routed WHERE bucket = $b) ORDER BY pair_id",
             params={"b": run.partition},
         ).to_arrow_reader(2_000)
-        yield Rows(STAGE2_ATTRIBUTES, labeller(run.settings, run.lake).label(pairs))
+        made = labeller(run.settings, run.lake, label(STAGE2_ATTRIBUTES, run.partition)).label(pairs)
+        yield Rows(STAGE2_ATTRIBUTES, made)
 
 
 @table_asset(

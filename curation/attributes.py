@@ -5,6 +5,7 @@ rough by design and say so: their rows carry the labeller `heuristic`.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
@@ -30,6 +31,8 @@ OBJECTIVITY: tuple[str, ...] = get_args(Objectivity)
 CONTROVERSIALITY: tuple[str, ...] = get_args(Controversiality)
 
 MISSING = "missing"  # objectivity and controversiality of a pair whose labeller gave no usable answer (spec 1.01)
+
+CLOSED: Mapping[str, str] = {"category": "other", "objectivity": MISSING, "controversiality": MISSING}  # when unknown
 
 HEURISTIC_VERSION = "keywords-1"
 
@@ -212,4 +215,36 @@ def heuristic(conversation: Sequence[Mapping[str, str]]) -> dict[str, str]:
         "controversiality": level,
         "desired": _DESIRED[category],
         "guideline": _GUIDELINE[category],
+    }
+
+
+def merge(answers: Mapping[str, Mapping[str, str] | None]) -> dict:
+    """One set of attributes from several labellers (spec 1.04).
+
+    Closed fields go by the most votes, a draw to the labeller that stands first. The two texts come together from the
+    first labeller among those nearest to the merged fields, since the guideline of a model that took a maths question
+    for small talk is of no use.
+
+    Args:
+        answers: labeller -> its five attributes, or None where no usable answer came; in the configured order.
+
+    Returns:
+        The five attributes, `agreement` (share of all closed fields given that are as merged) and `votes` (closed field
+        -> labeller -> value). Where nobody answered: category other, the others missing, empty texts, agreement 0.
+    """
+    given = {name: a for name, a in answers.items() if a is not None}
+    if not given:
+        return {**CLOSED, "desired": "", "guideline": "", "agreement": 0.0, "votes": {f: {} for f in CLOSED}}
+    merged = {}
+    for field in CLOSED:
+        counted = Counter(a[field] for a in given.values())  # keeps the order of first appearance
+        merged[field] = counted.most_common(1)[0][0]
+    near = {name: sum(a[f] == merged[f] for f in CLOSED) for name, a in given.items()}
+    author = given[max(near, key=near.get)]
+    return {
+        **merged,
+        "desired": author["desired"],
+        "guideline": author["guideline"],
+        "agreement": round(sum(near.values()) / (len(CLOSED) * len(given)), 4),
+        "votes": {f: {name: a[f] for name, a in given.items()} for f in CLOSED},
     }

@@ -1,17 +1,18 @@
 """Labellers of the five preference attributes: simulated, heuristic, OpenAI-compatible and Anthropic."""
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 import pyarrow as pa
 
-from curation.attributes import HEURISTIC_VERSION, MISSING, heuristic
+from curation.attributes import HEURISTIC_VERSION, heuristic, merge
 from curation.prompts import AttributeAnswer, attribute_prompt
 
-from .calls import store
+from .calls import Request, store
 from .lake import Lake
-from .settings import Settings
-from .tables import ATTRIBUTE_FIELDS, ATTRIBUTES
+from .settings import AttributeModel, Settings
+from .tables import ATTRIBUTES
 
 SCHEMA = ATTRIBUTES.schema
 
@@ -30,57 +31,112 @@ class Labeller(Protocol):
 
 
 def labeller(settings: Settings, lake: Lake, stage: str = "attributes") -> Labeller:
-    """The configured labeller; `stage` is the ledger's name for its calls.
+    """The configured labeller, or the merged answers of several; `stage` is the ledger's name for their calls.
 
     Raises:
         UnknownPrice: a model without a price.
         ValueError: a key that is not in the environment.
     """
-    match settings.attributes.backend:
+    made = {m.label: _one(m, settings, lake, stage) for m in settings.attributes.models}
+    return Merged(made) if settings.attributes.panel else next(iter(made.values()))
+
+
+def _one(model: AttributeModel, settings: Settings, lake: Lake, stage: str) -> Labeller:
+    match model.backend:
         case "simulated":
             from .simulated import SimulatedAttributes
 
-            return SimulatedAttributes(settings, lake)
+            return SimulatedAttributes(model, settings, lake)
         case "heuristic":
-            return HeuristicAttributes()
+            return HeuristicAttributes(model)
         case _:
-            return LlmAttributes(settings, lake, stage)
+            return LlmAttributes(model, settings, lake, stage)
+
+
+def row(pair_id: str, name: str, answer: Mapping[str, str] | None, version: str, **more) -> dict:
+    """A row of `attributes` from one labeller's answer; None where no usable one came."""
+    made = {"pair_id": pair_id, "labeller": name if answer else "", "prompt_version": version, **merge({name: answer})}
+    return made | {"votes": _json(made["votes"]), "cost_micros": 0, "simulated": False, **more}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+class Merged:
+    """Several labellers, each on every pair, merged field by field."""
+
+    def __init__(self, labellers: Mapping[str, Labeller]):
+        self.labellers = labellers
+
+    def label(self, pairs: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """See `Labeller.label`; each labeller sees a batch before the next batch is read."""
+        current: pa.RecordBatch | None = None
+
+        def fed() -> Iterator[pa.RecordBatch]:
+            while True:
+                yield current
+
+        answers = {name: one.label(fed()) for name, one in self.labellers.items()}
+        for current in pairs:  # noqa: B007, read by `fed`
+            parts = {name: next(answer).to_pylist() for name, answer in answers.items()}
+            rows = [self._row(dict(zip(parts, same, strict=True))) for same in zip(*parts.values(), strict=True)]
+            yield pa.RecordBatch.from_pylist(rows, SCHEMA)
+
+    @staticmethod
+    def _row(given: Mapping[str, Mapping]) -> dict:
+        merged = merge({name: r if r["labeller"] else None for name, r in given.items()})
+        return {
+            "pair_id": next(iter(given.values()))["pair_id"],
+            **merged,
+            "votes": _json(merged["votes"]),
+            "labeller": " + ".join(name for name, r in given.items() if r["labeller"]),
+            "prompt_version": " + ".join(dict.fromkeys(r["prompt_version"] for r in given.values())),
+            "cost_micros": sum(r["cost_micros"] for r in given.values()),
+            "simulated": any(r["simulated"] for r in given.values()),
+        }
 
 
 class HeuristicAttributes:
     """Keyword rules over the conversation: no model, no network, rough."""
 
+    def __init__(self, model: AttributeModel):
+        self.model = model
+
     def label(self, pairs: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """See `Labeller.label`; the responses are not read."""
         for batch in pairs:
-            rows = [
-                {
-                    "pair_id": pair,
-                    **heuristic(conversation),
-                    "labeller": "heuristic",
-                    "prompt_version": HEURISTIC_VERSION,
-                    "agreement": 1.0,
-                    "simulated": False,
-                }
-                for pair, conversation in zip(
-                    batch["pair_id"].to_pylist(), batch["conversation"].to_pylist(), strict=True
-                )
-            ]
+            asked = zip(batch["pair_id"].to_pylist(), batch["conversation"].to_pylist(), strict=True)
+            rows = [row(pair, self.model.label, heuristic(turns), HEURISTIC_VERSION) for pair, turns in asked]
             yield pa.RecordBatch.from_pylist(rows, SCHEMA)
 
 
 class LlmAttributes:
     """A language model reads the conversation and both responses, in an order that does not depend on the label."""
 
-    def __init__(self, settings: Settings, lake: Lake, stage: str = "attributes"):
+    def __init__(self, model: AttributeModel, settings: Settings, lake: Lake, stage: str = "attributes"):
         from .judges import guideline
         from .judges.account import account
         from .judges.providers import provider
 
-        self.settings, self.lake = settings.attributes, lake
-        self.provider = provider(self.settings.backend, self.settings.base_url, self.settings.api_key_env)
-        self.payer = account(self.settings, settings, stage, "attributes")
+        self.model, self.lake = model, lake
+        self.provider = provider(model.backend, model.base_url, model.api_key_env)
+        self.payer = account(model, settings, stage, model.label)
         self.guideline = guideline.load()
+
+    def requests(self, batch: pa.RecordBatch) -> dict[str, Request]:
+        """Pair -> what is asked about it; a pair and its swap ask the same."""
+        columns = (batch[c].to_pylist() for c in ("pair_id", "conversation", "chosen", "rejected"))
+        return {
+            pair: self.provider.request(
+                attribute_prompt(self.guideline.texts, conversation, (chosen, rejected)),
+                AttributeAnswer,
+                self.model.model,
+                self.model.max_output_tokens,
+                replicate=0,
+            )
+            for pair, conversation, chosen, rejected in zip(*columns, strict=True)
+        }
 
     def label(self, pairs: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """See `Labeller.label`.
@@ -90,36 +146,20 @@ class LlmAttributes:
         """
         from .judges.online import complete
 
+        charged: set[bytes] = set()  # a request that several pairs share is paid once
         with store(self.lake) as calls:
             for batch in pairs:
-                columns = (batch[c].to_pylist() for c in ("pair_id", "conversation", "chosen", "rejected"))
-                requests = {
-                    pair: self.provider.request(
-                        attribute_prompt(self.guideline.texts, conversation, (chosen, rejected)),
-                        AttributeAnswer,
-                        self.settings.model,
-                        self.settings.max_output_tokens,
-                        replicate=0,
-                    )
-                    for pair, conversation, chosen, rejected in zip(*columns, strict=True)
-                }
+                requests = self.requests(batch)
                 outcomes = complete(
-                    requests.values(), AttributeAnswer, self.provider, self.payer, calls, self.settings.concurrency
+                    requests.values(), AttributeAnswer, self.provider, self.payer, calls, self.model.concurrency
                 )
-                rows = [self._row(pair, outcomes[r.key].answer) for pair, r in requests.items()]
+                rows = []
+                for pair, request in requests.items():
+                    outcome, key = outcomes[request.key], bytes.fromhex(request.key)
+                    answer = outcome.answer.model_dump() if outcome.answer else None
+                    cost = 0 if key in charged else outcome.cost_micros
+                    rows.append(
+                        row(pair, self.model.label, answer, self.guideline.attribute_version, cost_micros=cost)
+                    )
+                    charged.add(key)
                 yield pa.RecordBatch.from_pylist(rows, SCHEMA)
-
-    def _row(self, pair_id: str, answer: AttributeAnswer | None) -> dict:
-        missing = {f.name: "" for f in ATTRIBUTE_FIELDS} | {
-            "category": "other",
-            "objectivity": MISSING,
-            "controversiality": MISSING,
-        }
-        return {
-            "pair_id": pair_id,
-            **(answer.model_dump() if answer else missing),
-            "labeller": f"{self.settings.backend}/{self.settings.model}",
-            "prompt_version": self.guideline.attribute_version,
-            "agreement": 1.0 if answer else 0.0,
-            "simulated": False,
-        }

@@ -157,12 +157,14 @@ class Panel(Part):
         return self
 
 
-class AttributeSettings(Part):
+class AttributeModel(Part):
+    name: Name | None = None  # in tables and in the ledger; without it the model, or the back end
     backend: Literal["simulated", "heuristic", "openai", "anthropic"] = "simulated"
     model: str = ""
     base_url: str | None = None
     api_key_env: str | None = None
     price: Price | None = None
+    error: Share = 0.05  # simulated: chance of a wrong category, objectivity or controversiality
     max_output_tokens: Count = 1024
     concurrency: Count = 8
 
@@ -171,6 +173,29 @@ class AttributeSettings(Part):
         if self.backend in ("openai", "anthropic") and not self.model:
             raise ValueError(f"backend '{self.backend}' needs model")
         return self
+
+    @property
+    def label(self) -> str:
+        return self.name or self.model or self.backend
+
+
+class AttributeSettings(AttributeModel):
+    """One model, or several under `panel`, whose answers are merged (spec 1.04); then nothing else stands here."""
+
+    panel: list[AttributeModel] = []
+
+    @model_validator(mode="after")
+    def _one_way(self):
+        if self.panel and (beside := sorted(self.model_fields_set - {"panel"})):
+            raise ValueError(f"several models stand under attributes.panel alone; beside it: {', '.join(beside)}")
+        labels = [m.label for m in self.models]
+        if twice := sorted({n for n in labels if labels.count(n) > 1}):
+            raise ValueError(f"attribute models must differ in name: {twice}")
+        return self
+
+    @property
+    def models(self) -> list[AttributeModel]:
+        return self.panel or [self]
 
 
 class Embedding(Part):
@@ -347,7 +372,7 @@ class Settings(Part):
             users = ["people"] * (self.people.backend == "simulated") + [
                 f"judges.{j.name}" for j in self.judges.judges if j.backend == "simulated"
             ]
-            users += ["attributes"] * (self.attributes.backend == "simulated")
+            users += ["attributes"] * any(m.backend == "simulated" for m in self.attributes.models)
             if users:
                 raise ValueError(f"{', '.join(users)}: backend 'simulated' needs a [world] with planted truth")
         return self

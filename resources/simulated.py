@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from curation.attributes import CLOSED
 from curation.identity import comparison_id, conv_id, digest, text_hash
 from curation.world_topics import TOPICS
 
+from .attributes import row
 from .lake import Lake
 from .people import event_id
-from .settings import Judge, Settings
+from .settings import AttributeModel, Judge, Settings
 from .tables import ATTRIBUTES, HUMAN_LABELS, JUDGE_VOTES
 
 PROMPT_VERSION = "simulated-1"
@@ -31,7 +33,6 @@ _EXAMPLE_GAIN = 0.35  # how fast examples close the distance to it
 _OTHER_TOPIC = 0.25  # weight of an example of the same category but of another topic
 _WAVER = 0.04  # chance that a replicate answers against the judge's own opinion
 _NO_ANSWER = {False: 0.02, True: 0.3}  # chance of tie or cannot_determine: clear pairs, undecidable pairs
-_ATTRIBUTE_NOISE = 0.05  # chance of a wrong category, objectivity or controversiality
 
 
 @dataclass(frozen=True)
@@ -264,8 +265,8 @@ class SimulatedAttributes:
     """The attributes of a pair's planted topic, now and then a wrong one. Blind to the label: a pair and its mirror
     image have the same comparison id and hence the same attributes."""
 
-    def __init__(self, settings: Settings, lake: Lake):
-        self.settings, self.lake = settings, lake
+    def __init__(self, model: AttributeModel, settings: Settings, lake: Lake):
+        self.model, self.settings, self.lake = model, settings, lake
 
     def label(self, pairs: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """ATTRIBUTES rows, a batch a batch.
@@ -279,23 +280,19 @@ class SimulatedAttributes:
         for batch in pairs:
             ids, comparisons = (batch.column(c).to_pylist() for c in ("pair_id", "comparison_id"))
             known = truths(self.lake, comparisons)
-            rows = [self._row(p, c, known[c].topic) for p, c in zip(ids, comparisons, strict=True)]
+            rows = [
+                row(p, self.model.label, self._answer(c, known[c].topic), PROMPT_VERSION, simulated=True)
+                for p, c in zip(ids, comparisons, strict=True)
+            ]
             yield pa.RecordBatch.from_pylist(rows, schema=ATTRIBUTES.schema)
 
-    def _row(self, pair: str, comparison: str, topic: str) -> dict:
+    def _answer(self, comparison: str, topic: str) -> dict:
         planted = _TOPICS[topic]
-        row = {"pair_id": pair, "desired": planted.desired, "guideline": planted.guideline}
-        wrong = 0
-        for field in ("category", "objectivity", "controversiality"):
-            name = (self.settings.seed, comparison, field)
-            row[field] = getattr(planted, field)
-            if draw(*name, "noise") < _ATTRIBUTE_NOISE:
-                others = sorted({getattr(t, field) for t in TOPICS} - {row[field]})
-                row[field] = others[int(draw(*name, "which") * len(others))]
-                wrong += 1
-        return row | {
-            "labeller": "simulated",
-            "prompt_version": PROMPT_VERSION,
-            "agreement": round(1 - wrong / 3, 4),
-            "simulated": True,
-        }
+        answer = {"desired": planted.desired, "guideline": planted.guideline}
+        for field in CLOSED:
+            name = (self.settings.seed, *filter(None, [self.model.name]), comparison, field)
+            answer[field] = getattr(planted, field)
+            if draw(*name, "noise") < self.model.error:
+                others = sorted({getattr(t, field) for t in TOPICS} - {answer[field]})
+                answer[field] = others[int(draw(*name, "which") * len(others))]
+        return answer

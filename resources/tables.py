@@ -205,9 +205,11 @@ ATTRIBUTES = _t(
     [
         PAIR_ID,
         *ATTRIBUTE_FIELDS,
-        _f("labeller", S, "back end and model"),
+        _f("labeller", S, "the models that answered, joined by ' + '"),
         _f("prompt_version", S, "version of the attribute prompt"),
-        _f("agreement", F, "share of labellers that agree on the closed fields"),
+        _f("agreement", F, "share of the labellers' closed fields that are as merged; 0 where nobody answered"),
+        _f("votes", S, "JSON: closed field -> labeller -> what it said"),
+        _f("cost_micros", I, "price in millionths of a dollar"),
         SIMULATED,
     ],
     ("pair_id",),

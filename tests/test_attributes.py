@@ -5,8 +5,9 @@ import json
 import pyarrow as pa
 import pytest
 
-from curation.attributes import CATEGORIES, CONTROVERSIALITY, OBJECTIVITY, heuristic, known_category
+from curation.attributes import CATEGORIES, CONTROVERSIALITY, OBJECTIVITY, heuristic, known_category, merge
 from resources.attributes import labeller
+from resources.calls import spent
 from resources.lake import Lake
 from resources.tables import ATTRIBUTES
 
@@ -115,3 +116,80 @@ def test_a_pair_and_its_swap_ask_the_same(tmp_path):
         made = labeller(settings(attributes=keys), Lake(str(tmp_path)))
         list(made.label(pairs(("p", "x?", "one", "two"), ("q", "x?", "two", "one"))))
         assert len(server.requests) == 1  # the same prompt is the same request
+
+
+def said(category="math", objectivity="objective", controversiality="low", text="t") -> dict:
+    return {
+        "category": category, "objectivity": objectivity, "controversiality": controversiality,
+        "desired": f"desired {text}", "guideline": f"guideline {text}",
+    }  # fmt: skip
+
+
+def test_several_labellers_are_merged_field_by_field():
+    made = merge({
+        "a": said(category="reasoning", text="a"),
+        "b": said(controversiality="high", text="b"),
+        "c": said(text="c"),
+    })  # fmt: skip
+    assert (made["category"], made["objectivity"], made["controversiality"]) == ("math", "objective", "low")
+    # both texts from one author: c alone is as merged in all three fields
+    assert (made["desired"], made["guideline"]) == ("desired c", "guideline c")
+    assert made["agreement"] == pytest.approx(7 / 9, abs=1e-4)
+    assert made["votes"]["category"] == {"a": "reasoning", "b": "math", "c": "math"}
+
+
+def test_a_draw_goes_to_the_first_labeller_and_who_gave_no_answer_has_no_vote():
+    made = merge({"a": None, "b": said(category="editing", text="b"), "c": said(category="other", text="c")})
+    assert (made["category"], made["desired"], made["agreement"]) == ("editing", "desired b", pytest.approx(5 / 6, abs=1e-4))
+    assert made["votes"]["category"] == {"b": "editing", "c": "other"}
+    nobody = merge({"a": None, "b": None})
+    assert (nobody["category"], nobody["objectivity"], nobody["agreement"]) == ("other", "missing", 0.0)
+    assert nobody["votes"] == {"category": {}, "objectivity": {}, "controversiality": {}}
+
+
+def test_a_panel_of_models_asks_each_once_and_pays_each_once(tmp_path):
+    says = {
+        "one": GOOD,
+        "two": GOOD | {"category": "reasoning"},
+        "three": GOOD | {"category": "reasoning", "objectivity": "both"},  # never usable
+    }
+
+    def script(path, body, number):
+        made = json.dumps(says[body["model"]])
+        return Step(completion(made) if "chat" in path else message(made))
+
+    with serving(script) as server:
+        backends = {"one": "openai", "two": "anthropic", "three": "openai"}
+        models = [
+            {"name": f"m-{m}", "backend": b, "model": m, "base_url": server.url + ("/v1" if b == "openai" else ""),
+             "price": {"input": 1, "output": 10}}
+            for m, b in backends.items()
+        ]  # fmt: skip
+        made = settings(attributes={"panel": models}, budget={"dollars": 1})
+        lake = Lake(str(tmp_path))
+        # a pair and its swap are one request
+        given = pairs(("p", "x?", "one", "two"), ("q", "x?", "two", "one"), ("r", "y?", "one", "two"))
+        rows = pa.Table.from_batches(labeller(made, lake, "attributes/b00").label(given)).to_pylist()
+        asked = [body["model"] for _, body, _ in server.requests]
+        assert sorted(asked) == ["one"] * 2 + ["three"] * 4 + ["two"] * 2  # three is repaired once each
+    for r in rows:
+        assert (r["category"], r["objectivity"], r["labeller"]) == ("math", "objective", "m-one + m-two")
+        assert json.loads(r["votes"])["category"] == {"m-one": "math", "m-two": "reasoning"}
+    # a call is 1,000 tokens in and 100 out: 2,000 micro-dollars; four models' calls a request, q's were p's
+    assert [r["cost_micros"] for r in rows] == [8000, 0, 8000]
+    ledger = {(r["stage"], r["judge"], r["status"]): r["cost_micros"] for r in spent(lake).to_pylist()}
+    assert ledger == {
+        ("attributes/b00", "m-one", "ok"): 4000,
+        ("attributes/b00", "m-two", "ok"): 4000,
+        ("attributes/b00", "m-three", "invalid"): 8000,
+    }
+
+
+def test_one_model_is_the_short_form_and_both_forms_together_are_refused():
+    assert [m.label for m in settings(attributes={"backend": "heuristic"}).attributes.models] == ["heuristic"]
+    panel = [{"backend": "heuristic"}, {"name": "sim"}]
+    assert [m.label for m in settings(attributes={"panel": panel}).attributes.models] == ["heuristic", "sim"]
+    with pytest.raises(ValueError, match="beside it: backend"):
+        settings(attributes={"panel": panel, "backend": "heuristic"})
+    with pytest.raises(ValueError, match="differ in name"):
+        settings(attributes={"panel": [{"backend": "heuristic"}, {"backend": "heuristic"}]})

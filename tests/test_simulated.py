@@ -1,5 +1,6 @@
 """Simulated people, judges and attributes behave as spec 14 asks, and never depend on order or batch."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from assets.table_asset import Run
 from assets.world import planted_world
 from curation.identity import pair_id, text_hash
 from curation.world_topics import TOPICS
+from resources.attributes import labeller
 from resources.lake import Lake
 from resources.records import read_source
-from resources.settings import Judge, load
+from resources.settings import AttributeSettings, Judge, load
 from resources.simulated import SimulatedAttributes, SimulatedJudge, SimulatedPeople, UnknownPairs
 from resources.tables import ATTRIBUTES, HUMAN_LABELS, JUDGE_VOTES
 
@@ -214,7 +216,7 @@ def test_judges_do_not_depend_on_the_batch(settings, lake, targets, truth, bette
 
 # ---- attributes ----------------------------------------------------------------------------------------------------
 def test_attributes_are_the_planted_ones_with_a_little_noise(settings, lake, targets, truth):
-    batches = list(SimulatedAttributes(settings, lake).label(targets.to_batches(max_chunksize=500)))
+    batches = list(SimulatedAttributes(settings.attributes, settings, lake).label(targets.to_batches(max_chunksize=500)))
     assert len(batches) > 1 and all(b.schema == ATTRIBUTES.schema for b in batches)
     planted = {t.name: t for t in TOPICS}
     comparison = dict(zip(*(targets.column(c).to_pylist() for c in ("pair_id", "comparison_id")), strict=True))
@@ -224,9 +226,33 @@ def test_attributes_are_the_planted_ones_with_a_little_noise(settings, lake, tar
         topic = planted[truth[comparison[row["pair_id"]]]["topic"]]
         assert row["desired"] == topic.desired and row["guideline"] == topic.guideline and row["simulated"]
         hits = [row[f] == getattr(topic, f) for f in ("category", "objectivity", "controversiality")]
-        assert row["agreement"] == pytest.approx(sum(hits) / 3, abs=1e-3)
+        assert row["agreement"] == 1.0 and row["labeller"] == "simulated"  # nobody to disagree with
         right.update(f for f, hit in zip(("category", "objectivity", "controversiality"), hits, strict=True) if hit)
     assert all(0.92 < n / len(rows) < 0.98 for n in right.values())
+
+
+def test_three_simulated_labellers_together_err_less_than_one_and_their_disagreement_is_kept(
+    settings, lake, targets, truth
+):
+    models = [{"name": f"labeller-{c}", "error": 0.2} for c in "abc"]
+    panel = settings.model_copy(update={"attributes": AttributeSettings(panel=models)})
+    rows = pa.Table.from_batches(labeller(panel, lake).label(targets.to_batches(max_chunksize=500))).to_pylist()
+    planted = {t.name: t for t in TOPICS}
+    comparison = dict(zip(*(targets.column(c).to_pylist() for c in ("pair_id", "comparison_id")), strict=True))
+    wrong, alone = 0, Counter()
+    for r in rows:
+        topic = planted[truth[comparison[r["pair_id"]]]["topic"]]
+        votes = json.loads(r["votes"])
+        agree = 0
+        for field, said in votes.items():
+            wrong += r[field] != getattr(topic, field)
+            alone.update(name for name, value in said.items() if value != getattr(topic, field))
+            agree += sum(value == r[field] for value in said.values())
+        assert r["agreement"] == pytest.approx(agree / 9, abs=1e-4)
+        assert r["labeller"] == "labeller-a + labeller-b + labeller-c" and r["simulated"]
+    share = {name: n / len(rows) / 3 for name, n in alone.items()}
+    assert all(0.15 < s < 0.25 for s in share.values()) and len(share) == 3
+    assert wrong / len(rows) / 3 < 0.14
 
 
 def test_attributes_are_blind_to_the_label(settings, lake, targets):
@@ -234,7 +260,7 @@ def test_attributes_are_blind_to_the_label(settings, lake, targets):
     for r in targets.to_pylist():
         mirrored = pair_id(r["comparison_id"], r["rejected"], r["chosen"])
         swapped.append(r | {"pair_id": mirrored, "chosen": r["rejected"], "rejected": r["chosen"]})
-    labeller = SimulatedAttributes(settings, lake)
+    labeller = SimulatedAttributes(settings.attributes, settings, lake)
 
     def labelled(pairs: pa.Table) -> pa.Table:
         return pa.Table.from_batches(labeller.label(pairs.to_batches())).drop_columns(["pair_id"])
@@ -250,4 +276,4 @@ def test_a_simulation_refuses_pairs_without_planted_truth(settings, lake, target
     with pytest.raises(UnknownPairs):
         judge(settings, lake).vote(batch, no_examples())
     with pytest.raises(UnknownPairs):
-        list(SimulatedAttributes(settings, lake).label(batch.to_batches()))
+        list(SimulatedAttributes(settings.attributes, settings, lake).label(batch.to_batches()))

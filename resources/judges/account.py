@@ -3,11 +3,11 @@
 import datetime
 
 from ..prices import rates_of
-from ..settings import AttributeSettings, Judge, Settings
+from ..settings import AttributeModel, Judge, Settings
 from .online import Payer
 
 
-def account(caller: Judge | AttributeSettings, settings: Settings, stage: str, name: str) -> Payer:
+def account(caller: Judge | AttributeModel, settings: Settings, stage: str, name: str) -> Payer:
     """The account of one caller.
 
     Raises:
