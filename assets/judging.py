@@ -112,13 +112,23 @@ def examples_for(run: Run, con: "duckdb.DuckDBPyConnection", targets: pa.Table, 
 
 
 def ask_panel(run: Run, targets: pa.Table, examples: pa.Table, table: Table) -> pa.Table:
-    """Every configured judge on every target, as rows of `table`, under whose name the ledger keeps the calls."""
-    from resources.judges import panel
+    """Every configured judge on every target, as rows of `table`, under whose name the ledger keeps the calls.
 
-    votes = []
+    Raises:
+        Stop: a judge could not go on. Where answers are only waited for, the other judges have been asked first.
+    """
+    from resources.judges import panel
+    from resources.judges.batch import Pending
+
+    votes, pending = [], []
     for judge, backend in zip(run.settings.judges.judges, panel(run.settings, run.lake, label(table, run.partition)), strict=True):
         run.log(f"{judge.name}: {targets.num_rows} pairs")
-        votes.append(backend.vote(targets, examples).select(JUDGE_VOTES.schema.names).cast(JUDGE_VOTES.schema))
+        try:
+            votes.append(backend.vote(targets, examples).select(JUDGE_VOTES.schema.names).cast(JUDGE_VOTES.schema))
+        except Pending as e:
+            pending.append(str(e))
+    if pending:
+        raise Pending("\n".join(pending))
     return pa.concat_tables(votes) if votes else JUDGE_VOTES.schema.empty_table()
 
 

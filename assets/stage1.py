@@ -8,7 +8,6 @@ Iteration 0 is the seed round.
 
 from collections.abc import Iterator
 
-import dagster as dg
 import pyarrow as pa
 import pyarrow.compute
 
@@ -102,14 +101,11 @@ def annotation_batch(run: Run) -> Iterator[Rows]:
 )
 def human_labels(run: Run) -> Iterator[Rows]:
     """Simulated, recorded, or exchanged as files; with files the step stops until the answers are there."""
-    from resources.people import Waiting, backend
+    from resources.people import backend
 
     with run.lake.connect() as con:
         batch = con.sql(statement("batch_texts"), params={"iteration": run.partition, "desk": "people"}).to_arrow_table()
-    try:
-        labels = backend(run.settings, run.lake).label(batch, run.partition)
-    except Waiting as e:
-        raise dg.Failure(str(e), allow_retries=False) from e
+    labels = backend(run.settings, run.lake).label(batch, run.partition)
     yield Rows(HUMAN_LABELS, labels, {"pairs asked": batch.num_rows, "labels": labels.num_rows})
 
 

@@ -16,6 +16,7 @@ import dagster as dg
 
 from resources.lake import Data, Lake, Missing, label
 from resources.settings import Settings
+from resources.stops import Stop
 from resources.tables import PartitionKind, Table
 
 
@@ -238,8 +239,18 @@ def publish(step: Step, run: Run) -> Iterator[dg.MaterializeResult | dg.AssetChe
     """Run the step, check each table before anyone can see it, put it in place.
 
     Raises:
-        dagster.Failure: a check failed, an input is missing, or a table was not yielded.
+        dagster.Failure: a check failed, an input is missing, a table was not yielded, or the step came to a `Stop`.
     """
+    try:
+        yield from _published(step, run)
+    except Stop as e:  # no error of the code, and trying again at once would not help
+        table = label(step.tables[0], run.partition)
+        raise dg.Failure(
+            f"{table} is not made yet. {e}", metadata={"stopped by": type(e).__name__}, allow_retries=False
+        ) from e
+
+
+def _published(step: Step, run: Run) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     try:
         note = step.note(run.settings, run.lake, run.partition)
     except Missing as e:

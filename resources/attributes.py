@@ -35,7 +35,7 @@ def labeller(settings: Settings, lake: Lake, stage: str = "attributes") -> Label
 
     Raises:
         UnknownPrice: a model without a price.
-        ValueError: a key that is not in the environment.
+        NoKey: a key that is not in the environment.
     """
     made = {m.label: _one(m, settings, lake, stage) for m in settings.attributes.models}
     return Merged(made) if settings.attributes.panel else next(iter(made.values()))

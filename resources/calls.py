@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from .lake import Lake
+from .stops import Stop
 
 # The provider answered, and charged. 'error', 'expired' and 'cancelled' brought no answer; the next run asks again.
 ANSWERED = ("ok", "refused", "truncated", "unparsable", "invalid")
@@ -60,7 +61,7 @@ CREATE INDEX IF NOT EXISTS batches_by_name ON batches(name);
 )
 
 
-class BudgetExceeded(Exception):
+class BudgetExceeded(Stop):
     """The next call could overstep `budget.dollars`. Every answer so far is stored; a higher budget continues."""
 
 

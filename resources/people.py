@@ -17,6 +17,7 @@ from .answers import recorded
 from .judges import guideline
 from .lake import Lake
 from .settings import Settings
+from .stops import Stop
 from .tables import HUMAN_LABELS
 
 SCHEMA = HUMAN_LABELS.schema
@@ -24,11 +25,11 @@ VERDICTS = {"candidate_1": "first", "candidate_2": "second", "undecided": "undec
 ALL_TOOLS = frozenset({"llm", "search"})
 
 
-class Waiting(Exception):
+class Waiting(Stop):
     """People have not answered yet; the message says where the batch lies and how many answers are missing."""
 
 
-class BadAnswers(Exception):
+class BadAnswers(Stop):
     """A file of answers cannot be read, or belongs to another batch; the message names it."""
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 
 from .settings import Price
+from .stops import Stop
 
 _ADDED = 1000  # tokens
 
 
-class UnknownPrice(Exception):
+class UnknownPrice(Stop):
     """No price is known for a model; calls to it would not be accounted for."""
 
 

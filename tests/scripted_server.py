@@ -5,6 +5,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,12 +14,14 @@ from typing import Any
 
 @dataclass
 class Step:
-    """One answer: a body (dict is sent as JSON), a status and headers; `reset` drops the connection instead."""
+    """One answer: a body (dict is sent as JSON), a status and headers; `reset` drops the connection instead, `drip`
+    waits so many seconds before each byte."""
 
     body: Any = None
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     reset: bool = False
+    drip: float = 0
 
 
 Script = Callable[[str, dict, int], Step]  # path, body, how many requests came before
@@ -55,7 +58,11 @@ class ScriptedServer:
                     for name, value in step.headers.items():
                         self.send_header(name, value)
                     self.end_headers()
-                    self.wfile.write(data)
+                    for i in range(len(data)) if step.drip else ():  # a byte at a time
+                        time.sleep(step.drip)
+                        self.wfile.write(data[i : i + 1])
+                        self.wfile.flush()
+                    self.wfile.write(data if not step.drip else b"")
                     self.wfile.flush()
 
             def finish(self):

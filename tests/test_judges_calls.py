@@ -8,9 +8,9 @@ import time
 import pytest
 
 from resources.calls import BudgetExceeded, Request, spent, store
-from resources.judges import VOTE_SCHEMA, panel
+from resources.judges import VOTE_SCHEMA, panel, providers
 from resources.judges.online import Policy, Unavailable
-from resources.judges.providers import retry_after
+from resources.judges.providers import NoKey, retry_after
 from resources.lake import Lake
 from resources.prices import UnknownPrice
 
@@ -111,6 +111,22 @@ def test_a_fault_that_passes_is_retried(tmp_path, backend, fault):
     assert set(votes["status"].to_pylist()) == {"ok"}
     assert time.monotonic() - started < 5  # no header can keep a worker for minutes
     assert {k: calls for k, (calls, _) in ledger(tmp_path).items()} == {"error": 2, "ok": 4}
+
+
+@BACKENDS
+def test_a_server_that_drips_is_left_and_its_answer_counts_as_paid(tmp_path, monkeypatch, backend):
+    monkeypatch.setattr(providers, "TIMEOUT", 0.3)
+
+    def script(path, body, number):
+        return Step(body_for(path, honest(body)), drip=0.05 if number == 0 else 0)
+
+    with serving(script) as server:
+        price = {"input": 1, "output": 10}
+        votes = judge(server.url, tmp_path, backend=backend, price=price, concurrency=1).vote(targets(1), NO_EXAMPLES)
+        assert len(server.requests) == 3
+    assert set(votes["status"].to_pylist()) == {"ok"}
+    (row,) = [r for r in spent(Lake(str(tmp_path))).to_pylist() if r["status"] == "error"]
+    assert row["calls"] == 1 and row["at_risk_micros"] > 2000
 
 
 @BACKENDS
@@ -220,7 +236,7 @@ def test_a_model_without_a_price_or_a_key_is_refused_before_any_call(tmp_path, m
     with pytest.raises(UnknownPrice, match="brand-new"):
         panel(made, Lake(str(tmp_path)))
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
-    with pytest.raises(ValueError, match="NO_SUCH_KEY"):
+    with pytest.raises(NoKey, match="NO_SUCH_KEY"):
         panel(config("http://127.0.0.1:9", api_key_env="NO_SUCH_KEY"), Lake(str(tmp_path)))
 
 

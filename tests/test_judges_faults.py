@@ -61,10 +61,10 @@ class Scripted(OpenAI):
     async def connect(self):
         yield self
 
-    async def send(self, client, body):
+    async def send(self, client, request):
         import json
 
-        number = body["number"]
+        number = request.body["number"]
         self.sent[number] += 1
         step = self.script[number].pop(0) if self.script[number] else "ok"
         if step == "garbage":

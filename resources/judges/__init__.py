@@ -37,7 +37,7 @@ def panel(settings: Settings, lake: Lake, stage: str = "judges") -> list[JudgeBa
 
     Raises:
         UnknownPrice: a model without a price.
-        ValueError: a key that is not in the environment.
+        NoKey: a key that is not in the environment.
     """
     return [_backend(judge, settings, lake, stage) for judge in settings.judges.judges]
 

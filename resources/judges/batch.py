@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from ..calls import BudgetExceeded, Request, Store
 from ..prices import cost_micros, upper_bound_micros
+from ..stops import Stop
 from .batches import Batches, batches
 from .online import Outcome, Payer, Policy, Unavailable, read
 from .providers import Failure, Provider
@@ -21,7 +22,7 @@ from .providers import Failure, Provider
 SETTLE = 120.0  # seconds after which a batch that was sent must show in the provider's list
 
 
-class Pending(Exception):
+class Pending(Stop):
     """Answers are still at the provider. Run again later: nothing is sent twice."""
 
 

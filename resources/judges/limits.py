@@ -68,20 +68,22 @@ class Pace:
         self.buckets = {kind: Bucket() for kind in HEADERS}
         self.used = dict.fromkeys(HEADERS, 0.0)
         self.not_before = 0.0
+        self.line = asyncio.Lock()  # only the first in line watches the clock, or all would wake for every one's turn
 
     async def turn(self, tokens: float) -> Ticket:
         """Wait until a request with about so many tokens may go."""
         need = {"requests": 1.0, "tokens": tokens}
-        while True:
-            now = time.monotonic()
-            wait = max(self.not_before - now, *(self.buckets[k].delay(n, now) for k, n in need.items()))
-            if wait <= 0:
-                break
-            await asyncio.sleep(wait)
-        for kind, amount in need.items():
-            self.buckets[kind].take(amount)
-            self.used[kind] += amount
-        return Ticket(now, dict(self.used))
+        async with self.line:
+            while True:
+                now = time.monotonic()
+                wait = max(self.not_before - now, *(self.buckets[k].delay(n, now) for k, n in need.items()))
+                if wait <= 0:
+                    break
+                await asyncio.sleep(wait)
+            for kind, amount in need.items():
+                self.buckets[kind].take(amount)
+                self.used[kind] += amount
+            return Ticket(now, dict(self.used))
 
     def learn(self, ticket: Ticket, headers: Mapping[str, str]) -> None:
         """The request of the ticket came back with these headers.

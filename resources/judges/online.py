@@ -12,11 +12,12 @@ from curation.prompts import parse
 
 from ..calls import BudgetExceeded, Call, Request, Store
 from ..prices import Rates, cost_micros, upper_bound_micros
+from ..stops import Stop
 from .limits import Pace, Ticket
 from .providers import Failure, Provider
 
 
-class Unavailable(Exception):
+class Unavailable(Stop):
     """A provider refuses this key, this model or any further spending. What was answered is stored."""
 
 
@@ -197,7 +198,7 @@ class _Run:
     async def _send(self, client, request: Request, number: int, ticket: Ticket) -> tuple[int, str, BaseModel | None]:
         headers: Mapping[str, str] = {}
         try:
-            raw, headers = await self.provider.send(client, request.body)
+            raw, headers = await self.provider.send(client, request)
             try:
                 cost = cost_micros(self.provider.read(raw).usage, self.payer.price)
                 status, answer = read(self.provider, raw, self.question)
