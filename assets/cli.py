@@ -43,7 +43,8 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(do=do)
         return sub
 
-    add("run", _run, "make everything that is not up to date, in order")
+    run = add("run", _run, "make everything that is not up to date, in order")
+    run.add_argument("group", nargs="*", help="only these groups of steps: world, pool, seed, stage1, …; default: all")
     iterate = add("iterate", _iterate, "run a range of stage-1 iterations, in order, through Dagster")
     iterate.add_argument("first", help="for example iter_01")
     iterate.add_argument("last", help="for example iter_03")
@@ -86,7 +87,7 @@ def _run(arguments: argparse.Namespace) -> int:
     settings, started = _settings(), time.monotonic()
     os.environ.setdefault("DAGSTER_HOME", str(Path.cwd()))
     try:
-        ran, kept = run_all(settings, lambda line: print(line, flush=True))
+        ran, kept = run_all(settings, lambda line: print(line, flush=True), arguments.group)
     except JobFailed as e:
         print(f"\nassay: stopped. {e}\nWhat was made stays; the same command goes on from there.", file=sys.stderr)
         return 1

@@ -2,13 +2,13 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
 import dagster as dg
 
-from resources.settings import Settings
+from resources.settings import ConfigError, Settings
 
 from .definitions import build, lake_of, steps
 from .table_asset import Step
@@ -31,9 +31,20 @@ class Unit:
         return " + ".join(groups) + (f" [{self.partition}]" if self.partition else "")
 
 
-def units(settings: Settings) -> Iterator[Unit]:
-    """The job cut into units that can run one after another: neighbouring steps of one partition kind, key by key."""
-    for kind, some in groupby(steps(settings), key=lambda s: s.partition):
+def units(settings: Settings, groups: Collection[str] = ()) -> Iterator[Unit]:
+    """The job cut into units that can run one after another: neighbouring steps of one partition kind, key by key.
+
+    With `groups` only their steps.
+
+    Raises:
+        ConfigError: there is no such group.
+    """
+    every = steps(settings)
+    if unknown := sorted(set(groups) - {s.group for s in every}):
+        there = ", ".join(dict.fromkeys(s.group for s in every))
+        raise ConfigError(f"no such group: {', '.join(unknown)}; there are {there}")
+    wanted = [s for s in every if not groups or s.group in groups]
+    for kind, some in groupby(wanted, key=lambda s: s.partition):
         together = tuple(some)
         for key in settings.partition_keys(kind) if kind else [None]:
             yield Unit(key, together)
@@ -54,14 +65,14 @@ def todo(unit: Unit, settings: Settings) -> dict[Step, str]:
     return found
 
 
-def run_all(settings: Settings, say: Callable[[str], None]) -> tuple[int, int]:
-    """Make everything that is not up to date; returns (steps run, steps left alone).
+def run_all(settings: Settings, say: Callable[[str], None], groups: Collection[str] = ()) -> tuple[int, int]:
+    """Make everything, or all of `groups`, that is not up to date; returns (steps run, steps left alone).
 
     Runs appear in the Dagster instance of DAGSTER_HOME. Raises JobFailed at the first step that fails.
     """
     lake, assets = lake_of(settings), list(build(settings).assets)
     ran = kept = 0
-    all_units = list(units(settings))
+    all_units = list(units(settings, groups))
     with dg.DagsterInstance.get() if "DAGSTER_HOME" in os.environ else dg.DagsterInstance.ephemeral() as instance:
         for place, unit in enumerate(all_units, start=1):
             again = todo(unit, settings)

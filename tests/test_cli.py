@@ -26,6 +26,11 @@ def test_a_bad_configuration_is_named_and_nothing_runs(config, capsys):
     assert "stage1.iterations" in capsys.readouterr().err
 
 
+def test_a_group_that_is_not_there(config, capsys):
+    assert main(["run", "pool", "stage9"]) == 2
+    assert "no such group: stage9; there are world, pool, seed, stage1" in capsys.readouterr().err
+
+
 def test_an_unknown_pair(config, capsys):
     assert main(["explain", "beef"]) == 2
     assert "no pair has the id 'beef'" in capsys.readouterr().err
