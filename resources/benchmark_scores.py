@@ -16,7 +16,8 @@ from curation.benchmarks.items import REWARDS, BenchmarkError
 from curation.benchmarks.judged import rewards as judged
 from curation.identity import comparison_id
 
-from .benchmarks import HUGGING_FACE, Loaded
+from . import hub
+from .benchmarks import Loaded
 from .tables import ATTRIBUTE_FIELDS, BENCHMARK_SCORES, CONVERSATION, FINAL_MODEL
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ def scores_of(model: str, run: "Run", benchmarks: Sequence[Loaded]) -> pa.Table:
         return longer_answer(benchmarks)
     if model.startswith(JUDGE):
         return judge_scores(run, model.removeprefix(JUDGE), benchmarks)
-    if model.startswith(f"{HUGGING_FACE}:"):
-        return model_scores(run, _downloaded(model.removeprefix(f"{HUGGING_FACE}:")), benchmarks)
+    if model.startswith(hub.PREFIX):
+        return model_scores(run, _downloaded(model.removeprefix(hub.PREFIX)), benchmarks)
     if Path(model).is_file():
         return read_scores(Path(model), benchmarks)
     if Path(model).is_dir():
@@ -188,7 +189,7 @@ def _downloaded(model: str) -> str:
 
     name, _, revision = model.partition("@")
     if not revision:
-        raise BenchmarkError(f"pin the model: {HUGGING_FACE}:{name}@<commit>")
+        raise BenchmarkError(f"pin the model: {hub.PREFIX}{name}@<commit>")
     try:
         return snapshot_download(name, revision=revision)
     except Exception as e:  # the hub raises errors of several packages

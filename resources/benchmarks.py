@@ -17,7 +17,9 @@ import pyarrow.compute as pc
 from curation.benchmarks.items import LABELLED, BenchmarkError, check
 from curation.benchmarks.sheets import HOLD_OUT, SHEETS, Sheet
 
+from . import hub
 from .benchmark_formats import FORMATS, Format
+from .files import BadFile
 from .lake import Lake
 from .settings import Benchmark
 from .tables import BENCHMARK_PROMPTS, CONVERSATION
@@ -25,7 +27,6 @@ from .tables import BENCHMARK_PROMPTS, CONVERSATION
 CANDIDATES = pa.schema(
     [*LABELLED, pa.field("conversation", CONVERSATION, False), pa.field("response", pa.string(), False)]
 )
-HUGGING_FACE = "huggingface"
 SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz", ".json.zst", ".jsonl.zst", ".parquet")
 
 
@@ -247,15 +248,9 @@ def _data_sets(con: duckdb.DuckDBPyConnection, benchmark: Benchmark, form: Forma
     """SQL for each data set of a benchmark, read at a commit: `huggingface:<owner>/<name>@<commit>`."""
     for number, (repository, revision, split) in enumerate(_repositories(benchmark)):
         try:
-            import datasets
-        except ImportError as e:
-            raise BenchmarkError(
-                f"{benchmark.name}: reading {repository} needs the package `datasets`, or a local file as `path`"
-            ) from e
-        try:
-            rows = datasets.load_dataset(repository, revision=revision, split=split)
-        except Exception as e:  # the hub raises errors of several packages
-            raise BenchmarkError(f"{benchmark.name}: {repository}@{revision}: {_first_line(e)}") from e
+            rows = hub.load(repository, revision, split=split)
+        except BadFile as e:
+            raise BenchmarkError(f"{benchmark.name}: {e}") from e
         con.register(f"data_set_{number}", rows.with_format("arrow")[:])
         yield _select(benchmark, form, rows.column_names, f"data_set_{number}", repository, repository)
 
@@ -266,11 +261,11 @@ def _repositories(benchmark: Benchmark) -> list[tuple[str, str, str]]:
     if not benchmark.path:
         pinned = {r: sheet.revision.get(r) for r in sheet.repositories}
     else:
-        repository, _, revision = benchmark.path.removeprefix(f"{HUGGING_FACE}:").partition("@")
+        repository, revision = hub.parse(benchmark.path)
         pinned = {repository: revision or sheet.revision.get(repository)}
     if loose := [r for r, commit in pinned.items() if not commit]:
         raise BenchmarkError(
-            f'{benchmark.name}: pin the data set: path = "{HUGGING_FACE}:{loose[0]}@<commit>", or give a local file'
+            f'{benchmark.name}: pin the data set: path = "{hub.PREFIX}{loose[0]}@<commit>", or give a local file'
         )
     default = next(iter(sheet.repositories.values()), "train")
     return [(r, commit, sheet.repositories.get(r, default)) for r, commit in pinned.items()]
@@ -278,7 +273,7 @@ def _repositories(benchmark: Benchmark) -> list[tuple[str, str, str]]:
 
 def _on_hub(benchmark: Benchmark) -> bool:
     by_default = not benchmark.path and bool(SHEETS[benchmark.loader].repositories)
-    return by_default or benchmark.path.startswith(f"{HUGGING_FACE}:")
+    return by_default or benchmark.path.startswith(hub.PREFIX)
 
 
 def _origin(benchmark: Benchmark, lake: Lake) -> str:

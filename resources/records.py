@@ -20,6 +20,7 @@ from curation.conversation import BadRecord, Unfit
 from curation.identity import comparison_id, conv_id, pair_ids, text_hash
 from curation.records import Comparison, Found, absent, adapter, nearest, pair_up
 
+from . import hub
 from .files import BATCH_ROWS, EXCERPT, BadFile, Row, file_rows, first_line, opening, query_rows
 from .lake import Lake
 from .settings import Answers, Records, Source
@@ -189,14 +190,19 @@ def _labels(answers: Answers, lake: Lake) -> Iterator[tuple[str, str, str, str, 
 
 
 def fingerprint(records: Records, lake: Lake) -> tuple[str, int]:
-    """Hash and size in bytes of what the records are read from: the file, or every file that the query names.
+    """Hash and size in bytes of what the records are read from: the file, the files of a data set's folder, every file
+    that the query names, or the name alone of a data set that is pinned on the hub.
 
     Raises:
         BadFile: there is no such file.
     """
     hasher, size = hashlib.blake2b(origin(records).encode(), digest_size=16), 0
-    if records.path is not None:
-        files = [_file(records.path, lake)]
+    if records.path is not None and records.path.startswith(hub.PREFIX):
+        hub.pinned(records.path)
+        files = []  # a commit stands for its content
+    elif records.path is not None:
+        path = _file(records.path, lake)
+        files = hub.files(path) if path.is_dir() else [path]
     else:
         named = re.findall(r"'((?:[^']|'')*)'", _located(records.query, lake))
         files = sorted({p for n in named if "/" in n for p in _matching(Path(n.replace("''", "'")))})
@@ -288,8 +294,14 @@ def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
 def _rows(records: Records, lake: Lake, max_row: int) -> Iterator[Row]:
     if records.query is not None:
         rows = query_rows(_located(records.query, lake), lake.memory_limit)
+    elif records.path.startswith(hub.PREFIX):
+        rows = hub.rows(*hub.pinned(records.path), records.config, records.split)
+    elif (path := _file(records.path, lake)).is_dir():
+        rows = hub.rows(str(path), None, records.config, records.split)
     else:
-        rows = file_rows(_file(records.path, lake), max_row)
+        if records.config or records.split:
+            raise BadFile("not_a_data_set", f"{records.path}: config and split choose within a data set, this is a file")
+        rows = file_rows(path, max_row)
     if records.where:
         rows = _where(rows, records.where)
     return _sampled(rows, records.sample) if records.sample else rows
@@ -357,8 +369,8 @@ def _file(path: str, lake: Lake) -> Path:
     found = Path(_located(path, lake))
     if not found.exists():
         raise BadFile("missing_file", f"{path}: no such file")
-    if not found.is_file():
-        raise BadFile("not_a_file", f"{path}: a directory, not a file")
+    if not found.is_file() and not (found.is_dir() and hub.files(found)):
+        raise BadFile("not_a_file", f"{path}: a directory that holds no data set")
     return found
 
 

@@ -50,10 +50,15 @@ class Records(Part):
 
     `shape` names the adapter; the other keys say which fields hold what. `where` is a DuckDB condition on the fields,
     `sample` keeps that many records, drawn by hash. `query` replaces `path` by DuckDB SQL over several files.
+
+    `path` is a file, a folder that holds a Hugging Face data set, or `huggingface:<owner>/<name>@<commit>`; `config`
+    and `split` choose within a data set.
     """
 
     path: str | None = None
     query: str | None = None
+    config: str | None = None
+    split: str | None = None
     shape: Literal["pair", "winner", "scores", "ranking", "tree", "unpaired"] = "pair"
     fields: dict[str, str] = {}
     codes: dict[Literal["a", "b", "tie", "none"], list[Any]] = {}
