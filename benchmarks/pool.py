@@ -25,35 +25,44 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 DUPLICATES = 0.1  # share of the pairs written twice
+SHORT = 300  # characters of an earlier answer, at most
+FILE_ROWS = 1_000_000
 
 
 # ---- data ----------------------------------------------------------------------------------------------------------
 def write_pairs(data: Path, folder: Path, pairs: int) -> int:
-    """pairs.jsonl: `pairs` rows, a tenth of them twice. Both orders of two answers count, so 2.6 million exist."""
+    """pairs-N.jsonl, a million rows each: a prompt, two of its answers, an earlier exchange with a short answer; a tenth
+    of the rows stand twice. There are more than 10^10 such rows; the same number gives the same files."""
     folder.mkdir(parents=True, exist_ok=True)
     distinct = round(pairs / (1 + DUPLICATES))
     with duckdb.connect() as con:
-        con.execute("SET threads=2")
+        con.execute("SET threads=1; SET memory_limit='2GB'")
         con.execute(f"""
             CREATE TEMP TABLE answers AS
-            SELECT DISTINCT instruction AS prompt, output_2 AS answer FROM '{data}/pool/alpaca_eval.parquet'
-            WHERE trim(output_2) <> ''""")
-        con.execute(f"""
-            CREATE TEMP TABLE numbered AS
-            SELECT *, row_number() OVER (ORDER BY md5(prompt || answer)) AS n FROM answers;
-            CREATE TEMP TABLE chosen AS
-            SELECT a.n AS one, b.n AS two FROM numbered a JOIN numbered b USING (prompt) WHERE a.n <> b.n
-            ORDER BY hash(a.n, b.n) LIMIT {distinct}""")
-        found = con.sql("SELECT count(*) FROM chosen").fetchall()[0][0]
-        if found < distinct:
-            raise SystemExit(f"only {found} pairs can be made")
-        con.execute(f"""
-            COPY (
-                SELECT row_number() OVER () AS id, a.prompt, a.answer AS chosen, b.answer AS rejected,
-                    length(a.prompt) || ':' || a.prompt || length(a.answer) || ':' || a.answer || b.answer AS text
-                FROM (SELECT * FROM chosen UNION ALL SELECT * FROM chosen LIMIT {pairs}) c
-                JOIN numbered a ON a.n = c.one JOIN numbered b ON b.n = c.two
-            ) TO '{folder}/pairs.jsonl' (FORMAT json)""")
+            SELECT row_number() OVER (ORDER BY instruction, md5(output_2)) - 1 AS number, instruction AS prompt,
+                output_2 AS answer
+            FROM (SELECT DISTINCT instruction, output_2 FROM '{data}/pool/alpaca_eval.parquet'
+                WHERE trim(output_2) <> '');
+            CREATE TEMP TABLE short AS
+            SELECT row_number() OVER (ORDER BY number) - 1 AS number, prompt, answer FROM answers
+            WHERE length(answer) < {SHORT};
+            CREATE TEMP TABLE topics AS
+            SELECT row_number() OVER (ORDER BY prompt) - 1 AS topic, min(number) AS start, count(*) AS n FROM answers
+            GROUP BY prompt""")
+        topics, shorts = (con.sql(f"SELECT count(*) FROM {t}").fetchall()[0][0] for t in ("topics", "short"))
+        for start in range(0, pairs, FILE_ROWS):
+            con.execute(f"""
+                CREATE OR REPLACE TEMP TABLE drawn AS
+                SELECT id, start + one AS a, start + (one + 1 + hash(seed, 2) % (n - 1)) % n AS b, earlier
+                FROM (SELECT *, hash(seed, 1) % n AS one, hash(seed, 4) % {shorts} AS earlier
+                    FROM (SELECT id, if(id < {distinct}, id, hash(id) % {distinct}) AS seed
+                        FROM range({start}, {min(start + FILE_ROWS, pairs)}) t(id))
+                    JOIN topics ON topic = hash(seed, 3) % {topics});
+                COPY (
+                    SELECT id, [[s.prompt, s.answer]] AS history, a.prompt, a.answer AS chosen, b.answer AS rejected
+                    FROM drawn d JOIN answers a ON a.number = d.a JOIN answers b ON b.number = d.b
+                    JOIN short s ON s.number = d.earlier
+                ) TO '{folder}/pairs-{start // FILE_ROWS:02d}.jsonl' (FORMAT json)""")
     return pairs
 
 
@@ -131,7 +140,9 @@ def _house(folder: Path):
     settings = Settings.model_validate(
         {
             "lake": {"buckets": 4},
-            "sources": [{"name": "pairs", "path": str(folder / "pairs.jsonl")}],
+            "sources": [
+                {"name": p.stem, "path": str(p), "fields": {"history": "history"}} for p in sorted(folder.glob("pairs-*.jsonl"))
+            ],
             "people": {"backend": "files"},
             "attributes": {"backend": "heuristic"},
             "judges": {"quorum": 1, "panel": [{"name": "nobody", "backend": "anthropic", "model": "none"}]},
