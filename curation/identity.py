@@ -17,7 +17,7 @@ def digest(parts: Iterable[str]) -> str:
     Raises:
         UnicodeEncodeError: a part holds half of a surrogate pair and is no text.
     """
-    return _hash(_framed(part) for part in parts)
+    return _hash([_framed(part) for part in parts])
 
 
 def _framed(part: str) -> bytes:
@@ -36,8 +36,8 @@ def text_hash(text: str) -> str:
 
 def conv_id(conversation: Conversation) -> str:
     """Name of a conversation: roles and contents of all its turns."""
-    turns = ((t["role"], t["content"]) if isinstance(t, Mapping) else t for t in conversation)
-    return digest(part for turn in turns for part in turn)
+    turns = [t if isinstance(t, tuple | list) else (t["role"], t["content"]) for t in conversation]
+    return digest([part for turn in turns for part in turn])
 
 
 def pair_id(conversation: Conversation | str, chosen: str, rejected: str) -> str:
@@ -53,8 +53,8 @@ def comparison_id(conversation: Conversation | str, a: str, b: str) -> str:
 def pair_ids(conversation: str, chosen: str, rejected: str) -> tuple[str, str]:
     """`pair_id` and `comparison_id` at once, each text encoded once."""
     name, one, two = _framed(conversation), _framed(chosen), _framed(rejected)
-    in_order = (one, two) if chosen < rejected else (two, one)
-    return _hash((name, one, two)), _hash((name, *in_order))
+    pair = _hash((name, one, two))
+    return pair, pair if chosen < rejected else _hash((name, two, one))  # in order, both hash the same bytes
 
 
 def _named(conversation: Conversation | str) -> str:

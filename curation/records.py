@@ -66,8 +66,10 @@ class Comparison:
 
 
 def _differ_in_space_only(a: str, b: str) -> bool:
-    """Splitting every text would cost more than all other checks: most differ in their first words."""
-    return a.split(None, 4)[:4] == b.split(None, 4)[:4] and a.split() == b.split()
+    """Splitting every text would cost more than all other checks: most differ in their first letter or words."""
+    return (
+        a.lstrip()[:1] == b.lstrip()[:1] and a.split(None, 4)[:4] == b.split(None, 4)[:4] and a.split() == b.split()
+    )
 
 
 Found = Comparison | Unfit
