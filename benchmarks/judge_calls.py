@@ -22,7 +22,7 @@ from resources.calls import Store
 from resources.judges.online import Payer, complete
 from resources.judges.providers import OpenAI
 from resources.prices import flat
-from resources.settings import Price
+from resources.settings import Called, Price
 
 ANSWER = json.dumps({"reasoning": "r", "verdict": "tie"})
 REPLY = json.dumps(
@@ -124,7 +124,7 @@ def main() -> None:
         url = f"http://127.0.0.1:{server.stdout.readline().strip()}/v1"
         provider = OpenAI(url, None)
         made = [
-            provider.request(Prompt("s" * 4000, f"{i} " + "u" * 4000), JudgeAnswer, "m", 100, 0)
+            provider.request(Prompt("s" * 4000, f"{i} " + "u" * 4000), JudgeAnswer, Called(model="m", max_output_tokens=100), 0)
             for i in range(o.requests)
         ]
         payer = Payer("benchmark", "j", "m", flat(Price(input=1, output=10)), 10**12)

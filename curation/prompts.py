@@ -108,10 +108,12 @@ def judge_prompt(
     attributes: Mapping[str, str],
     examples: Sequence[Example],
     tools: frozenset[str],
+    wording: str = "answer",
 ) -> Prompt:
     """What a judge reads: guideline, examples with attributes and human labels, target, answer format (spec 3.13).
 
-    The system part depends on the closed attributes alone, so that providers can cache it.
+    The system part depends on the closed attributes alone, so that providers can cache it. `wording` is the file under
+    `judge/` that closes the prompt: all of them ask for the same in other words.
     """
     quoted = [_text(conversation), *candidates, _about(attributes)]
     quoted += [t for e in examples for t in (_text(e.conversation), e.better, e.worse, _about(e.attributes))]
@@ -124,7 +126,7 @@ def judge_prompt(
             f"People decided: {'candidate_1' if e.first_is_better else 'candidate_2'}"
         )
     parts.append(f"## The comparison to judge\n\n{_comparison(mark, conversation, candidates, attributes)}")
-    parts.append(files["judge/answer"].strip())
+    parts.append(files[f"judge/{wording}"].strip())
     system = f"{files['judge/frame'].strip()}\n\n{guideline(files, attributes, tools)}"
     return Prompt(system, "\n\n".join(parts))
 

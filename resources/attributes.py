@@ -131,8 +131,7 @@ class LlmAttributes:
             pair: self.provider.request(
                 attribute_prompt(self.guideline.texts, conversation, (chosen, rejected)),
                 AttributeAnswer,
-                self.model.model,
-                self.model.max_output_tokens,
+                self.model,
                 replicate=0,
             )
             for pair, conversation, chosen, rejected in zip(*columns, strict=True)

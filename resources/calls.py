@@ -90,6 +90,11 @@ class Request:
     def wire(self) -> bytes:
         return canonical(self.body)
 
+    @property
+    def most_tokens(self) -> int:
+        """What bounds the answer, by either of its names."""
+        return max(self.body.get(name, 0) for name in ("max_completion_tokens", "max_tokens"))
+
     @functools.cached_property
     def key(self) -> str:
         """32 hex digits."""

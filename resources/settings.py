@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]  # as far as the model knows them
 
 
 class ConfigError(Exception):
@@ -116,21 +117,36 @@ class Price(Part):
     batch_factor: Annotated[Decimal, Field(gt=0, le=1)] = Decimal(1)
 
 
-class Judge(Part):
+class Called(Part):
+    """A model behind one of the SDKs and how it is asked."""
+
+    model: str = ""
+    base_url: str | None = None  # of a server of your own or of another provider
+    api_key_env: str | None = None  # the environment variable that holds the key
+    price: Price | None = None  # instead of the list price of genai-prices
+    max_output_tokens: Count = 1024
+    concurrency: Count = 8  # calls on their way at once
+    structured: bool = True  # send the answer's JSON schema; false for a server that refuses it
+    parameters: dict[str, Any] = {}  # further fields of the request as the server names them, such as temperature
+
+    @model_validator(mode="after")
+    def _ours(self):
+        taken = {"model", "messages", "system", "response_format", "output_config", "stream", "n"}
+        if both := sorted(taken & self.parameters.keys()):
+            raise ValueError(f"parameters: {', '.join(both)} is set by Assay itself")
+        return self
+
+
+class Judge(Called):
     name: Name
     backend: Literal["simulated", "recorded", "openai", "anthropic"] = "simulated"
-    model: str = ""
-    base_url: str | None = None
-    api_key_env: str | None = None
-    price: Price | None = None  # instead of the list price of genai-prices
     execution: Literal["online", "batch"] = "online"  # batch: cheaper, answers within a day, collected by a later run
-    samples: Count = 2  # even and odd samples show the two orders
+    samples: Count = 2  # even and odd show the two orders; each two differ from the others in wording and neighbours
+    efforts: list[Effort] = []  # of reasoning, in turn for two samples each
     answers: list[Answers] = []  # recorded
     accuracy: Share = 0.8  # simulated, without examples
     position_bias: Share = 0.05  # simulated, chance of answering "candidate_1" blindly
     browsing: bool = False
-    max_output_tokens: Count = 1024
-    concurrency: Count = 8
 
     @model_validator(mode="after")
     def _complete(self):
@@ -162,16 +178,10 @@ class Panel(Part):
         return self
 
 
-class AttributeModel(Part):
+class AttributeModel(Called):
     name: Name | None = None  # in tables and in the ledger; without it the model, or the back end
     backend: Literal["simulated", "heuristic", "openai", "anthropic"] = "simulated"
-    model: str = ""
-    base_url: str | None = None
-    api_key_env: str | None = None
-    price: Price | None = None
     error: Share = 0.05  # simulated: chance of a wrong category, objectivity or controversiality
-    max_output_tokens: Count = 1024
-    concurrency: Count = 8
 
     @model_validator(mode="after")
     def _complete(self):

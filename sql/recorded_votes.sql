@@ -6,6 +6,8 @@ SELECT
     $model AS model,
     row_number() OVER (PARTITION BY t.pair_id ORDER BY a.annotator, a.shown_first, a.vote) - 1 AS replicate,
     coalesce(a.shown_first, 'chosen') AS shown_first,
+    '' AS wording,
+    '' AS effort,
     CASE
         WHEN a.vote IS NULL THEN ''
         WHEN a.vote = 'tie' THEN 'tie'
@@ -15,6 +17,7 @@ SELECT
     coalesce(a.vote, 'none') AS vote,
     CASE WHEN a.vote IS NULL THEN 'not_recorded' ELSE 'ok' END AS status,
     []::VARCHAR[] AS examples,
+    []::VARCHAR[] AS example_places,
     'recorded' AS prompt_version,
     '' AS request_key,
     0::BIGINT AS cost_micros,

@@ -245,6 +245,7 @@ def publish_votes(lake, pair: str, examples: list[str]) -> None:
     def votes(_):
         vote = {"judge": "one", "replicate": 0, "shown_first": "chosen", "answer": "tie", "vote": "tie", "status": "ok"}
         vote |= {"model": "m", "request_key": "", "prompt_version": "1", "cost_micros": 0, "simulated": True}
+        vote |= {"wording": "", "effort": "", "example_places": []}
         yield Rows(JUDGE_VOTES, pa.Table.from_pylist([{"pair_id": pair, "examples": examples, **vote}], JUDGE_VOTES.schema))
 
     make(replace(stage1.judge_votes, fn=votes, reads=(), upto=()), lake, IT0)

@@ -97,7 +97,7 @@ class _Batch:
             p.stage,
             p.judge,
             p.model,
-            [(r, upper_bound_micros(len(r.wire), _tokens(r), p.price, batch=True)) for r in requests],
+            [(r, upper_bound_micros(len(r.wire), r.most_tokens, p.price, batch=True)) for r in requests],
             p.budget_micros,
         )
         if not planned:
@@ -167,7 +167,3 @@ class _Batch:
             lambda c, a=a: c.finish(a, status, http=http, error=error, sdk=self.provider.sdk) for a in attempts
         ]
         self.calls.group([*writes, lambda c: c.batch_event(name, "ingested")])
-
-
-def _tokens(request: Request) -> int:
-    return request.body.get("max_completion_tokens") or request.body["max_tokens"]

@@ -23,6 +23,11 @@ class Guideline:
         return f"{EDITION}-{digest.hexdigest()}"
 
     @property
+    def wordings(self) -> list[str]:
+        """Files that put a judge's question, the usual one first."""
+        return sorted(n.removeprefix("judge/") for n in self.texts if n.startswith("judge/answer"))
+
+    @property
     def judge_version(self) -> str:
         return self.version("core", "category/", "objectivity/", "controversiality/", "judge/")
 

@@ -27,12 +27,15 @@ VOTES = Literal["original", "swapped", "tie", "none"]
 
 @dataclass(frozen=True)
 class _Asked:
-    """One request and what is needed to read its answer back."""
+    """One request, what varied in it, and what is needed to read its answer back."""
 
     pair_id: str
     replicate: int
     chosen_first: bool
+    wording: str
+    effort: str
     examples: list[str]
+    places: list[str]
     request: Request
 
 
@@ -90,38 +93,45 @@ class LlmJudge:
         for e in examples.sort_by([("target_pair", "ascending"), ("rank", "ascending")]).to_pylist():
             near[e["target_pair"]].append(e)
         tools = frozenset({"search"} if self.judge.browsing else ())
+        wordings = self.guideline.wordings
         for t in targets.to_pylist():
             shown = near[t["pair_id"]][: self.settings.judges.examples]
             for replicate in range(self.judge.samples):
-                chosen_first = self._drawn(t["pair_id"]) == (replicate % 2 == 0)
+                # Two samples, one in each order, differ in nothing else; the next two differ from them in the rest,
+                # since not every model has a temperature.
+                version = replicate // 2
+                chosen_first = self._drawn(t["pair_id"]) % 2 == (replicate % 2)
                 candidates = (t["chosen"], t["rejected"]) if chosen_first else (t["rejected"], t["chosen"])
-                prompt = judge_prompt(
-                    self.guideline.texts,
-                    t["conversation"],
-                    candidates,
-                    t,
-                    [
-                        # The two orders of one target see the same examples in the same order.
-                        Example(
-                            e["conversation"],
-                            e["chosen"],
-                            e["rejected"],
-                            e,
-                            self._drawn(t["pair_id"], e["gold_pair"], replicate // 2),
-                        )
-                        for e in shown
-                    ],
-                    tools,
+                wording = wordings[version % len(wordings)]
+                effort = self.judge.efforts[version % len(self.judge.efforts)] if self.judge.efforts else ""
+                if version:
+                    shown = sorted(shown, key=lambda e: self._drawn(t["pair_id"], e["gold_pair"], "rank", version))
+                examples = [
+                    Example(
+                        e["conversation"],
+                        e["chosen"],
+                        e["rejected"],
+                        e,
+                        self._drawn(t["pair_id"], e["gold_pair"], version) % 2 == 0,
+                    )
+                    for e in shown
+                ]
+                prompt = judge_prompt(self.guideline.texts, t["conversation"], candidates, t, examples, tools, wording)
+                yield _Asked(
+                    t["pair_id"],
+                    replicate,
+                    chosen_first,
+                    wording,
+                    effort,
+                    [e["gold_pair"] for e in shown],
+                    ["candidate_1" if e.first_is_better else "candidate_2" for e in examples],
+                    self.provider.request(prompt, JudgeAnswer, self.judge, replicate, effort),
                 )
-                request = self.provider.request(
-                    prompt, JudgeAnswer, self.judge.model, self.judge.max_output_tokens, replicate
-                )
-                yield _Asked(t["pair_id"], replicate, chosen_first, [e["gold_pair"] for e in shown], request)
 
-    def _drawn(self, *about: object) -> bool:
-        """A fair coin, the same in every run."""
+    def _drawn(self, *about: object) -> int:
+        """A number below 2^64, the same in every run."""
         name = "\0".join(map(str, (self.settings.seed, self.judge.name, *about)))
-        return hashlib.blake2b(name.encode(), digest_size=1).digest()[0] % 2 == 0
+        return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())
 
     def _vote(self, asked: _Asked, outcome: Outcome) -> dict:
         answer = outcome.answer.verdict if outcome.answer else ""
@@ -131,10 +141,13 @@ class LlmJudge:
             "model": self.judge.model,
             "replicate": asked.replicate,
             "shown_first": "chosen" if asked.chosen_first else "rejected",
+            "wording": asked.wording,
+            "effort": asked.effort,
             "answer": answer,
             "vote": mapped_back(answer, asked.chosen_first),
             "status": outcome.status,
             "examples": asked.examples,
+            "example_places": asked.places,
             "prompt_version": self.guideline.judge_version,
             "request_key": asked.request.key,
             "cost_micros": outcome.cost_micros,

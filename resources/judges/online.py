@@ -174,8 +174,7 @@ class _Run:
     async def _start(self, request: Request) -> int:
         """Reserve the most the call can cost. Where only calls on their way stand against it, wait for their end."""
         p = self.payer
-        tokens = request.body.get("max_completion_tokens") or request.body["max_tokens"]
-        reserve = upper_bound_micros(len(request.wire), tokens, p.price)
+        reserve = upper_bound_micros(len(request.wire), request.most_tokens, p.price)
         while True:
             if self.stopped:
                 raise self.stopped

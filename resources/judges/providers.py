@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 
@@ -22,6 +22,7 @@ from curation.prompts import Prompt
 
 from ..calls import Request
 from ..prices import Usage
+from ..settings import Called
 from ..stops import Stop
 
 TIMEOUT = 600.0  # seconds for one answer; reasoning models take minutes
@@ -66,8 +67,10 @@ class Provider(Protocol):
     name: str
     sdk: str
 
-    def request(self, prompt: Prompt, answer: type[BaseModel], model: str, tokens: int, replicate: int) -> Request:
-        """The pure record of one call; `tokens` bounds the answer."""
+    def request(
+        self, prompt: Prompt, answer: type[BaseModel], called: Called, replicate: int, effort: str = ""
+    ) -> Request:
+        """The pure record of one call; `effort` is asked for where it is given."""
 
     def connect(self) -> contextlib.AbstractAsyncContextManager:
         """A client, to be closed after use."""
@@ -168,20 +171,23 @@ class OpenAI(_Base):
     name, module, default_env = "openai", "openai", "OPENAI_API_KEY"
     path = "/chat/completions"
 
-    def request(self, prompt: Prompt, answer: type[BaseModel], model: str, tokens: int, replicate: int) -> Request:
-        body = {
-            "model": model,
+    def request(
+        self, prompt: Prompt, answer: type[BaseModel], called: Called, replicate: int, effort: str = ""
+    ) -> Request:
+        body: dict[str, Any] = {
+            "model": called.model,
             "messages": [
                 {"role": "system", "content": prompt.system},
                 {"role": "user", "content": prompt.user},
             ],
-            "max_completion_tokens": tokens,
-            "response_format": {
-                "type": "json_schema",
-                "json_schema": {"name": answer.__name__, "strict": True, "schema": schema(answer)},
-            },
+            "max_completion_tokens": called.max_output_tokens,
         }
-        return Request(self.name, self.base_url, body, replicate)
+        if called.structured:
+            wanted = {"name": answer.__name__, "strict": True, "schema": schema(answer)}
+            body["response_format"] = {"type": "json_schema", "json_schema": wanted}
+        if effort:
+            body["reasoning_effort"] = effort
+        return Request(self.name, self.base_url, body | called.parameters, replicate)
 
     def connect(self):
         import openai
@@ -214,15 +220,21 @@ class Anthropic(_Base):
     name, module, default_env = "anthropic", "anthropic", "ANTHROPIC_API_KEY"
     path = "/v1/messages"
 
-    def request(self, prompt: Prompt, answer: type[BaseModel], model: str, tokens: int, replicate: int) -> Request:
-        body = {
-            "model": model,
-            "max_tokens": tokens,
+    def request(
+        self, prompt: Prompt, answer: type[BaseModel], called: Called, replicate: int, effort: str = ""
+    ) -> Request:
+        body: dict[str, Any] = {
+            "model": called.model,
+            "max_tokens": called.max_output_tokens,
             "system": [{"type": "text", "text": prompt.system, "cache_control": {"type": "ephemeral"}}],
             "messages": [{"role": "user", "content": prompt.user}],
-            "output_config": {"format": {"type": "json_schema", "schema": schema(answer)}},
         }
-        return Request(self.name, self.base_url, body, replicate)
+        config: dict[str, Any] = {"effort": effort} if effort else {}
+        if called.structured:
+            config["format"] = {"type": "json_schema", "schema": schema(answer)}
+        if config:
+            body["output_config"] = config
+        return Request(self.name, self.base_url, body | called.parameters, replicate)
 
     def connect(self):
         import anthropic
