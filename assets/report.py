@@ -1,9 +1,6 @@
 """The report: every figure as a table, and one page that people can read (spec 4.08 to 4.11, 5.01, 8)."""
 
-import os
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import dagster as dg
 
@@ -43,6 +40,7 @@ from resources.tables import (
     UNDECIDED,
     UNUSABLE,
 )
+from resources.writing import replace
 
 from .report_figures import Figures, measure
 from .report_page import claims, points, render
@@ -79,7 +77,7 @@ def report(run: Run) -> Iterator[Rows]:
         figures = measure(run, con)
         page = render(con, figures, run.settings, run.lake, READS)
     path = run.lake.folder("report") / "index.html"
-    _replace(path, page)
+    replace(path, page.encode())
     yield Rows(
         REPORT_FIGURES,
         figures.table(),
@@ -95,11 +93,3 @@ def _summary(figures: Figures) -> str:
     closes = "The ledger closes." if gap == 0 else f"The ledger does not close: {gap:+,} records are in no class."
     table = markdown(["claim", "measured", "gain, points", "this run"], found)
     return "\n\n".join([closes, markdown(["class", "records"], counts), table])
-
-
-def _replace(path: Path, page: str) -> None:
-    """Put the whole page in place at once, readable for whoever may read the lake."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
-        new = Path(folder) / path.name
-        new.write_text(page, encoding="utf-8")
-        os.replace(new, path)

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from sql import statement
 
 from .tables import TABLES, Table
+from .writing import beside
 
 Data = duckdb.DuckDBPyRelation | pa.Table | pa.RecordBatchReader | Iterable[pa.RecordBatch]
 
@@ -84,8 +85,12 @@ class Lake:
     def partitions(self, table: Table) -> list[str]:
         """The partitions of a table that exist, sorted."""
         base = Path(self.root).absolute() / table.name
-        found = base.glob("/".join(f"{d}=*" for d in _dimensions(table)) + "/data.parquet")
-        return sorted("|".join(d.partition("=")[2] for d in p.relative_to(base).parts[:-1]) for p in found)
+        return sorted("|".join(d.partition("=")[2] for d in p.relative_to(base).parts[:-1]) for p in self._files(table))
+
+    def _files(self, table: Table) -> list[Path]:
+        """The published files of a table, sorted; never one that is being written."""
+        base = Path(self.root).absolute() / table.name
+        return sorted(base.glob("/".join([*(f"{d}=*" for d in _dimensions(table)), "data.parquet"])))
 
     # ---- reading ---------------------------------------------------------------------------------------------------
     @contextlib.contextmanager
@@ -110,16 +115,14 @@ class Lake:
     def shell(self) -> Path:
         """Write `assay.duckdb`, the same views for a plain DuckDB shell, and return its path."""
         path = Path(self.root).absolute() / "assay.duckdb"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
-            with duckdb.connect(os.path.join(folder, "new.duckdb")) as con:
+        with beside(path) as new:
+            with duckdb.connect(str(new)) as con:
                 self.define_views(con)
-            os.replace(os.path.join(folder, "new.duckdb"), path)
+            os.replace(new, path)
         return path
 
     def _select(self, table: Table) -> str:
-        base = Path(self.root).absolute() / table.name
-        files = sorted(str(p) for p in base.glob("**/data.parquet"))
+        files = [str(p) for p in self._files(table)]
         in_path = [d for d in _dimensions(table) if d not in table.schema.names]
         if not files:
             names = [(f.name, _duck(f.type)) for f in table.schema] + [(d, "VARCHAR") for d in in_path]
@@ -169,9 +172,7 @@ class Lake:
                 two rows with the same key.
         """
         target = self.path(table, partition)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-") as folder:
-            new = Path(folder) / "data.parquet"
+        with beside(target) as new:
             try:
                 with _sorted_reader(table, data, self) as reader:
                     rows, version = _write(table, reader, new, note or {})

@@ -7,8 +7,6 @@ import csv
 import gzip
 import io
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
@@ -20,6 +18,7 @@ from curation.identity import comparison_id, conv_id, text_hash
 from curation.world import Comparison, Record, World
 
 from .tables import PLANTED_ROWS, REFERENCE
+from .writing import replace
 
 BENCHMARK_FILE = "planted_benchmark.parquet"
 READABLE = ("plain", "noisy", "ambiguous", "duplicate", "mirror", "contaminated")
@@ -49,7 +48,7 @@ def write_files(world: World, folder: Path) -> list[dict]:
     rows = []
     for name, make in files.items():
         content = make()
-        _replace(folder / name, content)
+        replace(folder / name, content)
         rows.append({"file": name, "bytes": len(content), "hash": blake2b(content, digest_size=16).hexdigest()})
     return rows
 
@@ -80,17 +79,6 @@ def reference_labels(world: World) -> pa.Table:
                 "gap": c.gap,
             }
     return pa.Table.from_pylist(list(rows.values()), REFERENCE.schema)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as f:
-            f.write(content)
-        os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
 
 
 def _lines(records: list[Record], shape: Callable[[Record], dict]) -> bytes:

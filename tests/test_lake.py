@@ -5,6 +5,7 @@ import pytest
 
 from resources.lake import Lake, LakeError, Missing
 from resources.tables import GOLD, RAW_POOL, SILVER, TABLES
+from resources.writing import beside
 
 
 def pair(i: int, **more) -> dict:
@@ -94,3 +95,17 @@ def test_a_plain_duckdb_shell_reads_the_same_views(lake):
     lake.write(GOLD, pa.Table.from_pylist([row | {"votes_swapped": 1}], GOLD.schema), "iter_00")
     with duckdb.connect(str(lake.shell()), read_only=True) as con:
         assert con.sql("SELECT pair_id, label_source, iteration FROM verified").fetchall() == [("p", "people", "iter_00")]
+
+
+def test_what_is_being_written_is_neither_read_nor_removed_and_what_the_dead_left_is(lake):
+    lake.write(RAW_POOL, pairs(pair(1)), "s")
+    target = lake.path(RAW_POOL, "s")
+    left = target.parent / ".writing-left"
+    left.mkdir()
+    (left / "data.parquet").write_bytes(b"PAR1 half a file")
+    with beside(target) as one, beside(target) as other:
+        one.write_bytes(b"PAR1 not yet a file")
+        assert not left.exists() and one.parent.exists() and one != other
+        with lake.connect() as con:
+            assert con.sql("SELECT count(*) FROM raw_pool").fetchall() == [(1,)]
+    assert [p.name for p in target.parent.iterdir()] == ["data.parquet"]
