@@ -53,6 +53,7 @@ def steps(settings: Settings) -> list[Step]:
         benchmarks.benchmark_scores,
         benchmarks.benchmark_results,
         benchmarks.benchmark_baselines,
+        panel.judge_cards,
         report.report,
     ]
 

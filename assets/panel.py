@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import pyarrow as pa
+
 from curation.gold_roles import OPEN, sql_list
 from resources.tables import (
     ATTRIBUTES,
@@ -9,10 +11,13 @@ from resources.tables import (
     EMBEDDINGS,
     GOLD,
     GOLD_VOTES,
+    HUMAN_LABELS,
+    JUDGE_CARDS,
 )
 from sql import statement
 
-from .judging import ask_panel, example_checks, examples_for, gold_index
+from .judging import LEAST_GOLD, ask_panel, example_checks, examples_for, gold_index
+from .plots import judge_cards as draw
 from .stage1 import GOLD_SO_FAR
 from .table_asset import Check, Rows, Run, table_asset
 
@@ -49,3 +54,50 @@ def gold_votes(run: Run) -> Iterator[Rows]:
             examples = examples_for(run, con, targets, index)
         votes = ask_panel(run, targets, examples, GOLD_VOTES)
     yield Rows(GOLD_VOTES, votes, {"pairs asked": targets.num_rows, "votes": votes.num_rows})
+
+
+@table_asset(
+    JUDGE_CARDS,
+    reads=[GOLD_VOTES, GOLD, HUMAN_LABELS, CLEAN_POOL, ATTRIBUTES],
+    settings=("seed",),
+    group="report",
+    kinds={"duckdb", "python"},
+)
+def judge_cards(run: Run) -> Iterator[Rows]:
+    """Agreement with people beside people's agreement with each other, habits, price and time a label, by stratum; and
+    which way from votes to verdicts would have agreed best with people on pairs that it was not fitted on."""
+    from curation.judge_cards import CARD_SCHEMA, cards, methods, panel_card
+
+    with run.lake.connect() as con:
+        con.execute(statement("gold_votes_known"))
+        votes = con.sql("SELECT * EXCLUDE (iteration) FROM gold_votes ORDER BY pair_id, judge, replicate")
+        votes, known, people = (
+            t.to_arrow_table() for t in (votes, con.sql("FROM known ORDER BY pair_id"), con.sql("FROM people"))
+        )
+        paid = con.sql(
+            "SELECT judge, 'all' AS stratum, 'dollars_per_label' AS figure,"
+            " sum(cost_micros) / 1e6 / count(*) FILTER (status = 'ok') AS value, NULL::DOUBLE AS low,"
+            " NULL::DOUBLE AS high, count(*) FILTER (status = 'ok') AS n, count(DISTINCT pair_id) AS pairs"
+            " FROM gold_votes GROUP BY judge HAVING n > 0 ORDER BY judge"
+        ).to_arrow_table()
+    rows = [cards(votes, known, people), paid.cast(CARD_SCHEMA), _seconds(run)]
+    if known.num_rows >= LEAST_GOLD:
+        rows.append(panel_card(methods(votes, known, run.settings.seed), votes, known))
+    found = pa.concat_tables(rows)
+    yield Rows(JUDGE_CARDS, found, {"plot": draw(found.to_pylist())} if votes.num_rows else {})
+
+
+def _seconds(run: Run) -> pa.Table:
+    """Mean time a paid call of each judge took, of those sent one by one."""
+    from curation.judge_cards import CARD_SCHEMA
+    from resources.calls import store
+
+    with store(run.lake) as calls:
+        timed = calls.seconds(f"{GOLD_VOTES.name}/")
+    return pa.Table.from_pylist(
+        [
+            {"judge": judge, "stratum": "all", "figure": "seconds_per_call", "value": mean, "n": n, "pairs": n}
+            for judge, mean, n in timed
+        ],
+        CARD_SCHEMA,
+    )

@@ -30,16 +30,62 @@ def counts(numbers: Mapping[str, int], label: str) -> dg.MetadataValue:
     return done()
 
 
-def _axis(width: float, height: float):
+CARD_PANELS = {
+    "agrees_with_people": "agrees with people",
+    "prefers_first": "prefers the first",
+    "flips_with_order": "flips with the order",
+    "prefers_longer": "prefers the longer",
+}
+
+
+def judge_cards(rows: Sequence[Mapping]) -> dg.MetadataValue:
+    """Report cards: a row a judge, a panel a habit; the dashed line is people's agreement with each other."""
+    return dg.MetadataValue.md(embedded(judge_cards_png(rows)))
+
+
+def judge_cards_png(rows: Sequence[Mapping], title: str = "") -> bytes:
+    """See `judge_cards`; rows as in the table, the stratum `all` is drawn."""
+    whole = {(r["judge"], r["figure"]): r for r in rows if r["stratum"] == "all" and r["value"] is not None}
+    agrees = [j for j, figure in whole if figure == "agrees_with_people" and j != "people"]
+    others = {j for j, figure in whole if figure in CARD_PANELS and j != "people"} - set(agrees)
+    judges = [*(j for j in agrees if j.startswith("panel")), *others, *(j for j in agrees if not j.startswith("panel"))]
+    figure, axes, done = _axes(11, 1.3 + 0.27 * len(judges), len(CARD_PANELS))
+    for axis, (name, label) in zip(axes, CARD_PANELS.items(), strict=True):
+        shown = [(i, whole[j, name]) for i, j in enumerate(judges) if (j, name) in whole]
+        if shown:
+            at, found = zip(*shown, strict=True)
+            value = [r["value"] for r in found]
+            spread = [[max(0, r["value"] - r["low"]) for r in found], [max(0, r["high"] - r["value"]) for r in found]]
+            axis.errorbar(value, at, xerr=spread, fmt="o", markersize=4, capsize=2, color="#4c72b0")
+        axis.set(title=label, xlim=(0, 1), ylim=(-0.6, len(judges) - 0.4))
+        axis.axvline(0.5, color="#999999", linewidth=0.8, linestyle=":")
+        axis.grid(axis="x", alpha=0.3)
+    if ("people", "agrees_with_people") in whole:
+        ceiling = whole["people", "agrees_with_people"]
+        axes[0].axvspan(ceiling["low"], ceiling["high"], color="#23856d", alpha=0.15)
+        axes[0].axvline(ceiling["value"], color="#23856d", linestyle="--", linewidth=1)
+        axes[0].set_xlabel("green: people with each other", fontsize=8)
+    axes[0].set_yticks(range(len(judges)), judges, fontsize=8)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return done()
+
+
+def _axes(width: float, height: float, panels: int):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure((width, height), layout="constrained")
     FigureCanvasAgg(figure)
 
-    def done() -> dg.MetadataValue:
+    def done() -> bytes:
         out = io.BytesIO()
         figure.savefig(out, format="png", dpi=110, metadata={"Software": None})
-        return dg.MetadataValue.md(embedded(out.getvalue()))
+        return out.getvalue()
 
-    return figure.add_subplot(), done
+    return figure, figure.subplots(1, panels, sharey=True, squeeze=False)[0], done
+
+
+def _axis(width: float, height: float):
+    _, axes, done = _axes(width, height, 1)
+    return axes[0], lambda: dg.MetadataValue.md(embedded(done()))

@@ -22,7 +22,7 @@ class Estimate(NamedTuple):
 NOTHING = Estimate(None, None, None)
 
 
-def wilson(hits: float, n: int) -> Estimate:
+def wilson(hits: float, n: float) -> Estimate:
     """Share `hits / n` with Wilson's score interval, which stays in 0..1 and is honest at both ends.
 
     `hits` may hold halves (a tie counts one half).
@@ -38,6 +38,27 @@ def wilson(hits: float, n: int) -> Estimate:
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
     return Estimate(p, 0.0 if hits == 0 else centre - half, 1.0 if hits == n else centre + half)
+
+
+def wilson_by_pair(hits: float, n: float, pairs: int, hh: float, hn: float, nn: float) -> Estimate:
+    """`wilson` for votes of which several are on one pair and go together: on as many independent votes as would vary
+    as much.
+
+    Args:
+        hits, n: over all votes.
+        pairs: how many pairs the votes are on.
+        hh, hn, nn: sums over pairs of hits * hits, hits * n and n * n of the pair.
+    """
+    if not n:
+        return NOTHING
+    p = hits / n
+    if p in (0, 1) or pairs < 2:
+        independent = float(pairs)
+    else:
+        spread = max(0.0, hh - 2 * p * hn + p * p * nn) * pairs / (pairs - 1)  # of the pairs' hits around p * n
+        independent = min(float(n), p * (1 - p) * n * n / spread) if spread else float(n)
+    e = wilson(p * independent, independent)
+    return Estimate(p, e.low, e.high)
 
 
 def difference(a: Estimate, b: Estimate) -> Estimate:

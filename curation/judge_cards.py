@@ -1,40 +1,136 @@
-"""Report cards: what each judge is worth on pairs that people decided, and what it is biased by."""
+"""Report cards: what each judge, and each way to count their votes, is worth on pairs that people decided."""
+
+from collections.abc import Callable, Mapping
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sql import statement
 
-from .intervals import wilson
+from .intervals import Estimate, paired_difference, wilson_by_pair
+from .panel import ballots, dawid_skene_weights, effective_votes, stacking_weights
+from .verdicts import aggregate
 
 CARD_SCHEMA = pa.schema(
     [
         pa.field("judge", pa.string(), False),
         pa.field("stratum", pa.string(), False),
         pa.field("figure", pa.string(), False),
-        pa.field("hits", pa.int64(), False),
-        pa.field("n", pa.int64(), False),
-        pa.field("share", pa.float64()),
+        pa.field("value", pa.float64()),
         pa.field("low", pa.float64()),
         pa.field("high", pa.float64()),
+        pa.field("n", pa.int64(), False),
+        pa.field("pairs", pa.int64(), False),
     ]
 )
+PEOPLE = pa.schema([("pair_id", pa.string()), ("annotator", pa.string()), ("vote", pa.string())])
+MAJORITY = "majority, both orders"
+FOLDS = 5
 
 
-def cards(votes: pa.Table, known: pa.Table) -> pa.Table:
-    """Figures by judge and stratum, with Wilson intervals of 95 %.
+def cards(votes: pa.Table, known: pa.Table, people: pa.Table | None = None) -> pa.Table:
+    """Figures by judge and stratum, with intervals of 95 % that know which votes are on one pair.
 
     Figures: agrees_with_people, prefers_first, prefers_longer (of answers that differ in length), flips_with_order (of
-    pairs decided in both orders), repeats_itself (several answers in one order), decides, refuses.
+    pairs decided in both orders), repeats_itself (two answers in one order), decides, refuses. The judge `people` is
+    people's agreement with each other where several labelled a pair: the ceiling.
 
     Args:
         votes: rows of `judge_votes`.
-        known: pair_id, order (original or swapped, by people), stratum, chosen_chars, rejected_chars.
+        known: pair_id, order (original or swapped by people, null where they did not say), strata (names),
+            chosen_chars, rejected_chars.
+        people: pair_id, annotator, vote (original or swapped), where single labels are known.
+
+    Returns:
+        CARD_SCHEMA rows.
     """
     with duckdb.connect() as con:
         con.register("votes", votes)
         con.register("known", known)
+        con.register("people", PEOPLE.empty_table() if people is None else people)
         rows = con.sql(statement("judge_cards")).to_arrow_table().to_pylist()
-    for row in rows:
-        row["share"], row["low"], row["high"] = wilson(row["hits"], row["n"])
+    for r in rows:
+        sums = [r.pop(name) for name in ("hh", "hn", "nn")]
+        r["value"], r["low"], r["high"] = wilson_by_pair(r.pop("hits"), r["n"], r["pairs"], *sums)
     return pa.Table.from_pylist(rows, CARD_SCHEMA)
+
+
+def methods(votes: pa.Table, known: pa.Table, seed: int = 0) -> dict[str, np.ndarray]:
+    """What each way from votes to a verdict earns on each pair with a known order: 1 right, 0 wrong, a half undecided.
+
+    Whatever is fitted on gold decides pairs that the fit did not see (five folds). `majority, one order` is the paper's
+    way at half the calls: each judge once, in an order drawn by lot.
+    """
+    known = known.filter(pc.is_valid(known["order"])).select(["pair_id", "order"])
+    known = known.filter(pc.is_in(known["pair_id"], votes["pair_id"])).sort_by("pair_id")
+    votes = votes.filter(pc.is_in(votes["pair_id"], known["pair_id"]))
+    order = known["order"].to_pylist()
+    fold = np.random.default_rng(seed).permutation(len(order)) % FOLDS
+    judges = sorted(set(votes["judge"].to_pylist()))
+
+    def credit(some: pa.Table, weights: pa.Table | None = None) -> np.ndarray:
+        said = aggregate(some, 1, weights)
+        by_pair = dict(zip(said["pair_id"].to_pylist(), said["verdict"].to_pylist(), strict=True))
+        found = (by_pair.get(p, "undecided") for p in known["pair_id"].to_pylist())
+        return np.array([0.5 if v == "undecided" else float(v == o) for v, o in zip(found, order, strict=True)])
+
+    def held_out(fit: Callable[[pa.Table, pa.Table, np.ndarray], np.ndarray]) -> np.ndarray:
+        earned = np.zeros(len(order))
+        for k in range(FOLDS):
+            seen = known.filter(pa.array(fold != k))
+            on_seen = votes.filter(pc.is_in(votes["pair_id"], seen["pair_id"]))
+            earned[fold == k] = fit(on_seen, seen, fold != k)[fold == k]
+        return earned
+
+    alone = {j: credit(votes.filter(pc.equal(votes["judge"], j))) for j in judges}
+    return {
+        "majority, one order": credit(_one_order(votes, seed)),
+        MAJORITY: credit(votes),
+        "dawid_skene": credit(votes, dawid_skene_weights(votes)),
+        "stacking": held_out(lambda some, gold, _: credit(votes, stacking_weights(some, gold))),
+        "best judge on gold": held_out(lambda _, __, seen: alone[max(judges, key=lambda j: alone[j][seen].mean())]),
+    }
+
+
+def _one_order(votes: pa.Table, seed: int) -> pa.Table:
+    """Of each judge's votes on a pair, those in one order, drawn by hash."""
+    with duckdb.connect() as con:
+        con.register("votes", votes)
+        return con.sql(
+            "SELECT * FROM votes WINDOW w AS (PARTITION BY pair_id, judge) QUALIFY shown_first ="
+            " CASE md5_number_lower(pair_id || judge || $seed) % 2 WHEN 0 THEN min(shown_first) OVER w"
+            " ELSE max(shown_first) OVER w END ORDER BY pair_id, judge, replicate",
+            params={"seed": str(seed)},
+        ).to_arrow_table()
+
+
+def panel_card(credits: Mapping[str, np.ndarray], votes: pa.Table, known: pa.Table) -> pa.Table:
+    """CARD_SCHEMA rows of the panel as a whole: agreement of each method of `methods` with people, its gain over the
+    majority in both orders by a paired bootstrap, and how many independent votes the judges are worth."""
+    rows = []
+
+    def add(judge: str, figure: str, e: Estimate, n: int) -> None:
+        rows.append({"judge": judge, "stratum": "all", "figure": figure, **e._asdict(), "n": n, "pairs": n})
+
+    for name, earned in credits.items():
+        n, total = len(earned), float(earned.sum())
+        square = float((earned**2).sum())
+        add(f"panel: {name}", "agrees_with_people", wilson_by_pair(total, n, n, square, total, n), n)
+        if name != MAJORITY:
+            add(f"panel: {name}", "gain_over_majority", paired_difference(earned, credits[MAJORITY]), n)
+    right = rights(votes, known)
+    if right.shape[1] > 1 and len(right):
+        add("panel", "effective_votes", Estimate(effective_votes(right), None, None), len(right))
+    return pa.Table.from_pylist(rows, CARD_SCHEMA)
+
+
+def rights(votes: pa.Table, known: pa.Table) -> np.ndarray:
+    """bool, shape (pairs, judges): whether each judge's own majority is what people decided; pairs that all decide."""
+    order = dict(zip(known["pair_id"].to_pylist(), known["order"].to_pylist(), strict=True))
+    made = ballots(votes)
+    leans = np.sign(made.cast.reshape(len(made.pairs), len(made.workers) // 2, 2).sum(2, dtype=int))
+    truth = np.array([{"original": 1, "swapped": -1}.get(order.get(p), 0) for p in made.pairs], int)
+    whole = (leans != 0).all(1) & (truth != 0)
+    return leans[whole] == truth[whole, None]

@@ -58,7 +58,7 @@ def mirrored(cast: np.ndarray) -> np.ndarray:
     Args:
         cast: see `Ballots.cast`; columns come in pairs, a judge's two orders.
     """
-    swapped = cast.reshape(len(cast), -1, 2)[:, :, ::-1]
+    swapped = cast.reshape(len(cast), cast.shape[1] // 2, 2)[:, :, ::-1]
     return -swapped.reshape(cast.shape)
 
 

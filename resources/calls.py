@@ -334,6 +334,15 @@ class Store:
         return pa.table([pa.array(c, f.type) for c, f in zip(columns, LEDGER, strict=True)], schema=LEDGER)
 
 
+    def seconds(self, stages: str) -> list[tuple[str, float, int]]:
+        """(judge, mean seconds of a call, calls) of answered calls outside batches, in stages that begin with `stages`."""
+        return self._con.execute(
+            "SELECT judge, avg(finished - started), count(*) FROM attempts JOIN results ON attempt = attempts.id "
+            f"WHERE batch = '' AND status IN {ANSWERED} AND substr(stage, 1, ?2) = ?1 GROUP BY judge ORDER BY judge",
+            (stages, len(stages)),
+        ).fetchall()
+
+
 @contextlib.contextmanager
 def store(lake: Lake) -> Iterator[Store]:
     """The lake's store of calls, `files/calls/calls.sqlite`."""

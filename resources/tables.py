@@ -568,6 +568,22 @@ BENCHMARK_BASELINES = _t(
     BENCHMARK_RESULT_FIELDS,
     ("arm", "benchmark", "subset", "metric"),
 )
+JUDGE_CARDS = _t(
+    "judge_cards",
+    "Report cards on gold: what each judge, the panel by every way of counting, and people among themselves are worth.",
+    [
+        _f("judge", S, "a judge, people, panel, or `panel: ` and a way from votes to verdicts"),
+        _f("stratum", S, "all, or an attribute's value"),
+        _f("figure", S, "agrees_with_people, prefers_first, prefers_longer, flips_with_order, repeats_itself, decides,"
+           " refuses, dollars_per_label, seconds_per_call, gain_over_majority or effective_votes"),
+        _f("value", F, "share, dollars, seconds, difference of shares, or number of votes", True),
+        _f("low", F, "lower end of the 95 % interval, which knows that votes on one pair go together", True),
+        _f("high", F, "upper end", True),
+        _f("n", I, "votes measured on"),
+        _f("pairs", I, "pairs they are on"),
+    ],
+    ("judge", "stratum", "figure"),
+)  # fmt: skip
 REPORT_FIGURES = _t(
     "report_figures",
     "Every figure of the report's page, with its interval and what it was measured on.",

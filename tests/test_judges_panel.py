@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
-from curation.judge_cards import cards
+from curation.intervals import wilson
+from curation.judge_cards import PEOPLE, cards, methods, panel_card
 from curation.panel import (
     ballots,
     dawid_skene,
@@ -213,11 +215,14 @@ def test_a_card_by_hand():
     )
     known = pa.Table.from_pylist(
         [
-            {"pair_id": "p", "order": "original", "stratum": "math", "chosen_chars": 10, "rejected_chars": 5},
-            {"pair_id": "q", "order": "swapped", "stratum": "other", "chosen_chars": 7, "rejected_chars": 7},
+            {"pair_id": "p", "order": "original", "strata": ["math"], "chosen_chars": 10, "rejected_chars": 5},
+            {"pair_id": "q", "order": "swapped", "strata": ["other"], "chosen_chars": 7, "rejected_chars": 7},
         ]
     )
-    found = {(r["judge"], r["stratum"], r["figure"]): (r["hits"], r["n"]) for r in cards(votes, known).to_pylist()}
+    people = [("p", "x", "original"), ("p", "y", "original"), ("p", "z", "swapped"), ("q", "x", "swapped")]
+    people = pa.Table.from_pylist([dict(zip(PEOPLE.names, r, strict=True)) for r in people], PEOPLE)
+    rows = {(r["judge"], r["stratum"], r["figure"]): r for r in cards(votes, known, people).to_pylist()}
+    found = {key: (round(r["value"] * r["n"]), r["n"]) for key, r in rows.items()}
     assert found["first", "all", "prefers_first"] == (4, 4)
     assert found["first", "all", "flips_with_order"] == (2, 2)
     assert found["first", "all", "agrees_with_people"] == (2, 4)
@@ -226,9 +231,48 @@ def test_a_card_by_hand():
     assert found["sound", "all", "flips_with_order"] == (0, 1)
     assert found["sound", "all", "prefers_longer"] == (3, 3)  # q's responses are equally long
     assert found["first", "all", "prefers_longer"] == (1, 2)
-    assert found["sound", "all", "repeats_itself"] == (2, 2)
+    assert found["sound", "all", "repeats_itself"] == (1, 1)  # two answers on p, chosen first
     assert found["sound", "all", "refuses"] == (1, 6) and found["sound", "all", "decides"] == (4, 6)
     assert not any(judge == "silent" for judge, _, _ in found)
+    # of three people on p one pair of two agrees; one person on q agrees with nobody
+    assert found["people", "all", "agrees_with_people"] == (1, 3) == found["people", "math", "agrees_with_people"]
+    # four votes on two pairs that each split evenly: as good as certain that it is a half
+    assert rows["first", "all", "agrees_with_people"]["pairs"] == 2
+
+
+def test_votes_on_one_pair_are_not_independent():
+    """Forty pairs, five equal votes each: the interval is that of forty votes, not of two hundred."""
+    votes = pa.Table.from_pylist(
+        [vote(f"p{i:02d}", "j", "original" if i < 28 else "swapped", replicate=r) for i in range(40) for r in range(5)]
+    )
+    known = pa.Table.from_pylist(
+        [{"pair_id": f"p{i:02d}", "order": "original", "strata": [], "chosen_chars": 1, "rejected_chars": 1}
+         for i in range(40)]
+    )  # fmt: skip
+    row = next(r for r in cards(votes, known).to_pylist() if r["figure"] == "agrees_with_people")
+    one = wilson(28, 40)
+    assert (row["value"], row["n"], row["pairs"]) == (0.7, 200, 40)
+    assert (row["low"], row["high"]) == (pytest.approx(one.low, abs=0.01), pytest.approx(one.high, abs=0.01))
+
+
+def test_the_panel_s_card_tells_which_way_of_counting_agrees_best_with_people():
+    votes, gold = panel_votes(n=400)
+    known = pa.Table.from_pylist(
+        [r | {"strata": [], "chosen_chars": 1, "rejected_chars": 1} for r in gold.to_pylist()]
+    )
+    credits = methods(votes, known)
+    rows = {(r["judge"], r["figure"]): r for r in panel_card(credits, votes, known).to_pylist()}
+    agrees = {j.removeprefix("panel: "): r["value"] for (j, f), r in rows.items() if f == "agrees_with_people"}
+    # two copies of a weak judge outvote the good one: 0.62 of the pairs; weights and the best judge do not fall for it
+    assert agrees["majority, both orders"] == pytest.approx(0.62, abs=0.05)
+    assert agrees["stacking"] == pytest.approx(0.9, abs=0.04) == agrees["best judge on gold"]
+    gain = rows["panel: stacking", "gain_over_majority"]
+    assert gain["low"] > 0.1 and gain["value"] == pytest.approx(agrees["stacking"] - agrees["majority, both orders"])
+    # `first` follows the position, so that it never decides in both orders: nothing to correlate
+    assert ("panel", "effective_votes") not in rows
+    three = votes.filter(pc.not_equal(votes["judge"], "first"))
+    rows = {(r["judge"], r["figure"]): r for r in panel_card(credits, three, known).to_pylist()}
+    assert rows["panel", "effective_votes"]["value"] == pytest.approx(1.8, abs=0.2)  # 3 / (1 + 2 * 1/3)
 
 
 def test_votes_of_recorded_judges_are_their_answers(tmp_path):

@@ -12,6 +12,7 @@ from resources.tables import (
     CLEAN_POOL,
     EMBEDDINGS,
     GOLD,
+    HUMAN_LABELS,
     JUDGE_WEIGHTS,
 )
 
@@ -130,3 +131,35 @@ def test_too_little_gold_to_fit_on_is_said_and_nothing_is_decided(lake):
 def test_stacking_without_votes_on_gold_is_refused_by_the_configuration():
     with pytest.raises(ValueError, match="measure must be above 0"):
         settings(judges={"panel": [{"name": "a"}, {"name": "b"}], "aggregation": "stacking", "measure": 0})
+
+
+def test_report_cards_of_the_panel_stand_beside_people_s_agreement_with_each_other(lake):
+    embedded(lake)
+    labels = []
+    for i in range(N - 4):
+        right = "second" if i % 5 == 0 else "first"
+        others = {"a": right, "b": right if i % 4 else "first" if right == "second" else "second"}
+        labels += [
+            {"event_id": f"{i}{who}", "pair_id": f"p{i:03d}", "annotator": who, "verdict": v}
+            for who, v in others.items()
+        ]
+    put(lake, HUMAN_LABELS, labels, IT0)
+    with serving(answer) as server:
+        one = {"price": {"input": 1, "output": 10}}
+        made = judges(server.url, "sound", "contrary", "first")
+        made["panel"] = [j | one for j in made["panel"]]
+        make(panel.gold_votes, lake, IT0, judges=made, budget={"dollars": 10}, **HASHING)
+        make(panel.judge_cards, lake, judges=made)
+    rows = query(lake, "SELECT judge, figure, value, n, pairs FROM judge_cards WHERE stratum = 'all'")
+    found = {(judge, figure): (value, n, pairs) for judge, figure, value, n, pairs in rows}
+    assert found["sound", "agrees_with_people"] == (1.0, 72, 36)
+    assert found["contrary", "agrees_with_people"] == (0.0, 72, 36)
+    assert found["first", "agrees_with_people"] == (0.5, 72, 36) and found["first", "flips_with_order"] == (1.0, 36, 36)
+    assert found["people", "agrees_with_people"] == (0.75, 36, 36)
+    # a call is 1,000 tokens in and 100 out
+    assert found["sound", "dollars_per_label"] == (0.002, 72, 36)
+    assert 0 < found["sound", "seconds_per_call"][0] < 5
+    assert found["panel: majority, both orders", "agrees_with_people"][0] == 0.5  # one against one, and one abstains
+    assert found["panel: stacking", "agrees_with_people"][0] == 1.0
+    assert found["panel: stacking", "gain_over_majority"][0] == 0.5
+    assert query(lake, "SELECT count(*) FROM judge_cards WHERE stratum = 'objective' AND judge = 'people'") == [(1,)]
