@@ -178,6 +178,7 @@ def render(
         filters=FILTERS,
         topics=_topics(figures),
         judges=sorted({f.group for f in figures.groups("judge_decides")}),
+        **_cards(con, settings),
         reference=next((f.against for f in figures.groups("label_precision")), ""),
         planted=sorted({f.group for f in figures.groups("planted_recall")}),
         cost=_rows(con, "SELECT who, stage, model, labels, dollars, simulated FROM cost ORDER BY who, stage"),
@@ -207,6 +208,49 @@ def caveats(con: "duckdb.DuckDBPyConnection", settings: Settings) -> dict[str, l
     recorded += [f"the judges {_listed(names)}"] if names else []
     heuristic = ["attributes"] if any(m.backend == "heuristic" for m in settings.attributes.models) else []
     return {"simulated": simulated, "recorded": recorded, "heuristic": heuristic}
+
+
+@dataclass(frozen=True)
+class Card:
+    """One figure of `judge_cards`, as the page shows an estimate."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+    @property
+    def known(self) -> bool:
+        return self.low is not None
+
+
+def _cards(con: "duckdb.DuckDBPyConnection", settings: Settings) -> dict[str, Any]:
+    """The panel's report cards: `cards` by (judge, stratum, figure), and what the page lists them by."""
+    rows = con.sql("SELECT judge, stratum, figure, value, low, high, n FROM judge_cards ORDER BY ALL").fetchall()
+    cards = {(judge, stratum, figure): Card(*found) for judge, stratum, figure, *found in rows}
+    return {
+        "cards": cards,
+        "ways": [j.removeprefix("panel: ") for j, _, f in cards if f == "agrees_with_people" and j.startswith("panel: ")],
+        "way": {"majority": "majority, both orders"}.get(settings.judges.aggregation, settings.judges.aggregation),
+        "strata": sorted({s for _, s, _ in cards if s != "all"}),
+        "measured": con.sql("SELECT count(DISTINCT pair_id) FROM gold_votes").fetchall()[0][0],
+    }
+
+
+def _card_chart(con: "duckdb.DuckDBPyConnection") -> str:
+    rows = con.sql(
+        "SELECT judge, value, low, high FROM judge_cards WHERE stratum = 'all' AND figure = 'agrees_with_people'"
+        " ORDER BY judge = 'people' DESC, judge LIKE 'panel: %', judge"
+    ).fetchall()
+    tones = {"people": charts.GOOD}
+    named = {"people": "people, with each other"}
+    return charts.intervals(
+        [
+            (named.get(judge, judge), Estimate(*found), tones.get(judge, charts.MIXED if ":" in judge else charts.PLAIN))
+            for judge, *found in rows
+        ],
+        "Agreement with people", line=0.5,
+    )  # fmt: skip
 
 
 def _simulated_judges(con: "duckdb.DuckDBPyConnection") -> list[str]:
@@ -264,6 +308,7 @@ def _drawings(con: "duckdb.DuckDBPyConnection", figures: Figures) -> dict[str, s
             [(c, figures["label_precision", c].estimate, tone) for c, tone in LABEL_TONES.items()],
             "Share of right labels by class", line=0.5,
         ),
+        "judges": _card_chart(con),
         "claims": charts.intervals(
             [(short(c.measured, 54), c.gain, colours.get(c.verdict, charts.QUIET)) for c in gains],
             "Gains that the paper claims", line=0.0, signed=True,

@@ -16,9 +16,6 @@ SELECT 'judge_agrees_with_reference' AS figure, judge AS "group",
     count(*) FILTER (original_right = (vote = 'original'))::DOUBLE AS hits, count(*) AS n, any_value(against) AS against
 FROM votes JOIN truth USING (pair_id) WHERE vote IN ('original', 'swapped') AND original_right IS NOT NULL GROUP BY judge
 UNION ALL
-SELECT 'judge_agrees_with_gold', judge, count(*) FILTER (vote = "order"), count(*), 'people'
-FROM votes JOIN gold USING (pair_id) WHERE vote IN ('original', 'swapped') GROUP BY judge
-UNION ALL
 SELECT 'judge_prefers_first', judge, count(*) FILTER (answer = 'candidate_1'), count(*), ''
 FROM votes WHERE answer IN ('candidate_1', 'candidate_2') GROUP BY judge
 UNION ALL

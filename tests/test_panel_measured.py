@@ -12,6 +12,7 @@ from resources.tables import (
     CLEAN_POOL,
     EMBEDDINGS,
     GOLD,
+    GOLD_VOTES,
     HUMAN_LABELS,
     JUDGE_WEIGHTS,
 )
@@ -149,7 +150,9 @@ def test_report_cards_of_the_panel_stand_beside_people_s_agreement_with_each_oth
         made = judges(server.url, "sound", "contrary", "first")
         made["panel"] = [j | one for j in made["panel"]]
         make(panel.gold_votes, lake, IT0, judges=made, budget={"dollars": 10}, **HASHING)
-        make(panel.judge_cards, lake, judges=made)
+        for table in (GOLD, GOLD_VOTES, HUMAN_LABELS):
+            put(lake, table, [], "iter_01")
+        make(panel.judge_cards, lake, judges=made, stage1={"iterations": 1})
     rows = query(lake, "SELECT judge, figure, value, n, pairs FROM judge_cards WHERE stratum = 'all'")
     found = {(judge, figure): (value, n, pairs) for judge, figure, value, n, pairs in rows}
     assert found["sound", "agrees_with_people"] == (1.0, 72, 36)

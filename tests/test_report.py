@@ -1,5 +1,6 @@
 """The report over a lake of fourteen records, every figure counted by hand."""
 
+import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -60,6 +61,18 @@ def model(path: str = "m", **more) -> dict:
 
 
 def fill(lake: Lake, simulated: bool = True, origin: str = "planted") -> None:
+    put(lake, t.GOLD_VOTES, [vote("p02", "one", 0, "chosen", "candidate_1", "original")], IT0)
+    put(lake, t.JUDGE_CARDS, [
+        dict(zip(("judge", "stratum", "figure", "value", "low", "high", "n", "pairs"), r, strict=True)) for r in [
+            ("one", "all", "agrees_with_people", 0.75, 0.6, 0.9, 8, 4),
+            ("one", "all", "dollars_per_label", 0.00015, None, None, 8, 4),
+            ("people", "all", "agrees_with_people", 0.9, 0.8, 0.95, 30, 10),
+            ("panel", "all", "effective_votes", 1.8, None, None, 7, 7),
+            ("panel: majority, both orders", "all", "agrees_with_people", 0.7, 0.55, 0.8, 8, 8),
+            ("panel: stacking", "all", "agrees_with_people", 0.8, 0.7, 0.9, 8, 8),
+            ("panel: stacking", "all", "gain_over_majority", 0.1, -0.02, 0.22, 8, 8),
+        ]
+    ])  # fmt: skip
     put(lake, t.SOURCES, [{
         "source": "s", "path": "s.jsonl", "fingerprint": "f", "bytes": 1, "shape": "pair", "licence": "CC0",
         "redistribution": True, "priority": 1,
@@ -273,6 +286,17 @@ def test_judges_are_measured_on_what_they_answered(lake):
     assert figures(lake, "judge_changes_with_order") == {"one": (0.5, 2)}
     assert figures(lake, "judge_decides") == {"one": (0.8, 5)}
     assert figures(lake, "people_agree_with_reference") == {"a": (1.0, 3)}
+
+
+def test_the_judges_cards_stand_beside_people_and_name_the_way_of_counting(lake):
+    page = (lake.folder("report") / "index.html").read_text()
+    text = " ".join(re.sub("<[^>]*>", " ", page).split())
+    assert "Measured on 1 pairs that people decided" in text
+    assert "one (simulated) 75.0 % (60.0 to 90.0) n = 8 –" in text and "0.000150" in text
+    assert "people, with each other 90.0 % (80.0 to 95.0) n = 30" in text
+    assert "worth 1.80 votes that err independently (on 7 pairs" in text
+    assert "majority, both orders (this run) 70.0 % (55.0 to 80.0) n = 8 –" in text
+    assert "stacking 80.0 % (70.0 to 90.0) n = 8 +10.0 (−2.0 to +22.0)" in text
 
 
 def test_models_and_scores(lake):
