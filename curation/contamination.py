@@ -26,9 +26,10 @@ class Tokens:
 
 
 def tokens(texts: pa.Array | pa.ChunkedArray) -> Tokens:
-    """Lower-case words (letters, marks and digits) of each text; null counts as empty."""
+    """Lower-case words (letters, marks and digits) of each text, however its characters are encoded; null counts as
+    empty."""
     column = pa.chunked_array(texts) if isinstance(texts, pa.Array) else texts
-    column = pc.utf8_lower(pc.fill_null(column.cast(pa.large_string()), ""))
+    column = pc.utf8_lower(_composed(pc.fill_null(column.cast(pa.large_string()), "")))
     column = pc.replace_substring_regex(column, _UNSPACED, r" \1 ")
     column = pc.utf8_trim_whitespace(pc.replace_substring_regex(column, r"[^\p{L}\p{M}\p{N}]+", " "))
     lists = pc.split_pattern(column, " ").combine_chunks()
@@ -38,6 +39,16 @@ def tokens(texts: pa.Array | pa.ChunkedArray) -> Tokens:
         kept = np.concatenate(([0], np.cumsum(~blank)))
         words, starts = words.filter(pa.array(~blank)), kept[starts - starts[0]]
     return Tokens(words, starts - starts[0])
+
+
+def _composed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Accents composed, full-width letters made plain, invisible characters removed (NFKC without format characters)."""
+    other = pc.invert(pc.string_is_ascii(column))
+    if not pc.any(other).as_py():
+        return column
+    plain = pc.utf8_normalize(column.filter(other), "NFKC")
+    plain = pc.replace_substring_regex(plain, r"\p{Cf}+", "").combine_chunks()
+    return pa.chunked_array([pc.replace_with_mask(column.combine_chunks(), other.combine_chunks(), plain)])
 
 
 @dataclass(frozen=True)
