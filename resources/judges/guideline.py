@@ -22,16 +22,16 @@ class Guideline:
             digest.update(f"{name}\0{self.texts[name]}\0".encode())
         return f"{EDITION}-{digest.hexdigest()}"
 
-    @property
+    @functools.cached_property
     def wordings(self) -> list[str]:
         """Files that put a judge's question, the usual one first."""
         return sorted(n.removeprefix("judge/") for n in self.texts if n.startswith("judge/answer"))
 
-    @property
+    @functools.cached_property
     def judge_version(self) -> str:
         return self.version("core", "category/", "objectivity/", "controversiality/", "judge/")
 
-    @property
+    @functools.cached_property
     def attribute_version(self) -> str:
         return self.version("attributes")
 

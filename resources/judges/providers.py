@@ -7,6 +7,7 @@ bodies can be read again by a later version without a call.
 import asyncio
 import contextlib
 import email.utils
+import functools
 import importlib
 import json
 import os
@@ -262,6 +263,7 @@ class Anthropic(_Base):
             raise ValueError(f"not a message: {type(e).__name__} {e}") from e
 
 
+@functools.cache
 def schema(answer: type[BaseModel]) -> dict:
     """The JSON schema of an answer as both providers' structured output takes it: flat, closed, all required."""
     made = answer.model_json_schema()
