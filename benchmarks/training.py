@@ -1,12 +1,13 @@
 """What the trainer computes, how fast it plans, and how fast it trains beside TRL's RewardTrainer.
 
-    python benchmarks/training.py tokens  DATA               tokens computed per real token, by policy
-    python benchmarks/training.py planner DATA               planning 26M pairs; load of the slowest of 64 ranks
-    python benchmarks/training.py speed   DATA --trl PYTHON  pairs/s, memory and losses, same model, pairs and batches
+    python -m benchmarks.training tokens  DATA               tokens computed per real token, by policy
+    python -m benchmarks.training planner DATA               planning 26M pairs; load of the slowest of 64 ranks
+    python -m benchmarks.training speed   DATA --trl PYTHON  pairs/s, memory and losses, same start and pairs
 
 DATA holds pool/hh_rlhf_harmless_base_test.jsonl.gz, bench/rmb_pairwise.jsonl.zst and
 bench/judgebench_gpt-4o-2024-05-13.jsonl.gz. PYTHON is an interpreter that can import trl and torch; without it only
-this trainer is timed. Everything is fp32 on the CPU, or on the first GPU in the precision of the trainer.
+this trainer is timed. Everything is fp32 on the CPU, or on the first GPU in the precision of the trainer. Pin it to one
+core (`OMP_NUM_THREADS=1 taskset -c 0 …`) where other work runs beside it.
 """
 
 import argparse
@@ -40,6 +41,7 @@ FROM read_json('{0}/bench/judgebench_gpt-4o-2024-05-13.jsonl.gz')
 # One shape of a small production model; the weights are random, which changes no time.
 SHAPE = {"name": "llama", "path": None, "hidden": 256, "layers": 6, "heads": 8, "vocabulary": 8192}
 SHAPE |= {"trainable_layers": None}
+TRL_WAYS = ["sequential:1", "group_by_length:4", "batch_rebalance:4"]
 
 
 def turns_of(text: str) -> list[dict]:
@@ -107,7 +109,7 @@ def tokens_computed(args) -> None:
                     plan = Plan(lengths=_singles(tokens), batch=2 * batch, world=world, budget=budget)
                 else:
                     plan = Plan(lengths=lengths, batch=batch, world=world, budget=budget)
-                computed = sum(m.computed for s in range(plan.steps) for r in plan.step(s) for m in r if m.weight)
+                computed = sum(m.tokens for s in range(plan.steps) for r in plan.step(s) for m in r if m.weight)
                 print(f"{name:22} batch {batch:6,} ranks {world:2} budget {budget:6,}   {computed / tokens.whole:.3f}")
 
 
@@ -147,132 +149,162 @@ def planner(args) -> None:
 
 
 def speed(args) -> None:
-    """Train on the same pairs in the same global batches by both; each in a process of its own."""
-    from resources.settings import Recipe
-
+    """Train on the same pairs by both, in turn, each in a process of its own, after the same start."""
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        load(args.data, args.pairs, folder / "pairs.parquet")
-        recipe = Recipe(batch_pairs=args.batch, learning_rate=1e-4, warmup=0, schedule="constant", evaluations=0)
-        job = {
-            "train": str(folder / "pairs.parquet"),
-            "validation": None,
-            "backbone": SHAPE,
-            "recipe": recipe.model_dump(),
-            "max_tokens": args.max_tokens,
-            "tokens_per_microbatch": args.budget,
-            "zero_stage": 1,
-            "seed": 0,
-            "out": str(folder / "out"),
-        }
-        (folder / "job.json").write_text(json.dumps(job))
-        results = [_run(sys.executable, "ours", folder)]
+        start(args, folder)
+        runs = [[sys.executable, __file__, "_ours", str(folder / "job.json")]]
         if args.trl:
-            results += [_run(args.trl, "trl", folder, size) for size in args.trl_batches]
-    best = max((r for r in results[1:]), key=lambda r: r["pairs_s"], default=None)
+            rival = str(Path(__file__).with_name("training_trl.py"))
+            runs += [[args.trl, rival, str(folder), *way.split(":")] for way in args.trl_ways]
+        rounds = [[_run(line, folder) for line in runs] for _ in range(args.rounds)]
+    results = [_together(list(same)) for same in zip(*rounds, strict=True)]
+    ours = results[0]
+    print(
+        f"{args.name}: {ours['pairs']} pairs, {ours['real']:,} tokens, global batch {args.batch}, rounds {args.rounds}"
+    )
     for r in results:
-        ratio = f"   {results[0]['pairs_s'] / r['pairs_s']:.2f} x slower" if r is not results[0] else ""
         print(
-            f"{r['name']:24}{r['pairs_s']:7.2f} pairs/s  {r['computed'] / r['real']:.3f} computed per real token  "
-            f"{r['memory_mb']:,.0f} MB peak{ratio}"
+            f"{r['name']:46}{r['pairs_s']:7.3f} pairs/s  {r['cpu_s']:7.2f} CPU-s a pair  {r['per_real']:.3f} computed "
+            f"per real token  {r['memory_mb']:6,.0f} MB  {r['pairs_s'] / ours['pairs_s']:.2f} of ours"
         )
-    if best:
-        gap = max(abs(a - b) for a, b in zip(results[0]["losses"], best["losses"], strict=True))
-        print(f"losses, ours:         {' '.join(f'{x:.4f}' for x in results[0]['losses'])}")
-        print(
-            f"losses, {best['name']:13} {' '.join(f'{x:.4f}' for x in best['losses'])}   greatest difference {gap:.5f}"
-        )
+    same = [r for r in results[1:] if "sequential" in r["name"]]
+    for r in same:
+        gap = max(abs(a - b) for a, b in zip(ours["losses"], r["losses"], strict=True))
+        print(f"greatest difference of the loss to {r['name']}: {gap:.1e}")
     if args.out:
-        Path(args.out).write_text(json.dumps(results, indent=1))
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / f"training_speed_{args.name}.json").write_text(json.dumps(results, indent=1) + "\n")
+        _plot(results, args.out / f"training_speed_{args.name}.png")
 
 
-def _run(python: str, who: str, folder: Path, size: int = 0) -> dict:
-    line = [python, __file__, f"_{who}", str(folder / "job.json"), str(size)]
+def start(args, folder: Path) -> None:
+    """Write what both trainers start from: `start/` (model, tokenizer), pairs.parquet, job.json, trial.json."""
+    from resources.settings import Backbone, Recipe
+    from training.export import export
+    from training.model import folder_of, learn_tokenizer, load_tokenizer, new_model
+    from training.plan import Plan
+    from training.tokens import Tokens, write_pairs
+    from training.train import read_pairs, texts_of
+
+    load(args.data, 3 * args.pairs, folder / "mix.parquet")
+    if args.backbone:
+        backbone = {**SHAPE, "path": args.backbone}
+        tokenizer = load_tokenizer(folder_of(args.backbone))
+    else:
+        backbone = SHAPE
+        tokenizer = learn_tokenizer(texts_of(folder / "mix.parquet"), SHAPE["vocabulary"])
+    write_pairs(folder / "mix.arrow", read_pairs(folder / "mix.parquet"), tokenizer, args.max_tokens, shared=True)
+    tokens = Tokens(folder / "mix.arrow")
+    if len(tokens) < args.pairs:
+        raise SystemExit(f"only {len(tokens)} of {3 * args.pairs} pairs are no longer than {args.max_tokens} tokens")
+    usable = pa.table({"pair_id": tokens.ids[: args.pairs]})
+    with duckdb.connect() as con:
+        con.register("usable", usable)
+        pairs = con.sql(f"FROM '{folder / 'mix.parquet'}' SEMI JOIN usable USING (pair_id) ORDER BY pair_id")
+        pairs.write_parquet(str(folder / "pairs.parquet"))
+    export(new_model(backbone, tokenizer, args.max_tokens, seed=0), folder / "start", {})
+    recipe = Recipe(batch_pairs=args.batch, learning_rate=args.rate, warmup=0, schedule="constant", evaluations=0)
+    job = {
+        "train": str(folder / "pairs.parquet"),
+        "validation": None,
+        "backbone": Backbone(path=str(folder / "start")).model_dump(),
+        "recipe": recipe.model_dump(),
+        "max_tokens": args.max_tokens,
+        "tokens_per_microbatch": args.budget,
+        "zero_stage": 1,
+        "seed": 0,
+    }
+    plan = Plan(lengths=tokens.lengths[: args.pairs], batch=args.batch)
+    order = [tokens.ids[g] for s in range(plan.steps) for g in plan.groups_of(s)]
+    trial = {"batch": args.batch, "learning_rate": args.rate, "max_tokens": args.max_tokens, "order": order}
+    (folder / "job.json").write_text(json.dumps(job))
+    (folder / "trial.json").write_text(json.dumps(trial))
+
+
+def _run(line: list[str], folder: Path) -> dict:
     env = {**os.environ, "DS_ACCELERATOR": "cpu", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
-    done = subprocess.run(line, capture_output=True, text=True, env=env)
+    with tempfile.TemporaryDirectory(dir=folder) as out:
+        done = subprocess.run(line, capture_output=True, text=True, env={**env, "TRIAL_OUT": out})
     if done.returncode:
         raise SystemExit(f"{' '.join(line)} failed:\n{done.stderr[-3000:]}")
+    print(done.stdout.splitlines()[-1], file=sys.stderr, flush=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _report(name: str, seconds: list[float], pairs: list[int], losses, computed: int, real: int) -> None:
-    """The first step warms up and is not timed."""
-    rate = sum(pairs[1:]) / sum(seconds[1:])
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps(dict(name=name, pairs_s=rate, losses=losses, computed=computed, real=real, memory_mb=memory)))
+def _together(runs: list[dict]) -> dict:
+    """One trainer's rounds: time summed, memory at its highest; losses are the same in each."""
+    seconds, cpu, pairs = (sum(r[k] for r in runs) for k in ("seconds", "cpu_seconds", "pairs"))
+    first = runs[0]
+    return {
+        "name": first["name"],
+        "pairs": first["pairs"],
+        "pairs_s": pairs / seconds,
+        "pairs_s_each": [r["pairs"] / r["seconds"] for r in runs],
+        "cpu_s": cpu / pairs,
+        "computed": first["computed"],
+        "real": first["real"],
+        "per_real": first["computed"] / first["real"],
+        "memory_mb": max(r["memory_mb"] for r in runs),
+        "memory_before_mb": max(r["memory_before_mb"] for r in runs),
+        "losses": first["losses"],
+    }
+
+
+def _plot(results: list[dict], path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure((9, 3.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    for r, style in zip(results, ("-", "--", ":", "-.", (0, (1, 3)), (0, (5, 5))), strict=False):
+        steps = range(1, len(r["losses"]) + 1)
+        left.plot(steps, r["losses"], linestyle=style, marker=".", label=r["name"])
+    left.set(xlabel="step", ylabel="Bradley-Terry loss, training pairs", title="loss, same start")
+    left.legend(frameon=False, fontsize="x-small")
+    names = [r["name"] for r in results][::-1]
+    right.barh(names, [r["pairs_s"] for r in results][::-1], color="#4c72b0")
+    right.tick_params(axis="y", labelsize=7)
+    right.set(xlabel="pairs/s")
+    figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
 def run_ours(args) -> None:
+    import torch
+
+    from training.plan import MicroBatch
     from training.train import Trainer
     from training.world import Voice, World
 
-    job = json.loads(args.job.read_text())
+    job = {**json.loads(args.job.read_text()), "out": os.environ["TRIAL_OUT"]}
     world = World()
     world.connect()
     trainer = Trainer(job, world, Voice(world))
-    # The same start, order and weights for the other trainer.
-    folder = args.job.parent
-    trainer.model.model.save_pretrained(folder / "start")
-    trainer.model.tokenizer.save_pretrained(folder / "start")
-    order = [trainer.train.name(int(g)) for s in range(trainer.plan.steps) for g in trainer.plan.groups_of(s)]
-    (folder / "order.json").write_text(json.dumps(order))
-    real = trainer.train.whole
-    facts = []
+    with torch.inference_mode():
+        alone = MicroBatch((0,), int(trainer.train.lengths[0]))
+        trainer.model(trainer.collate(trainer.train, alone))  # warms up
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began, facts = (time.monotonic(), time.process_time()), []
     while trainer.step < trainer.plan.steps:
         facts.append(trainer.one_step())
         trainer.step += 1
-    columns = ([f[k] for f in facts] for k in ("seconds", "pairs", "loss"))
-    _report("this trainer", *columns, trainer.tokens, real)
-
-
-def run_trl(args) -> None:
-    import pyarrow.parquet as pq
-    from datasets import Dataset
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback
-    from trl import RewardConfig, RewardTrainer
-
-    job, folder = json.loads(args.job.read_text()), args.job.parent
-    rows = {r["pair_id"]: r for r in pq.read_table(job["train"]).to_pylist()}
-    ordered = [rows[i] for i in json.loads((folder / "order.json").read_text())]
-    answer = {c: [[{"role": "assistant", "content": r[c]}] for r in ordered] for c in ("chosen", "rejected")}
-    batch = job["recipe"]["batch_pairs"]
-    config = RewardConfig(
-        output_dir=str(folder / "trl"), per_device_train_batch_size=args.size,
-        gradient_accumulation_steps=batch // args.size,
-        learning_rate=job["recipe"]["learning_rate"], lr_scheduler_type="constant", warmup_steps=0, num_train_epochs=1,
-        max_length=job["max_tokens"], bf16=False, gradient_checkpointing=False, logging_steps=1, save_strategy="no",
-        report_to=[], train_sampling_strategy="sequential", max_grad_norm=1.0, weight_decay=0.0, use_cpu=True,
-        disable_tqdm=True,
-    )  # fmt: skip
-    steps: list[tuple[float, float]] = []
-    computed = [0, 0]
-
-    class Watch(TrainerCallback):
-        def on_step_begin(self, *_, **__):
-            self.began = time.monotonic()
-
-        def on_step_end(self, *_, **__):
-            self.took = time.monotonic() - self.began
-
-        def on_log(self, a, state, control, logs=None, **_):
-            if "loss" in logs:
-                steps.append((self.took, logs["loss"]))
-
-    class Counting(RewardTrainer):
-        def compute_loss(self, model, inputs, *rest, **named):
-            computed[0] += inputs["input_ids"].numel()
-            computed[1] += int(inputs["attention_mask"].sum())
-            return super().compute_loss(model, inputs, *rest, **named)
-
-    model = AutoModelForSequenceClassification.from_pretrained(folder / "start")
-    data = Dataset.from_dict({"prompt": [r["conversation"] for r in ordered], **answer})
-    trainer = Counting(
-        model=model, args=config, train_dataset=data, callbacks=[Watch()],
-        processing_class=AutoTokenizer.from_pretrained(folder / "start"),
-    )  # fmt: skip
-    trainer.train()
-    seconds, losses = zip(*steps, strict=True)
-    _report(f"TRL, micro-batch {args.size}", seconds, [batch] * len(steps), losses, *computed)
+    ended = (time.monotonic(), time.process_time())
+    print(
+        json.dumps(
+            {
+                "name": "this trainer",
+                "pairs": sum(f["pairs"] for f in facts),
+                "seconds": ended[0] - began[0],
+                "cpu_seconds": ended[1] - began[1],
+                "losses": [f["loss"] for f in facts],
+                "computed": trainer.tokens,
+                "real": trainer.train.whole,
+                "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "memory_before_mb": memory / 1024,
+            }
+        )
+    )
 
 
 def main() -> None:
@@ -283,18 +315,20 @@ def main() -> None:
         way.add_argument("data", type=Path)
         way.add_argument("--sample", type=int, help="pairs of the mix, drawn by hash; default: all")
         way.set_defaults(do=do)
+    way.add_argument("--name", default="llama", help="what the figures and files are called")
+    way.add_argument("--backbone", help="folder of a model; default: a small Llama with random weights")
     way.add_argument("--trl", help="interpreter with TRL")
-    way.add_argument("--trl-batches", type=int, nargs="+", default=[1, 2, 4])
-    way.add_argument("--pairs", type=int, default=96)
+    way.add_argument("--trl-ways", nargs="+", default=TRL_WAYS, metavar="ORDER:MICRO", help=f"default: {TRL_WAYS}")
+    way.add_argument("--rounds", type=int, default=2, help="times every trainer runs, in turn")
+    way.add_argument("--pairs", type=int, default=128)
     way.add_argument("--batch", type=int, default=32)
     way.add_argument("--budget", type=int, default=4096)
     way.add_argument("--max-tokens", type=int, default=1024)
-    way.add_argument("--out", help="JSON file for the figures")
-    for name, do in (("_ours", run_ours), ("_trl", run_trl)):
-        way = ways.add_parser(name)
-        way.add_argument("job", type=Path)
-        way.add_argument("size", type=int)
-        way.set_defaults(do=do)
+    way.add_argument("--rate", type=float, default=1e-4)
+    way.add_argument("--out", type=Path, help="folder for the figures and the plot")
+    way = ways.add_parser("_ours")
+    way.add_argument("job", type=Path)
+    way.set_defaults(do=run_ours)
     args = parser.parse_args()
     args.do(args)
 

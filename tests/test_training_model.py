@@ -8,9 +8,10 @@ import pyarrow as pa
 import pytest
 import torch
 
+from training.attention import Segments, attend
 from training.export import export
 from training.loss import bradley_terry, right
-from training.model import Batch, collate, freeze, learn_tokenizer, load_model, load_tokenizer, new_model, visible
+from training.model import Batch, collate, freeze, learn_tokenizer, load_model, load_tokenizer, new_model
 from training.plan import MicroBatch, pack, scoring, stack
 from training.score import score
 from training.tokens import Tokens, encoded, write
@@ -39,12 +40,12 @@ def table(tokenizer, rows=PAIRS, shared=True) -> Tokens:
     return Tokens(sink.getvalue())
 
 
-def rewards(model, tokens, micros, pad=None, packed=True) -> np.ndarray:
+def rewards(model, tokens, micros, pad=0, packed=True) -> np.ndarray:
     """[pairs, 2], in the order of the table."""
     found = np.full((len(tokens), 2), np.nan)
     with torch.no_grad():
         for micro in micros:
-            batch = collate(tokens, micro, model.tokenizer.pad_token_id if pad is None else pad, packed)
+            batch = collate(tokens, micro, pad, packed)
             found[batch.groups] = model(batch).view(-1, 2).numpy()
     return found
 
@@ -77,18 +78,39 @@ def test_soft_labels_margin_and_centring_by_hand():
 
 
 # ---- rewards -------------------------------------------------------------------------------------------------------
-def test_who_sees_whom_by_hand():
-    # One row: group 0 = prefix a, tails b and c; group 1 = prefix d, tail e; one pad.
-    document = torch.tensor([[0, 0, 0, 1, 1, -1]])
-    segment = torch.tensor([[0, 1, 2, 0, 1, 0]])
-    q, k = torch.arange(6)[:, None], torch.arange(6)[None]
-    seen = {("abcde_"[i], "abcde_"[j]) for i, j in visible(document, segment, 0, q, k).nonzero().tolist()}
-    assert seen == {(x, x) for x in "abcde_"} | {("b", "a"), ("c", "a"), ("e", "d")}
+def seen_by_rule(groups, window=None) -> np.ndarray:
+    """[T, T], the definition: a token sees what its own sequence holds up to itself, its group's prefix included."""
+    document = [d for d, (p, ts) in enumerate(groups) for n in (p, *ts) for _ in range(n)]
+    segment = [k for p, ts in groups for k, n in enumerate((p, *ts)) for _ in range(n)]
+    position = [i for p, ts in groups for k, n in enumerate((p, *ts)) for i in range(p * (k > 0), p * (k > 0) + n)]
+    d, s, p, at = (np.array(x) for x in (document, segment, position, range(len(document))))
+    same = (d[:, None] == d) & ((s == 0) | (s[:, None] == s)) & (at[:, None] >= at)
+    return same & (p[:, None] - p < window) if window else same
 
 
-def test_packing_sharing_order_and_padding_change_no_reward(model, tokenizer):
+@pytest.mark.parametrize("window", [None, 3])
+@pytest.mark.parametrize("groups", [[(1, [1, 1]), (1, [1])], [(5, [2, 9]), (0, [4, 3]), (7, [1, 1, 8]), (2, [6])]])
+def test_who_sees_whom(groups, window):
+    size = sum(p + sum(ts) for p, ts in groups)
+    r = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(1, h, size, 8, generator=r) for h in (4, 2, 2))
+    found, _ = attend(None, query, key, value, None, scaling=0.3, sliding_window=window, segments=Segments(groups))
+    scores = torch.einsum("hqd,hkd->hqk", query[0], key[0].repeat_interleave(2, 0)) * 0.3
+    scores = scores.masked_fill(~torch.from_numpy(seen_by_rule(groups, window)), float("-inf"))
+    expected = torch.einsum("hqk,hkd->qhd", scores.softmax(-1), value[0].repeat_interleave(2, 0))
+    assert torch.allclose(found[0], expected, atol=1e-5)
+
+
+def test_the_sequences_for_variable_length_attention_are_the_same_by_hand():
+    segments = Segments([(2, [1, 3]), (0, [2, 1])])  # the stream: a a | b | c c c || d d | e
+    assert segments.queries == [3, 3, 2, 1]
+    assert segments.key_places.tolist() == [0, 1, 2, 0, 1, 3, 4, 5, 6, 7, 8]
+    assert [b.tolist() for b in segments.bounds] == [[0, 3, 6, 8, 9], [0, 3, 8, 10, 11]]
+
+
+def test_packing_sharing_and_order_change_no_reward(model, tokenizer):
     shared, separate = table(tokenizer), table(tokenizer, shared=False)
-    alone = [MicroBatch(((g,),), int(shared.lengths[g])) for g in range(len(shared))]
+    alone = [MicroBatch((g,), int(shared.lengths[g])) for g in range(len(shared))]
     reference = rewards(model, shared, alone)
     with torch.no_grad():  # the definition: each sequence by itself, through transformers' own forward pass
         plain = [
@@ -105,7 +127,15 @@ def test_packing_sharing_order_and_padding_change_no_reward(model, tokenizer):
     }
     for name, (tokens, micros) in layouts.items():
         assert rewards(model, tokens, micros) == pytest.approx(reference, abs=1e-5), name
-        assert rewards(model, tokens, micros, pad=7) == pytest.approx(reference, abs=1e-5), f"{name}, another pad id"
+
+
+def test_equal_responses_have_equal_rewards_to_the_last_bit(model, tokenizer):
+    rows = [{**p, "rejected": p["chosen"]} for p in PAIRS[:8]] + PAIRS[8:12]
+    for shared in (True, False):
+        tokens = table(tokenizer, rows, shared)
+        found = rewards(model, tokens, pack(range(12), tokens.lengths, 300))
+        assert (found[:8, 0] == found[:8, 1]).all()
+        assert (found[8:, 0] != found[8:, 1]).all()
 
 
 def test_gradients_of_shared_and_separate_prefixes_are_equal(tokenizer):
@@ -226,11 +256,13 @@ def test_an_encoder_is_padded_in_slices_and_scores_the_same_in_plain_transformer
     model = new_model(backbone, tokenizer, 256, seed=0)
     assert not model.causal
     tokens = table(tokenizer, PAIRS[:12], shared=False)
-    one_by_one = [MicroBatch(((g,),), int(tokens.longest[g])) for g in range(12)]
+    one_by_one = [MicroBatch((g,), int(tokens.longest[g])) for g in range(12)]
     reference = rewards(model, tokens, one_by_one, packed=False)
     # Still in training mode: dropout would give other rewards each time.
     stacked = rewards(model, tokens, stack(range(12), tokens.longest, 4000, 2), packed=False)
     assert stacked == pytest.approx(reference, abs=1e-5)
+    other = rewards(model, tokens, stack(range(12), tokens.longest, 4000, 2), pad=7, packed=False)
+    assert other == pytest.approx(reference, abs=1e-5), "another padding id"
     export(model, tmp_path / "model", {"max_tokens": 256})
     exported = load_model(tmp_path / "model")
     assert scored(exported, PAIRS[:12]) == pytest.approx(reference, abs=1e-5)
@@ -244,7 +276,7 @@ def test_an_encoder_is_padded_in_slices_and_scores_the_same_in_plain_transformer
 
 def test_a_batch_knows_what_it_computes(tokenizer):
     tokens = table(tokenizer, PAIRS[:3], shared=False)
-    batch: Batch = collate(tokens, MicroBatch(((0, 1, 2),), int(tokens.lengths.sum())), 0, True)
+    batch: Batch = collate(tokens, MicroBatch((0, 1, 2), int(tokens.lengths.sum())), 0, True)
     assert batch.computed == tokens.whole
 
 

@@ -1,8 +1,8 @@
 """The reward model: any transformers sequence classifier with one output, computed without a token too many.
 
-Causal backbones compute a group as one row ``[prefix][tail 1][tail 2]…``, several groups to a row: each tail sees the
-prefix and itself, so the rewards equal those of separate sequences. Encoders cannot share a prefix (every token sees
-what follows) and get whole, padded sequences of similar length.
+Causal backbones compute a group as ``[prefix][tail 1][tail 2]…``, all groups of a micro-batch in one stream without
+padding: each tail sees the prefix and itself (see attention), so the rewards equal those of separate sequences.
+Encoders cannot share a prefix (every token sees what follows) and get whole, padded sequences of similar length.
 """
 
 import importlib.util
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from .attention import Segments, register
 from .plan import MicroBatch
 from .render import CHATML, settle
 from .tokens import Tokens
@@ -24,22 +25,22 @@ SLICE_TOKENS = 1024  # enough to keep a CPU's or an accelerator's matrix units b
 
 @dataclass
 class Batch:
-    """One micro-batch on its device. R rows of W tokens hold G groups with S sequences.
+    """One micro-batch on its device. R rows of W tokens hold S sequences; the stream of a causal model is one row.
 
     Attributes:
         ids, positions: [R, W] int64.
-        document: [R, W] int64, which group of the row a token belongs to, -1 for padding.
-        segment: [R, W] int64, 0 for a prefix, k for the k-th tail.
-        last: [S, 2] int64, row and column of each sequence's last token, group by group.
-        slices: row ranges computed together, each with its own width; one over everything for packed rows.
-        groups: the groups' indices in the table of tokens, in the order of `last`.
-        order: [S] int64, the place of each sequence of `groups` among the rows of an encoder's batch.
+        mask: [R, W] int64, 0 for padding.
+        segments: how a causal model's groups lie in the stream; None for an encoder.
+        last: [S] int64, where each sequence ends in the stream, group by group.
+        slices: an encoder's row ranges computed together, each with its own width.
+        groups: the groups' indices in the table of tokens, in the order of the rewards.
+        order: [S] int64, the row of each sequence in an encoder's batch.
     """
 
     ids: torch.Tensor
     positions: torch.Tensor
-    document: torch.Tensor
-    segment: torch.Tensor
+    mask: torch.Tensor
+    segments: Segments | None
     last: torch.Tensor
     slices: list[tuple[int, int, int]]
     groups: list[int]
@@ -52,36 +53,36 @@ class Batch:
 
 
 def collate(tokens: Tokens, micro: MicroBatch, pad: int, packed: bool, device: torch.device | str = "cpu") -> Batch:
-    """Lay out one micro-batch: packed rows for causal models, a padded row a sequence for encoders."""
+    """Lay out one micro-batch: one stream for causal models, a padded row a sequence for encoders. Equal sequences of a
+    group are laid out once, so that their rewards are equal to the last bit."""
+    held, which, count = [], [], 0
+    for prefix, tails in map(tokens.group, micro.groups):
+        places = {t.tobytes(): i for i, t in reversed(list(enumerate(tails)))}
+        kept = {i: count + n for n, i in enumerate(sorted(places.values()))}
+        which += [kept[places[t.tobytes()]] for t in tails]
+        held.append((prefix, [tails[i] for i in kept]))
+        count += len(kept)
     if packed:
-        layout = [[tokens.group(g) for g in row] for row in micro.rows]
-        slices, order = [(0, len(layout), micro.width)], []
+        parts = [part for prefix, tails in held for part in (prefix, *tails)]
+        starts = [n for prefix, tails in held for n in (0, *[len(prefix)] * len(tails))]
+        ids = np.concatenate(parts)[None].astype(np.int64)
+        positions = np.concatenate([np.arange(n, n + len(p)) for n, p in zip(starts, parts, strict=True)])[None]
+        ends = np.cumsum([len(p) for p in parts]) - 1
+        last = ends[[k > 0 for _, tails in held for k in range(len(tails) + 1)]][which]
+        segments = Segments([(len(prefix), [len(t) for t in tails]) for prefix, tails in held], device)
+        mask, slices, order = np.ones_like(ids), [(0, 1, ids.shape[1])], np.zeros(0, np.int64)
     else:
-        whole = [np.concatenate([p, t]) for g in micro.groups for p, ts in [tokens.group(g)] for t in ts]
+        whole = [np.concatenate([prefix, tail]) for prefix, tails in held for tail in tails]
         by_length = sorted(range(len(whole)), key=lambda i: -len(whole[i]))
-        layout = [[(whole[i], [])] for i in by_length]
-        slices, order = _slices([len(whole[i]) for i in by_length]), np.argsort(by_length)
-    shape = (len(layout), micro.width)
-    ids, positions = np.full(shape, pad, np.int64), np.zeros(shape, np.int64)
-    document, segment = np.full(shape, -1, np.int64), np.zeros(shape, np.int64)
-    last = []
-    for r, row in enumerate(layout):
-        at = 0
-        for d, (prefix, tails) in enumerate(row):
-            start = at
-            for k, part in enumerate([prefix, *tails]):
-                begin = len(prefix) if k else 0
-                end = at + len(part)
-                ids[r, at:end] = part
-                positions[r, at:end] = np.arange(begin, begin + len(part))
-                segment[r, at:end] = k
-                at = end
-                if k or not tails:
-                    last.append((r, at - 1))
-            document[r, start:at] = d
-    arrays = (ids, positions, document, segment, np.array(last, np.int64), np.array(order, np.int64))
-    *tensors, order = (torch.from_numpy(a).to(device, non_blocking=True) for a in arrays)
-    return Batch(*tensors, slices, micro.groups, order)
+        lengths = [len(whole[i]) for i in by_length]
+        ids, mask = np.full((len(whole), lengths[0]), pad, np.int64), np.zeros((len(whole), lengths[0]), np.int64)
+        for row, i in enumerate(by_length):
+            ids[row, : lengths[row]], mask[row, : lengths[row]] = whole[i], 1
+        positions, last, segments = np.zeros((0, 0), np.int64), np.zeros(0, np.int64), None
+        slices, order = _slices(lengths), np.argsort(by_length)[which]
+    arrays = (torch.from_numpy(a).to(device, non_blocking=True) for a in (ids, positions, mask, last, order))
+    ids, positions, mask, last, order = arrays
+    return Batch(ids, positions, mask, segments, last, slices, list(micro.groups), order)
 
 
 def _slices(lengths: Sequence[int]) -> list[tuple[int, int, int]]:
@@ -94,17 +95,11 @@ def _slices(lengths: Sequence[int]) -> list[tuple[int, int, int]]:
     return slices
 
 
-def visible(document: torch.Tensor, segment: torch.Tensor, row, q, k):
-    """Whether query q of a row sees key k: same group, not later, and in the prefix or the same tail."""
-    same = document[row, q] == document[row, k]
-    return same & (k <= q) & ((segment[row, k] == 0) | (segment[row, k] == segment[row, q]))
-
-
 class RewardModel(nn.Module):
     """A transformers model with one output, and its tokenizer.
 
     Attributes:
-        causal: prefixes can be shared and rows packed.
+        causal: prefixes can be shared and no sequence needs padding.
     """
 
     def __init__(self, model, tokenizer):
@@ -112,6 +107,8 @@ class RewardModel(nn.Module):
         self.model = model
         self.tokenizer = tokenizer
         self.causal = hasattr(model, "score")
+        if self.causal:
+            model.set_attn_implementation(register())
         self.config = model.config
 
     @property
@@ -120,8 +117,9 @@ class RewardModel(nn.Module):
 
     @property
     def attention_cost(self) -> float:
-        """Cost of attending to one token, relative to all other work on a token: 4hL against 24h²L operations."""
-        return 1 / (6 * self.text_config.hidden_size)
+        """Cost of attending to one token, relative to all other work on a token: 4hL operations, half of them left out
+        where the token comes later, against 24h²L."""
+        return 1 / (12 * self.text_config.hidden_size)
 
     def head(self) -> nn.Linear:
         return (
@@ -131,22 +129,25 @@ class RewardModel(nn.Module):
         )
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """Rewards [S], fp32, in the order of `batch.last`."""
+        """Rewards [S], fp32, in the order of the sequences of `batch.groups`."""
         if self.causal:
             # The head works in fp32 whatever the precision of the body: differences of rewards are small.
             return nn.functional.linear(self.features(batch), self.model.score.weight.float())[:, 0]
         return self._encoded(batch).float()[batch.order]
 
     def features(self, batch: Batch) -> torch.Tensor:
-        """What the reward head is given [S, H], fp32, in the order of `batch.last`."""
+        """What the reward head is given [S, H], fp32, in the order of the rewards."""
         if self.causal:
             hidden = self.model.base_model(
                 input_ids=batch.ids,
-                attention_mask=self._mask(batch),
+                # Stands for "no mask to be made": positions that jump back between two tails would otherwise be taken
+                # for the boundary of packed sequences.
+                attention_mask=batch.mask[None, None, :, :1],
                 position_ids=batch.positions,
                 use_cache=False,
+                segments=batch.segments,
             ).last_hidden_state
-            return hidden[batch.last[:, 0], batch.last[:, 1]].float()
+            return hidden[0, batch.last].float()
         seen: list[torch.Tensor] = []
         hook = self.head().register_forward_pre_hook(lambda _, given: seen.append(given[0]))
         try:
@@ -156,48 +157,11 @@ class RewardModel(nn.Module):
         return torch.cat(seen).float()[batch.order]
 
     def _encoded(self, batch: Batch) -> torch.Tensor:
-        mask = (batch.document >= 0).long()
         parts = [
-            self.model(input_ids=batch.ids[b:e, :width], attention_mask=mask[b:e, :width]).logits[:, 0]
+            self.model(input_ids=batch.ids[b:e, :width], attention_mask=batch.mask[b:e, :width]).logits[:, 0]
             for b, e, width in batch.slices
         ]
         return torch.cat(parts)
-
-    def _mask(self, batch: Batch):
-        """A mask for every kind of layer. Given explicitly always: positions that jump back between two tails would
-        otherwise be taken for the boundary of packed sequences."""
-        document, segment = batch.document, batch.segment
-        rows, width = document.shape
-        if self.config._attn_implementation == "flex_attention":
-            from torch.nn.attention.flex_attention import create_block_mask
-
-            def full(b, _, q, k):
-                return visible(document, segment, b, q, k)
-
-            def near(b, h, q, k):
-                return full(b, h, q, k) & (batch.positions[b, q] - batch.positions[b, k] < window)
-
-            def build(rule):
-                return create_block_mask(rule, rows, None, width, width, device=document.device)
-        else:
-            r = torch.arange(rows, device=document.device)[:, None, None]
-            q = torch.arange(width, device=document.device)[None, :, None]
-            k = torch.arange(width, device=document.device)[None, None, :]
-
-            def full(*_):
-                return visible(document, segment, r, q, k)
-
-            def near(*_):
-                return full() & (batch.positions[:, :, None] - batch.positions[:, None, :] < window)
-
-            def build(rule):
-                return rule()[:, None]
-
-        kinds = set(getattr(self.text_config, "layer_types", None) or ())
-        if "sliding_attention" not in kinds:
-            return build(full)
-        window = self.text_config.sliding_window
-        return {"full_attention": build(full), "sliding_attention": build(near)}
 
 
 def folder_of(path: str) -> Path:
@@ -274,8 +238,6 @@ def new_head(model: RewardModel, seed: int) -> None:
 
 def new_model(backbone: dict, tokenizer, max_tokens: int, seed: int) -> RewardModel:
     """A fresh reward model: from the backbone's folder, or without one a random Llama of the configured size."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    attention = "flex_attention" if device == "cuda" else "sdpa"
     if backbone["path"] is None:
         from transformers.models.llama.modeling_llama import LlamaConfig, LlamaForSequenceClassification
 
@@ -291,12 +253,11 @@ def new_model(backbone: dict, tokenizer, max_tokens: int, seed: int) -> RewardMo
             eos_token_id=tokenizer.eos_token_id,
             bos_token_id=None,
             tie_word_embeddings=False,
-            attn_implementation=attention,
         )
         torch.manual_seed(seed)
         model = LlamaForSequenceClassification(config)
     else:
-        model = _classifier(folder_of(backbone["path"]), attention, backbone.get("keep_layers"))
+        model = _classifier(folder_of(backbone["path"]), backbone.get("keep_layers"))
     longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if longest and max_tokens > longest:
         raise ValueError(f"training.max_tokens is {max_tokens}, but {backbone['name']} knows {longest} positions")
@@ -310,7 +271,7 @@ def new_model(backbone: dict, tokenizer, max_tokens: int, seed: int) -> RewardMo
     return reward
 
 
-def _classifier(folder: Path, attention: str, keep_layers: int | None = None):
+def _classifier(folder: Path, keep_layers: int | None = None):
     from transformers import AutoConfig, AutoModelForSequenceClassification
     from transformers.utils import logging
 
@@ -320,16 +281,14 @@ def _classifier(folder: Path, attention: str, keep_layers: int | None = None):
         raise ValueError(f"{folder}: encoder-decoder models are no backbone for a reward model")
     if keep_layers is not None:
         config.num_hidden_layers = min(keep_layers, config.num_hidden_layers)
-    encoder = config.model_type in ("bert", "roberta", "xlm-roberta", "distilbert", "electra", "mpnet", "modernbert")
     return AutoModelForSequenceClassification.from_pretrained(
-        folder, config=config, dtype=torch.float32, attn_implementation="sdpa" if encoder else attention
+        folder, config=config, dtype=torch.float32, attn_implementation="sdpa"
     )
 
 
 def load_model(folder: Path) -> RewardModel:
     """An exported reward model, ready to score."""
-    model = _classifier(Path(folder), "flex_attention" if torch.cuda.is_available() else "sdpa")
-    reward = RewardModel(model, load_tokenizer(folder))
+    reward = RewardModel(_classifier(Path(folder)), load_tokenizer(folder))
     _without_dropout(reward)
     return reward.eval()
 

@@ -3,7 +3,7 @@
 Every rank computes the same plan and takes its own part of it, so nothing is communicated. A *group* is one prompt
 with its responses (two for a pair); it costs ``n + attention * n**2`` for n tokens. A step of training is a global
 batch; its groups go to the rank with the least cost so far, heaviest first (LPT), and a rank's groups are packed into
-micro-batches of at most `budget` tokens: rows as wide as the longest group, filled first-fit, longest first.
+micro-batches of at most `budget` tokens, first-fit, longest first.
 
 Nothing is planned ahead of its step but the epoch's permutation, so that 26M pairs cost one permutation in memory.
 """
@@ -17,54 +17,34 @@ import numpy as np
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Groups computed in one forward pass: `rows` of group indices, each row `width` tokens wide.
+    """Groups computed in one forward pass, with the tokens that they take at the most, padding included.
 
     `weight` is 0 for a repetition that only keeps ranks in step (ZeRO 2 and 3, or a rank without a group).
     """
 
-    rows: tuple[tuple[int, ...], ...]
-    width: int
+    groups: tuple[int, ...]
+    tokens: int
     weight: float = 1.0
-
-    @property
-    def groups(self) -> list[int]:
-        return [g for row in self.rows for g in row]
-
-    @property
-    def computed(self) -> int:
-        """Tokens computed, padding included."""
-        return len(self.rows) * self.width
 
 
 def pack(groups: Sequence[int], lengths: np.ndarray, budget: int) -> list[MicroBatch]:
-    """Micro-batches that hold each group once: first-fit decreasing into rows as wide as the longest group left.
+    """Micro-batches that hold each group once, filled first-fit, longest first; they need no padding.
 
     A group longer than the budget gets a micro-batch of its own.
     """
-    left = sorted(groups, key=lambda g: (-lengths[g], g))
-    batches = []
-    while left:
-        width = int(lengths[left[0]])
-        most = max(1, budget // width)
-        rows: list[list[int]] = []
-        room: list[int] = []
-        later = []
-        for group in left:
-            n = int(lengths[group])
-            for i, free in enumerate(room):
-                if n <= free:
-                    rows[i].append(group)
-                    room[i] -= n
-                    break
-            else:
-                if len(rows) < most:
-                    rows.append([group])
-                    room.append(width - n)
-                else:
-                    later.append(group)
-        batches.append(MicroBatch(tuple(map(tuple, rows)), width))
-        left = later
-    return batches
+    bins: list[list[int]] = []
+    room: list[int] = []
+    for group in sorted(groups, key=lambda g: (-lengths[g], g)):
+        n = int(lengths[group])
+        for i, free in enumerate(room):
+            if n <= free:
+                bins[i].append(group)
+                room[i] -= n
+                break
+        else:
+            bins.append([group])
+            room.append(budget - n)
+    return [MicroBatch(tuple(held), budget - free) for held, free in zip(bins, room, strict=True)]
 
 
 def stack(groups: Sequence[int], lengths: np.ndarray, budget: int, sequences: int = 1) -> list[MicroBatch]:
@@ -72,9 +52,9 @@ def stack(groups: Sequence[int], lengths: np.ndarray, budget: int, sequences: in
     left = sorted(groups, key=lambda g: (-lengths[g], g))
     batches = []
     while left:
-        width = int(lengths[left[0]])
-        most = max(1, budget // (width * sequences))
-        batches.append(MicroBatch(tuple((g,) for g in left[:most]), width))
+        width = int(lengths[left[0]]) * sequences
+        most = max(1, budget // width)
+        batches.append(MicroBatch(tuple(left[:most]), width * len(left[:most])))
         left = left[most:]
     return batches
 
@@ -95,14 +75,14 @@ class Plan:
     """The whole training run.
 
     Attributes:
-        lengths: [groups] int32, tokens a group takes in a row (encoders: tokens of its longest sequence).
+        lengths: [groups] int32, tokens a group takes (encoders: tokens of its longest sequence).
         batch: wanted groups in a global batch. An epoch of n groups is split evenly into ``round(n / batch)`` steps,
             so that each group comes exactly once an epoch and no small batch remains at its end.
         epochs: passes over the data; a fraction takes that share of the last permutation.
         world: ranks.
         budget: tokens a micro-batch.
         attention: cost of a token per token attended to, relative to the cost of the token itself.
-        packed: groups may share a row (causal models); otherwise each of a group's two sequences has its own.
+        packed: groups need no padding (causal models); otherwise each of a group's two sequences has a padded row.
         level: every rank runs equally many micro-batches, with repetitions of weight 0 (ZeRO 2 and 3).
     """
 
@@ -159,26 +139,15 @@ class Plan:
         else:
             plans = [stack(r, self.lengths, self.budget, sequences=2) for r in ranks]
         most = max(map(len, plans)) if self.level else 1
-        filler = next(p for p in plans if p)[-1]
-        idle = MicroBatch(filler.rows[:1], filler.width, weight=0.0)
+        filler = next(p for p in plans if p)[-1].groups[-1]
+        idle = MicroBatch((filler,), int(self.lengths[filler]) * (1 if self.packed else 2), weight=0.0)
         return [p + [idle] * max(0, most - len(p)) for p in plans]
-
-
-def sharers(prefix: int, tail: int, attention: float) -> int:
-    """How many responses of about `tail` tokens should share one computed prefix.
-
-    Sharing saves the prefix, but a row's tokens are all compared with one another, masked or not: with k tails a
-    response costs ``(p + k t)(1 + a (p + k t)) / k``, least at ``k = p/t sqrt(1 + 1/(a p))``.
-    """
-    if not attention or not prefix:
-        return 1 if not prefix else 1 << 30
-    return max(1, round(prefix / tail * (1 + 1 / (attention * prefix)) ** 0.5))
 
 
 def scoring(lengths: np.ndarray, budget: int, packed: bool = True) -> Iterator[MicroBatch]:
     """Micro-batches for a forward pass over all groups, longest first, so that memory is at its peak at the start."""
     groups = list(range(len(lengths)))
-    # Packing compares a group with every open row; windows of neighbours keep that cheap and waste next to nothing.
+    # Packing compares a group with every open micro-batch; windows of neighbours keep that cheap and waste next to nothing.
     order = sorted(groups, key=lambda g: (-lengths[g], g))
     for i in range(0, len(order), 1024):
         yield from (pack if packed else stack)(order[i : i + 1024], lengths, budget)

@@ -28,7 +28,7 @@ import torch
 
 from .guard import die_with_parent
 from .model import RewardModel, collate, load_model
-from .plan import scoring, sharers
+from .plan import scoring
 from .render import encode, render, shared_prefix
 from .tokens import Tokens, write
 from .world import World, voice
@@ -88,9 +88,14 @@ def score(
     groups = []
     for same in members.values():
         prefix = shared_prefix([sequences[i] for i in same])
-        tail = max(1, sum(len(sequences[i]) - prefix for i in same) // len(same))
-        k = min(len(same), max(2, sharers(prefix, tail, model.attention_cost)))
-        groups += [same[i : i + k] for i in range(0, len(same), k)]
+        held, room = [], 0
+        for i in same:  # as many responses share a prefix as fit into a micro-batch with it
+            tail = len(sequences[i]) - prefix
+            if tail > room:
+                held, room = [], budget - prefix
+                groups.append(held)
+            held.append(i)
+            room -= tail
     sink = pa.BufferOutputStream()
     write(((str(n), n, [sequences[i] for i in g]) for n, g in enumerate(groups)), sink, model.causal)
     tokens = Tokens(sink.getvalue())

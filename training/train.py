@@ -312,7 +312,7 @@ class Trainer:
             if "out of memory" not in str(e).lower() and "can't allocate memory" not in str(e):
                 raise
             raise TrainingFailed(
-                f"step {self.step + 1}: out of memory on {len(micro.rows)} x {micro.width} tokens, pairs "
+                f"step {self.step + 1}: out of memory on {micro.tokens} tokens, pairs "
                 f"{self.names(micro)}; lower training.tokens_per_microbatch ({self.job['tokens_per_microbatch']})"
             ) from e
 

@@ -1,0 +1,146 @@
+"""Attention over a stream of groups, each a prefix and its tails: a tail sees the prefix and itself, nothing else.
+
+Registered with transformers under the name `SEGMENTS`; any causal architecture that hands keyword arguments on to its
+attention can be used. Nothing is padded and there is no mask over the stream: on a GPU in half precision the pieces are
+the sequences of one variable-length flash attention, elsewhere each is a call of its own.
+"""
+
+import itertools
+from collections.abc import Sequence
+from functools import cached_property
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+SEGMENTS = "segments"
+
+
+def register() -> str:
+    """Make this attention known to transformers. Returns its name."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(SEGMENTS, attend)
+    AttentionMaskInterface.register(SEGMENTS, sdpa_mask)  # for models called without segments, as others call them
+    return SEGMENTS
+
+
+class Segments:
+    """How groups lie one after another in a stream of T tokens: prefix, first tail, second tail, …
+
+    The prefix and the first tail are one piece of queries, as they are one causal sequence; every other tail is a
+    piece, whose keys are the prefix and itself.
+
+    Args:
+        groups: (tokens of the prefix, tokens of each tail) of every group.
+        device: where the indices for variable-length attention are wanted.
+    """
+
+    def __init__(self, groups: Sequence[tuple[int, Sequence[int]]], device: torch.device | str = "cpu"):
+        self.groups, self.device = groups, device
+        self.queries = [n for prefix, tails in groups for n in (prefix + tails[0], *tails[1:])]
+        self.keys = [prefix + n for prefix, tails in groups for n in tails]
+        self._masks: dict[tuple, torch.Tensor] = {}
+
+    @cached_property
+    def key_places(self) -> torch.Tensor:
+        """[sum of `keys`] int64, which tokens of the stream are the keys of each piece."""
+        places, at = [], 0
+        for prefix, tails in self.groups:
+            start = at
+            for i, n in enumerate(tails):
+                at += prefix if i == 0 else 0
+                places += [range(start, start + prefix), range(at, at + n)]
+                at += n
+        return torch.tensor([i for r in places for i in r], device=self.device)
+
+    @cached_property
+    def bounds(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """[pieces + 1] int32 twice, where each piece's queries and keys begin."""
+        return tuple(
+            torch.tensor([0, *itertools.accumulate(n)], dtype=torch.int32, device=self.device)
+            for n in (self.queries, self.keys)
+        )
+
+    def mask(self, queries: int, keys: int, window: int | None, like: torch.Tensor) -> torch.Tensor:
+        """[queries, keys], 0 where the last `queries` of `keys` positions see a key, -inf elsewhere."""
+        kind = (queries, keys, window, like.dtype)
+        if kind not in self._masks:
+            behind = torch.arange(keys - queries, keys)[:, None] - torch.arange(keys)[None]
+            seen = behind >= 0 if window is None else (behind >= 0) & (behind < window)
+            mask = torch.zeros(queries, keys, dtype=like.dtype).masked_fill_(~seen, float("-inf"))
+            self._masks[kind] = mask.to(like.device)
+        return self._masks[kind]
+
+
+def attend(
+    module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    segments: Segments | None = None,
+    **others,
+) -> tuple[torch.Tensor, None]:
+    """transformers' attention interface: query [1, H, T, D], key and value [1, K, T, D] give [1, T, H, D].
+
+    Raises:
+        ValueError: the architecture caps its scores, or does not hand `segments` on.
+    """
+    from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+
+    if segments is None:
+        if attention_mask is not None and attention_mask.shape[-1] < key.shape[2]:
+            raise ValueError(f"{type(module).__name__} does not hand keyword arguments on to its attention")
+        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **others)
+    if others.get("softcap") is not None:
+        raise ValueError(f"{type(module).__name__} caps its attention scores, which is not supported")
+    if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
+        return _varlen(query, key, value, scaling, sliding_window, segments), None
+    heads = query.shape[1] // key.shape[1]
+    q, k, v = (x.split(segments.queries, dim=2) for x in (query, repeat_kv(key, heads), repeat_kv(value, heads)))
+    found, at = [], 0
+    for prefix, tails in segments.groups:
+        found.append(_causal(q[at], k[at], v[at], scaling, sliding_window, segments))
+        before = [x[at][:, :, :prefix] for x in (q, k, v)]
+        for i, n in enumerate(tails[1:], at + 1):
+            whole = [torch.cat([b, x[i]], dim=2) for b, x in zip(before[1:], (k, v), strict=True)]
+            if n < prefix:
+                found.append(_causal(q[i], *whole, scaling, sliding_window, segments))
+            else:  # the causal kernel leaves out half of the square, which then is less work than a masked rectangle
+                both = _causal(torch.cat([before[0], q[i]], dim=2), *whole, scaling, sliding_window, segments)
+                found.append(both[:, :, prefix:])
+        at += len(tails)
+    return torch.cat(found, dim=2).transpose(1, 2), None
+
+
+def _causal(q, k, v, scaling: float | None, window: int | None, segments: Segments) -> torch.Tensor:
+    """Attention of the last positions of a causal sequence."""
+    queries, keys = q.shape[2], k.shape[2]
+    window = None if window is None or window >= keys else window
+    if queries == keys and window is None:
+        return scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling)
+    return scaled_dot_product_attention(q, k, v, segments.mask(queries, keys, window, q), scale=scaling)
+
+
+def _varlen(query, key, value, scaling: float | None, window: int | None, segments: Segments) -> torch.Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
+    begin_q, begin_k = segments.bounds
+    found = varlen_attn(
+        q,
+        k[segments.key_places],
+        v[segments.key_places],
+        begin_q,
+        begin_k,
+        max(segments.queries),
+        max(segments.keys),
+        scale=scaling,
+        window_size=(-1 if window is None else window - 1, 0),  # causal, aligned at the last key
+        enable_gqa=q.shape[1] != k.shape[1],
+    )
+    return found[None]
