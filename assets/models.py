@@ -1,4 +1,4 @@
-"""Final reward models: one recipe, one backbone, four training sets (spec 6, 6.09, 8.01, 8.10)."""
+"""Final reward models: one recipe, one backbone, four training sets, any number of seeds (spec 6, 6.09, 6.10, 8.01)."""
 
 from collections.abc import Iterator
 
@@ -23,12 +23,14 @@ def final_reward_model(run: Run) -> Iterator[Rows]:
     from resources.trainer import train
 
     recipe = run.settings.training.final
+    arm, _, number = run.partition.partition("-")
+    seed = run.settings.seed + int(number or 1) - 1
     with run.lake.connect() as con:
         pairs = con.sql(
             statement("arm_pairs").format(
-                arm=run.partition, seed=run.settings.seed, limit=recipe.max_pairs or "9223372036854775807"
+                arm=arm, seed=run.settings.seed, limit=recipe.max_pairs or "9223372036854775807"
             )
         )
-        row = train(run, kind="final", pairs=pairs, validation=None, recipe=recipe)
-    rows = pa.Table.from_pylist([{"arm": run.partition, **row}], FINAL_MODEL.schema)
+        row = train(run, kind="final", pairs=pairs, validation=None, recipe=recipe, seed=seed)
+    rows = pa.Table.from_pylist([{"arm": arm, "seed": seed, **row}], FINAL_MODEL.schema)
     yield Rows(FINAL_MODEL, rows, {k: row[k] for k in ("pairs", "steps", "train_loss", "seconds", "tokens")})

@@ -185,7 +185,7 @@ def render(
         sources=_rows(con, "SELECT * FROM sources ORDER BY priority, source"),
         bad_input=_rows(con, "SELECT file, row, reason, error FROM quarantine ORDER BY row > 0, source, row LIMIT 12"),
         models=sorted(
-            _rows(con, "SELECT arm, pairs, steps FROM final_reward_model"), key=lambda r: _place(r["arm"])
+            _rows(con, "SELECT DISTINCT arm, pairs, steps FROM final_reward_model"), key=lambda r: _place(r["arm"])
         ),
         examples=_rows(con, statement("report_examples"), each=EXAMPLES_EACH),
         config_hash=settings.section_hash(*type(settings).model_fields),

@@ -50,6 +50,10 @@ def closing(settings: Settings, lake: Lake) -> None:
         results = con.sql(
             "SELECT arm, benchmark, metric, value, low, high, n FROM benchmark_results WHERE subset = '' ORDER BY 2, 1"
         ).fetchall()
+        spread = con.sql(
+            "SELECT arm, benchmark, metric, seeds, mean, sd, lowest, highest FROM benchmark_spread"
+            " WHERE subset = '' AND seeds > 1 ORDER BY 2, 1"
+        ).fetchall()
     grid = Grid("class", "records", "reasons", title="Where every input record ended", title_justify="left")
     for name, n, reasons in ledger:
         grid.add_row(name, f"{n:,}", reasons)
@@ -71,6 +75,11 @@ def closing(settings: Settings, lake: Lake) -> None:
         for arm, benchmark, metric, value, low, high, n in results:
             interval = "" if low is None else f"{low:.3f} to {high:.3f}"
             grid.add_row(arm, benchmark, metric, "-" if value is None else f"{value:.3f}", interval, f"{n:,}")
+        console.print(grid)
+    if spread:
+        grid = Grid("arm", "benchmark", "metric", "seeds", "mean", "sd", "range", title="Over seeds", title_justify="left")
+        for *names, seeds, mean, sd, lowest, highest in spread:
+            grid.add_row(*names, str(seeds), f"{mean:.3f}", f"{sd:.3f}", f"{lowest:.3f} to {highest:.3f}")
         console.print(grid)
     for who, labels, dollars, simulated in cost:
         mark = " (simulated)" if simulated else ""

@@ -42,7 +42,7 @@ def scores_of(model: str, run: "Run", benchmarks: Sequence[Loaded]) -> pa.Table:
     """`BENCHMARK_SCORES` rows of any model.
 
     Args:
-        model: an arm whose final model was made; the folder of an exported model;
+        model: an arm whose final model was made (`arm-2` for its second seed); the folder of an exported model;
             `huggingface:<owner>/<name>@<commit>`; a Parquet or JSONL file (benchmark, item_id, candidate, reward) of
             scores made elsewhere; `judge:<name>` of the configuration; or `longer_answer`.
 
@@ -60,7 +60,7 @@ def scores_of(model: str, run: "Run", benchmarks: Sequence[Loaded]) -> pa.Table:
     if Path(model).is_dir():
         return model_scores(run, str(Path(model).resolve()), benchmarks)
     with run.lake.connect() as con:
-        rows = con.execute("SELECT path FROM final_reward_model WHERE arm = ?", [model]).fetchall()
+        rows = con.execute("SELECT path FROM final_reward_model WHERE model = ?", [model]).fetchall()
     if not rows:
         arms = run.lake.partitions(FINAL_MODEL)
         raise BenchmarkError(f"no model {model!r}: neither a file, a folder nor one of the arms made: {arms}")

@@ -301,6 +301,10 @@ class Recipe(Part):
         return {**recipe_of(values["profile"]), **given}
 
 
+# keys of [training] that change no model
+BESIDE_THE_POINT = ("arms", "seeds", "ranks", "launcher", "checkpoint_steps")
+
+
 class Training(Part):
     backbone: Backbone = Backbone()
     max_tokens: Annotated[int, Field(ge=16, le=131072)] = 512
@@ -315,6 +319,7 @@ class Training(Part):
     # what final models are trained on: the pool as it came, a random part of it as large as `filtered` (the null test),
     # the curated release, the release with flips
     arms: list[Literal["original", "random", "filtered", "corrected"]] = ["original", "random", "filtered", "corrected"]
+    seeds: Annotated[int, Field(ge=1, le=99)] = 1  # final models of each arm, by seed, seed + 1, …; 3 for a claim
 
 
 class Benchmark(Part):
@@ -395,10 +400,13 @@ class Settings(Part):
     def section_hash(self, *sections: str) -> str:
         """16 hex digits over the named top-level sections; equal settings give equal hashes on every machine.
 
-        The lake's path is not part of it: moving a lake makes nothing stale.
+        The lake's path is not part of it, nor how many final models there are and on what machines they are trained:
+        moving a lake or adding a seed makes nothing stale.
         """
         whole = self.model_dump(mode="json")
         whole["lake"].pop("path")
+        for key in BESIDE_THE_POINT:
+            whole["training"].pop(key)
         data = json.dumps({s: whole[s] for s in sorted(sections)}, sort_keys=True).replace(f"{self.base}/", "")
         return hashlib.blake2b(data.encode(), digest_size=8).hexdigest()
 
@@ -418,7 +426,8 @@ class Settings(Part):
             case "iteration":
                 return [f"iter_{i:02d}" for i in range(self.stage1.iterations + 1)]
             case "model":
-                return list(self.training.arms)
+                numbers = range(1, self.training.seeds + 1)
+                return [a if n == 1 else f"{a}-{n}" for a in self.training.arms for n in numbers]
             case "benchmark":
                 return [b.name for b in self.benchmarks]
         raise ValueError(f"no such partition kind: {kind!r}")

@@ -522,8 +522,12 @@ RELEASE_CORRECTED = _t(
 )
 FINAL_MODEL = _t(
     "final_reward_model",
-    "Reward models trained alike on original, filtered and corrected data.",
-    [_f("arm", S, "original, random, filtered or corrected"), *MODEL_FIELDS],
+    "Reward models trained alike on original, filtered and corrected data, with as many seeds as training.seeds says.",
+    [
+        _f("arm", S, "original, random, filtered or corrected"),
+        _f("seed", I, "of the head, the order of the pairs and, without a backbone, the weights"),
+        *MODEL_FIELDS,
+    ],
     ("model_id",),
     "model",
 )
@@ -542,7 +546,7 @@ BENCHMARK_SCORES = _t(
     "model",
 )
 BENCHMARK_RESULT_FIELDS = [
-    _f("arm", S, "model evaluated, or a baseline: longer_answer"),
+    _f("arm", S, "model evaluated (of another seed than the first: arm-2, arm-3, …), or a baseline: longer_answer"),
     _f("benchmark", S, "name"),
     _f("subset", S, "'' for the whole benchmark"),
     _f("metric", S, "what value is; `_at_hand` where parts are missing"),

@@ -45,6 +45,7 @@ def train(
     pairs: duckdb.DuckDBPyRelation,
     validation: duckdb.DuckDBPyRelation | None,
     recipe: Recipe,
+    seed: int | None = None,
 ) -> dict:
     """Train a reward model, or read the one that was trained on the same pairs by the same recipe.
 
@@ -52,6 +53,7 @@ def train(
         pairs: (pair_id, conversation, chosen, rejected[, weight][, target][, margin]), `chosen` being the better one.
             With `recipe.max_pairs`, a sample of that size drawn by hash.
         validation: (pair_id, conversation, chosen, rejected) that choose the checkpoint; None keeps the last one.
+        seed: of the head and of the order of the pairs; default: the configuration's.
 
     Returns:
         a row of MODEL_FIELDS.
@@ -59,8 +61,9 @@ def train(
     Raises:
         TrainerFailed: the program failed, or there is nothing to train or validate on.
     """
-    training, seed = run.settings.training, run.settings.seed
-    pairs = _sample(pairs, recipe.max_pairs, seed)
+    training = run.settings.training
+    seed = run.settings.seed if seed is None else seed
+    pairs = _sample(pairs, recipe.max_pairs, run.settings.seed)
     data_hash = _fingerprint(pairs, ("chosen", "rejected", "weight", "target", "margin"))
     checked = _fingerprint(validation, ("chosen", "rejected")) if validation is not None else None
     fixed = {
