@@ -137,11 +137,14 @@ def _benchmark(arguments: argparse.Namespace, run: Run) -> None:
 def _print(rows: Sequence[dict], subsets: bool) -> None:
     from rich.table import Table
 
+    at_hand = {(r["benchmark"], r["subset"], r["metric"]) for r in rows}
     table = Table("benchmark", "subset", "metric", "value", "95 % interval", "items", "ties", "over-long", "missing")
     for r in rows:
         if r["metric"].startswith(("best_of_", "ceiling_")) and not subsets:
             continue
         if "/" in r["subset"] and not subsets:
+            continue
+        if r["value"] is None and (r["benchmark"], r["subset"], r["metric"] + "_at_hand") in at_hand and not subsets:
             continue
         interval = "-" if r["low"] is None else f"{100 * r['low']:.1f} to {100 * r['high']:.1f}"
         items = f"{r['n']:,}" if r["n"] == r["of"] else f"{r['n']:,} of {r['of']:,}"

@@ -83,7 +83,8 @@ def main() -> None:
         loaded = [load(b, lake, seed=0) for b in benchmarks]
         model = _model(folder, loaded, arguments.hidden, arguments.layers)
         print(
-            "| benchmark | pairs | sequences | rewardbench s (CPU s) | assay s (CPU s) | times | largest difference |"
+            "| benchmark | pairs | sequences | rewardbench s (CPU s) | assay s (CPU s) | times (in CPU) "
+            "| largest difference |"
         )
         print("|---|---|---|---|---|---|---|")
         for one in loaded:
@@ -106,7 +107,7 @@ def _measure(folder: Path, lake: Lake, model: Path, one: Loaded, rival: str) -> 
         f"{2 * len(pairs)} / {len(scores)}",
         f"{theirs[1]:.1f} ({theirs[2]:.1f})",
         f"{ours[1]:.1f} ({ours[2]:.1f})",
-        f"{theirs[1] / ours[1]:.1f}",
+        f"{theirs[1] / ours[1]:.1f} ({theirs[2] / ours[2]:.1f})",
         f"{np.abs(mine - theirs[0]).max():.1e}",
     )
     return "| " + " | ".join(cells) + " |"
