@@ -5,8 +5,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .table_asset import Run
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from curation.benchmarks.compare import Difference
+    from resources.benchmarks import Loaded
 
 PAPER_MEANS = {"mean of seven": (), "mean of six (without RewardBench 2)": ("RewardBench 2",)}
 
@@ -15,9 +22,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `assay benchmark`."""
     parser.add_argument(
         "model",
-        help="an arm, a model folder, huggingface:OWNER/NAME@COMMIT, a file of scores, judge:NAME or longer_answer",
+        help="an arm, a model folder, huggingface:OWNER/NAME@COMMIT, a file of scores, judge:NAME or longer_answer;"
+        " several, one a seed, with commas between",
     )
-    parser.add_argument("--against", metavar="MODEL", help="also test the difference to this model, on the same items")
+    parser.add_argument(
+        "--against", metavar="MODEL", help="also test the difference to this model, or to as many seeds of it"
+    )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="some of the configured benchmarks")
     parser.add_argument("--holdout", action="store_true", help="also agreement with people on the gold of role test")
     parser.add_argument("--subsets", action="store_true", help="print every subset, not only groups and wholes")
@@ -122,16 +132,26 @@ def _benchmark(arguments: argparse.Namespace, run: Run) -> None:
             run = replace(run, settings=run.settings.model_copy(update={section: changed}))
     loaded = [load(b, run.lake, run.settings.seed) for b in chosen]
     loaded += [holdout(run.lake)] if arguments.holdout else []
-    scores = scores_of(arguments.model, run, loaded)
+    models, others = (text.split(",") if text else [] for text in (arguments.model, arguments.against))
+    if others and len(others) != len(models):
+        raise BenchmarkError(f"--against: {len(others)} models against {len(models)}; seeds are compared in pairs")
+    scores = [scores_of(m, run, loaded) for m in models]
     if arguments.save:
-        pq.write_table(scores, arguments.save)
-    table = results(arguments.model, loaded, scores, run.settings.seed)
-    _print(table.to_pylist(), arguments.subsets)
+        pq.write_table(scores[0], arguments.save)
     loaders = {b.name: b.loader for b in chosen}
-    _print_paper(table.to_pylist(), loaders, arguments.published)
-    if arguments.against:
-        other = scores_of(arguments.against, run, loaded)
-        _print_difference(loaded, scores, other, arguments.model, arguments.against, run.settings.seed)
+    for model, its in zip(models, scores, strict=True):
+        table = results(model, loaded, its, run.settings.seed)
+        if len(models) > 1:
+            _console().print(model)
+        _print(table.to_pylist(), arguments.subsets)
+        _print_paper(table.to_pylist(), loaders, arguments.published)
+    if others:
+        pairs = list(zip(scores, [scores_of(m, run, loaded) for m in others], strict=True))
+        if len(pairs) == 1:
+            values = _print_difference(loaded, *pairs[0], *models, *others, run.settings.seed)
+        else:
+            values = _print_seeds(loaded, pairs, models[0], others[0], run.settings.seed)
+        _print_over_benchmarks(values)
 
 
 def _print(rows: Sequence[dict], subsets: bool) -> None:
@@ -183,19 +203,13 @@ def _print_paper(rows: Sequence[dict], loaders: dict[str, str], published: bool)
     _console().print(table)
 
 
-def _print_difference(loaded, a, b, name_a: str, name_b: str, seed: int) -> None:
-    """Differences over whole benchmarks, p-values corrected for the number of benchmarks."""
+def _print_difference(loaded, a, b, name_a: str, name_b: str, seed: int) -> list[tuple[float, float]]:
+    """Differences over whole benchmarks, p-values corrected for the number of benchmarks; returns both values of each."""
     from rich.table import Table
 
-    from curation.benchmarks.compare import compare, holm
-    from curation.benchmarks.items import attach
-    from resources.benchmark_scores import of
+    from curation.benchmarks.compare import holm
 
-    found = {}
-    for one in loaded:
-        pair = (attach(one.name, one.labelled, of(s, one.name)) for s in (a, b))
-        whole = [d for d in compare(one.name, one.sheet, *pair, one.found, seed=seed) if d.subset == ""]
-        found[one.name] = next(d for d in whole if d.metric in ("accuracy", "accuracy_at_hand"))
+    found = {one.name: _difference(one, a, b, seed) for one in loaded}
     corrected = holm({name: d.p for name, d in found.items()})
     exact = holm({name: d.mcnemar for name, d in found.items() if d.mcnemar is not None})
     table = Table(
@@ -207,6 +221,53 @@ def _print_difference(loaded, a, b, name_a: str, name_b: str, seed: int) -> None
         shown = (f"{100 * d.a:.1f}", f"{100 * d.b:.1f}", f"{100 * d.value:+.1f}", interval, f"{corrected[name]:.4f}")
         table.add_row(name, *shown, f"{exact[name]:.2g}" if name in exact else "-", only)
     _console().print(table)
+    return [(d.a, d.b) for d in found.values()]
+
+
+def _difference(one: "Loaded", a: "pa.Table", b: "pa.Table", seed: int) -> "Difference":
+    """Of two models on one whole benchmark, or on what is at hand of it."""
+    from curation.benchmarks.compare import compare
+    from curation.benchmarks.items import attach
+    from resources.benchmark_scores import of
+
+    pair = (attach(one.name, one.labelled, of(s, one.name)) for s in (a, b))
+    whole = [d for d in compare(one.name, one.sheet, *pair, one.found, seed=seed) if d.subset == ""]
+    return next(d for d in whole if d.metric in ("accuracy", "accuracy_at_hand"))
+
+
+def _print_seeds(loaded, pairs, name_a: str, name_b: str, seed: int) -> list[tuple[float, float]]:
+    """Means over seeds and a paired t-test over them for every benchmark (spec O-28); returns both means of each."""
+    from statistics import fmean, stdev
+
+    from rich.table import Table
+
+    from curation.benchmarks.compare import holm, paired_t
+
+    found = {}
+    for one in loaded:
+        each = [_difference(one, a, b, seed) for a, b in pairs]
+        found[one.name] = [d.a for d in each], [d.b for d in each]
+    tests = {name: paired_t(*both) for name, both in found.items()}
+    corrected = holm({name: p for name, (_, p) in tests.items()})
+    table = Table("benchmark", f"{name_a} (sd)", f"{name_b} (sd)", "difference", "seeds", "t", "p", "p (Holm)")
+    for name, (a, b) in found.items():
+        t, p = tests[name]
+        shown = (f"{100 * fmean(x):.1f} ({100 * stdev(x):.1f})" for x in (a, b))
+        gain = f"{100 * (fmean(a) - fmean(b)):+.1f}"
+        table.add_row(name, *shown, gain, str(len(a)), f"{t:.2f}", f"{p:.4f}", f"{corrected[name]:.4f}")
+    _console().print(table)
+    return [(fmean(a), fmean(b)) for a, b in found.values()]
+
+
+def _print_over_benchmarks(values: list[tuple[float, float]]) -> None:
+    """A paired t-test over benchmarks (spec O-28)."""
+    from curation.benchmarks.compare import paired_t
+
+    if len(values) > 1:
+        a, b = zip(*values, strict=True)
+        t, p = paired_t(a, b)
+        gain = 100 * (sum(a) - sum(b)) / len(a)
+        _console().print(f"over {len(a)} benchmarks: difference {gain:+.1f}, paired t {t:.2f}, p {p:.4f}")
 
 
 def _percent(value: float | None) -> str:

@@ -327,6 +327,27 @@ def test_the_command_prints_results_means_and_differences(lake, capsys, tmp_path
     assert "not configured: rewardbench" in capsys.readouterr().err
 
 
+def test_seeds_are_compared_in_pairs(lake, capsys, tmp_path):
+    planted(lake)
+    run = Run(configured(), lake)
+    labelled = load(run.settings.benchmarks[0], lake, 0).labelled.select(["item_id", "candidate", "label"])
+
+    def seeds(name, *right):
+        for i, n in enumerate(right):
+            rows = [{**r, "benchmark": "planted"} for r in labelled.to_pylist()]
+            for r in rows:
+                r["reward"] = float(r["label"] == (int(r["item_id"]) < n))
+            pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{name}{i}.parquet")
+        return ",".join(str(tmp_path / f"{name}{i}.parquet") for i in range(len(right)))
+
+    a, b = seeds("a", 120, 124, 128), seeds("b", 100, 100, 106)  # of 200; gains .10, .12, .11: t = .11 / (.01 / sqrt 3)
+    assert benchmark_command.main(parsed(a, "--against", b), run) == 0
+    line = next(x for x in capsys.readouterr().out.splitlines() if "62.0 (2.0)" in x)
+    assert [c.strip() for c in line.split("│")[3:-1]] == ["51.0 (1.7)", "+11.0", "3", "19.05", "0.0027", "0.0027"]
+    assert benchmark_command.main(parsed(a, "--against", b.split(",")[0]), run) == 2
+    assert "1 models against 3" in capsys.readouterr().err
+
+
 def test_the_claims_command_prints_what_contradicts_a_claim(capsys):
     assert benchmark_command.claims() == 0
     out = capsys.readouterr().out
