@@ -75,6 +75,47 @@ def flow(columns: Sequence[Sequence[str]], links: Links, tones: Mapping[str, str
     return _svg(height, body, title)
 
 
+def bars(rows: Sequence[tuple[str, int, int]], title: str, colour: str = PLAIN) -> str:
+    """Parts of a whole, one a row, in the order given: (label, n, of)."""
+    if not rows:
+        return ""
+    right, row = 150, 24
+    left = min(400, 24 + 7 * max(len(label) for label, _, _ in rows))
+    most = max(n / of for _, n, of in rows)
+    body = []
+    for i, (label, n, of) in enumerate(rows):
+        y = i * row + 3
+        width = n / of / most * (WIDTH - left - right)
+        body.append(_text(left - 10, y + 14, label, "end"))
+        body.append(f'<rect x="{left}" y="{y}" width="{max(1.0, width):.1f}" height="{row - 6}" fill="{colour}"/>')
+        body.append(_text(left + max(1.0, width) + 6, y + 14, f"{n / of:.1%}  ({n:,})"))
+    return _svg(len(rows) * row + 6, body, title)
+
+
+def columns(series: Mapping[str, Sequence[float]], labels: Sequence[str], tones: Mapping[str, str], title: str) -> str:
+    """Groups of upright bars: name -> share at each label, side by side."""
+    most = max((v for values in series.values() for v in values), default=0)
+    if not most:
+        return ""
+    height, foot, head = 220, 26, 24
+    step = WIDTH / len(labels)
+    thick = min(34.0, step * 0.8 / len(series))
+    body = []
+    for s, (name, values) in enumerate(series.items()):
+        tone = tones.get(name, PLAIN)
+        body.append(f'<rect x="{s * 190}" y="2" width="12" height="12" fill="{tone}"/>' + _text(s * 190 + 18, 13, name))
+        for i, value in enumerate(values):
+            h = value / most * (height - foot - head)
+            x = i * step + step / 2 + (s - len(series) / 2) * thick
+            body.append(
+                f'<rect x="{x:.1f}" y="{height - foot - h:.1f}" width="{thick - 1:.1f}" height="{h:.1f}" fill="{tone}">'
+                f"<title>{escape(f'{name}, {labels[i]}: {value:.1%}')}</title></rect>"
+            )
+    for i, label in enumerate(labels):
+        body.append(_text(i * step + step / 2, height - 8, label, "middle", "small"))
+    return _svg(height, body, title)
+
+
 def waterfall(steps: Sequence[tuple[str, int, str]], title: str) -> str:
     """From a whole to what is left: (label, count, kind), where kind is total, or loss for what is taken away."""
     whole = max((n for _, n, _ in steps), default=0)

@@ -9,7 +9,7 @@ from resources.lake import Lake
 from resources.settings import Settings
 from resources.tables import ANNOTATION_BATCH, JUDGE_WEIGHTS, RETRIEVED, STAGE2_WEIGHTS, WORLD_FILES
 
-from . import attributes, benchmarks, models, panel, pool, release, report, stage1, stage2, world
+from . import attributes, benchmarks, data_card, models, panel, pool, release, report, stage1, stage2, world
 from .judging import weighted
 from .table_asset import Step, as_asset
 
@@ -25,6 +25,7 @@ def steps(settings: Settings) -> list[Step]:
         replace(pool.benchmark_prompts, reads=generated),
         pool.clusters,
         pool.clean_pool,
+        data_card.data_card,
         attributes.attributes,
         attributes.embeddings,
         attributes.seed_selection,

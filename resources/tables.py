@@ -191,6 +191,19 @@ CONTAMINATED = _t(
     "bucket",
 )
 
+DATA_CARD = _t(
+    "data_card",
+    "What the pool is: sources, licences, languages, categories, lengths, balance, duplicates, contamination, counted.",
+    [
+        _f("figure", S, "what is counted"),
+        _f("source", S, "source, '' for the whole pool"),
+        _f("item", S, "class, percentile, or upper bound of a size class in characters"),
+        _f("n", I, "count; characters for a percentile"),
+        _f("of", I, "what n is a part of", True),
+    ],
+    ("figure", "source", "item"),
+)
+
 # ---- seed and attributes -------------------------------------------------------------------------------------------
 ATTRIBUTE_FIELDS = [
     _f("category", S, "task category, one of 12 (spec 1.03)"),
