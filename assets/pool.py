@@ -4,21 +4,27 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from resources.lake import Lake
+from curation.identity import digest
+from resources.lake import Lake, label
 from resources.settings import Settings, Source
 from resources.tables import (
+    BENCHMARK_HITS,
     BENCHMARK_PROMPTS,
+    BENCHMARK_SCANS,
     CLEAN_POOL,
     CLUSTERS,
     CONTAMINATED,
     DEDUPED,
     DUPLICATES,
+    NGRAM_FREQUENCY,
     QUARANTINE,
     RAW_POOL,
     SOURCES,
@@ -29,7 +35,7 @@ from sql import statement
 from .table_asset import Check, Rows, Run, table_asset
 
 SCAN_ROWS = 4_000  # conversations split into words at a time
-FREQUENT = 20  # distinct conversations of a bucket from which on a benchmark n-gram looks like boilerplate
+FREQUENT = 20  # conversations of the pool; a benchmark n-gram in more of them looks like boilerplate
 
 
 # ---- what there is -------------------------------------------------------------------------------------------------
@@ -225,10 +231,100 @@ def clusters(run: Run) -> Iterator[Rows]:
 
 
 @table_asset(
+    BENCHMARK_HITS,
+    BENCHMARK_SCANS,
+    reads=[DEDUPED, BENCHMARK_PROMPTS],
+    settings=("decontamination",),
+    group="pool",
+    kinds={"python"},
+)
+def benchmark_hits(run: Run) -> Iterator[Rows]:
+    """Searches a bucket for the n-grams of every benchmark. What an earlier search of the same bucket found for a
+    benchmark that has not changed is kept: a new benchmark costs a search for its own n-grams."""
+    prompts = _fingerprints_of_prompts(run.lake)
+    earlier = _scanned(run)
+    new = tuple(name for name, fingerprint in prompts.items() if earlier.get(name, {}).get("fingerprint") != fingerprint)
+    kept = [name for name in prompts if name not in new]
+    index = _index(run.lake, run.lake.note(BENCHMARK_PROMPTS)["version"], run.settings.decontamination.n, new)
+    run.log(f"searched for {', '.join(new) or 'nothing'}; kept what is known of {', '.join(kept) or 'none'}")
+    about = {"n-grams searched for": len(index), "benchmarks searched for": ", ".join(new) or "none"}
+    yield Rows(BENCHMARK_HITS, chain(_known_hits(run, kept), _hits(run, index)), about)
+    counts = Counter(index.benchmark.to_pylist())
+    rows = [
+        earlier[name] if name in kept else {"benchmark": name, "fingerprint": fingerprint, "n_grams": counts[name]}
+        for name, fingerprint in prompts.items()
+    ]
+    yield Rows(BENCHMARK_SCANS, pa.Table.from_pylist(rows, BENCHMARK_SCANS.schema))
+
+
+def _fingerprints_of_prompts(lake: Lake) -> dict[str, str]:
+    """Benchmark -> hash of its items and their prompts."""
+    with lake.connect() as con:
+        rows = con.sql("SELECT benchmark, item_id, prompt FROM benchmark_prompts ORDER BY ALL").fetchall()
+    return {name: digest([t for _, *texts in group for t in texts]) for name, group in groupby(rows, itemgetter(0))}
+
+
+def _scanned(run: Run) -> dict[str, dict]:
+    """Benchmark -> its row of `benchmark_scans`, where it tells of the bucket as it is, searched by the same rule."""
+    hits, scans = (run.lake.note(t, run.partition) for t in (BENCHMARK_HITS, BENCHMARK_SCANS))
+    if hits is None or scans is None or hits["inputs"] != scans["inputs"]:
+        return {}
+    name = label(DEDUPED, run.partition)
+    now = run.lake.versions([(DEDUPED, run.partition)])[name]
+    code = benchmark_hits.code(run.settings)
+    if any(note["code"] != code or note["inputs"][name] != now for note in (hits, scans)):
+        return {}
+    with run.lake.connect() as con:
+        rows = con.sql("SELECT * EXCLUDE (bucket) FROM benchmark_scans WHERE bucket = $b", params={"b": run.partition})
+        return {row["benchmark"]: row for row in rows.to_arrow_table().to_pylist()}
+
+
+@lru_cache(maxsize=1)  # neighbouring buckets of one process share it
+def _index(lake: Lake, version: str, n: int, benchmarks: tuple[str, ...]):
+    """The index of these benchmarks' prompts."""
+    from curation.contamination import BenchmarkIndex
+
+    with lake.connect() as con:
+        query = "SELECT benchmark, item_id, prompt FROM benchmark_prompts WHERE list_contains($names, benchmark)"
+        rows = con.sql(query, params={"names": list(benchmarks)}).to_arrow_table().to_pydict()
+    return BenchmarkIndex(rows["benchmark"], rows["item_id"], rows["prompt"], n)
+
+
+def _known_hits(run: Run, benchmarks: list[str]) -> Iterator[pa.RecordBatch]:
+    if not benchmarks:
+        return
+    with run.lake.connect() as con:
+        yield from con.sql(
+            "SELECT * EXCLUDE (bucket) FROM benchmark_hits WHERE bucket = $bucket AND list_contains($names, benchmark)",
+            params={"bucket": run.partition, "names": benchmarks},
+        ).to_arrow_reader(SCAN_ROWS)
+
+
+def _hits(run: Run, index) -> Iterator[pa.RecordBatch]:
+    """Matches in the bucket's conversations, each searched once, and with scope "all" in the responses."""
+    from curation.contamination import scan_conversations, scan_responses
+
+    if not len(index):
+        return
+    everything = run.settings.decontamination.scope == "all"
+    columns = "conv_id, conversation" + (", pair_id, chosen, rejected" if everything else "")
+    seen = set()
+    with run.lake.connect() as con:
+        reader = con.sql(
+            f"SELECT {columns} FROM deduped WHERE bucket = $bucket", params={"bucket": run.partition}
+        ).to_arrow_reader(SCAN_ROWS)
+        for batch in reader:
+            names = batch.column(0).to_pylist()
+            new = [i for i, name in enumerate(names) if name not in seen and not seen.add(name)]
+            yield scan_conversations(index, batch.take(pa.array(new, pa.int64())), everything)
+            if everything:
+                yield from scan_responses(index, batch)
+
+
+@table_asset(
     CLEAN_POOL,
     CONTAMINATED,
-    reads=[DEDUPED, BENCHMARK_PROMPTS, CLUSTERS],
-    settings=("decontamination",),
+    reads=[DEDUPED, BENCHMARK_HITS, CLUSTERS],
     group="pool",
     checks={
         CLEAN_POOL: [
@@ -242,73 +338,28 @@ def clusters(run: Run) -> Iterator[Rows]:
 )  # fmt: skip
 def clean_pool(run: Run) -> Iterator[Rows]:
     """Leaves out every pair that shares an n-gram, or a whole short prompt, with a benchmark, and says which."""
-    index = _benchmark_index(run)
+    bucket = {"bucket": run.partition}
     with run.lake.connect() as con:
-        con.execute(
-            "CREATE TEMP TABLE pairs AS SELECT pair_id, conv_id, source FROM deduped WHERE bucket = ?", [run.partition]
-        )
-        hits = _hits(run, index)
-        con.register("hits", hits)
-        con.register("grams", _grams(index, pc.unique(hits["gram"])))
-        con.execute(f"CREATE TEMP TABLE flagged AS {statement('contaminated')}")
+        con.execute("CREATE TEMP TABLE pairs AS SELECT pair_id, conv_id, source FROM deduped WHERE bucket = $bucket", bucket)
+        con.execute(f"CREATE TEMP TABLE flagged AS {statement('contaminated')}", bucket)
         [(removed, pairs)] = con.execute(
             "SELECT (SELECT count(*) FROM flagged), (SELECT count(*) FROM pairs)"
         ).fetchall()
-        [(frequent,)] = con.execute(statement("frequent_ngrams"), {"limit": FREQUENT}).fetchall()
-        about = {"pairs": pairs, "removed": removed, "removed but for frequent n-grams": removed - frequent}
+        about = {"pairs": pairs, "removed": removed}
         yield Rows(CONTAMINATED, con.sql("SELECT * FROM flagged"), about)
         clean = con.sql(
             "SELECT d.* EXCLUDE (bucket), c.cluster_id FROM deduped d JOIN clusters c USING (conv_id) "
             "WHERE d.bucket = $bucket AND d.pair_id NOT IN (SELECT pair_id FROM flagged)",
-            params={"bucket": run.partition},
+            params=bucket,
         )
         yield Rows(CLEAN_POOL, clean, about)
 
 
-def _benchmark_index(run: Run):
-    """The index of all benchmark prompts; neighbouring buckets of one process share it."""
-    note = run.lake.note(BENCHMARK_PROMPTS)
-    return _index(run.lake, note["version"], run.settings.decontamination.n)
-
-
-@lru_cache(maxsize=1)
-def _index(lake: Lake, version: str, n: int):
-    from curation.contamination import BenchmarkIndex
-
-    with lake.connect() as con:
-        rows = con.sql("SELECT benchmark, item_id, prompt FROM benchmark_prompts").to_arrow_table().to_pydict()
-    return BenchmarkIndex(rows["benchmark"], rows["item_id"], rows["prompt"], n)
-
-
-def _hits(run: Run, index) -> pa.Table:
-    """Matches in the bucket's conversations, each scanned once, and with scope "all" in the responses."""
-    from curation.contamination import HITS, scan_conversations, scan_responses
-
-    everything = run.settings.decontamination.scope == "all"
-    columns = "conv_id, conversation" + (", pair_id, chosen, rejected" if everything else "")
-    parts, seen = [], set()
+@table_asset(NGRAM_FREQUENCY, reads=[DEDUPED, BENCHMARK_HITS], group="pool")
+def ngram_frequency(run: Run) -> Iterator[Rows]:
+    """How many conversations and pairs of the whole pool hold each benchmark n-gram. Nothing is kept because of it: it
+    tells removals that a template or a quotation caused from those the benchmark did (view `contamination`)."""
     with run.lake.connect() as con:
-        reader = con.sql(
-            f"SELECT {columns} FROM deduped WHERE bucket = $bucket", params={"bucket": run.partition}
-        ).to_arrow_reader(SCAN_ROWS)
-        for batch in reader:
-            names = batch.column(0).to_pylist()
-            new = [i for i, name in enumerate(names) if name not in seen and not seen.add(name)]
-            parts.append(scan_conversations(index, batch.take(pa.array(new, pa.int64())), everything))
-            if everything:
-                parts.append(scan_responses(index, batch))
-    return pa.concat_tables(parts) if parts else HITS.empty_table()
-
-
-def _grams(index, found: pa.Array) -> pa.Table:
-    """What the n-grams that were found are and whom they belong to."""
-    grams = found.to_pylist()
-    return pa.table(
-        {
-            "gram": found,
-            "benchmark": pa.array([index.benchmark[g] for g in grams], pa.string()),
-            "item_id": pa.array([index.item_id[g] for g in grams], pa.string()),
-            "rule": pa.array(["short-prompt" if index.short[g] else f"{index.n}-gram" for g in grams], pa.string()),
-            "span": pa.array([index.span(g) for g in grams], pa.string()),
-        }
-    )
+        con.execute(f"CREATE TEMP TABLE counted AS {statement('ngram_frequency')}", {"limit": FREQUENT})
+        [(found, frequent)] = con.sql("SELECT count(*), count_if(frequent) FROM counted").fetchall()
+        yield Rows(NGRAM_FREQUENCY, con.sql("SELECT * FROM counted"), {"n-grams": found, "frequent": frequent})

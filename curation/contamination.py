@@ -5,7 +5,7 @@ cannot match and is never hashed. Windows are hashed by a 64-bit polynomial, loo
 benchmarks, and compared word by word, so that a match is never a collision. Memory is bounded by the batch given.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,11 +69,11 @@ class Matches:
 class BenchmarkIndex:
     """The n-grams of benchmark prompts, and the prompts of fewer than n words as wholes.
 
-    An n-gram that several prompts share belongs to the first of them by (benchmark, item_id).
+    An n-gram that several prompts share belongs, in each benchmark, to the first of them by item_id.
 
     Attributes:
-        benchmark, item_id: whom each n-gram belongs to, by its index.
-        short: whether it is a whole short prompt.
+        short: whether an n-gram is a whole short prompt, by its index.
+        benchmark, item_id: whom the n-grams belong to; those of n-gram i stand from owners[i] to owners[i + 1].
     """
 
     def __init__(self, benchmark: Sequence[str], item_id: Sequence[str], prompts: Sequence[str], n: int = 13):
@@ -82,31 +82,30 @@ class BenchmarkIndex:
         self.n = n
         self.words = pc.unique(found.words).cast(pa.large_string())
         ids, starts = self._ids(found), found.starts
-        windows, first = _windows(ids, starts, n)
-        self._hash, kept = np.unique(_hashes(ids, windows, n), return_index=True)
+        windows, text = _windows(ids, starts, n)
+        self._hash, kept, gram = np.unique(_hashes(ids, windows, n), return_index=True, return_inverse=True)
         self._ids_of = ids[windows[kept][:, None] + np.arange(n)]
-        owner = first[kept]
         lengths = np.diff(starts)
-        short: dict[str, int] = {}
-        owners = list(owner)
-        for text in np.flatnonzero((lengths > 0) & (lengths < n)):
-            key = " ".join(found.words.slice(starts[text], lengths[text]).to_pylist())
-            if key not in short:
-                short[key] = len(owners)
-                owners.append(text)
-        self._short_keys = pa.array(list(short), pa.large_string())
-        self._short_first = len(owner)
-        self.benchmark = [benchmark[order[o]] for o in owners]
-        self.item_id = [item_id[order[o]] for o in owners]
-        self.short = np.arange(len(owners)) >= self._short_first
+        small = np.flatnonzero((lengths > 0) & (lengths < n))
+        keys = _joined(found, small)
+        self._short_keys = pc.unique(keys)
+        short = pc.index_in(keys, value_set=self._short_keys).to_numpy(zero_copy_only=False) + len(self._hash)
+        self.short = np.arange(len(self._hash) + len(self._short_keys)) >= len(self._hash)
+        gram, text = np.concatenate((gram, short)).astype(np.int64), np.concatenate((text, small))
+        number = np.unique([benchmark[i] for i in order], return_inverse=True)[1].astype(np.int64)
+        pairs, first = np.unique(np.column_stack((gram, number[text])), axis=0, return_index=True)
+        owner = [order[t] for t in text[first]]
+        self.benchmark = pa.array([benchmark[o] for o in owner], pa.string())
+        self.item_id = pa.array([item_id[o] for o in owner], pa.string())
+        self.owners = np.searchsorted(pairs[:, 0], np.arange(len(self.short) + 1))
 
     def __len__(self) -> int:
-        return len(self.benchmark)
+        return len(self.short)
 
     def span(self, gram: int) -> str:
         """The words of an n-gram or a short prompt."""
         if self.short[gram]:
-            return self._short_keys[gram - self._short_first].as_py()
+            return self._short_keys[gram - len(self._hash)].as_py()
         return " ".join(self.words.take(pa.array(self._ids_of[gram] - 1)).to_pylist())
 
     def scan(self, texts: pa.Array | pa.ChunkedArray, whole: np.ndarray | None = None) -> Matches:
@@ -146,12 +145,16 @@ class BenchmarkIndex:
         candidates = np.flatnonzero(fits if whole is None else fits & whole)
         if not len(candidates) or not len(self._short_keys):
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        lists = pa.LargeListArray.from_arrays(pa.array(found.starts), found.words.cast(pa.large_string()))
-        keys = pc.binary_join(lists.take(pa.array(candidates)).cast(pa.list_(pa.string())), " ").cast(pa.large_string())
-        index = pc.index_in(keys, value_set=self._short_keys)
+        index = pc.index_in(_joined(found, candidates), value_set=self._short_keys)
         known = pc.is_valid(index).to_numpy(zero_copy_only=False)
-        gram = pc.fill_null(index, 0).to_numpy(zero_copy_only=False).astype(np.int64) + self._short_first
+        gram = pc.fill_null(index, 0).to_numpy(zero_copy_only=False).astype(np.int64) + len(self._hash)
         return candidates[known], gram[known]
+
+
+def _joined(found: Tokens, texts: np.ndarray) -> pa.LargeStringArray:
+    """The words of some of the texts, a space between."""
+    lists = pa.LargeListArray.from_arrays(pa.array(found.starts), found.words.cast(pa.large_string()))
+    return pc.binary_join(lists.take(pa.array(texts)).cast(pa.list_(pa.string())), " ").cast(pa.large_string())
 
 
 def _windows(ids: np.ndarray, starts: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -179,17 +182,12 @@ def _hashes(ids: np.ndarray, windows: np.ndarray, n: int) -> np.ndarray:
 
 
 # ---- pairs ---------------------------------------------------------------------------------------------------------
-HITS = pa.schema(
-    [("conv_id", pa.string()), ("pair_id", pa.string()), *((n, pa.int64()) for n in ("gram", "place", "position"))]
-)
 _CHOSEN, _REJECTED = 1 << 30, (1 << 30) + 1  # places after every turn of a conversation
 
 
-def scan_conversations(index: BenchmarkIndex, batch: pa.RecordBatch, all_turns: bool) -> pa.Table:
-    """Matches in the user turns, or in all turns, of a batch with conv_id and conversation; see HITS.
-
-    `place` is the number of the turn; only a user turn can be a short prompt as a whole.
-    """
+def scan_conversations(index: BenchmarkIndex, batch: pa.RecordBatch, all_turns: bool) -> pa.RecordBatch:
+    """Matches in the user turns, or in all turns, of a batch with conv_id and conversation, as rows of
+    `benchmark_hits`; only a user turn can be a short prompt as a whole."""
     turns = batch.column("conversation")
     content = turns.flatten()
     user = pc.equal(content.field("role"), "user").to_numpy(zero_copy_only=False)
@@ -199,21 +197,38 @@ def scan_conversations(index: BenchmarkIndex, batch: pa.RecordBatch, all_turns: 
     kept = np.arange(len(content)) if all_turns else np.flatnonzero(user)
     found = index.scan(content.field("content").take(pa.array(kept)), user[kept])
     turn = kept[found.text]
-    return _table(batch.column("conv_id").take(pa.array(owner[turn])), None, found, place[turn])
+    pairs = pa.nulls(len(turn), pa.string())
+    return _hits(index, batch.column("conv_id").take(pa.array(owner[turn])), pairs, found, place[turn])
 
 
-def scan_responses(index: BenchmarkIndex, batch: pa.RecordBatch) -> pa.Table:
-    """Matches in the responses of a batch with pair_id, chosen and rejected; see HITS."""
-    parts = []
+def scan_responses(index: BenchmarkIndex, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Matches in the responses of a batch with conv_id, pair_id, chosen and rejected, as rows of `benchmark_hits`."""
     for name, place in (("chosen", _CHOSEN), ("rejected", _REJECTED)):
         found = index.scan(batch.column(name), np.zeros(batch.num_rows, bool))
-        pairs = batch.column("pair_id").take(pa.array(found.text))
-        parts.append(_table(None, pairs, found, np.full(len(found.text), place)))
-    return pa.concat_tables(parts)
+        rows = pa.array(found.text)
+        conversations, pairs = batch.column("conv_id").take(rows), batch.column("pair_id").take(rows)
+        yield _hits(index, conversations, pairs, found, np.full(len(rows), place))
 
 
-def _table(conversations: pa.Array | None, pairs: pa.Array | None, found: Matches, place: np.ndarray) -> pa.Table:
-    nothing = pa.nulls(len(found.text), pa.string())
-    columns = [conversations if conversations is not None else nothing, pairs if pairs is not None else nothing]
-    columns += [pa.array(c.astype(np.int64)) for c in (found.gram, place, found.position)]
-    return pa.table(columns, schema=HITS)
+def _hits(
+    index: BenchmarkIndex, conversations: pa.Array, pairs: pa.Array, found: Matches, place: np.ndarray
+) -> pa.RecordBatch:
+    """One row a match and benchmark."""
+    shared = np.diff(index.owners)[found.gram]
+    row = np.repeat(np.arange(len(found.gram)), shared)
+    owner = np.repeat(index.owners[found.gram] - np.cumsum(shared) + shared, shared) + np.arange(len(row))
+    grams, which = np.unique(found.gram, return_inverse=True)
+    rules = ["short-prompt" if index.short[g] else f"{index.n}-gram" for g in grams]
+    row, owner, which = pa.array(row), pa.array(owner), pa.array(which[row].astype(np.int64))
+    return pa.RecordBatch.from_pydict(
+        {
+            "benchmark": index.benchmark.take(owner),
+            "item_id": index.item_id.take(owner),
+            "rule": pa.array(rules, pa.string()).take(which),
+            "span": pa.array([index.span(g) for g in grams], pa.string()).take(which),
+            "conv_id": conversations.take(row),
+            "pair_id": pairs.take(row),
+            "place": pa.array(place.astype(np.int64)).take(row),
+            "position": pa.array(found.position.astype(np.int64)).take(row),
+        }
+    )

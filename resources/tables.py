@@ -174,6 +174,33 @@ CLEAN_POOL = _t(
     ("pair_id",),
     "bucket",
 )
+BENCHMARK_HITS = _t(
+    "benchmark_hits",
+    "Every 13-gram, or whole short prompt, of a benchmark that a text of the pool holds, and where.",
+    [
+        _f("benchmark", S, "name"),
+        _f("item_id", S, "its first item that holds these words"),
+        _f("rule", S, "13-gram or short-prompt"),
+        _f("span", S, "the matching words"),
+        _f("conv_id", S, "conversation of the match, or of the response that holds it"),
+        _f("pair_id", S, "pair whose response holds it; null for a match in the conversation, which is all its pairs'", True),
+        _f("place", I, "turn of the conversation from 0; 2^30 stands for chosen, 2^30 + 1 for rejected"),
+        _f("position", I, "first word of the match within its text"),
+    ],
+    ("conv_id", "pair_id", "place", "position", "benchmark"),
+    "bucket",
+)  # fmt: skip
+BENCHMARK_SCANS = _t(
+    "benchmark_scans",
+    "What a bucket was searched for: a benchmark added later is searched for alone.",
+    [
+        _f("benchmark", S, "name"),
+        _f("fingerprint", S, "hash of its prompts"),
+        _f("n_grams", I, "its distinct n-grams and whole short prompts"),
+    ],
+    ("benchmark",),
+    "bucket",
+)
 CONTAMINATED = _t(
     "contaminated",
     "Pairs that share a 13-gram, or a whole short prompt, with a benchmark.",
@@ -185,10 +212,22 @@ CONTAMINATED = _t(
         _f("rule", S, "13-gram or short-prompt"),
         _f("span", S, "the matching words"),
         _f("n_matches", I, "distinct benchmark 13-grams found in the pair"),
-        _f("pool_frequency", I, "pairs of this bucket that hold the matching n-gram"),
     ],
     ("pair_id",),
     "bucket",
+)
+NGRAM_FREQUENCY = _t(
+    "ngram_frequency",
+    "How often the pool holds each benchmark n-gram that it holds at all.",
+    [
+        _f("span", S, "the words"),
+        _f("rule", S, "13-gram or short-prompt"),
+        _f("benchmarks", STRINGS, "benchmarks that hold it, sorted"),
+        _f("conversations", I, "distinct conversations that hold it, or whose responses do"),
+        _f("pairs", I, "distinct pairs that hold it"),
+        _f("frequent", B, "in so many conversations that it looks like boilerplate and not like the benchmark"),
+    ],
+    ("span",),
 )
 
 DATA_CARD = _t(

@@ -1,20 +1,17 @@
--- Pairs that hold benchmark n-grams, with the first match of each (conversation before responses, then by position).
--- `hits` (conv_id, pair_id, gram, place, position) has one row a match in a conversation or in a pair's responses,
--- `grams` (gram, benchmark, item_id, rule, span) what they match, `pairs` the bucket.
-WITH matches AS (
-    SELECT p.pair_id, h.gram, h.place, h.position FROM hits h JOIN pairs p ON h.conv_id = p.conv_id
+-- Pairs of the bucket that hold benchmark n-grams, with the first match of each: conversation before responses, then by
+-- position. `pairs` (pair_id, conv_id, source) is the bucket.
+WITH hits AS (
+    SELECT * FROM benchmark_hits WHERE bucket = $bucket
+), matches AS (
+    SELECT p.pair_id, p.source, h.* EXCLUDE (pair_id) FROM hits h JOIN pairs p ON h.conv_id = p.conv_id
+    WHERE h.pair_id IS NULL
     UNION ALL
-    SELECT pair_id, gram, place, position FROM hits WHERE pair_id IS NOT NULL
-), frequency AS (
-    SELECT gram, count(DISTINCT pair_id) AS pairs FROM matches GROUP BY gram
+    SELECT p.pair_id, p.source, h.* EXCLUDE (pair_id) FROM hits h JOIN pairs p ON h.pair_id = p.pair_id
 ), firsts AS (
-    SELECT pair_id, arg_min(gram, {'place': place, 'position': position, 'gram': gram}) AS gram,
-        count(DISTINCT gram) AS n_matches
+    SELECT pair_id, any_value(source) AS source, count(DISTINCT span) AS n_matches,
+        min({'place': place, 'position': position, 'benchmark': benchmark, 'item_id': item_id, 'rule': rule,
+            'span': span}) AS f
     FROM matches
     GROUP BY pair_id
 )
-SELECT f.pair_id, p.source, g.benchmark, g.item_id, g.rule, g.span, f.n_matches, q.pairs AS pool_frequency
-FROM firsts f
-JOIN pairs p USING (pair_id)
-JOIN grams g USING (gram)
-JOIN frequency q USING (gram);
+SELECT pair_id, source, f.benchmark, f.item_id, f.rule, f.span, n_matches FROM firsts;

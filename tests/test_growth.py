@@ -26,7 +26,8 @@ from . import lakes
 from .lakes import put, query, settings
 from .test_pool import PROMPTS, benchmark, pair  # noqa: F401  (the fixture)
 
-STEPS = (pool.sources, pool.raw_pool, pool.deduped, pool.benchmark_prompts, pool.clusters, pool.clean_pool)
+STEPS = (pool.sources, pool.raw_pool, pool.deduped, pool.benchmark_prompts, pool.clusters,
+         pool.benchmark_hits, pool.clean_pool)  # fmt: skip
 LONG = " ".join(f"word{i}" for i in range(60))
 
 

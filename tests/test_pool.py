@@ -22,15 +22,18 @@ from .lakes import query, settings
 
 WORDS = [f"{tens}{ones}" for tens in ("red", "blue", "green") for ones in ("ant", "bee", "cat", "dog", "elk")]
 PROMPTS = {"long": "Please count: " + ", ".join(WORDS) + "!", "short": "Who are you?"}
-TABLES = ("deduped", "duplicates", "clusters", "clean_pool", "contaminated")
+EXAMS = {"exam": PROMPTS}
+TABLES = ("deduped", "duplicates", "clusters", "benchmark_hits", "clean_pool", "contaminated", "ngram_frequency")
 
 
 @pytest.fixture(autouse=True)
 def benchmark(monkeypatch):
-    """A benchmark of two prompts in the place of the configured ones."""
+    """Benchmarks of a few prompts in the place of the configured ones."""
     module = types.ModuleType("resources.benchmarks")
-    rows = [{"benchmark": "exam", "item_id": k, "prompt": v} for k, v in PROMPTS.items()]
-    module.prompts = lambda benchmark, lake: pa.Table.from_pylist(rows, BENCHMARK_PROMPTS.schema)
+    module.prompts = lambda benchmark, lake: pa.Table.from_pylist(
+        [{"benchmark": benchmark.name, "item_id": k, "prompt": v} for k, v in EXAMS[benchmark.name].items()],
+        BENCHMARK_PROMPTS.schema,
+    )
     monkeypatch.setitem(sys.modules, "resources.benchmarks", module)
 
 
@@ -43,9 +46,10 @@ def make(folder: Path, files: dict[str, list], buckets: int = 2, **sections) -> 
         if isinstance(records, list):
             path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in records))
         sources.append({"name": name, "path": str(path), "priority": 10 * (i + 1)})
-    config = settings(sources=sources, lake={"buckets": buckets}, benchmarks=[{"name": "exam"}], **sections)
+    config = settings(**{"sources": sources, "lake": {"buckets": buckets}, "benchmarks": [{"name": "exam"}]} | sections)
     lake = Lake(str(folder / "lake"))
-    steps = (pool.sources, pool.raw_pool, pool.deduped, pool.benchmark_prompts, pool.clusters, pool.clean_pool)
+    steps = (pool.sources, pool.raw_pool, pool.deduped, pool.benchmark_prompts, pool.clusters, pool.benchmark_hits,
+             pool.clean_pool, pool.ngram_frequency)  # fmt: skip
     for step in steps:
         for key in config.partition_keys(step.partition) if step.partition else [None]:
             list(publish(step, Run(config, lake, key)))
@@ -96,8 +100,10 @@ def _random_files(seed: int) -> dict[str, list]:
 
 def _rows(lake: Lake) -> dict[str, list]:
     """Every row of stage 0, without what says which bucket it lies in."""
-    drop = {"clusters": "", "contaminated": "EXCLUDE (bucket, pool_frequency)"}
-    return {t: query(lake, f"SELECT * {drop.get(t, 'EXCLUDE (bucket)')} FROM {t} ORDER BY ALL") for t in TABLES}
+    whole = ("clusters", "ngram_frequency")
+    rows = {t: query(lake, f"SELECT * {'' if t in whole else 'EXCLUDE (bucket)'} FROM {t} ORDER BY ALL") for t in TABLES}
+    rows["benchmark_hits"] = sorted(set(rows["benchmark_hits"]), key=str)  # a conversation may lie in two buckets
+    return rows
 
 
 @pytest.mark.parametrize("buckets", [4, pytest.param(64, marks=pytest.mark.slow)])
@@ -201,10 +207,81 @@ def test_scope_user_looks_at_user_turns_and_scope_all_at_every_text(tmp_path):
     assert [row for row, *_ in found] == [1, 2, 3]
 
 
-def test_the_frequency_counts_pairs_and_not_conversations(tmp_path):
-    records = [pair(PROMPTS["long"], "yes", other) for other in ("no", "maybe", "never")] + [pair("Q")]
-    lake = make(tmp_path, {"a": records}, buckets=1)
-    assert query(lake, "SELECT pool_frequency FROM contaminated") == [(3,)] * 3
+def test_frequencies_are_counted_over_the_whole_pool(tmp_path):
+    """In 21 conversations of several buckets, so boilerplate; one pair holds a rare n-gram beside the frequent one."""
+    span = " ".join(WORDS[:13])
+    records = [pair(f"{i} {span}") for i in range(20)] + [pair(f"0 {span}", "yes", "never"), pair("x " + " ".join(WORDS))]
+    lake = make(tmp_path, {"a": records, "b": [pair("Who are you?"), pair("Q")]}, buckets=4)
+    assert query(lake, "SELECT count(DISTINCT bucket) > 1 FROM deduped WHERE source = 'a'") == [(True,)]
+    assert query(lake, "SELECT span, rule, benchmarks, conversations, pairs, frequent FROM ngram_frequency") == [
+        (span, "13-gram", ["exam"], 21, 22, True),
+        (" ".join(WORDS[1:14]), "13-gram", ["exam"], 1, 1, False),
+        (" ".join(WORDS[2:15]), "13-gram", ["exam"], 1, 1, False),
+        ("who are you", "short-prompt", ["exam"], 1, 1, False),
+    ]
+    assert query(lake, "SELECT source, benchmark, any_match, rare_match FROM contamination ORDER BY ALL") == [
+        ("a", "exam", 22, 1), ("a", None, 22, 1), ("b", "exam", 1, 1), ("b", None, 1, 1),
+        (None, "exam", 23, 2), (None, None, 23, 2),
+    ]  # fmt: skip
+    assert query(lake, "SELECT count(*) FROM contaminated") == [(23,)]
+
+
+def test_the_frequency_of_an_n_gram_in_a_response_counts_its_pair_alone(tmp_path):
+    span = " ".join(WORDS[:13])
+    records = [pair("Q", span), pair("Q", "yes"), pair("R", span, f"well, {span}")]
+    lake = make(tmp_path, {"a": records}, decontamination={"scope": "all"})
+    assert query(lake, "SELECT conversations, pairs FROM ngram_frequency") == [(2, 2)]
+    assert query(lake, "SELECT DISTINCT any_match, rare_match FROM contamination") == [(2, 2)]
+
+
+def test_a_new_benchmark_is_searched_for_alone_and_the_result_is_that_of_a_search_for_all(tmp_path, monkeypatch):
+    words = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
+    monkeypatch.setitem(EXAMS, "new", {"i": f"Say {words}", "j": "who are you?"})
+    searched = []
+
+    class Watched(BenchmarkIndex):
+        def scan(self, texts, whole=None):
+            searched.append(set(self.words.to_pylist()))
+            return super().scan(texts, whole)
+
+    monkeypatch.setattr("curation.contamination.BenchmarkIndex", Watched)
+    files = {"a": [pair(f"{p} {words}") for p in ("", "Count", *PROMPTS.values())] + [pair("Who are you?"), pair("Q")]}
+    both = [{"name": "exam"}, {"name": "new"}]
+    lake = make(tmp_path / "x", files)
+    assert searched and set().union(*searched) == {"please", "count", "who", "are", "you", *WORDS}
+    searched.clear()
+    make(tmp_path / "x", files, benchmarks=both)
+    assert searched and set().union(*searched) == {"say", "who", "are", "you", *words.split()}
+    searched.clear()
+    whole = make(tmp_path / "y", files, benchmarks=both)
+    assert set().union(*searched) > {"say", *WORDS}
+    assert query(whole, "SELECT benchmark FROM benchmark_hits WHERE span = 'who are you' ORDER BY 1") == [("exam",), ("new",)]
+    assert query(whole, "SELECT item_id, span FROM contaminated WHERE rule = 'short-prompt'") == [("short", "who are you")]
+    names = (*TABLES, "benchmark_scans")
+    assert [query(lake, f"SELECT * FROM {t} ORDER BY ALL") for t in names] == [
+        query(whole, f"SELECT * FROM {t} ORDER BY ALL") for t in names
+    ]
+    searched.clear()
+    make(tmp_path / "x", files)  # a benchmark taken away
+    assert not searched
+    assert query(lake, "SELECT DISTINCT benchmark FROM benchmark_hits") == [("exam",)]
+
+
+def test_what_an_earlier_search_found_is_not_believed_of_another_bucket_or_prompt(tmp_path, monkeypatch):
+    monkeypatch.setitem(EXAMS, "new", {"i": "What is it?"})
+    both = [{"name": "exam"}, {"name": "new"}]
+    counts = "SELECT benchmark, count(*) FROM benchmark_hits GROUP BY 1 ORDER BY 1"
+    lake = make(tmp_path, {"a": [pair("Who are you?"), pair("What is it?"), pair("Why is it?")]}, benchmarks=both)
+    assert query(lake, counts) == [("exam", 1), ("new", 1)]
+    make(tmp_path, {"a": [pair("Who are you?"), pair("Why is it?"), pair("What is it?", "a")]}, benchmarks=both)
+    assert query(lake, counts) == [("exam", 1), ("new", 1)]
+    monkeypatch.setitem(EXAMS, "new", {"i": "Why is it?"})
+    make(tmp_path, {"a": [pair("Who are you?"), pair("Why is it?"), pair("What is it?", "a")]}, benchmarks=both)
+    assert query(lake, "SELECT span FROM benchmark_hits ORDER BY 1") == [("who are you",), ("why is it",)]
+    for path in Path(lake.root, "benchmark_scans").rglob("data.parquet"):
+        path.unlink()  # an interruption between the two tables
+    make(tmp_path, {"a": [pair("Why is it?")]}, benchmarks=both)
+    assert query(lake, "SELECT span FROM benchmark_hits") == [("why is it",)]
 
 
 def _naive(prompts: list[str], texts: list[str], n: int) -> list[set[str]]:

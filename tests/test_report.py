@@ -90,7 +90,6 @@ def fill(lake: Lake, simulated: bool = True, origin: str = "planted") -> None:
     put(lake, t.DUPLICATES, [{"pair_id": "p01", "row": 11, "kept_source": "s", "kept_row": 1}], "b00")
     put(lake, t.CONTAMINATED, [{
         "pair_id": "p11", "benchmark": "b", "item_id": "i", "rule": "13-gram", "span": "why", "n_matches": 1,
-        "pool_frequency": 1,
     }], "b00")  # fmt: skip
     put(lake, t.ATTRIBUTES, [{"pair_id": "p01", "simulated": simulated}], "b00")
     why = {"p01": "random", "p02": "retrieved", "p03": "retrieved", "p04": "retrieved", "p10": "random"}
