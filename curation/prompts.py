@@ -21,7 +21,8 @@ Answer = Literal["candidate_1", "candidate_2", "tie", "cannot_determine"]
 
 # What chat templates of served models read as the end of a message or the start of another one.
 _CONTROL = re.compile(
-    r"<(?=\||\uff5c|/?s>|/?(?:start|end)_of_turn>|/?(?:bos|eos)>|/?think>)|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS)\])"
+    r"<(?=\||\uff5c|</?SYS>>|[A-Za-z_]+\||/?(?:s|bos|eos|pad|unk|eod|sop|eop|think|(?:start|end)_of_turn|[A-Z_]+_TOKEN)>)"
+    r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|[gs]?MASK)\])"
 )
 _TAGGED = re.compile(r"<(llm|search)>(.*?)</\1>[ \t]?", re.DOTALL)
 
