@@ -36,6 +36,15 @@ def losses(j: dict) -> list[float]:
     return [m["loss"] for m in metrics(j)]
 
 
+def on_board(j: dict) -> list[tuple[int, float]]:
+    """(step, loss) as TensorBoard shows them."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(Path(j["out"]) / "tensorboard"), purge_orphaned_data=True)
+    events.Reload()
+    return [(e.step, e.value) for e in events.Scalars("loss")]
+
+
 def test_a_planted_preference_is_learned(tmp_path):
     j = job(tmp_path, table(pairs(320)), table(pairs(60, seed=1)), recipe={"epochs": 3, "learning_rate": 1e-2})
     result = train(j)
@@ -81,8 +90,8 @@ def test_a_run_broken_anywhere_ends_with_the_weights_of_an_unbroken_one(tmp_path
     report = Trainer.report
     for stop in (5, 7, 11):
 
-        def die(self, facts, log, stop=stop):
-            report(self, facts, log)
+        def die(self, facts, log, board, stop=stop):
+            report(self, facts, log, board)
             if facts["step"] == stop:
                 raise KeyboardInterrupt
 
@@ -93,6 +102,7 @@ def test_a_run_broken_anywhere_ends_with_the_weights_of_an_unbroken_one(tmp_path
     train(broken)
     assert [m["step"] for m in metrics(broken)] == list(range(1, 14))
     assert losses(broken) == losses(whole)
+    assert on_board(broken) == [(m["step"], pytest.approx(m["loss"])) for m in metrics(whole)]
     assert equal(weights(broken), weights(whole))
 
 

@@ -8,8 +8,9 @@ JOB.json: {train: Parquet (pair_id, conversation, chosen, rejected, weight[, tar
 (pair_id, conversation, chosen, rejected) or null, backbone, recipe (see resources.settings), max_tokens,
 tokens_per_microbatch, zero_stage, seed, out: folder[, checkpoint_steps][, facts]}.
 
-Out comes `model/` (see export), `metrics.jsonl`, `result.json`; while it runs, `tokens/` and `checkpoints/`. Started
-again with the same job, it goes on from its last checkpoint, also with another number of ranks.
+Out comes `model/` (see export), `metrics.jsonl`, the same in `tensorboard/`, and `result.json`; while it runs, `tokens/`
+and `checkpoints/`. Started again with the same job, it goes on from its last checkpoint, also with another number of
+ranks.
 """
 
 import argparse
@@ -210,20 +211,29 @@ class Trainer:
         if self.validation is not None:
             evaluate_at.add(steps)
         every = self.job.get("checkpoint_steps")
-        with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as log:
+        with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as log, self.board() as board:
             while self.step < steps:
                 facts = self.one_step()
                 self.step += 1
                 if self.step in evaluate_at:
                     facts["validation_accuracy"] = self.evaluate()
                     self.keep_if_best(facts["validation_accuracy"])
-                self.report(facts, log)
+                self.report(facts, log, board)
                 if every and self.step % every == 0 and self.step < steps:
                     self.checkpoints.save(self.engine, self.step, self.state())
         if not evaluate_at:
             self.best = {"step": steps, "accuracy": None}
             self.export()
         return self.finish(time.monotonic() - began)
+
+    def board(self):
+        """TensorBoard's writer on rank 0; what a broken run wrote of the steps to come is hidden."""
+        if not self.world.first:
+            return contextlib.nullcontext()
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.voice.say(f"live: tensorboard --logdir {self.out.parent}")
+        return SummaryWriter(self.out / "tensorboard", purge_step=self.step + 1, flush_secs=5)
 
     def state(self) -> dict:
         """What a resumed run must know beside weights and optimizer."""
@@ -368,11 +378,14 @@ class Trainer:
             if mine:
                 export(self.model, self.out / "model", facts)
 
-    def report(self, facts: dict, log) -> None:
+    def report(self, facts: dict, log, board) -> None:
         if not self.world.first:
             return
         log.write(json.dumps(facts) + "\n")
         log.flush()
+        for name, value in facts.items():
+            if name != "step" and value is not None:
+                board.add_scalar(name, value, facts["step"])
         checked = facts.get("validation_accuracy")
         text = f"step {facts['step']}/{self.plan.steps} loss {facts['loss']:.4f} accuracy {facts['accuracy']:.3f}"
         if checked is not None:
