@@ -302,7 +302,9 @@ class Recipe(Part):
 
 
 # keys of [training] that change no model
-BESIDE_THE_POINT = ("arms", "seeds", "ranks", "launcher", "checkpoint_steps")
+BESIDE_THE_POINT = (
+    "arms", "seeds", "gradient_checkpointing", "ranks", "launcher", "nodes", "rendezvous", "hostfile", "checkpoint_steps",
+)  # fmt: skip
 
 
 class Training(Part):
@@ -310,12 +312,27 @@ class Training(Part):
     max_tokens: Annotated[int, Field(ge=16, le=131072)] = 512
     tokens_per_microbatch: Count = 4096
     zero_stage: Literal[0, 1, 2, 3] = 1
-    ranks: Count = 1
+    gradient_checkpointing: bool = False  # activations are computed again on the way back: less memory, a third more work
+    ranks: Count = 1  # processes on a machine, one a GPU
     launcher: Literal["torchrun", "deepspeed"] = "torchrun"
+    nodes: Count = 1  # machines, which share the lake's file system
+    rendezvous: str | None = None  # torchrun on several: host:port of one, where all run the same command
+    hostfile: Path | None = None  # deepspeed on several: its list of machines ("host slots=8"), reached over ssh
     checkpoint_steps: Count | None = None  # state to resume from is written this often; None: never
     loop: Recipe = Recipe()
     gold: Recipe = Recipe()
     final: Recipe = Recipe()
+
+    @model_validator(mode="after")
+    def _machines(self):
+        if self.launcher == "torchrun" and (self.nodes > 1) != (self.rendezvous is not None):
+            raise ValueError("torchrun on several nodes needs both nodes and rendezvous = 'host:port'")
+        if self.launcher == "torchrun" and self.hostfile:
+            raise ValueError("hostfile belongs to launcher = 'deepspeed'")
+        if self.launcher == "deepspeed" and ((self.nodes > 1) != (self.hostfile is not None) or self.rendezvous):
+            raise ValueError("deepspeed on several nodes needs both nodes and hostfile, and no rendezvous")
+        return self
+
     # what final models are trained on: the pool as it came, a random part of it as large as `filtered` (the null test),
     # the curated release, the release with flips
     arms: list[Literal["original", "random", "filtered", "corrected"]] = ["original", "random", "filtered", "corrected"]

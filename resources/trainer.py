@@ -9,6 +9,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shlex
 import shutil
 import subprocess
 import warnings
@@ -23,7 +24,7 @@ import pyarrow.dataset as ds
 
 from training.launch import ROOT, command, environment, guarded
 
-from .settings import Recipe
+from .settings import Recipe, Training
 from .tables import CONVERSATION, MODEL_FIELDS
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def train(
             "seed": seed,
             "out": str(folder),
             "checkpoint_steps": training.checkpoint_steps,
+            "gradient_checkpointing": training.gradient_checkpointing,
             "facts": facts,
         }
         _write(pairs, job["train"])
@@ -232,8 +234,10 @@ def _start(run: "Run", module: str, folder: Path, job: dict) -> None:
     path = folder / "job.json"
     path.write_text(json.dumps(job, indent=1), encoding="utf-8")
     log = folder / "stderr.txt"
-    line = guarded(command(module, path, training.ranks, training.launcher), *_watched(), log=log)
+    line = guarded(_command(training, module, path), *_watched(), log=log)
     env = environment(training.ranks)
+    if training.nodes > 1:
+        run.log(f"on the other machines: cd {ROOT} && {shlex.join(_command(training, module, path))}")
     try:
         if run.context is None:
             subprocess.run(line, env={**os.environ, **env}, cwd=ROOT, check=True)
@@ -247,6 +251,12 @@ def _start(run: "Run", module: str, folder: Path, job: dict) -> None:
         tail = log.read_text(encoding="utf-8", errors="replace")[-3000:] if log.exists() else ""
         raise TrainerFailed(f"{module} failed ({e}); job {path}; its last lines:\n{tail}") from e
     log.unlink()
+
+
+def _command(training: Training, module: str, job: Path) -> list[str]:
+    return command(
+        module, job, training.ranks, training.launcher, training.nodes, training.rendezvous, training.hostfile
+    )
 
 
 def _watched() -> list[int]:

@@ -98,5 +98,19 @@ def test_a_reused_id_is_not_the_old_process():
 
 def test_one_rank_needs_no_launcher():
     assert command("training.train", Path("j"), 1)[1:] == ["-m", "training.train", "j"]
-    assert "--nproc_per_node" in command("training.train", Path("j"), 2)
-    assert "deepspeed.launcher.runner" in command("training.train", Path("j"), 2, "deepspeed")
+
+
+def test_command_lines_on_one_machine_and_on_several():
+    job = Path("models/abc/job.json")
+    torchrun = "-m torch.distributed.run {} --nproc_per_node 8 -m training.train models/abc/job.json"
+    runner = "-m deepspeed.launcher.runner {} --num_accelerators 8 --no_local_rank --module training.train {}"
+    line = command("training.train", job, 8)
+    assert line[1:] == torchrun.format("--standalone").split()
+    line = command("training.train", job, 8, nodes=4, rendezvous="head:29500")
+    assert line[1:] == torchrun.format(
+        "--nnodes 4 --rdzv_backend c10d --rdzv_endpoint head:29500 --rdzv_id abc"
+    ).split()  # fmt: skip
+    line = command("training.train", job, 8, "deepspeed")
+    assert line[1:] == runner.format(f"--master_port {line[4]}", job).split()
+    line = command("training.train", job, 8, "deepspeed", nodes=4, hostfile=Path("hosts"))
+    assert line[1:] == runner.format("--hostfile hosts", job).split()

@@ -287,3 +287,54 @@ def test_unknown_backbones_are_named():
         folder_of("package:no_such_package")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         folder_of("/nowhere/at/all")
+
+
+def test_recomputed_activations_give_the_same_gradients(tokenizer):
+    tokens, found = table(tokenizer, PAIRS[:6]), []
+    for again in (False, True):
+        model = new_model(BACKBONE | {"trainable_layers": 1}, tokenizer, 512, seed=1).train()
+        if again:
+            model.recompute()
+        for micro in pack(range(6), tokens.lengths, 500):
+            chosen, rejected = model(collate(tokens, micro, 0, True)).view(-1, 2).unbind(1)
+            bradley_terry(chosen, rejected).backward()
+        found.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad]))
+    assert torch.allclose(*found, atol=1e-7)
+    assert found[0].norm() > 0
+
+
+def other(name: str, tokenizer, **more):
+    """A small random model of another architecture."""
+    import transformers
+
+    from training.model import RewardModel
+
+    config = getattr(transformers, f"{name}Config")(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, num_labels=1, pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id, **more,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return RewardModel(transformers.AutoModelForSequenceClassification.from_config(config), tokenizer).eval()
+
+
+@pytest.mark.parametrize("name", ["Qwen3", "Qwen2", "Gemma", "Gemma3Text", "Mistral", "Phi3", "Olmo2", "GPT2"])
+def test_other_architectures_share_prefixes_exactly(tokenizer, name):
+    """Rewards of a stream equal those of transformers' own forward pass on each sequence alone."""
+    model, tokens = other(name, tokenizer, sliding_window=16), table(tokenizer, PAIRS[:8])
+    with torch.no_grad():
+        alone = [
+            [float(model.model(torch.from_numpy(np.concatenate([p, t])).long()[None]).logits) for t in tails]
+            for p, tails in (tokens.group(g) for g in range(8))
+        ]
+    assert rewards(model, tokens, pack(range(8), tokens.lengths, 400)) == pytest.approx(np.array(alone), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("Gemma2", "softcap"), ("GptOss", "s_aux"), ("StableLm", "keyword arguments"), ("Mpt", "of its own")],
+)
+def test_architectures_that_would_be_wrong_are_refused(tokenizer, name, why):
+    tokens = table(tokenizer, PAIRS[:2])
+    with pytest.raises(ValueError, match=why):
+        rewards(other(name, tokenizer), tokens, pack(range(2), tokens.lengths, 400))

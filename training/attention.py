@@ -40,6 +40,7 @@ class Segments:
         self.groups, self.device = groups, device
         self.queries = [n for prefix, tails in groups for n in (prefix + tails[0], *tails[1:])]
         self.keys = [prefix + n for prefix, tails in groups for n in tails]
+        self.used = False  # whether any attention was computed by it
         self._masks: dict[tuple, torch.Tensor] = {}
 
     @cached_property
@@ -88,7 +89,7 @@ def attend(
     """transformers' attention interface: query [1, H, T, D], key and value [1, K, T, D] give [1, T, H, D].
 
     Raises:
-        ValueError: the architecture caps its scores, or does not hand `segments` on.
+        ValueError: the architecture changes its scores by more than a scale, or does not hand `segments` on.
     """
     from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 
@@ -96,8 +97,11 @@ def attend(
         if attention_mask is not None and attention_mask.shape[-1] < key.shape[2]:
             raise ValueError(f"{type(module).__name__} does not hand keyword arguments on to its attention")
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **others)
-    if others.get("softcap") is not None:
-        raise ValueError(f"{type(module).__name__} caps its attention scores, which is not supported")
+    segments.used = True
+    if changed := [k for k in ("softcap", "s_aux", "position_bias") if others.get(k) is not None]:
+        raise ValueError(
+            f"{type(module).__name__} changes its attention scores by {changed[0]}, which is not supported"
+        )
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
         return _varlen(query, key, value, scaling, sliding_window, segments), None
     heads = query.shape[1] // key.shape[1]

@@ -1,6 +1,7 @@
 """Command lines that start the training programs: one process, torchrun, or DeepSpeed's launcher."""
 
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Literal
@@ -9,19 +10,40 @@ ROOT = Path(__file__).resolve().parent.parent
 Launcher = Literal["torchrun", "deepspeed"]
 
 
-def command(module: str, job: Path, ranks: int = 1, launcher: Launcher = "torchrun") -> list[str]:
-    """The command that runs ``python -m module job`` on `ranks` processes of this machine.
+def command(
+    module: str,
+    job: Path,
+    ranks: int = 1,
+    launcher: Launcher = "torchrun",
+    nodes: int = 1,
+    rendezvous: str | None = None,
+    hostfile: Path | None = None,
+) -> list[str]:
+    """The command that runs ``python -m module job`` on `ranks` processes of each of `nodes` machines.
 
-    A single rank needs no launcher and saves its start-up. Several machines: run torchrun there yourself, with
-    ``--nnodes``, ``--rdzv_backend c10d --rdzv_endpoint HOST:PORT`` and the same ``-m module job``.
+    A single rank needs no launcher and saves its start-up. On several machines torchrun waits at `rendezvous` (HOST:PORT
+    of one of them) until the same command runs on all; DeepSpeed's launcher starts it on those of `hostfile` over ssh.
     """
-    if ranks == 1:
+    if ranks * nodes == 1 and hostfile is None:
         return [sys.executable, "-m", module, str(job)]
     if launcher == "torchrun":
-        start = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks), "-m", module]
+        meeting = ["--standalone"]
+        if nodes > 1:
+            meeting = ["--nnodes", str(nodes), "--rdzv_backend", "c10d", "--rdzv_endpoint", str(rendezvous)]
+            meeting += ["--rdzv_id", job.parent.name]
+        start = ["torch.distributed.run", *meeting, "--nproc_per_node", str(ranks), "-m", module]
     else:
-        start = ["deepspeed.launcher.runner", "--num_accelerators", str(ranks), "--no_local_rank", "--module", module]
+        where = ["--hostfile", str(hostfile)] if hostfile else ["--master_port", str(free_port())]
+        start = ["deepspeed.launcher.runner", *where, "--num_accelerators", str(ranks), "--no_local_rank"]
+        start += ["--module", module]
     return [sys.executable, "-m", *start, str(job)]
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on at the moment."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
 
 def guarded(command: list[str], *processes: int, log: Path | None = None) -> list[str]:

@@ -121,6 +121,12 @@ class RewardModel(nn.Module):
         where the token comes later, against 24h²L."""
         return 1 / (12 * self.text_config.hidden_size)
 
+    def recompute(self) -> None:
+        """Keep no activations inside layers; compute them again on the way back."""
+        self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        if not any(p.requires_grad for p in self.model.get_input_embeddings().parameters()):
+            self.model.enable_input_require_grads()
+
     def head(self) -> nn.Linear:
         return (
             self.model.score
@@ -136,7 +142,11 @@ class RewardModel(nn.Module):
         return self._encoded(batch).float()[batch.order]
 
     def features(self, batch: Batch) -> torch.Tensor:
-        """What the reward head is given [S, H], fp32, in the order of the rewards."""
+        """What the reward head is given [S, H], fp32, in the order of the rewards.
+
+        Raises:
+            ValueError: the architecture's attention cannot share prefixes.
+        """
         if self.causal:
             hidden = self.model.base_model(
                 input_ids=batch.ids,
@@ -147,6 +157,10 @@ class RewardModel(nn.Module):
                 use_cache=False,
                 segments=batch.segments,
             ).last_hidden_state
+            if not batch.segments.used:
+                raise ValueError(
+                    f"{type(self.model).__name__} has an attention of its own, which cannot share prefixes"
+                )
             return hidden[0, batch.last].float()
         seen: list[torch.Tensor] = []
         hook = self.head().register_forward_pre_hook(lambda _, given: seen.append(given[0]))

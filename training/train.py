@@ -6,7 +6,7 @@
 
 JOB.json: {train: Parquet (pair_id, conversation, chosen, rejected, weight[, target][, margin]), validation: Parquet
 (pair_id, conversation, chosen, rejected) or null, backbone, recipe (see resources.settings), max_tokens,
-tokens_per_microbatch, zero_stage, seed, out: folder[, checkpoint_steps][, facts]}.
+tokens_per_microbatch, zero_stage, seed, out: folder[, gradient_checkpointing][, checkpoint_steps][, facts]}.
 
 Out comes `model/` (see export), `metrics.jsonl`, the same in `tensorboard/`, and `result.json`; while it runs, `tokens/`
 and `checkpoints/`. Started again with the same job, it goes on from its last checkpoint, also with another number of
@@ -172,6 +172,8 @@ class Trainer:
         tokenizer = prepare_tokenizer(job, self.out, world)
         self.model = new_model(job["backbone"], tokenizer, job["max_tokens"], job["seed"])
         self.model.to(world.device)
+        if job.get("gradient_checkpointing"):
+            self.model.recompute()
         packed = self.model.causal
         self.train, self.validation, self.dropped = prepare_tokens(job, tokenizer, self.out, world, packed)
         rows = self.train.rows
