@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 SAMPLE = 200_000  # pairs whose language and task are looked at; a share of them is known to a quarter of a point
 LOOKED_AT = ("language", "category", "objectivity", "controversiality")
+LISTED = ("licence", "label by", "enters at", "turns", "personal data")
 ENDS = ("unreadable", "unusable", "duplicate", "contaminated", "clean")
 TEXTS = ("conversation", "chosen", "rejected")
 PERCENTILES = (0, 5, 25, 50, 75, 95, 99, 100)
@@ -173,5 +174,5 @@ def _drawings(card: Card, sources: Sequence[dict]) -> dict[str, str]:
             "How often the chosen response is the longer one",
             line=0.5,
         ),
-        **{f: charts.bars(card.items(f), f"Pairs by {f}") for f in (*LOOKED_AT, "licence", "label by", "enters at", "turns")},
+        **{f: charts.bars(card.items(f), f"Pairs by {f}") for f in (*LOOKED_AT, *LISTED)},
     }

@@ -9,7 +9,7 @@ from resources.lake import Lake
 from resources.settings import Settings
 from resources.tables import ANNOTATION_BATCH, JUDGE_WEIGHTS, RETRIEVED, STAGE2_WEIGHTS, WORLD_FILES
 
-from . import attributes, benchmarks, data_card, models, panel, pool, release, report, stage1, stage2, world
+from . import attributes, benchmarks, data_card, models, panel, personal, pool, release, report, stage1, stage2, world
 from .judging import weighted
 from .table_asset import Step, as_asset
 
@@ -27,7 +27,7 @@ def steps(settings: Settings) -> list[Step]:
         pool.benchmark_hits,
         pool.clean_pool,
         pool.ngram_frequency,
-        data_card.data_card,
+        *_described(settings),
         attributes.attributes,
         attributes.embeddings,
         attributes.seed_selection,
@@ -59,6 +59,13 @@ def steps(settings: Settings) -> list[Step]:
         panel.judge_cards,
         report.report,
     ]
+
+
+def _described(settings: Settings) -> list[Step]:
+    if settings.personal.backend == "none":
+        return [data_card.data_card]
+    scan = personal.personal_data
+    return [scan, replace(data_card.data_card, reads=(*data_card.data_card.reads, scan.tables[0]))]
 
 
 def lake_of(settings: Settings) -> Lake:

@@ -243,6 +243,16 @@ class Gold(Part):
         return self
 
 
+class Personal(Part):
+    """The scan for personal data (spec 0.12): patterns, phone numbers, and names with a spaCy model; no network."""
+
+    backend: Literal["none", "presidio"] = "none"
+    model: str = ""  # installed spaCy package that finds names; without it no names are looked for
+    regions: list[str] = ["US", "GB", "DE", "FR", "IN", "CN", "BR"]  # whose phone numbers without a country code
+    least_score: Share = 0.4  # of the recogniser; a phone number without context has 0.4
+    redact_from: Annotated[int, Field(ge=0, le=3)] = 1  # sensitivity from which the copies are redacted
+
+
 class Stage1(Part):
     iterations: Annotated[int, Field(ge=1, le=99)] = 2  # rounds after the seed round
     seed_people: Count = 200
@@ -384,6 +394,7 @@ class Settings(Part):
     world: World | None = None
     sources: Annotated[list[Source], Field(min_length=1)]
     decontamination: Decontamination = Decontamination()
+    personal: Personal = Personal()
     attributes: AttributeSettings = AttributeSettings()
     embedding: Embedding = Embedding()
     people: People = People()

@@ -230,6 +230,28 @@ NGRAM_FREQUENCY = _t(
     ("span",),
 )
 
+PERSONAL = _t(
+    "personal_data",
+    "Where the clean pool holds personal data, and of what kind; never the data themselves.",
+    [
+        PAIR_ID,
+        _f("place", S, "turn <number from 0>, chosen or rejected"),
+        _f("start", I, "first character"),
+        _f("end", I, "character after the last"),
+        _f("kind", S, "EMAIL_ADDRESS, PHONE_NUMBER, IBAN_CODE, …"),
+        _f("score", F, "how sure the recogniser is, 0 to 1"),
+        _f("sensitivity", I, "0 (an example) to 3 (can be used against a person)"),
+    ],
+    ("pair_id", "place", "start"),
+    "bucket",
+)
+REDACTED = _t(
+    "redacted",
+    "Copies of the pairs that hold personal data, with the kind in its place.",
+    [PAIR_ID, *TEXTS],
+    ("pair_id",),
+    "bucket",
+)
 DATA_CARD = _t(
     "data_card",
     "What the pool is: sources, licences, languages, categories, lengths, balance, duplicates, contamination, counted.",

@@ -64,6 +64,9 @@ WITH ends AS (
     UNION ALL
     SELECT 'contradicting', '', 'pairs', count(*), NULL FROM clean_pool WHERE conflict
     UNION ALL
+    SELECT 'personal data', '', kind || ', sensitivity ' || sensitivity, count(DISTINCT pair_id), (SELECT count(*) FROM clean_pool)
+    FROM personal_data GROUP BY kind, sensitivity
+    UNION ALL
     SELECT 'percentile of the ' || what, source, p::VARCHAR, min(chars), any_value(of)
     FROM by_length, (SELECT unnest([0, 5, 25, 50, 75, 95, 99, 100]) AS p) WHERE up_to * 100 >= p * of GROUP BY ALL
     UNION ALL
