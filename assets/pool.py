@@ -4,7 +4,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 from operator import itemgetter
 from pathlib import Path
 
@@ -224,10 +224,17 @@ def clusters(run: Run) -> Iterator[Rows]:
             "SELECT conv_id, any_value(array_to_string(list_transform(conversation, lambda t: t.content), chr(10))) "
             "AS text, min(joined) AS joined FROM deduped GROUP BY conv_id"
         ).to_arrow_reader(SCAN_ROWS)
-        found = list(near_duplicates((b.column(0).to_pylist(), b.column(1), b.column(2).to_numpy()) for b in reader))
-    names, roots = (pa.array(c, pa.string()) for c in zip(*found, strict=True)) if found else ([], [])
-    table = pa.table({"conv_id": names, "cluster_id": roots}, schema=CLUSTERS.schema)
-    yield Rows(CLUSTERS, table, {"clusters": pc.count_distinct(table["cluster_id"]).as_py()})
+        texts = ((b.column(0).to_pylist(), b.column(1), b.column(2).to_numpy()) for b in reader)
+        about = {"clusters": 0}
+
+        def rows() -> Iterator[pa.RecordBatch]:
+            found = near_duplicates(texts)
+            while some := list(islice(found, 1 << 16)):
+                names, roots = (pa.array(c, pa.string()) for c in zip(*some, strict=True))
+                about["clusters"] += pc.sum(pc.equal(names, roots)).as_py()
+                yield pa.RecordBatch.from_arrays([names, roots], schema=CLUSTERS.schema)
+
+        yield Rows(CLUSTERS, rows(), about)
 
 
 @table_asset(

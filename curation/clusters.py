@@ -5,7 +5,10 @@ signatures agree on at least `threshold` of their places, which estimates the Ja
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from hashlib import blake2b
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +19,7 @@ PERMUTATIONS = 128
 BANDS = 16  # 8 values a band: half of the pairs with similarity 0.7 share one
 SHINGLE = 5  # words
 THRESHOLD = 0.8
+_BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
 def signatures(texts: pa.Array | pa.ChunkedArray, seed: int = 1) -> np.ndarray:
@@ -40,29 +44,76 @@ def clusters(batches: Iterable[tuple[list[str], pa.Array, np.ndarray]]) -> Itera
     Args:
         batches: names, no two alike, their texts, and when each came (int64).
     """
-    names: list[str] = []
-    parts: list[np.ndarray] = []
-    times: list[np.ndarray] = []
-    for some, texts, came in batches:
-        names += some
-        parts.append(signatures(texts))
-        times.append(came)
-    if not names:
-        return
-    came = np.concatenate(times)
-    order = np.lexsort((np.array(names), came))
-    signed = np.concatenate(parts)[order]
-    names = [names[i] for i in order]
-    root = _joined(signed, came[order])
-    for i, name in enumerate(names):
-        yield name, names[root[i]]
+    with TemporaryDirectory(prefix="assay-clusters-") as folder:
+        names: list[np.ndarray] = []
+        times: list[np.ndarray] = []
+        with _Signatures(Path(folder)) as signed:
+            for some, texts, came in batches:
+                names.append(np.array([name.encode() for name in some], np.bytes_))
+                times.append(came)
+                signed.add(signatures(texts))
+        if not sum(map(len, names)):
+            return
+        named, came = np.concatenate(names), np.concatenate(times)
+        names.clear()
+        order = np.lexsort((named, came))  # by bytes, as UTF-8 sorts like the text does
+        root = _joined(signed.alike(order), came[order])
+        named = named[order]
+        for start in range(0, len(named), 1 << 16):
+            some, clusters = named[start : start + (1 << 16)], named[root[start : start + (1 << 16)]]
+            yield from ((n.decode(), c.decode()) for n, c in zip(some.tolist(), clusters.tolist(), strict=True))
 
 
-def _joined(signed: np.ndarray, came: np.ndarray) -> np.ndarray:
-    """The smallest index of each row's cluster; rows of signatures in the order of when they came and their names."""
-    alike = _alike(signed)
+class _Signatures:
+    """Signatures on disk, 512 bytes each: more conversations than memory holds (memory: a few numbers each)."""
+
+    def __init__(self, folder: Path):
+        self.rows, self.bands = folder / "signatures", [folder / f"band{i:02d}" for i in range(BANDS)]
+
+    def __enter__(self) -> "_Signatures":
+        with ExitStack() as stack:
+            self.files = [stack.enter_context(open(p, "wb")) for p in (self.rows, *self.bands)]
+            self.open = stack.pop_all()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.open.close()
+
+    def add(self, rows: np.ndarray) -> None:
+        """Rows of shape (n, PERMUTATIONS), and one 64-bit hash of each of their bands."""
+        rows.tofile(self.files[0])
+        width = PERMUTATIONS // BANDS
+        hashes = np.zeros((BANDS, len(rows)), np.uint64)
+        with np.errstate(over="ignore"):
+            for k in range(width):
+                hashes = (hashes ^ (hashes >> np.uint64(29))) * _BASE + rows[:, k::width].T
+        for file, values in zip(self.files[1:], hashes, strict=True):
+            values.tofile(file)
+
+    def alike(self, order: np.ndarray) -> np.ndarray:
+        """Pairs of places in `order`, shape (n, 2), sorted, whose signatures share a band and agree on `THRESHOLD` of
+        their places; of the rows that share a band only neighbours are compared."""
+        signed = np.memmap(self.rows, np.uint32, "r").reshape(-1, PERMUTATIONS)
+        found = np.zeros(0, np.int64)
+        for path in self.bands:
+            values = np.fromfile(path, np.uint64)[order]
+            band = np.argsort(values, kind="stable")  # equal ones stay in order
+            values = values[band]
+            same = np.flatnonzero(values[1:] == values[:-1])
+            pairs = np.setdiff1d(band[same] * len(order) + band[same + 1], found)
+            kept = [found]
+            for start in range(0, len(pairs), 1 << 15):
+                some = pairs[start : start + (1 << 15)]
+                i, j = order[some // len(order)], order[some % len(order)]
+                kept.append(some[(signed[i] == signed[j]).mean(axis=1) >= THRESHOLD])
+            found = np.unique(np.concatenate(kept))
+        return np.column_stack((found // len(order), found % len(order)))
+
+
+def _joined(alike: np.ndarray, came: np.ndarray) -> np.ndarray:
+    """The smallest index of each text's cluster, of texts in the order of when they came and their names."""
     later = came[alike].max(axis=1)
-    parent = np.arange(len(signed))
+    parent = np.arange(len(came))
 
     def find(i: int) -> int:
         while parent[i] != i:
@@ -82,24 +133,9 @@ def _joined(signed: np.ndarray, came: np.ndarray) -> np.ndarray:
         for low, high in sorted((find(low), high) for low, high in np.sort(now[old], axis=1).tolist()):
             if came[root := find(high)] == time:  # not yet in a cluster of before
                 parent[root] = low
-    return np.array([find(i) for i in range(len(signed))])
-
-
-def _alike(signed: np.ndarray) -> np.ndarray:
-    """Index pairs, shape (n, 2), whose signatures share a band and agree on `THRESHOLD` of their places."""
-    found = [np.zeros((0, 2), np.int64)]
-    width = PERMUTATIONS // BANDS
-    for band in range(BANDS):
-        values = np.ascontiguousarray(signed[:, band * width : (band + 1) * width]).view(f"V{4 * width}").ravel()
-        _, group = np.unique(values, return_inverse=True)
-        order = np.argsort(group, kind="stable")  # within a group rows stay in the order of their names
-        same = np.flatnonzero(group[order][1:] == group[order][:-1])
-        left, right = order[same], order[same + 1]
-        for start in range(0, len(left), 1 << 16):
-            i, j = left[start : start + (1 << 16)], right[start : start + (1 << 16)]
-            enough = (signed[i] == signed[j]).mean(axis=1) >= THRESHOLD
-            found.append(np.column_stack((i[enough], j[enough])))
-    return np.unique(np.concatenate(found), axis=0)
+    while not np.array_equal(shorter := parent[parent], parent):
+        parent = shorter
+    return parent
 
 
 def _shingles(values: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -114,7 +150,7 @@ def _shingles(values: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.nd
     with np.errstate(over="ignore"):
         for k in range(SHINGLE):
             at = np.minimum(first + k, len(padded) - 1)
-            hashes = hashes * np.uint64(0x9E3779B97F4A7C15) + np.where(first + k < last, padded[at], np.uint64(0))
+            hashes = hashes * _BASE + np.where(first + k < last, padded[at], np.uint64(0))
     return hashes, offsets
 
 
