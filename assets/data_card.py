@@ -11,8 +11,8 @@ import pyarrow as pa
 from curation.intervals import Estimate, wilson
 from resources.settings import Settings
 from resources.tables import (
+    BENCHMARK_HITS,
     CLEAN_POOL,
-    CLUSTERS,
     CONTAMINATED,
     DATA_CARD,
     DEDUPED,
@@ -44,7 +44,7 @@ SHOWN = 15  # of a list of classes; the rest is added up
 
 @table_asset(
     DATA_CARD,
-    reads=[SOURCES, RAW_POOL, UNUSABLE, QUARANTINE, DEDUPED, DUPLICATES, CLUSTERS, CONTAMINATED, CLEAN_POOL],
+    reads=[SOURCES, RAW_POOL, UNUSABLE, QUARANTINE, DEDUPED, DUPLICATES, BENCHMARK_HITS, CONTAMINATED, CLEAN_POOL],
     group="pool",
     kinds={"duckdb", "html"},
     checks={

@@ -50,15 +50,18 @@ WITH ends AS (
           UNION ALL SELECT '', what, chars, sum(n) FROM texts GROUP BY what, chars)
 ), near AS (
     SELECT cluster_id, count(DISTINCT conv_id) AS n FROM clean_pool GROUP BY cluster_id
+), hit AS (
+    SELECT DISTINCT d.source, d.pair_id, h.benchmark FROM benchmark_hits h JOIN deduped d USING (bucket, conv_id)
+    WHERE h.pair_id IS NULL OR h.pair_id = d.pair_id
 ), found AS (
     SELECT figure, source, item, n, of FROM counted
     UNION ALL
     SELECT figure, '', item, sum(n), sum(sum(n)) OVER (PARTITION BY figure) FROM counted GROUP BY figure, item
     UNION ALL
-    SELECT 'contaminated by', c.source, c.benchmark, count(*), any_value(d.n)
-    FROM contaminated c JOIN (SELECT source, count(*) AS n FROM deduped GROUP BY source) d USING (source) GROUP BY ALL
+    SELECT 'contaminated by', source, benchmark, count(*), any_value(d.n)
+    FROM hit JOIN (SELECT source, count(*) AS n FROM deduped GROUP BY source) d USING (source) GROUP BY ALL
     UNION ALL
-    SELECT 'contaminated by', '', benchmark, count(*), (SELECT count(*) FROM deduped) FROM contaminated GROUP BY benchmark
+    SELECT 'contaminated by', '', benchmark, count(*), (SELECT count(*) FROM deduped) FROM hit GROUP BY benchmark
     UNION ALL
     SELECT 'contradicting', source, 'pairs', count(*), NULL FROM clean_pool WHERE conflict GROUP BY source
     UNION ALL

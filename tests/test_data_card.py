@@ -7,9 +7,9 @@ from assets.table_asset import Run, publish
 from curation.languages import language
 from resources.lake import Lake
 from resources.tables import (
+    BENCHMARK_HITS,
     BENCHMARK_PROMPTS,
     CLEAN_POOL,
-    CLUSTERS,
     CONTAMINATED,
     DEDUPED,
     DUPLICATES,
@@ -62,12 +62,17 @@ def fill(lake: Lake) -> None:
         put(lake, UNUSABLE, [{"row": 9, "source": source, "reason": "tie", "evidence": EVIL}], source)
         put(lake, QUARANTINE, [{"source": source, "file": "f", "row": 0, "reason": "truncated", "error": EVIL,
                                 "excerpt": EVIL}] if source == "b" else [], source)  # fmt: skip
-    put(lake, DEDUPED, [*pairs, {"pair_id": "p5", "source": "b"}], "b00")
+    put(lake, DEDUPED, [*pairs, {"pair_id": "p5", "conv_id": "c5", "source": "b"},
+                        {"pair_id": "p6", "conv_id": "c5", "source": "b"}], "b00")
     put(lake, DUPLICATES, [{"pair_id": "p1", "source": "b", "row": r, "kept_source": k, "kept_row": 1}
                            for r, k in ((1, "a"), (2, "b"))], "b00")  # fmt: skip
-    put(lake, CLUSTERS, [{"conv_id": c, "cluster_id": "c3" if c == "c3" else "c1"} for c in ("c1", "c2", "c3")])
     put(lake, CLEAN_POOL, pairs, "b00")
     put(lake, BENCHMARK_PROMPTS, [{"benchmark": "exam", "item_id": EVIL, "prompt": EVIL}])
+    hit = {"item_id": EVIL, "rule": "13-gram", "span": EVIL, "conv_id": "c5", "position": 0}
+    put(lake, BENCHMARK_HITS, [  # two benchmarks share the words of a conversation, one those of a response
+        {**hit, "benchmark": "exam", "place": 0}, {**hit, "benchmark": "quiz", "place": 0},
+        {**hit, "benchmark": "exam", "place": 2}, {**hit, "benchmark": "test", "place": 1 << 30, "pair_id": "p6"},
+    ], "b00")  # fmt: skip
     put(lake, CONTAMINATED, [{"pair_id": "p5", "source": "b", "benchmark": "exam", "item_id": EVIL, "rule": "13-gram",
                               "span": EVIL, "n_matches": 1, "pool_frequency": 1}], "b00")  # fmt: skip
 
@@ -86,7 +91,8 @@ def test_every_count_is_the_one_made_by_hand(tmp_path, config):
     assert rows("end", "a") == {"clean": (3, 4), "unusable": (1, 4)}
     assert rows("refused") == {"tie": (2, 3), "truncated": (1, 3)}
     assert rows("equal to a pair of", "b") == {"a": (1, 2), "b": (1, 2)}
-    assert rows("contaminated by") == {"exam": (1, 5)} and rows("contaminated by", "b") == {"exam": (1, 2)}
+    assert rows("contaminated by") == {"exam": (2, 6), "quiz": (2, 6), "test": (1, 6)}
+    assert rows("contaminated by", "b") == {"exam": (2, 3), "quiz": (2, 3), "test": (1, 3)}
     assert rows("contradicting") == {"pairs": (1, None)}
     assert rows("label by") == {"human": (4, 4)}
     assert rows("licence") == {f"MIT {EVIL} (not for redistribution)": (3, 4), "CC0": (1, 4)}
@@ -114,12 +120,12 @@ def test_texts_cannot_break_out_of_the_page(tmp_path, config):
 
 def test_a_pool_of_nothing_has_a_card(tmp_path, config):
     lake = Lake(str(tmp_path))
-    for table in (SOURCES, CLUSTERS, BENCHMARK_PROMPTS):
+    for table in (SOURCES, BENCHMARK_PROMPTS):
         put(lake, table, [])
     for table, keys in ((RAW_POOL, "ab"), (UNUSABLE, "ab"), (QUARANTINE, "ab")):
         for key in keys:
             put(lake, table, [], key)
-    for table in (DEDUPED, DUPLICATES, CLEAN_POOL, CONTAMINATED):
+    for table in (DEDUPED, DUPLICATES, CLEAN_POOL, CONTAMINATED, BENCHMARK_HITS):
         put(lake, table, [], "b00")
     _, page = described(tmp_path, config)
     assert "no record has been read" in page

@@ -17,6 +17,7 @@ from resources.tables import (
     ATTRIBUTES,
     CLEAN_POOL,
     EMBEDDINGS,
+    GOLD,
     GOLD_PREDICTIONS,
     RETRIEVED,
     SEED_SELECTION,
@@ -122,6 +123,7 @@ def test_an_iteration_sees_only_what_had_joined_by_then(tmp_path):
     put(lake, EMBEDDINGS, [{"pair_id": p, "vector": [1.0, 0.0]} for p in names], "b00")
     put(lake, SEED_SELECTION, [{"pair_id": "p00", "assigned_to": "people", "stratum": "s"}])
     put(lake, ANNOTATION_BATCH, [{"pair_id": "p00", "assigned_to": "people"}], "iter_00")
+    put(lake, GOLD, [{"pair_id": "p00", "order": "original"}], "iter_00")
     put(lake, GOLD_PREDICTIONS, [{"pair_id": "p00", "p": 0.1, "k": 40, "role": "train", "reward_better": 0.0,
                                  "reward_worse": 1.0, "model_id": "m"}], "iter_00")
     lakes.make(stage1.retrieved, lake, "iter_00", stage1={"k_max": 40})

@@ -95,7 +95,7 @@ def kill_within(settings: Settings, root: Path, step: tuple, delay: float) -> No
 @pytest.mark.parametrize(
     ("pairs", "kills", "names"),
     [
-        (200, 1, ("raw_pool", "deduped", "clusters", "clean_pool")),
+        (200, 1, ("raw_pool", "deduped", "clusters", "benchmark_hits", "clean_pool")),
         pytest.param(2_000, 6, None, marks=pytest.mark.slow),  # every step and partition
     ],
 )
