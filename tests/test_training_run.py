@@ -3,6 +3,8 @@
 import json
 import math
 import os
+import re
+import resource
 import subprocess
 from pathlib import Path
 
@@ -12,7 +14,9 @@ from safetensors.torch import load_file
 
 from training import train as program
 from training.checkpoint import WrongCheckpoint
+from training.export import export
 from training.launch import ROOT, command, environment, guarded
+from training.model import learn_tokenizer, new_model
 from training.train import Trainer, TrainingFailed, learning_rate, train
 
 from .training_jobs import BETTER, job, metrics, pairs, table
@@ -161,27 +165,40 @@ def test_two_ranks_train_what_one_trains_and_go_on_as_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_checkpoint_of_two_ranks_is_resumed_by_one(tmp_path):
-    j = job(tmp_path, table(pairs(70)), out="one", checkpoint_steps=2)
-    train(j)
-    two = {**j, "out": str(tmp_path / "two")}
-    path = tmp_path / "two.json"
-    path.write_text(json.dumps(two))
-    script = (
-        "import json, sys; from training import train as t; real = t.Trainer.one_step\n"
-        "def step(self):\n"
-        "    if self.step == 3: sys.exit(9)\n"
-        "    return real(self)\n"
-        "t.Trainer.one_step = step; t.train(json.load(open(sys.argv[1])))"
-    )
-    (tmp_path / "broken.py").write_text(script)
-    line = command("training.train", path, 2)
-    line[line.index("-m", 3) :] = [str(tmp_path / "broken.py"), str(path)]
-    done = launch(line)
-    assert done.returncode != 0
-    assert (tmp_path / "two" / "checkpoints" / "last.json").exists(), done.stderr[-3000:]
-    train(two)
-    assert losses(two) == pytest.approx(losses(j), abs=1e-5)
+@pytest.mark.parametrize(
+    ("stage", "launcher", "then_stage", "then_ranks"),
+    [
+        (0, "deepspeed", 0, 1),
+        (1, "torchrun", 1, 1),
+        (1, "torchrun", 2, 2),
+        (2, "deepspeed", 1, 1),
+        (3, "torchrun", 3, 1),
+        (1, None, 1, 2),
+    ],
+)
+def test_a_run_goes_on_with_other_ranks_and_stages(tmp_path, stage, launcher, then_stage, then_ranks):
+    """Stopped after three steps on two ranks (without a launcher: on one), gone on with others: the same training."""
+    data = table(pairs(70)), table(pairs(12, seed=1))
+    whole = job(tmp_path, *data, out="whole", checkpoint_steps=1)
+    reference = train(whole)
+    j = {**whole, "out": str(tmp_path / "other")}
+    path = tmp_path / "other.json"
+
+    def run(module: str, stage: int, ranks: int, launcher: str = "torchrun") -> subprocess.CompletedProcess:
+        path.write_text(json.dumps({**j, "zero_stage": stage}))
+        return launch(command(module, path, ranks, launcher))
+
+    stopped = run("tests.stopped_training", stage, 2, launcher) if launcher else run("tests.stopped_training", stage, 1)
+    assert stopped.returncode != 0
+    assert [m["step"] for m in metrics(j)] == [1, 2, 3], stopped.stderr[-3000:]
+    done = run("training.train", then_stage, then_ranks)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "going on after step 3" in done.stderr
+    assert losses(j) == pytest.approx(losses(whole), abs=1e-5)
+    result = json.loads((tmp_path / "other" / "result.json").read_text())
+    assert result["validation_accuracy"] == reference["validation_accuracy"]
+    ours, theirs = weights(j), weights(whole)
+    assert all(torch.allclose(ours[k], theirs[k], atol=1e-4) for k in ours | theirs)
 
 
 # ---- bad input -----------------------------------------------------------------------------------------------------
@@ -218,6 +235,85 @@ def test_nothing_to_train_or_validate_on_is_an_error(tmp_path):
         train(job(tmp_path / "b", table(pairs(8)), table(long)))
     with pytest.raises(TrainingFailed, match="no usable validation pair"):
         train(job(tmp_path / "c", table(pairs(8)), table([])))
+
+
+def test_pairs_that_the_template_refuses_are_left_out_and_the_first_is_named(tmp_path, monkeypatch, capsys):
+    from training import model as made
+
+    strict = made.CHATML.replace(
+        "{% for", "{% if messages[0]['role'] != 'user' %}{{ raise_exception('no') }}{% endif %}{% for", 1
+    )
+    monkeypatch.setattr(made, "CHATML", strict)
+    rows = pairs(12)
+    rows[3]["conversation"] = [{"role": "assistant", "content": "hello"}]
+    result = train(job(tmp_path / "a", table(rows)))
+    assert (result["pairs"], result["dropped_by_reason"]) == (11, {"refused_by_template": 1})
+    assert (
+        "pair pair0-0003: the chat template refuses the turns (assistant, then assistant): no"
+        in capsys.readouterr().err
+    )
+    every = [{**p, "conversation": rows[3]["conversation"]} for p in pairs(3)]
+    with pytest.raises(
+        TrainingFailed, match=r"no usable training pair.*'refused_by_template': 3.*; pair pair0-0000: .* no"
+    ):
+        train(job(tmp_path / "b", table(every)))
+
+
+def test_what_teaches_or_chooses_nothing_is_an_error(tmp_path):
+    with pytest.raises(TrainingFailed, match="weights of all 6 training pairs are 0"):
+        train(job(tmp_path / "a", table(pairs(6), weight=[0.0] * 6)))
+    ties = [{**p, "rejected": p["chosen"]} for p in pairs(5)]
+    with pytest.raises(TrainingFailed, match="in all 5 validation pairs both responses are the same"):
+        train(job(tmp_path / "b", table(pairs(6)), table(ties)))
+
+
+@pytest.mark.parametrize(
+    ("limit", "what"), [(200_000, "checkpoints"), pytest.param(60_000, "model", marks=pytest.mark.slow)]
+)
+def test_a_disk_that_fills_stops_with_what_was_whole(tmp_path, limit, what):
+    """The limit is on the size of a file, which fails a write as a full disk does."""
+    j = job(
+        tmp_path, table(pairs(48)), table(pairs(8, seed=1)), out="full", checkpoint_steps=2, recipe={"evaluations": 3}
+    )
+    path = tmp_path / "full.json"
+    path.write_text(json.dumps(j))
+    done = subprocess.run(
+        guarded(command("training.train", path)), cwd=ROOT, env={**os.environ, **environment()}, capture_output=True, text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert re.search(rf"TrainingFailed: step \d: .*{what} cannot be written, [\d,]+ MiB are free: ", done.stderr), (
+        done.stderr
+    )
+    assert not (tmp_path / "full" / "result.json").exists()
+    assert not (tmp_path / "full" / "checkpoints" / "last.json").exists()
+    assert (tmp_path / "full" / "model").exists() == (what == "checkpoints")
+    whole = {**j, "out": str(tmp_path / "whole")}
+    assert train(j)["validation_accuracy"] == train(whole)["validation_accuracy"]
+    assert equal(weights(j), weights(whole))
+
+
+def test_a_backbone_without_a_padding_token_gets_one_that_plain_transformers_finds(tmp_path):
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    backbone = {"name": "t", "path": None, "hidden": 32, "layers": 1, "heads": 2, "trainable_layers": None}
+    tokenizer = learn_tokenizer([p["chosen"] for p in pairs(20)], 300)
+    export(new_model(backbone, tokenizer, 256, seed=1), tmp_path / "backbone", {})
+    for name in ("tokenizer_config.json", "config.json"):
+        known = json.loads((tmp_path / "backbone" / name).read_text())
+        kept = {k: v for k, v in known.items() if k not in ("pad_token", "pad_token_id", "added_tokens_decoder")}
+        (tmp_path / "backbone" / name).write_text(json.dumps(kept))
+    assert AutoTokenizer.from_pretrained(tmp_path / "backbone").pad_token is None
+    j = job(tmp_path, table(pairs(16)), backbone={"path": str(tmp_path / "backbone")})
+    train(j)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out" / "model")
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out" / "model").eval()
+    assert tokenizer.pad_token_id == model.config.pad_token_id is not None
+    texts = ["word1 word2", "word3 " * 30]
+    with torch.no_grad():
+        together = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits[:, 0].tolist()
+        alone = [model(**tokenizer([t], return_tensors="pt")).logits.item() for t in texts]
+    assert together == pytest.approx(alone, abs=1e-5)
 
 
 def test_learning_rate_schedules_by_hand():

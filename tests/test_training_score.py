@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -72,6 +73,25 @@ def test_features_are_what_the_head_makes_the_rewards_of(models, items):
         if a["unscored"] is None:
             assert b["r_chosen"] == pytest.approx(a["r_chosen"], abs=1e-4)
             assert weight @ np.array(b["difference"]) == pytest.approx(a["r_chosen"] - a["r_rejected"], abs=1e-4)
+
+
+def test_what_the_template_refuses_has_no_reward_and_stops_nothing_else(models, items, tmp_path):
+    rows = pairs(6, seed=5)
+    request = {**items, "models": {"best": models["best"]}, "items": str(tmp_path / "few.parquet")}
+    pq.write_table(table(rows), request["items"])
+    folder = shutil.copytree(models["best"], tmp_path / "strict")
+    template = (folder / "chat_template.jinja").read_text()
+    no = "{% if messages[0]['role'] == 'assistant' %}{{ raise_exception('no') }}{% endif %}"
+    (folder / "chat_template.jinja").write_text(no + template)
+    program.run(request, World())
+    whole = read(Path(items["out"]) / "best")
+    rows[2]["conversation"] = [{"role": "assistant", "content": "hello"}]
+    pq.write_table(table(rows), request["items"])
+    program.run({**request, "models": {"best": str(folder)}, "out": str(tmp_path / "other")}, World())
+    found = read(tmp_path / "other" / "best")
+    assert (found[2]["r_chosen"], found[2]["unscored"]) == (None, "refused_by_template")
+    same = [i for i in range(6) if i != 2]
+    assert [found[i]["r_chosen"] for i in same] == pytest.approx([whole[i]["r_chosen"] for i in same], abs=1e-6)
 
 
 def test_what_is_cut_is_its_first_token_and_its_end(models, tmp_path):

@@ -77,10 +77,12 @@ def render(tokenizer, conversation: Sequence[dict], response: str, name: str = "
 
 def encode(tokenizer, texts: Sequence[str]) -> list[np.ndarray]:
     """Token ids of rendered texts, int32, each with the tokenizer's own special tokens and exactly one BOS."""
+    if not texts:
+        return []
     bos = tokenizer.bos_token
     bare = [t.removeprefix(bos) for t in texts] if bos else list(texts)
     rows = tokenizer(bare, add_special_tokens=True, return_attention_mask=False, verbose=False)["input_ids"]
-    if bos and rows and rows[0][:1] != [tokenizer.bos_token_id] and texts[0].startswith(bos):
+    if bos and rows[0][:1] != [tokenizer.bos_token_id] and texts[0].startswith(bos):
         rows = [[tokenizer.bos_token_id, *r] for r in rows]
     return [np.asarray(r, dtype=np.int32) for r in rows]
 

@@ -7,10 +7,11 @@ JOB.json: {models: {name: folder}, items: Parquet, out: folder, tokens_per_micro
 [, features]}. Items are pairs (pair_id, conversation, chosen, rejected) or responses (item_id, conversation, response).
 
 Out come ``<name>/part-00000.parquet``…, in the order of the items: (pair_id, r_chosen, r_rejected, unscored, truncated)
-or (item_id, reward, unscored, truncated). What is too long is refused (`unscored` is `over_length`) or, with `cut`,
-loses its beginning (`truncated`). With `features`, pairs also get `difference`, what the reward head is given for chosen
-less what it is given for rejected. A part appears whole or not at all and is never made twice; another start goes on
-with the missing ones. Parts are dealt to the ranks in turn.
+or (item_id, reward, unscored, truncated). What is too long has no reward (`unscored` is `over_length`) or, with `cut`,
+loses its beginning (`truncated`); what the chat template refuses has none (`refused_by_template`). With `features`,
+pairs also get `difference`, what the reward head is given for chosen less what it is given for rejected. A part appears
+whole or not at all and is never made twice; another start goes on with the missing ones. Parts are dealt to the ranks
+in turn.
 """
 
 import argparse
@@ -29,11 +30,11 @@ import torch
 from .guard import die_with_parent
 from .model import RewardModel, collate, load_model
 from .plan import scoring
-from .render import encode, render, shared_prefix
+from .render import RenderError, encode, render, shared_prefix
 from .tokens import Tokens, write
 from .world import World, voice
 
-OVER_LENGTH = "over_length"
+OVER_LENGTH, REFUSED = "over_length", "refused_by_template"
 FORMS = {
     "pairs": ("pair_id", ("chosen", "rejected"), ("r_chosen", "r_rejected")),
     "items": ("item_id", ("response",), ("reward",)),
@@ -51,6 +52,7 @@ def score(
     names: Sequence[str] | None = None,
     cut: bool = False,
     features: bool = False,
+    refused: dict[int, RenderError] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rewards of responses, computing equal sequences and shared prompts once.
 
@@ -62,21 +64,30 @@ def score(
         names: what an error calls a response.
         cut: keep the end of what is too long, behind its first token.
         features: what the reward head is given, instead of the reward it makes of it.
+        refused: takes the places of conversations that do not fit the template, which get no reward; without it, the
+            first one is raised.
 
     Returns:
-        rewards: [n] float64, or [n, H] float32 features; NaN where a sequence was refused.
+        rewards: [n] float64, or [n, H] float32 features; NaN where there is none.
         long: [n] bool, whether the sequence was longer than `max_tokens`.
 
     Raises:
-        RenderError: a conversation does not fit the template.
+        RenderError: a conversation does not fit the template, and `refused` is not given.
     """
     keys = keys or range(len(responses))
     names = names or [str(i) for i in range(len(responses))]
-    texts = [render(model.tokenizer, c, r, n) for c, r, n in zip(conversations, responses, names, strict=True)]
+    texts = {}
+    for i, (conversation, response, name) in enumerate(zip(conversations, responses, names, strict=True)):
+        try:
+            texts[i] = render(model.tokenizer, conversation, response, name)
+        except RenderError as e:
+            if refused is None:
+                raise
+            refused[i] = e
     unique: dict[bytes, int] = {}
     sequences, members = [], {}
-    place, long = np.full(len(texts), -1), np.zeros(len(texts), bool)
-    for i, s in enumerate(encode(model.tokenizer, texts)):
+    place, long = np.full(len(names), -1), np.zeros(len(names), bool)
+    for i, s in zip(texts, encode(model.tokenizer, list(texts.values())), strict=True):
         long[i] = len(s) > max_tokens
         if long[i] and cut:
             s = np.concatenate([s[:1], s[len(s) - max_tokens + 1 :]])  # the first is BOS or CLS
@@ -100,7 +111,7 @@ def score(
     write(((str(n), n, [sequences[i] for i in g]) for n, g in enumerate(groups)), sink, model.causal)
     tokens = Tokens(sink.getvalue())
     shape, kind = ((model.head().in_features,), np.float32) if features else ((), np.float64)
-    rewards = np.full((len(sequences) + 1, *shape), np.nan, kind)  # the last place is for what is too long
+    rewards = np.full((len(sequences) + 1, *shape), np.nan, kind)  # the last place is for what has no reward
     compute = model.features if features else model
     device = next(model.parameters()).device
     with torch.inference_mode():
@@ -124,6 +135,7 @@ def score_table(
     n = len(columns)
     responses = [r for row in zip(*(table[c].to_pylist() for c in columns), strict=True) for r in row]
     by_text = [json.dumps(c) for c in conversations]
+    refused: dict[int, RenderError] = {}
     found, long = score(
         model,
         [c for c in conversations for _ in range(n)],
@@ -134,6 +146,7 @@ def score_table(
         names=[i for i in ids for _ in range(n)],
         cut=cut,
         features=features,
+        refused=refused,
     )
     more = {}
     if features:
@@ -145,6 +158,8 @@ def score_table(
     rewards, long = found.reshape(-1, n), long.reshape(-1, n).any(axis=1)
     rewards[np.isnan(rewards).any(axis=1)] = np.nan
     unscored = [OVER_LENGTH if bad else None for bad in np.isnan(rewards[:, 0])]
+    for i in refused:
+        unscored[i // n] = REFUSED
     scored = {o: pa.array(rewards[:, i], from_pandas=True) for i, o in enumerate(outputs)}
     columns = {
         key: pa.array(ids, pa.string()),

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from .render import encode, render, shared_prefix
+from .render import RenderError, encode, render, shared_prefix
 
 IDS = pa.list_(pa.int32())
 SCHEMA = pa.schema([("id", pa.string()), ("row", pa.int64()), ("prefix", IDS), ("tails", pa.list_(IDS))])
@@ -21,14 +21,22 @@ CHUNK = 1024
 
 def encoded(
     rows: Iterable[tuple[str, Sequence[dict], Sequence[str]]], tokenizer
-) -> Iterator[tuple[str, list[np.ndarray]]]:
-    """Render and encode rows (id, conversation, responses): (id, one whole sequence a response)."""
+) -> Iterator[tuple[str, list[np.ndarray] | RenderError]]:
+    """Render and encode rows (id, conversation, responses): (id, one whole sequence a response), or the template's
+    refusal."""
     rows = iter(rows)
     while chunk := list(itertools.islice(rows, CHUNK)):
-        texts = [render(tokenizer, conversation, r, name) for name, conversation, responses in chunk for r in responses]
-        sequences = iter(encode(tokenizer, texts))
-        for name, _, responses in chunk:
-            yield name, [next(sequences) for _ in responses]
+        rendered = [_rendered(tokenizer, *row) for row in chunk]
+        sequences = iter(encode(tokenizer, [t for texts in rendered if isinstance(texts, list) for t in texts]))
+        for (name, *_), texts in zip(chunk, rendered, strict=True):
+            yield name, [next(sequences) for _ in texts] if isinstance(texts, list) else texts
+
+
+def _rendered(tokenizer, name: str, conversation: Sequence[dict], responses: Sequence[str]) -> list[str] | RenderError:
+    try:
+        return [render(tokenizer, conversation, r, name) for r in responses]
+    except RenderError as e:
+        return e
 
 
 def unusable(sequences: Sequence[np.ndarray], max_tokens: int) -> str | None:
@@ -63,19 +71,33 @@ def write(groups: Iterable[tuple[str, int, Sequence[np.ndarray]]], sink, shared:
             )
 
 
-def write_pairs(path: Path, rows, tokenizer, max_tokens: int, shared: bool, keep: Sequence[str] = ()) -> Counter:
+def write_pairs(
+    path: Path,
+    rows,
+    tokenizer,
+    max_tokens: int,
+    shared: bool,
+    keep: Sequence[str] = (),
+    refused: list[str] | None = None,
+) -> Counter:
     """Write the usable pairs of `rows` (id, conversation, [chosen, rejected]) to a file, atomically.
 
     Args:
         keep: reasons (see `unusable`) that do not leave a pair out.
+        refused: takes what the template said of pairs that do not fit it.
 
     Returns:
-        how many pairs were left out, by reason.
+        how many pairs were left out, by reason: those of `unusable`, or `refused_by_template`.
     """
     dropped: Counter = Counter()
 
     def usable():
         for row, (name, sequences) in enumerate(encoded(rows, tokenizer)):
+            if isinstance(sequences, RenderError):
+                dropped["refused_by_template"] += 1
+                if refused is not None:
+                    refused.append(str(sequences))
+                continue
             reason = unusable(sequences, max_tokens)
             if reason and reason not in keep:
                 dropped[reason] += 1

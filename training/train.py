@@ -71,8 +71,11 @@ def prepare_tokenizer(job: dict, out: Path, world: World):
     return load_tokenizer(folder)
 
 
-def prepare_tokens(job: dict, tokenizer, out: Path, world: World, shared: bool) -> tuple[Tokens, Tokens | None, dict]:
-    """Tokens of training and validation pairs, written by rank 0 unless a former start of this job wrote them.
+def prepare_tokens(
+    job: dict, tokenizer, out: Path, world: World, shared: bool
+) -> tuple[Tokens, Tokens | None, dict, list[str]]:
+    """Tokens of training and validation pairs, written by rank 0 unless a former start of this job wrote them; how many
+    pairs were left out, by file and reason; what the template said of the first that it refused.
 
     Raises:
         TrainingFailed: no usable pair is left.
@@ -81,20 +84,22 @@ def prepare_tokens(job: dict, tokenizer, out: Path, world: World, shared: bool) 
     counted = folder / "dropped.json"
     with world.first_does() as mine:
         if mine and not counted.exists():
-            dropped = {}
+            dropped, refused = {}, []
             for name in ("train", "validation"):
                 if job[name] is not None:
                     rows = read_pairs(Path(job[name]))
                     keep = () if name == "train" else ("identical",)  # a tie in validation counts half
                     path = folder / f"{name}.arrow"
-                    dropped[name] = dict(write_pairs(path, rows, tokenizer, job["max_tokens"], shared, keep))
-            write_json(counted, dropped)
-    dropped = json.loads(counted.read_text(encoding="utf-8"))
+                    dropped[name] = dict(write_pairs(path, rows, tokenizer, job["max_tokens"], shared, keep, refused))
+            write_json(counted, {"dropped": dropped, "refused": refused[:1]})
+    counts = json.loads(counted.read_text(encoding="utf-8"))
+    dropped, refused = counts["dropped"], counts["refused"]
     tables = [Tokens(folder / f"{name}.arrow") if job[name] else None for name in ("train", "validation")]
     for name, table in zip(("training", "validation"), tables, strict=True):
         if table is not None and not len(table):
-            raise TrainingFailed(f"no usable {name} pair is left; left out: {dropped}")
-    return *tables, dropped
+            said = "".join(f"; {words}" for words in refused)
+            raise TrainingFailed(f"no usable {name} pair is left; left out: {dropped}{said}")
+    return *tables, dropped, refused
 
 
 def column(path: Path, name: str, rows: np.ndarray, default: float) -> torch.Tensor:
@@ -103,6 +108,11 @@ def column(path: Path, name: str, rows: np.ndarray, default: float) -> torch.Ten
         return torch.full((len(rows),), default)
     values = pq.read_table(path, columns=[name])[name].to_numpy()[rows]
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+
+
+def all_ties(tokens: Tokens) -> bool:
+    """Whether both responses are the same in every pair."""
+    return all(np.array_equal(*tokens.group(i)[1]) for i in range(len(tokens)))
 
 
 def learning_rate(step: int, steps: int, warmup: float, schedule: str) -> float:
@@ -175,11 +185,19 @@ class Trainer:
         if job.get("gradient_checkpointing"):
             self.model.recompute()
         packed = self.model.causal
-        self.train, self.validation, self.dropped = prepare_tokens(job, tokenizer, self.out, world, packed)
+        self.train, self.validation, self.dropped, refused = prepare_tokens(job, tokenizer, self.out, world, packed)
+        for words in refused:
+            voice.say(f"left out, for one: {words}")
         rows = self.train.rows
         self.weight = column(Path(job["train"]), "weight", rows, 1.0)
         self.target = column(Path(job["train"]), "target", rows, 1.0)
         self.margin = column(Path(job["train"]), "margin", rows, 0.0)
+        if not float(self.weight.sum()):
+            raise TrainingFailed(f"the weights of all {len(rows)} training pairs are 0")
+        if self.validation is not None and all_ties(self.validation):
+            raise TrainingFailed(
+                f"in all {len(self.validation)} validation pairs both responses are the same: they choose no checkpoint"
+            )
         self.plan = Plan(
             lengths=self.train.lengths if packed else self.train.longest,
             batch=self.recipe["batch_pairs"],
@@ -222,7 +240,8 @@ class Trainer:
                     self.keep_if_best(facts["validation_accuracy"])
                 self.report(facts, log, board)
                 if every and self.step % every == 0 and self.step < steps:
-                    self.checkpoints.save(self.engine, self.step, self.state())
+                    with self.writing(self.checkpoints.folder):
+                        self.checkpoints.save(self.engine, self.step, self.state())
         if not evaluate_at:
             self.best = {"step": steps, "accuracy": None}
             self.export()
@@ -328,6 +347,20 @@ class Trainer:
                 f"{self.names(micro)}; lower training.tokens_per_microbatch ({self.job['tokens_per_microbatch']})"
             ) from e
 
+    @contextlib.contextmanager
+    def writing(self, folder: Path):
+        """A disk that fills is reported with the folder; what stood there before stays the last that is whole."""
+        from safetensors import SafetensorError
+
+        try:
+            yield
+        except (OSError, RuntimeError, SafetensorError) as e:
+            if isinstance(e, RuntimeError) and "PytorchStreamWriter" not in str(e) and "unexpected pos" not in str(e):
+                raise
+            free = shutil.disk_usage(self.out).free >> 20
+            why = str(e).partition("\n")[0]
+            raise TrainingFailed(f"step {self.step}: {folder} cannot be written, {free:,} MiB are free: {why}") from e
+
     def names(self, micro: MicroBatch) -> str:
         names = [self.train.name(g) for g in micro.groups]
         return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
@@ -378,7 +411,8 @@ class Trainer:
         whole = deepspeed.zero.GatheredParameters(parameters, modifier_rank=0, enabled=bool(parameters))
         with whole, self.world.first_does() as mine:
             if mine:
-                export(self.model, self.out / "model", facts)
+                with self.writing(self.out / "model"):
+                    export(self.model, self.out / "model", facts)
 
     def report(self, facts: dict, log, board) -> None:
         if not self.world.first:
