@@ -2,13 +2,18 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from resources.lake import label
-from resources.tables import ATTRIBUTES, CLEAN_POOL, EMBEDDINGS, SEED_SELECTION
+from resources.tables import ATTRIBUTES, CLEAN_POOL, EMBEDDINGS, SEED_SELECTION, Table
 from sql import statement
 
+from .judging import agreed
 from .plots import counts
 from .table_asset import Check, Rows, Run, table_asset
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 @table_asset(
@@ -31,15 +36,29 @@ from .table_asset import Check, Rows, Run, table_asset
 )
 def attributes(run: Run) -> Iterator[Rows]:
     """Only pairs that stage 1 may label are attributed; stage 2 attributes what it routes to judges (spec 4.05)."""
-    from resources.attributes import labeller
-
     with run.lake.connect() as con:
         pairs = con.sql(
             "SELECT pair_id, comparison_id, conversation, chosen, rejected FROM clean_pool"
-            " WHERE bucket = ? AND stage IN ('seed', 'stage1') ORDER BY pair_id",
-            params=[run.partition],
-        ).to_arrow_reader(2_000)
-        yield Rows(ATTRIBUTES, labeller(run.settings, run.lake, label(ATTRIBUTES, run.partition)).label(pairs))
+            f" WHERE bucket = '{run.partition}' AND stage IN ('seed', 'stage1') ORDER BY pair_id"
+        )
+        yield attributed(run, ATTRIBUTES, pairs)
+
+
+def attributed(run: Run, table: Table, pairs: "duckdb.DuckDBPyRelation") -> Rows:
+    """Attributes of pairs (pair_id, comparison_id, conversation, chosen, rejected), once their cost is agreed to.
+
+    Raises:
+        Stop: nobody has agreed.
+    """
+    from resources.attributes import labeller
+    from resources.judges.estimate import SAMPLE
+
+    name = label(table, run.partition)
+    made = labeller(run.settings, run.lake, name)
+    some = pairs.limit(SAMPLE).to_arrow_table().combine_chunks().to_batches()
+    n = pairs.count("*").fetchall()[0][0]
+    shown = agreed(run, made.estimate(some[0], n), name) if some else {}
+    return Rows(table, made.label(pairs.to_arrow_reader(2_000)), shown)
 
 
 @table_asset(

@@ -45,12 +45,27 @@ def _parser() -> argparse.ArgumentParser:
 
     run = add("run", _run, "make everything that is not up to date, in order")
     run.add_argument("group", nargs="*", help="only these groups of steps: world, pool, seed, stage1, …; default: all")
+    confirmation = "dollars that paid calls may be expected to reach in all before somebody is asked"
+    run.add_argument("--confirm", type=float, metavar="DOLLARS", help=confirmation)
     iterate = add("iterate", _iterate, "run a range of stage-1 iterations, in order, through Dagster")
     iterate.add_argument("first", help="for example iter_01")
     iterate.add_argument("last", help="for example iter_03")
+    iterate.add_argument("--confirm", type=float, metavar="DOLLARS", help=confirmation)
+    add("estimate", _estimate, "what the paid calls still to be made are expected to cost, step by step")
     add("status", _status, "what is made, what is stale, where every record ended, what it cost")
     explain = add("explain", _explain, "the story of one pair")
     explain.add_argument("pair_id", help="a pair's id, or a prefix of it that is unique")
+    guide = add("guideline", _guideline, "the whole guideline for one kind of pair, or how it differs from another's")
+    guide.add_argument("category", help="for example math, or 'coding & debugging'")
+    guide.add_argument("objectivity", choices=["objective", "subjective"])
+    guide.add_argument("controversiality", choices=["low", "medium", "high"])
+    guide.add_argument("--reader", choices=["judge", "browsing-judge", "people"], default="judge",
+                       help="who reads it: sentences on assistants are for people, on searching for those who can")  # fmt: skip
+    against = guide.add_mutually_exclusive_group()
+    against.add_argument("--against", nargs=3, metavar=("CATEGORY", "OBJECTIVITY", "CONTROVERSIALITY"),
+                         help="print what differs from this kind of pair")  # fmt: skip
+    against.add_argument("--against-reader", choices=["judge", "browsing-judge", "people"],
+                         help="print what differs from what this reader gets")  # fmt: skip
     sql = add("sql", _sql, "DuckDB over every table and view of the lake")
     sql.add_argument("query")
     sql.add_argument("--csv", action="store_true", help="print comma-separated values")
@@ -81,10 +96,40 @@ def _lake():
     return Lake(str(s.lake.path), s.lake.memory_limit, s.lake.threads)
 
 
+def _let_confirm(arguments: argparse.Namespace) -> None:
+    """Pass on what is agreed to already, and ask for the rest where a person sits at a terminal."""
+    from resources.judges import estimate
+
+    if arguments.confirm is not None:
+        os.environ[estimate.CONFIRM] = str(arguments.confirm)
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        estimate.asking = _ask
+
+
+def _ask(question: str, total: float) -> float:
+    """Dollars in all that are agreed to; 0 for no."""
+    print(f"\n{question}", flush=True)
+    answer = input("Go on? y, n, or dollars in all up to which not to ask again: ").strip().lower().removeprefix("$")
+    if answer in ("y", "yes"):
+        return total
+    try:
+        return float(answer)
+    except ValueError:
+        return 0.0
+
+
+def _estimate(arguments: argparse.Namespace) -> int:
+    from .estimate import show
+
+    show(_settings(), _lake())
+    return 0
+
+
 def _run(arguments: argparse.Namespace) -> int:
     from .pipeline import JobFailed, run_all
 
     settings, started = _settings(), time.monotonic()
+    _let_confirm(arguments)
     os.environ.setdefault("DAGSTER_HOME", str(Path.cwd()))
     try:
         ran, kept = run_all(settings, lambda line: print(line, flush=True), arguments.group)
@@ -113,6 +158,7 @@ def _iterate(arguments: argparse.Namespace) -> int:
             print(f"assay: no such iteration: {key!r}; there are {keys[0]} to {keys[-1]}", file=sys.stderr)
             return 2
     os.environ.setdefault("DAGSTER_HOME", str(Path.cwd()))
+    _let_confirm(arguments)
     chosen = keys[keys.index(arguments.first) : keys.index(arguments.last) + 1]
     with dg.DagsterInstance.get() as instance:
         for key in chosen:
@@ -136,6 +182,37 @@ def _explain(arguments: argparse.Namespace) -> int:
     try:
         story(_lake(), arguments.pair_id)
     except UnknownPair as e:
+        print(f"assay: {e}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _guideline(arguments: argparse.Namespace) -> int:
+    import difflib
+
+    from curation.attributes import CATEGORIES, CONTROVERSIALITY, OBJECTIVITY
+    from curation.prompts import guideline
+    from resources.judges.guideline import load
+
+    tools = {"judge": frozenset(), "browsing-judge": frozenset({"search"}), "people": frozenset({"llm", "search"})}
+    kind, reader = (arguments.category, arguments.objectivity, arguments.controversiality), arguments.reader
+
+    def text(kind: list[str] | tuple[str, ...], reader: str) -> list[str]:
+        for value, known in zip(kind, (CATEGORIES, OBJECTIVITY, CONTROVERSIALITY), strict=True):
+            if value not in known:
+                raise ValueError(f"{value!r} is none of: {', '.join(known)}")
+        fields = dict(zip(("category", "objectivity", "controversiality"), kind, strict=True))
+        return guideline(load().texts, fields, tools[reader]).splitlines()
+
+    try:
+        one = text(kind, reader)
+        if arguments.against is None and arguments.against_reader is None:
+            print("\n".join(one))
+            return 0
+        others = (arguments.against or kind, arguments.against_reader or reader)
+        names = [f"{' / '.join(k)}, for {r}" for k, r in ((kind, reader), others)]
+        print("\n".join(difflib.unified_diff(one, text(*others), *names, lineterm="", n=0)))
+    except ValueError as e:
         print(f"assay: {e}", file=sys.stderr)
         return 2
     return 0

@@ -1,12 +1,13 @@
 """What stage 1 and stage 2 share: gold neighbours as examples, the panel's votes, its verdicts."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute
 
 from curation.gold_roles import EXAMPLES as EXAMPLE_ROLES
 from curation.gold_roles import sql_list
@@ -19,6 +20,7 @@ from .table_asset import Check, Run, Step
 if TYPE_CHECKING:
     import duckdb
 
+    from resources.judges.estimate import Bill
     from resources.vectors import Index
 
 LEAST_GOLD = 30  # pairs with a vote below which no weights are fitted
@@ -111,17 +113,24 @@ def examples_for(run: Run, con: "duckdb.DuckDBPyConnection", targets: pa.Table, 
     ).to_arrow_table()
 
 
-def ask_panel(run: Run, targets: pa.Table, examples: pa.Table, table: Table) -> pa.Table:
+def ask_panel(run: Run, targets: pa.Table, examples: pa.Table, table: Table) -> tuple[pa.Table, dict]:
     """Every configured judge on every target, as rows of `table`, under whose name the ledger keeps the calls.
 
+    Returns:
+        The votes, and for the UI how many, what they were expected to cost and what they cost.
+
     Raises:
-        Stop: a judge could not go on. Where answers are only waited for, the other judges have been asked first.
+        Stop: nobody has agreed to the expected cost, or a judge could not go on. Where answers are only waited for, the
+            other judges have been asked first.
     """
     from resources.judges import panel
     from resources.judges.batch import Pending
 
     votes, pending = [], []
-    for judge, backend in zip(run.settings.judges.judges, panel(run.settings, run.lake, label(table, run.partition)), strict=True):
+    name = label(table, run.partition)
+    judges = panel(run.settings, run.lake, name)
+    shown = {"pairs asked": targets.num_rows} | agreed(run, [b.estimate(targets, examples) for b in judges], name)
+    for judge, backend in zip(run.settings.judges.judges, judges, strict=True):
         run.log(f"{judge.name}: {targets.num_rows} pairs")
         try:
             votes.append(backend.vote(targets, examples).select(JUDGE_VOTES.schema.names).cast(JUDGE_VOTES.schema))
@@ -129,7 +138,31 @@ def ask_panel(run: Run, targets: pa.Table, examples: pa.Table, table: Table) -> 
             pending.append(str(e))
     if pending:
         raise Pending("\n".join(pending))
-    return pa.concat_tables(votes) if votes else JUDGE_VOTES.schema.empty_table()
+    made = pa.concat_tables(votes) if votes else JUDGE_VOTES.schema.empty_table()
+    if "dollars expected" in shown:
+        shown["dollars"] = (pa.compute.sum(made["cost_micros"]).as_py() or 0) / 1e6
+    return made, shown | {"votes": made.num_rows}
+
+
+def agreed(run: Run, bills: "Iterable[Bill | None]", name: str) -> dict:
+    """What a step's calls are expected to cost, for the UI, once it is agreed that they may be made.
+
+    Raises:
+        Unconfirmed: see `resources.judges.estimate.agree`.
+    """
+    from resources.judges.estimate import TAG, agree
+
+    paid = [b for b in bills if b is not None]
+    if not paid:
+        return {}
+    for b in paid:
+        run.log(f"{b.who}: {b.requests:,} calls, ${b.expected_micros / 1e6:,.2f} expected ({b.basis}), {b.stored:,} stored")
+    tag = run.context.run.tags.get(TAG) if run.context is not None else None
+    agree(paid, name, run.settings, run.lake, tag)
+    return {
+        "dollars expected": sum(b.expected_micros for b in paid) / 1e6,
+        "dollars at most": sum(b.most_micros for b in paid) / 1e6,
+    }
 
 
 def verdicts_of(

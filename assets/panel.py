@@ -52,8 +52,8 @@ def gold_votes(run: Run) -> Iterator[Rows]:
         ).to_arrow_table()
         with gold_index(run, con, upto=run.partition) as index:
             examples = examples_for(run, con, targets, index)
-        votes = ask_panel(run, targets, examples, GOLD_VOTES)
-    yield Rows(GOLD_VOTES, votes, {"pairs asked": targets.num_rows, "votes": votes.num_rows})
+        votes, shown = ask_panel(run, targets, examples, GOLD_VOTES)
+    yield Rows(GOLD_VOTES, votes, shown)
 
 
 @table_asset(

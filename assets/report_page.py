@@ -182,6 +182,8 @@ def render(
         reference=next((f.against for f in figures.groups("label_precision")), ""),
         planted=sorted({f.group for f in figures.groups("planted_recall")}),
         cost=_rows(con, "SELECT who, stage, model, labels, dollars, simulated FROM cost ORDER BY who, stage"),
+        per_pair=_rows(con, "SELECT * FROM cost_per_pair WHERE class IN ('keep', 'flip', 'drop') ORDER BY class"),
+        calls=_rows(con, "SELECT * FROM spending ORDER BY stage, who, model, status"),
         sources=_rows(con, "SELECT * FROM sources ORDER BY priority, source"),
         bad_input=_rows(con, "SELECT file, row, reason, error FROM quarantine ORDER BY row > 0, source, row LIMIT 12"),
         models=sorted(

@@ -157,8 +157,8 @@ def judge_votes(run: Run) -> Iterator[Rows]:
         targets = con.sql(statement("batch_texts"), params={"iteration": run.partition, "desk": "judges"}).to_arrow_table()
         with gold_index(run, con, upto=run.partition) as index:
             examples = examples_for(run, con, targets, index)
-        votes = ask_panel(run, targets, examples, JUDGE_VOTES)
-    yield Rows(JUDGE_VOTES, votes, {"pairs asked": targets.num_rows, "votes": votes.num_rows})
+        votes, shown = ask_panel(run, targets, examples, JUDGE_VOTES)
+    yield Rows(JUDGE_VOTES, votes, shown)
 
 
 @table_asset(VERDICTS, reads=[JUDGE_VOTES], settings=("judges",), group="stage1")

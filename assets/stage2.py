@@ -8,7 +8,6 @@ import pyarrow as pa
 
 from curation.gold_roles import OPEN, TRAINED_ON, sql_list
 from curation.partition import rule_id
-from resources.lake import label
 from resources.tables import (
     BEST_RM,
     CLEAN_POOL,
@@ -31,6 +30,7 @@ from resources.tables import (
 )
 from sql import statement
 
+from .attributes import attributed
 from .judging import ask_panel, examples_for, gold_index, prompt_checks, verdicts_of
 from .plots import counts, histograms
 from .table_asset import Check, Rows, Run, table_asset
@@ -156,16 +156,13 @@ def routed(run: Run) -> Iterator[Rows]:
 )  # fmt: skip
 def stage2_attributes(run: Run) -> Iterator[Rows]:
     """Attributes for the judges' prompts."""
-    from resources.attributes import labeller
-
     with run.lake.connect() as con:
         pairs = con.sql(
             "SELECT pair_id, comparison_id, conversation, chosen, rejected FROM clean_pool"
-            " WHERE bucket = $b AND pair_id IN (SELECT pair_id FROM routed WHERE bucket = $b) ORDER BY pair_id",
-            params={"b": run.partition},
-        ).to_arrow_reader(2_000)
-        made = labeller(run.settings, run.lake, label(STAGE2_ATTRIBUTES, run.partition)).label(pairs)
-        yield Rows(STAGE2_ATTRIBUTES, made)
+            f" WHERE bucket = '{run.partition}' AND pair_id IN (SELECT pair_id FROM routed WHERE bucket = '{run.partition}')"
+            " ORDER BY pair_id"
+        )
+        yield attributed(run, STAGE2_ATTRIBUTES, pairs)
 
 
 @table_asset(
@@ -190,8 +187,8 @@ def stage2_votes(run: Run) -> Iterator[Rows]:
         last = run.settings.partition_keys("iteration")[-1]
         with gold_index(run, con, upto=last) as index:
             examples = examples_for(run, con, targets, index)
-        votes = ask_panel(run, targets, examples, STAGE2_VOTES)
-    yield Rows(STAGE2_VOTES, votes, {"pairs asked": targets.num_rows, "votes": votes.num_rows})
+        votes, shown = ask_panel(run, targets, examples, STAGE2_VOTES)
+    yield Rows(STAGE2_VOTES, votes, shown)
 
 
 @table_asset(STAGE2_VERDICTS, reads=[STAGE2_VOTES], settings=("judges",), group="stage2")

@@ -43,6 +43,10 @@ def closing(settings: Settings, lake: Lake) -> None:
             "SELECT (SELECT count(*) FROM raw_pool) + (SELECT count(*) FROM unusable) + (SELECT count(*) FROM quarantine)"
         ).fetchall()[0][0]
         cost = con.sql("SELECT who, sum(labels)::BIGINT, sum(dollars), bool_or(simulated) FROM cost GROUP BY 1").fetchall()
+        per_pair = con.sql(
+            "SELECT class, dollars_a_pair, dollars_a_pair_all_in, simulated FROM cost_per_pair"
+            " WHERE class IN ('keep', 'flip') AND dollars_a_pair_all_in > 0 ORDER BY class DESC"
+        ).fetchall()
         bad = con.sql(
             "SELECT file, row, reason, error FROM quarantine ORDER BY row > 0, source, row LIMIT 8"
         ).fetchall()
@@ -84,6 +88,10 @@ def closing(settings: Settings, lake: Lake) -> None:
     for who, labels, dollars, simulated in cost:
         mark = " (simulated)" if simulated else ""
         console.print(f"{who}{mark}: {labels:,} labels, ${dollars:,.2f}")
+    for name, each, all_in, simulated in per_pair:
+        mark = " (partly simulated)" if simulated else ""
+        words = {"keep": "kept", "flip": "flipped"}[name]
+        console.print(f"A {words} pair{mark}: ${each:,.4f} spent on it, ${all_in:,.4f} if {words} pairs alone had to pay for all")
     page = lake.folder("report") / "index.html"
     if page.exists():
         console.print(f"Report:   {page}", soft_wrap=True)

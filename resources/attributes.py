@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
@@ -14,10 +14,16 @@ from .lake import Lake
 from .settings import AttributeModel, Settings
 from .tables import ATTRIBUTES
 
+if TYPE_CHECKING:
+    from .judges.estimate import Bill
+
 SCHEMA = ATTRIBUTES.schema
 
 
 class Labeller(Protocol):
+    def estimate(self, some: pa.RecordBatch, pairs: int) -> "list[Bill]":
+        """What so many pairs like these are expected to cost, a bill a paid model."""
+
     def label(self, pairs: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Attributes of every pair, blind to which response was chosen.
 
@@ -69,6 +75,10 @@ class Merged:
     def __init__(self, labellers: Mapping[str, Labeller]):
         self.labellers = labellers
 
+    def estimate(self, some: pa.RecordBatch, pairs: int) -> "list[Bill]":
+        """See `Labeller.estimate`."""
+        return [bill for one in self.labellers.values() for bill in one.estimate(some, pairs)]
+
     def label(self, pairs: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """See `Labeller.label`; each labeller sees a batch before the next batch is read."""
         current: pa.RecordBatch | None = None
@@ -103,6 +113,10 @@ class HeuristicAttributes:
     def __init__(self, model: AttributeModel):
         self.model = model
 
+    def estimate(self, some: pa.RecordBatch, pairs: int) -> "list[Bill]":
+        """Nothing: no model is asked."""
+        return []
+
     def label(self, pairs: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """See `Labeller.label`; the responses are not read."""
         for batch in pairs:
@@ -136,6 +150,14 @@ class LlmAttributes:
             )
             for pair, conversation, chosen, rejected in zip(*columns, strict=True)
         }
+
+    def estimate(self, some: pa.RecordBatch, pairs: int) -> "list[Bill]":
+        """See `Labeller.estimate`."""
+        from .judges.estimate import bill
+
+        with store(self.lake) as calls:
+            found = bill(self.requests(some).values(), self.provider, self.payer, calls)
+        return [found.times(pairs, some.num_rows)]
 
     def label(self, pairs: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """See `Labeller.label`.

@@ -334,6 +334,29 @@ class Store:
         return pa.table([pa.array(c, f.type) for c, f in zip(columns, LEDGER, strict=True)], schema=LEDGER)
 
 
+    def recent(self, model: str, n: int) -> Iterator[tuple[int, bytes]]:
+        """(bytes of the request, body as received) of a model's last n usable answers."""
+        rows = self._con.execute(
+            "SELECT body, raw FROM results r JOIN attempts a ON r.attempt = a.id JOIN requests q ON q.key = r.key "
+            "WHERE a.model = ? AND status = 'ok' ORDER BY r.id DESC LIMIT ?",
+            (model, n),
+        )
+        for body, raw in rows.fetchall():
+            yield len(zlib.decompress(body)), zlib.decompress(raw)
+
+    def bodies(self) -> Iterator[tuple[str, str, str, str, str, bytes]]:
+        """(stage, judge, model, status, provider, body as received) of every answered call."""
+        rows = self._con.execute(
+            "SELECT stage, judge, model, status, provider, raw FROM results r JOIN attempts a ON r.attempt = a.id "
+            f"JOIN requests q ON q.key = r.key WHERE status IN {ANSWERED}"
+        )
+        for *key, raw in rows:
+            yield *key, zlib.decompress(raw)
+
+    def mark(self) -> str:
+        """A text that changes with every attempt and result."""
+        return "/".join(str(self._con.execute(f"SELECT max(id) FROM {t}").fetchone()[0]) for t in ("attempts", "results"))
+
     def seconds(self, stages: str) -> list[tuple[str, float, int]]:
         """(judge, mean seconds of a call, calls) of answered calls outside batches, in stages that begin with `stages`."""
         return self._con.execute(

@@ -383,7 +383,9 @@ class Reference(Part):
 
 
 class Budget(Part):
-    dollars: Annotated[float, Field(ge=0)] = 0.0  # hard stop for paid calls
+    dollars: Annotated[float, Field(ge=0)] = 0.0  # hard stop for paid calls: no call that could overstep it is made
+    # dollars of paid calls in all, as expected, above which somebody must agree before a step; None never asks
+    confirm_above: Annotated[float, Field(ge=0)] | None = None
 
 
 class Settings(Part):

@@ -153,6 +153,9 @@ class SimulatedJudge:
     def name(self) -> str:
         return self.judge.name
 
+    def estimate(self, targets: pa.Table, examples: pa.Table) -> None:
+        """Nothing: nobody is paid."""
+
     def vote(self, targets: pa.Table, examples: pa.Table) -> pa.Table:
         """`judge.samples` replicates a target, even and odd in opposite orders.
 
@@ -270,6 +273,10 @@ class SimulatedAttributes:
 
     def __init__(self, model: AttributeModel, settings: Settings, lake: Lake):
         self.model, self.settings, self.lake = model, settings, lake
+
+    def estimate(self, some: pa.RecordBatch, pairs: int) -> list:
+        """Nothing: nobody is paid."""
+        return []
 
     def label(self, pairs: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """ATTRIBUTES rows, a batch a batch.

@@ -662,6 +662,25 @@ JUDGE_CARDS = _t(
     ],
     ("judge", "stratum", "figure"),
 )  # fmt: skip
+SPENDING = _t(
+    "spending",
+    "The ledger of paid calls, from the store that holds every one of them: also what brought no label.",
+    [
+        _f("stage", S, "step and partition"),
+        _f("who", S, "judge or labeller"),
+        _f("model", S, "as configured"),
+        _f("status", S, "ok, refused, truncated, unparsable, invalid: answered and charged; error, expired, cancelled:"
+           " not; open: in a batch; lost: sent, and the process died"),
+        _f("calls", I, "calls"),
+        _f("input_tokens", I, "tokens of prompts read afresh"),
+        _f("cached_tokens", I, "tokens of prompts read from the provider's cache"),
+        _f("written_tokens", I, "tokens of prompts written to the provider's cache"),
+        _f("output_tokens", I, "tokens of answers, reasoning included"),
+        _f("cost_micros", I, "millionths of a dollar, by the provider's own usage"),
+        _f("at_risk_micros", I, "millionths of a dollar that may have been charged although no answer is known"),
+    ],
+    ("stage", "who", "model", "status"),
+)  # fmt: skip
 REPORT_FIGURES = _t(
     "report_figures",
     "Every figure of the report's page, with its interval and what it was measured on.",

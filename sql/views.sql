@@ -103,15 +103,49 @@ CREATE OR REPLACE VIEW lineage AS
     LEFT JOIN scores s USING (pair_id)
     LEFT JOIN decisions d USING (pair_id);
 
--- What the labels cost, in dollars.
+-- Every label somebody was or would be paid for, one row each. A call that serves several pairs (a pair and its swap can
+-- ask the same) is charged to one of them.
+CREATE OR REPLACE VIEW paid_labels AS
+    WITH votes AS (
+        SELECT pair_id, judge, model, iteration AS stage, replicate, status, request_key, cost_micros, simulated
+        FROM judge_votes
+        UNION ALL
+        SELECT pair_id, judge, model, iteration || ', measured on gold', replicate, status, request_key, cost_micros, simulated
+        FROM gold_votes
+        UNION ALL
+        SELECT pair_id, judge, model, 'stage2', replicate, status, request_key, cost_micros, simulated FROM stage2_votes
+    )
+    SELECT pair_id, 'people' AS who, iteration AS stage, backend AS model, true AS is_label, cost_micros, simulated
+    FROM human_labels
+    UNION ALL
+    SELECT pair_id, 'attributes', 'before stage 1', labeller, labeller <> '', cost_micros, simulated FROM attributes
+    UNION ALL
+    SELECT pair_id, 'attributes', 'stage2', labeller, labeller <> '', cost_micros, simulated FROM stage2_attributes
+    UNION ALL
+    SELECT pair_id, judge, stage, model, status = 'ok',
+        CASE WHEN request_key = '' OR 1 = row_number() OVER (
+            PARTITION BY request_key ORDER BY stage, pair_id, replicate) THEN cost_micros ELSE 0 END,
+        simulated
+    FROM votes;
+
+-- What labels cost, in dollars; a refusal or an answer that could not be read was paid and is no label. What calls cost
+-- that brought no row at all stands in the table spending.
 CREATE OR REPLACE VIEW cost AS
-    SELECT 'people' AS who, iteration AS stage, backend AS model, count(*) AS labels, sum(cost_micros) / 1e6 AS dollars,
+    SELECT who, stage, model, count(*) FILTER (is_label) AS labels, sum(cost_micros) / 1e6 AS dollars,
         bool_or(simulated) AS simulated
-    FROM human_labels GROUP BY ALL
-    UNION ALL
-    SELECT judge, iteration, model, count(*), sum(cost_micros) / 1e6, bool_or(simulated) FROM judge_votes GROUP BY ALL
-    UNION ALL
-    SELECT judge, 'stage2', model, count(*), sum(cost_micros) / 1e6, bool_or(simulated) FROM stage2_votes GROUP BY ALL;
+    FROM paid_labels GROUP BY ALL;
+
+-- Dollars a pair by the class it ended in: spent on these very pairs, and of the whole run if they alone had to pay.
+CREATE OR REPLACE VIEW cost_per_pair AS
+    WITH spent AS (
+        SELECT pair_id, sum(cost_micros)::BIGINT AS micros, bool_or(simulated AND cost_micros > 0) AS simulated
+        FROM paid_labels GROUP BY pair_id
+    )
+    SELECT class, count(*) AS pairs, coalesce(sum(micros), 0) / 1e6 AS dollars,
+        coalesce(sum(micros), 0) / 1e6 / count(*) AS dollars_a_pair,
+        coalesce((SELECT sum(micros) FROM spent), 0) / 1e6 / count(*) AS dollars_a_pair_all_in,
+        coalesce((SELECT bool_or(simulated) FROM spent), false) AS simulated
+    FROM outcome LEFT JOIN spent USING (pair_id) GROUP BY class;
 
 -- Scores of each arm over its seeds: how much of a difference between arms is the luck of one training (spec 6.10).
 CREATE OR REPLACE VIEW benchmark_spread AS

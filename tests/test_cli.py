@@ -52,3 +52,18 @@ def test_status_of_an_empty_lake_says_what_is_missing(config, capsys):
 def test_an_unknown_iteration(config, capsys):
     assert main(["iterate", "iter_01", "iter_77"]) == 2
     assert "there are iter_00 to iter_02" in capsys.readouterr().err
+
+
+def test_the_guideline_of_one_kind_of_pair_and_what_differs_for_another(config, capsys):
+    assert main(["guideline", "math", "objective", "low"]) == 0
+    whole = capsys.readouterr().out
+    for heading in ("# How to compare", "## Task: math", "comparison is objective", "Controversiality: low"):
+        assert heading in whole
+    assert main(["guideline", "math", "objective", "low", "--against", "math", "objective", "high"]) == 0
+    changed = [line for line in capsys.readouterr().out.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    assert changed[:2] == ["-## Controversiality: low", "+## Controversiality: high"]
+    assert all(line[1:] in whole for line in changed if line[0] == "-")
+    assert main(["guideline", "math", "objective", "low", "--against-reader", "browsing-judge"]) == 0
+    assert "search engine" in capsys.readouterr().out
+    assert main(["guideline", "cooking", "objective", "low"]) == 2
+    assert "'cooking' is none of: information seeking" in capsys.readouterr().err

@@ -77,6 +77,15 @@ def test_no_empty_bullets_are_left_behind():
             assert not re.search(r"^\s*-\s*(-|$)", text, re.MULTILINE), (cell, tools)
 
 
+@pytest.mark.parametrize("cell", list(itertools.product(CATEGORIES, OBJECTIVITY, CONTROVERSIALITY)))
+def test_no_judge_is_told_to_use_an_assistant_and_none_to_search_that_cannot(cell):
+    about = dict(zip(("category", "objectivity", "controversiality"), cell, strict=True))
+    told = re.compile(r"\b(search|look (?:it )?up|LLM|calculator|have (?:it|the code) run|code may be run)\b", re.IGNORECASE)
+    assert not told.search(guideline(TEXTS, about, NO_TOOLS))
+    assert "assistant" not in guideline(TEXTS, about, SEARCH).replace("to speak as an assistant", "")
+    assert "search engine" in guideline(TEXTS, about, SEARCH) and "assistant may help" in guideline(TEXTS, about, ALL)
+
+
 def test_tags_are_cut_as_written():
     text = "Keep. <search>Look it up.</search> Stay.\n- <llm>Ask it.</llm>\n- Last."
     assert keep(text, NO_TOOLS) == "Keep. Stay.\n- Last."

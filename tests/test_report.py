@@ -51,7 +51,7 @@ def pool_row(pair: str, row: int, **more) -> dict:
 def vote(pair: str, judge: str, replicate: int, first: str, answer: str, vote: str, status: str = "ok") -> dict:
     return {
         "pair_id": pair, "judge": judge, "model": "m", "replicate": replicate, "shown_first": first, "answer": answer,
-        "vote": vote, "status": status, "examples": [], "request_key": "k", "cost_micros": 250_000,
+        "vote": vote, "status": status, "examples": [], "request_key": f"{pair} {judge} {replicate}", "cost_micros": 250_000,
     }  # fmt: skip
 
 
@@ -61,7 +61,8 @@ def model(path: str = "m", **more) -> dict:
 
 
 def fill(lake: Lake, simulated: bool = True, origin: str = "planted") -> None:
-    put(lake, t.GOLD_VOTES, [vote("p02", "one", 0, "chosen", "candidate_1", "original")], IT0)
+    measured = vote("p02", "one", 0, "chosen", "candidate_1", "original") | {"simulated": simulated}
+    put(lake, t.GOLD_VOTES, [measured], IT0)
     put(lake, t.JUDGE_CARDS, [
         dict(zip(("judge", "stratum", "figure", "value", "low", "high", "n", "pairs"), r, strict=True)) for r in [
             ("one", "all", "agrees_with_people", 0.75, 0.6, 0.9, 8, 4),
@@ -316,8 +317,20 @@ def test_models_and_scores(lake):
     assert rows[1][2:] == (pytest.approx(0.25 - half, abs=0.03), pytest.approx(0.25 + half, abs=0.03))
     assert figures(lake, "score of b accuracy")["longer_answer"] == (0.5, 40)
     assert figures(lake, "dollars") == {
-        "people / iter_00": (1.2, 3), "one / iter_00": (0.5, 2), "one / stage2": (1.0, 4),
+        "people / iter_00": (1.2, 3), "one / iter_00": (0.5, 1), "one / iter_00, measured on gold": (0.25, 1),
+        "one / stage2": (1.0, 4), "attributes / before stage 1": (0.0, 1),
     }  # fmt: skip
+
+
+def test_dollars_a_pair_by_class(lake):
+    """Everything together cost 2.95: people 3 x 0.40, judges 7 x 0.25, one of them on a pair that people had."""
+    rows = query(lake, "SELECT class, pairs, dollars, dollars_a_pair, dollars_a_pair_all_in FROM cost_per_pair ORDER BY 1")
+    assert rows == [
+        ("drop", 2, 0.25, 0.125, 2.95 / 2),  # p04: a judge
+        ("flip", 3, 1.15, pytest.approx(1.15 / 3), pytest.approx(2.95 / 3)),  # p02: 0.40 + 0.25; p07: 2 x 0.25; p08
+        ("held_out", 1, 0.4, 0.4, 2.95),
+        ("keep", 4, 1.15, 1.15 / 4, 2.95 / 4),  # p01: 0.40; p03: 0.25; p05; p06: 2 x 0.25
+    ]
 
 
 class Reader(HTMLParser):

@@ -1,6 +1,6 @@
 """The panel of judges behind one interface: simulated, recorded, OpenAI-compatible and Anthropic."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
@@ -8,11 +8,17 @@ from ..lake import Lake
 from ..settings import Judge, Settings
 from ..tables import JUDGE_VOTES
 
+if TYPE_CHECKING:
+    from .estimate import Bill
+
 VOTE_SCHEMA = JUDGE_VOTES.schema
 
 
 class JudgeBackend(Protocol):
     judge: Judge
+
+    def estimate(self, targets: pa.Table, examples: pa.Table) -> "Bill | None":
+        """What `vote` is expected to cost; None for a judge that is never paid."""
 
     def vote(self, targets: pa.Table, examples: pa.Table) -> pa.Table:
         """Votes on every target.

@@ -17,6 +17,7 @@ from ..settings import Judge, Settings
 from . import batch, guideline
 from .account import account
 from .batch import Pending
+from .estimate import SAMPLE, Bill, bill
 from .online import Outcome, Policy, complete
 from .providers import provider
 
@@ -81,6 +82,14 @@ class LlmJudge:
         if pending:
             raise pending
         return pa.concat_tables(parts) if parts else VOTE_SCHEMA.empty_table()
+
+    def estimate(self, targets: pa.Table, examples: pa.Table) -> Bill:
+        """What `vote` is expected to cost, from the prompts of some of the targets."""
+        some = targets.take(pa.array(range(0, targets.num_rows, -(-targets.num_rows // SAMPLE) or 1), pa.int64()))
+        asked = self._ask(some, examples.filter(pc.is_in(examples["target_pair"], some["pair_id"])))
+        with store(self.lake) as calls:
+            found = bill((a.request for a in asked), self.provider, self.payer, calls, self.judge.execution == "batch")
+        return found.times(targets.num_rows, some.num_rows)
 
     def _complete(self, requests: list[Request], calls: Store) -> dict[str, Outcome]:
         common = (requests, JudgeAnswer, self.provider, self.payer, calls)
