@@ -9,7 +9,21 @@ from resources.lake import Lake
 from resources.settings import Settings
 from resources.tables import ANNOTATION_BATCH, JUDGE_WEIGHTS, RETRIEVED, STAGE2_WEIGHTS, WORLD_FILES
 
-from . import attributes, benchmarks, data_card, models, money, panel, personal, pool, release, report, stage1, stage2, world
+from . import (
+    attributes,
+    benchmarks,
+    data_card,
+    models,
+    money,
+    panel,
+    personal,
+    pool,
+    release,
+    report,
+    stage1,
+    stage2,
+    world,
+)
 from .judging import weighted
 from .table_asset import Step, as_asset
 
