@@ -380,10 +380,13 @@ def _located(text: str, lake: Lake) -> str:
 
 def _file(path: str, lake: Lake) -> Path:
     found = Path(_located(path, lake))
-    if not found.exists():
-        raise BadFile("missing_file", f"{path}: no such file")
-    if not found.is_file() and not (found.is_dir() and hub.files(found)):
-        raise BadFile("not_a_file", f"{path}: a directory that holds no data set")
+    with opening(found):
+        if not found.exists():
+            raise BadFile("missing_file", f"{path}: no such file")
+        if found.is_dir() and not hub.files(found):
+            raise BadFile("not_a_file", f"{path}: a directory that holds no data set")
+        if not found.is_dir() and not found.is_file():
+            raise BadFile("not_a_file", f"{path}: neither a file nor a directory")
     return found
 
 

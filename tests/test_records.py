@@ -244,6 +244,12 @@ BAD_ROWS = {
     "an image": (json.dumps(GOOD | {"chosen": [{"type": "image", "url": "x"}]}), "wrong_type"),
     "a list of mixed things": (json.dumps(GOOD | {"prompt": ["a", {"role": "user"}]}), "wrong_type"),
     "an object as response": (json.dumps(GOOD | {"chosen": {"type": "tool", "name": "f"}}), "wrong_type"),
+    "a turn that is null": (json.dumps(GOOD | {"prompt": [None]}), "wrong_type"),
+    "a response that is a list of null": (json.dumps(GOOD | {"chosen": [None]}), "wrong_type"),
+    "null deep inside": (json.dumps(GOOD | {"prompt": [{"role": "user", "content": [None]}]}), "wrong_type"),
+    "a number of 5,000 digits": (b'{"prompt": "Q", "chosen": "A", "rejected": "B", "id": ' + b"9" * 5000 + b"}", "not_json"),
+    "a pointer of Git LFS": ("version https://git-lfs.github.com/spec/v1", "not_json"),
+    "a page of HTML": ("<!doctype html><title>404</title>", "not_json"),
     "content of a wrong type": (json.dumps(GOOD | {"prompt": [{"role": "user", "content": 5}]}), "wrong_type"),
 }
 
@@ -300,6 +306,13 @@ def _bad_files(folder: Path) -> dict[str, tuple[Path | str, str, int]]:
         "twice.csv": (b"prompt,chosen,chosen\nQ,A,B\n", "wrong_fields", 0),
         "other.csv": (b"question,good,bad\nQ,A,B\n", "wrong_fields", 0),
         "text.txt": (b"Q A B", "unknown_format", 0),
+        "header.csv": (b"prompt,chosen,rejected\n", "empty_file", 0),
+        "semicolons.csv": (b"prompt;chosen;rejected\nQ;A;B\n", "wrong_fields", 0),
+        "nothing.json": (b"[]", "empty_file", 0),
+        "wrapped.json": (json.dumps({"data": [GOOD, GOOD]}).encode(), "wrong_fields", 0),
+        "wide.jsonl": (json.dumps(GOOD).encode("utf-32"), "not_utf8", 0),
+        "more.jsonl.gz": (gzip.compress(json.dumps(GOOD).encode() + b"\n") + b"more", "truncated", 1),
+        "pointer.parquet": (b"version https://git-lfs.github.com/spec/v1\n", "truncated", 0),
         "fields.jsonl": (b'{"question": "Q", "output_1": "A", "output_2": "B", "label": 1}\n', "wrong_fields", 0),
     }
     found = {}
@@ -311,6 +324,14 @@ def _bad_files(folder: Path) -> dict[str, tuple[Path | str, str, int]]:
         found[name] = (str(path), reason, pairs)
     (folder / "directory.jsonl").mkdir()
     found["directory"] = (str(folder / "directory.jsonl"), "not_a_file", 0)
+    (folder / "folder").mkdir()
+    (folder / "folder" / "README.txt").write_text("no data")
+    found["folder"] = (str(folder / "folder"), "not_a_file", 0)
+    os.mkfifo(folder / "pipe.jsonl")
+    found["pipe"] = (str(folder / "pipe.jsonl"), "not_a_file", 0)
+    (folder / "loop.jsonl").symlink_to(folder / "loop.jsonl")
+    found["loop"] = (str(folder / "loop.jsonl"), "missing_file", 0)
+    found["long name"] = (str(folder / ("x" * 300 + ".jsonl")), "unreadable", 0)
     found["SQL"] = (str(folder / "x'; DROP TABLE sources; --.jsonl"), "missing_file", 0)
     return found
 
@@ -319,7 +340,8 @@ def _bad_files(folder: Path) -> dict[str, tuple[Path | str, str, int]]:
     "case",
     ["missing", "empty", "blank.jsonl", "half.jsonl.gz", "not.jsonl.gz", "not.jsonl.zst", "half.parquet", "utf16.jsonl",
      "array.json", "comma.json", "latin.json", "noquote.csv", "twice.csv", "other.csv", "text.txt", "fields.jsonl",
-     "directory", "SQL"],
+     "directory", "SQL", "header.csv", "semicolons.csv", "nothing.json", "wrapped.json", "wide.jsonl", "more.jsonl.gz",
+     "pointer.parquet", "folder", "pipe", "loop", "long name"],
 )  # fmt: skip
 def test_a_bad_file_is_quarantined_whole_and_what_came_before_stays(tmp_path, case):
     path, reason, expected = _bad_files(tmp_path)[case]
