@@ -215,33 +215,28 @@ def rerun(o: argparse.Namespace) -> None:
         file = judge.lake.folder("calls") / "calls.sqlite"
         print(f"{o.stored:,} responses stored, {file.stat().st_size / 2**20:,.0f} MiB.\n")
         print("| step | wall s | CPU-s |\n| --- | --- | --- |")
-        spent = dict.fromkeys(("votes again, no call", "of which prompts and keys", "of which look-up", "ledger"), (0.0, 0.0))
+        spent: dict[str, tuple[float, float]] = {}
 
-        @contextlib.contextmanager
-        def timed(name: str):
-            wall, cpu = time.monotonic(), time.process_time()
-            yield
-            was = spent[name]
-            spent[name] = (was[0] + time.monotonic() - wall, was[1] + time.process_time() - cpu)
+        def timed(name: str, work):
+            def wrapped(*given):
+                wall, cpu, was = time.monotonic(), time.process_time(), spent.get(name, (0.0, 0.0))
+                done = work(*given)
+                spent[name] = (was[0] + time.monotonic() - wall, was[1] + time.process_time() - cpu)
+                return done
 
-        votes = 0
+            return wrapped
+
+        ask = judge._ask
+        judge._ask = timed("of which prompts", lambda *given: list(ask(*given)))
+        Store.answered = timed("of which look-up", Store.answered)
+        vote, votes = timed("every vote again", judge.vote), 0
         for start in range(0, pairs, 25 * CHUNK):  # nobody listens at the address: any call would fail
-            some = targets(start, min(25 * CHUNK, pairs - start))
-            with timed("votes again, no call"):
-                found = judge.vote(some, none)
-            votes += found.num_rows
+            found = vote(targets(start, min(25 * CHUNK, pairs - start)), none)
             assert set(found["status"].to_pylist()) == {"ok"}
+            votes += found.num_rows
         assert votes == o.stored
         with store(judge.lake) as opened:
-            for start in range(0, pairs, CHUNK):
-                some = targets(start, min(CHUNK, pairs - start))
-                with timed("of which prompts and keys"):
-                    keys = [a.request.key for a in judge._ask(some, none)]
-                with timed("of which look-up"):
-                    known = opened.answered(keys)
-                assert len(known) == len(keys)
-            with timed("ledger"):
-                opened.ledger()
+            timed("ledger", opened.ledger)()
         for name, (wall, cpu) in spent.items():
             print(f"| {name} | {wall:.1f} | {cpu:.1f} |")
 
