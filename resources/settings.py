@@ -134,6 +134,11 @@ class Called(Part):
         taken = {"model", "messages", "system", "response_format", "output_config", "stream", "n"}
         if both := sorted(taken & self.parameters.keys()):
             raise ValueError(f"parameters: {', '.join(both)} is set by Assay itself")
+        # neither value is repeated: it may be a secret
+        if self.api_key_env and not re.fullmatch(r"[A-Za-z_]\w*", self.api_key_env):
+            raise ValueError("api_key_env: name the environment variable that holds the key, not the key itself")
+        if self.base_url and not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", self.base_url):
+            raise ValueError("base_url: http:// or https://, host and path; a key belongs into api_key_env")
         return self
 
 

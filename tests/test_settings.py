@@ -77,3 +77,19 @@ def test_moving_the_lake_changes_no_hash_but_a_threshold_does(tmp_path):
     assert one.section_hash("stage2", "lake") == two.section_hash("stage2", "lake")
     assert one.section_hash("stage2") != three.section_hash("stage2")
     assert one.section_hash("stage1") == three.section_hash("stage1")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("api_key_env", "sk-proj-0123456789", "not the key itself"),
+        ("base_url", "https://me:sk-proj-0123456789@host/v1", "a key belongs into api_key_env"),
+        ("base_url", "https://host/v1?key=sk-proj-0123456789", "a key belongs into api_key_env"),
+        ("base_url", "host/v1", "http:// or https://"),
+    ],
+)
+def test_a_key_in_the_configuration_is_refused_and_not_repeated(tmp_path, key, value, says):
+    text = GOOD + f'[[judges.panel]]\nname = "real"\nbackend = "openai"\nmodel = "m"\n{key} = "{value}"\n'
+    with pytest.raises(ConfigError, match=says) as refused:
+        load(write(tmp_path, text))
+    assert "sk-proj" not in str(refused.value)

@@ -146,19 +146,19 @@ class _Batch:
         """Store every line once; what has none is expired. A line that is nobody's or a repetition is left out."""
         p, open_attempts = self.payer, self.calls.batch_attempts(name)
         for line in self.protocol.results(client, batch):
-            attempt = open_attempts.pop(line.key, None)
+            body, attempt = self.provider.redact_body(line.body), open_attempts.pop(line.key, None)
             if attempt is None:
                 continue
             if line.status != "answered":
                 self.calls.finish(attempt, line.status, error=self.provider.redact(line.error), sdk=self.provider.sdk)
                 continue
             try:
-                cost = cost_micros(self.provider.read(line.body).usage, p.price, batch=True)
-                status, _ = read(self.provider, line.body, self.question)
+                cost = cost_micros(self.provider.read(body).usage, p.price, batch=True)
+                status, _ = read(self.provider, body, self.question)
             except ValueError as e:
                 self.calls.finish(attempt, "error", at_risk=True, error=f"unreadable line: {e}", sdk=self.provider.sdk)
                 continue
-            self.calls.finish(attempt, status, raw=line.body, http=200, cost=cost, sdk=self.provider.sdk)
+            self.calls.finish(attempt, status, raw=body, http=200, cost=cost, sdk=self.provider.sdk)
         self._close(name, "expired", "no line in the results")
 
     def _close(self, name: str, status: str, error: str, http: int = 0) -> None:
