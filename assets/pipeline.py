@@ -115,7 +115,9 @@ def materialize(
 def _reason(result: dg.ExecuteInProcessResult) -> str:
     for event in result.all_events:
         if event.is_step_failure:
-            error = event.step_failure_data.error
-            cause = error.cause or error
+            data = event.step_failure_data
+            if data.user_failure_data and data.user_failure_data.description:  # a dg.Failure of ours says it all
+                return f"{event.step_key}: {data.user_failure_data.description}"
+            cause = data.error.cause or data.error
             return f"{event.step_key}: {cause.message.strip()}"
     return "the run failed before its first step"
