@@ -1,15 +1,14 @@
 """Attributes, vectors and the seed: what is known of a pair before anybody labels it."""
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from resources.lake import label
-from resources.tables import ATTRIBUTES, CLEAN_POOL, EMBEDDINGS, SEED_SELECTION, Table
+from resources.tables import ATTRIBUTES, CLEAN_POOL, EMBEDDINGS, SEED_COVERAGE, SEED_SELECTION, Table
 from sql import statement
 
 from .judging import agreed
-from .plots import counts
+from .plots import stacked
 from .table_asset import Check, Rows, Run, table_asset
 
 if TYPE_CHECKING:
@@ -79,6 +78,7 @@ def embeddings(run: Run) -> Iterator[Rows]:
 
 @table_asset(
     SEED_SELECTION,
+    SEED_COVERAGE,
     reads=[CLEAN_POOL, ATTRIBUTES],
     settings=("stage1", "seed"),
     group="seed",
@@ -89,17 +89,32 @@ def embeddings(run: Run) -> Iterator[Rows]:
                 "SELECT cluster_id FROM new GROUP BY 1 HAVING count(DISTINCT assigned_to) > 1",
                 "people and judges never share a conversation cluster (spec O-07)",
             )
-        ]
+        ],
+        SEED_COVERAGE: [
+            Check(
+                "within_a_pair_of_an_even_spread",
+                "SELECT * FROM new WHERE abs(people + judges - target) >= 1",
+                "the achieved share of every stratum is its target to within one pair (spec 1.08)",
+            )
+        ],
     },
 )
 def seed_selection(run: Run) -> Iterator[Rows]:
-    """One pair a conversation cluster, dealt round robin over the strata, people first (spec 1.06, 1.08)."""
+    """One pair a conversation cluster, dealt round robin over the strata, both desks in proportion (spec 1.06, 1.08)."""
     s = run.settings
+    size = {"people": s.stage1.seed_people, "judges": s.stage1.seed_judges}
     with run.lake.connect() as con:
-        chosen = con.sql(
-            statement("seed_selection"),
-            params={"seed": str(s.seed), "people": s.stage1.seed_people, "judges": s.stage1.seed_judges},
+        chosen = con.sql(statement("seed_selection"), params={"seed": str(s.seed), **size}).to_arrow_table()
+        yield Rows(SEED_SELECTION, chosen)
+        con.register("seed_now", chosen)
+        coverage = con.sql(
+            statement("seed_coverage"), params={"seed": str(s.seed), "total": sum(size.values())}
         ).to_arrow_table()
-    strata = Counter(chosen.column("stratum").to_pylist())
-    plot = counts(dict(sorted(strata.items())), "pairs in the seed")
-    yield Rows(SEED_SELECTION, chosen, {"strata covered": len(strata), "plot": plot})
+    rows = coverage.sort_by([(c, "ascending") for c in SEED_COVERAGE.key]).to_pylist()
+    names = [" / ".join(r[c] for c in SEED_COVERAGE.key) for r in rows]
+    bars = {desk: [r[desk] for r in rows] for desk in ("people", "judges")}
+    plot = stacked(names, bars, [r["target"] for r in rows], "pairs in the seed", "an even spread")
+    reached = sum(r["people"] + r["judges"] > 0 for r in rows)
+    yield Rows(
+        SEED_COVERAGE, coverage, {"strata in the pool": len(rows), "strata in the seed": reached, "plot": plot}
+    )

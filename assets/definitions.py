@@ -7,7 +7,7 @@ import dagster as dg
 from resources import settings as config
 from resources.lake import Lake
 from resources.settings import Settings
-from resources.tables import ANNOTATION_BATCH, JUDGE_WEIGHTS, RETRIEVED, STAGE2_WEIGHTS, WORLD_FILES
+from resources.tables import ANNOTATION_BATCH, JUDGE_WEIGHTS, SELECTION, STAGE2_WEIGHTS, WORLD_FILES
 
 from . import (
     attributes,
@@ -55,6 +55,7 @@ def steps(settings: Settings) -> list[Step]:
         stage1.reward_model,
         stage1.gold_predictions,
         stage1.retrieved,
+        stage1.selection,
         stage2.best_reward_model,
         stage2.gold_reward_model,
         stage2.scores,
@@ -99,7 +100,7 @@ def build(settings: Settings) -> dg.Definitions:
     )
 
     @dg.asset_sensor(
-        asset_key=dg.AssetKey(RETRIEVED.name),
+        asset_key=dg.AssetKey(SELECTION.name),
         job=loop,
         name="stage1_loop",
         minimum_interval_seconds=15,
@@ -112,6 +113,8 @@ def build(settings: Settings) -> dg.Definitions:
         following = iterations[iterations.index(closed) + 1 :]
         if not following:
             return dg.SkipReason(f"{closed} was the last iteration")
+        if not lake.rows(SELECTION, closed):
+            return dg.SkipReason(f"{closed} selected nothing: the stop rule holds, or no pair is left")
         if lake.note(ANNOTATION_BATCH, following[0]) is not None:
             return dg.SkipReason(f"{following[0]} is open already; a rerun of it is a person's decision")
         return dg.RunRequest(run_key=f"{following[0]}-{event.run_id}", partition_key=following[0])

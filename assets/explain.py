@@ -121,4 +121,9 @@ def _simulated(row: dict) -> str:
 
 
 def _why(why: str) -> str:
-    return {"seed": "in the seed", "retrieved": "like a pair the model gets wrong", "random": "drawn at random"}[why]
+    return {
+        "seed": "in the seed",
+        "random": "drawn at random",
+        "retrieved": "like a pair the model gets wrong",
+        "d_optimal": "what would tell the model most",
+    }[why]

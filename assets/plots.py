@@ -71,6 +71,22 @@ def judge_cards_png(rows: Sequence[Mapping], title: str = "") -> bytes:
     return done()
 
 
+def stacked(
+    names: Sequence[str], series: Mapping[str, Sequence[int]], marks: Sequence[float], label: str, mark: str
+) -> dg.MetadataValue:
+    """Horizontal bars, one a name, the series end to end, and a mark at what was aimed for."""
+    axis, done = _axis(7, 1.0 + 0.22 * len(names))
+    places, start = range(len(names))[::-1], [0] * len(names)
+    for (name, values), colour in zip(series.items(), ("#c9892b", "#4c72b0", "#8b97a3"), strict=False):
+        axis.barh(places, values, left=start, color=colour, label=name)
+        start = [a + b for a, b in zip(start, values, strict=True)]
+    axis.plot(marks, places, "|", color="black", markersize=9, label=mark)
+    axis.set_yticks(places, names, fontsize=8)
+    axis.set_xlabel(label)
+    axis.legend(frameon=False, fontsize=8)
+    return done()
+
+
 def _axes(width: float, height: float, panels: int):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

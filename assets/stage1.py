@@ -1,8 +1,8 @@
 """Stage 1, one iteration a partition (spec 3).
 
 annotation_batch -> human_labels -> gold -> judge_votes -> verdicts -> silver -> reward_model -> gold_predictions ->
-retrieved, and `retrieved` of one iteration opens the batch of the next. Dagster has no cycle between assets, so that one
-edge is read (`earlier`) and not declared; an iteration whose predecessor is missing refuses to start.
+retrieved -> selection, and `selection` of one iteration opens the batch of the next. Dagster has no cycle between assets,
+so that one edge is read (`earlier`) and not declared; an iteration whose predecessor is missing refuses to start.
 Iteration 0 is the seed round.
 """
 
@@ -13,6 +13,8 @@ import pyarrow.compute
 
 from curation.gold_roles import OPEN, sql_list
 from curation.neighbours import k_for
+from curation.selection import draw, select
+from curation.stopping import no_more_to_gain
 from resources.tables import (
     ANNOTATION_BATCH,
     ATTRIBUTES,
@@ -26,6 +28,7 @@ from resources.tables import (
     RETRIEVED,
     REWARD_MODEL,
     SEED_SELECTION,
+    SELECTION,
     SILVER,
     UNDECIDED,
     VERDICTS,
@@ -44,7 +47,7 @@ OPEN_GOLD = f"SELECT pair_id, \"order\" FROM gold WHERE role IN {sql_list(OPEN)}
 @table_asset(
     ANNOTATION_BATCH,
     reads=[CLEAN_POOL, ATTRIBUTES, SEED_SELECTION],
-    earlier=[RETRIEVED, ANNOTATION_BATCH],
+    earlier=[SELECTION, ANNOTATION_BATCH],
     settings=("stage1", "seed"),
     group="stage1",
     checks={
@@ -69,21 +72,20 @@ OPEN_GOLD = f"SELECT pair_id, \"order\" FROM gold WHERE role IN {sql_list(OPEN)}
     },
 )
 def annotation_batch(run: Run) -> Iterator[Rows]:
-    """The seed, or what the last iteration's errors retrieved plus a random share; people take the priority cells."""
-    s, earlier = run.settings, run.earlier()
+    """The seed, or what the last iteration selected; people take what is random and then the priority cells."""
+    s, earlier = run.settings.stage1, run.earlier()
     with run.lake.connect() as con:
         if not earlier:
             batch = con.sql(statement("batch_from_seed"))
         else:
             batch = con.sql(
-                statement("batch_from_retrieved"),
+                statement("batch_from_selection"),
                 params={
                     "iteration": run.partition,
                     "previous": earlier[-1],
-                    "seed": f"{s.seed}/{run.partition}",
-                    "batch": s.stage1.batch,
-                    "random": round(s.stage1.batch * s.stage1.random_share),
-                    "people": round(s.stage1.batch * s.stage1.people_share),
+                    "seed": f"{run.settings.seed}/{run.partition}",
+                    "people": round(s.batch * s.people_share),
+                    "policy": s.policy,
                 },
             )
         batch = batch.to_arrow_table()
@@ -145,16 +147,22 @@ def gold(run: Run) -> Iterator[Rows]:
     JUDGE_VOTES,
     reads=[ANNOTATION_BATCH, CLEAN_POOL, ATTRIBUTES, EMBEDDINGS],
     upto=[GOLD],
-    settings=("judges", "seed"),
+    settings=("judges", "stage1", "seed"),
     group="stage1",
     kinds={"openai", "lancedb"},
     pool="llm",
     checks={JUDGE_VOTES: prompt_checks(GOLD_SO_FAR)},
 )
 def judge_votes(run: Run) -> Iterator[Rows]:
-    """Every judge, both orders, with gold neighbours of the target as examples (spec 3.08, 3.11)."""
+    """Every judge, both orders, with gold neighbours of the target as examples (spec 3.08, 3.11): as many as the k rule
+    gives for the target's own p, all that are allowed where no model has seen it (spec O-11)."""
+    k_max = run.settings.stage1.k_max
     with run.lake.connect() as con:
         targets = con.sql(statement("batch_texts"), params={"iteration": run.partition, "desk": "judges"}).to_arrow_table()
+        p_of = dict(con.sql("SELECT pair_id, p FROM annotation_batch WHERE iteration = ?", params=[run.partition]).fetchall())
+        p = [p_of[pair] for pair in targets.column("pair_id").to_pylist()]
+        k = [k_max if x is None else k_for(x, k_max) for x in p]
+        targets = targets.append_column("k", pa.array(k, pa.int64()))
         with gold_index(run, con, upto=run.partition) as index:
             examples = examples_for(run, con, targets, index)
         votes, shown = ask_panel(run, targets, examples, JUDGE_VOTES)
@@ -303,7 +311,7 @@ def retrieved(run: Run) -> Iterator[Rows]:
 
     with run.lake.connect() as con:
         size = _dimensions(con)
-        candidates = con.sql(statement("retrieval_candidates"), params={"iteration": run.partition})
+        candidates = con.sql(statement("candidates"), params={"iteration": run.partition})
         index = Index(run.lake, f"pool_{run.partition}", candidates.to_arrow_reader(10_000), size)
         queries = con.sql(
             "SELECT g.pair_id, p, k, vector, c.cluster_id FROM gold_predictions g JOIN embeddings USING (pair_id)"
@@ -319,6 +327,82 @@ def retrieved(run: Run) -> Iterator[Rows]:
                 }  # fmt: skip
     rows = pa.Table.from_pylist([best[p] for p in sorted(best)], RETRIEVED.schema)
     yield Rows(RETRIEVED, rows, {"queries": len(queries), "candidates searched": len(index)})
+
+
+@table_asset(
+    SELECTION,
+    reads=[RETRIEVED, REWARD_MODEL, CLEAN_POOL, EMBEDDINGS],
+    upto=[ANNOTATION_BATCH, SILVER, GOLD_PREDICTIONS],
+    settings=("stage1", "seed"),
+    group="stage1",
+    kinds={"torch"},
+    pool="gpu",
+    checks={
+        SELECTION: [
+            Check(
+                "nobody_was_asked_yet",
+                f"SELECT pair_id FROM new WHERE pair_id IN (SELECT pair_id FROM annotation_batch WHERE {SO_FAR})",
+                "a pair is selected once (spec 3.14)",
+            ),
+            Check(
+                "chance_is_recorded",
+                "SELECT pair_id FROM new WHERE NOT (inclusion > 0 AND inclusion <= 1) OR (why <> 'random' AND inclusion < 1)",
+                "every pair carries the probability of its draw",
+            ),
+        ]
+    },
+)
+def selection(run: Run) -> Iterator[Rows]:
+    """A random share of all that may be labelled, the rest by the policy; nothing once the stop rule holds."""
+    from resources.trainer import score
+
+    s, seed = run.settings.stage1, f"{run.settings.seed}/{run.partition}"
+    with run.lake.connect() as con:
+        candidates = con.sql(
+            f"SELECT pair_id, similarity FROM ({statement('candidates')})"
+            " LEFT JOIN (SELECT pair_id, similarity FROM retrieved WHERE iteration = $iteration) USING (pair_id)",
+            params={"iteration": run.partition},
+        ).to_arrow_table()
+        before_after = con.sql(statement("gains"), params={"iteration": run.partition}).fetchall()
+        gains = [after - before for _, before, after in before_after]
+        stopped = s.stop_when is not None and no_more_to_gain([g[1:] for g in before_after], **s.stop_when.model_dump())
+        if stopped:
+            candidates = candidates.slice(0, 0)
+        if s.policy == "d_optimal":
+            candidates = _with_features(run, con, candidates, seed)
+        picked = select(s.policy, candidates, s.batch, round(s.batch * s.random_share), seed)
+        con.register("picked", picked)
+        model = con.sql("SELECT path FROM reward_model WHERE iteration = ?", params=[run.partition]).fetchall()[0][0]
+        pairs = con.sql("SELECT pair_id, conversation, chosen, rejected FROM clean_pool SEMI JOIN picked USING (pair_id)")
+        con.register("scored", score(run, {"loop": model}, pairs))
+        rows = con.sql(
+            "SELECT picked.*, 1 / (1 + exp(r_rejected_loop - r_chosen_loop)) AS p FROM picked LEFT JOIN scored USING (pair_id)"
+        ).to_arrow_table()
+    facts = {"candidates": candidates.num_rows, "stopped": stopped, **_count(rows, "why")}
+    if gains:
+        facts["gain on the same gold"] = gains[-1]
+    yield Rows(SELECTION, rows, facts)
+
+
+def _with_features(run: Run, con, candidates: pa.Table, seed: str) -> pa.Table:
+    """A part of the candidates drawn at random, and all silver so far, as the loop's model sees them; what is beyond the
+    part stays without p, for the random share alone."""
+    from resources.trainer import features
+
+    looked_at = draw(candidates, run.settings.stage1.d_optimal_candidates, f"{seed}/candidates")
+    con.register("looked_at", looked_at)
+    model = con.sql("SELECT path FROM reward_model WHERE iteration = ?", params=[run.partition]).fetchall()[0][0]
+    known = f"SELECT pair_id FROM silver WHERE iteration <= '{run.partition}'"
+    pairs = con.sql(
+        "SELECT pair_id, conversation, chosen, rejected FROM clean_pool"
+        f" WHERE pair_id IN (SELECT pair_id FROM looked_at UNION ALL {known})"
+    )
+    con.register("seen", features(run, model, pairs))
+    con.register("open_pairs", candidates)
+    return con.sql(
+        "SELECT pair_id, similarity, difference, o.pair_id IS NULL AS labelled,"
+        " 1 / (1 + exp(r_rejected - r_chosen)) AS p FROM seen FULL JOIN open_pairs o USING (pair_id)"
+    ).to_arrow_table()
 
 
 def _dimensions(con) -> int:

@@ -258,15 +258,33 @@ class Personal(Part):
     redact_from: Annotated[int, Field(ge=0, le=3)] = 1  # sensitivity from which the copies are redacted
 
 
+class StopWhen(Part):
+    """The loop stops when each of the last `iterations` gained less than `gain_below` on the same gold."""
+
+    gain_below: float  # of accuracy, 0.005 for half a point
+    iterations: Count = 2
+
+
 class Stage1(Part):
-    iterations: Annotated[int, Field(ge=1, le=99)] = 2  # rounds after the seed round
+    iterations: Annotated[int, Field(ge=1, le=99)] = 2  # rounds after the seed round; more of them reopen none
+    stop_when: StopWhen | None = None  # later iterations label nothing more
     seed_people: Count = 200
     seed_judges: Count = 300
     batch: Count = 300  # pairs an iteration
     people_share: Share = 0.3  # of a batch; the rest goes to the judges
-    random_share: Share = 0.1  # of a batch drawn at random, so that estimates stay unbiased
+    random_share: Share = 0.1  # of a batch drawn at random and labelled by people, so that estimates stay unbiased
+    policy: Literal["paper", "d_optimal", "random"] = "paper"  # what chooses the rest (curation/selection.py)
+    d_optimal_candidates: Count = 10_000  # d_optimal looks at this many, drawn at random
     k_max: Annotated[int, Field(ge=1, le=64)] = 8
-    only_errors: bool = False
+    only_errors: bool = False  # only gold pairs the model has wrong may retrieve
+
+    @model_validator(mode="after")
+    def _people_get_what_is_random(self):
+        if self.policy != "random" and self.random_share > self.people_share:
+            raise ValueError(
+                f"random_share is {self.random_share:g} but people, who label it, get {self.people_share:g} of a batch"
+            )
+        return self
 
 
 class Stage2(Part):
@@ -435,11 +453,12 @@ class Settings(Part):
     def section_hash(self, *sections: str) -> str:
         """16 hex digits over the named top-level sections; equal settings give equal hashes on every machine.
 
-        The lake's path is not part of it, nor how many final models there are and on what machines they are trained:
-        moving a lake or adding a seed makes nothing stale.
+        The lake's path is not part of it, nor how many final models there are, on what machines they are trained, and
+        how many iterations there may be: moving a lake, adding a seed or an iteration makes nothing stale.
         """
         whole = self.model_dump(mode="json")
         whole["lake"].pop("path")
+        whole["stage1"].pop("iterations")
         for key in BESIDE_THE_POINT:
             whole["training"].pop(key)
         data = json.dumps({s: whole[s] for s in sorted(sections)}, sort_keys=True).replace(f"{self.base}/", "")

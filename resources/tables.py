@@ -304,9 +304,26 @@ SEED_SELECTION = _t(
         _f("cluster_id", S, "near-duplicate cluster of the conversation"),
         _f("stratum", S, "category / objectivity / controversiality"),
         _f("assigned_to", S, "people or judges"),
-        _f("inclusion", F, "probability with which the pair could have been drawn"),
+        _f("inclusion", F, "probability of being drawn"),
     ],
     ("pair_id",),
+)
+
+SEED_COVERAGE = _t(
+    "seed_coverage",
+    "How evenly the seed is spread over (category, objectivity, controversiality), and where the pool has gaps.",
+    [
+        _f("category", S, "task category"),
+        _f("objectivity", S, "objective, subjective or missing"),
+        _f("controversiality", S, "low, medium, high or missing"),
+        _f("pool", I, "pairs of the pool with attributes, of stage seed and stage1"),
+        _f("pairs", I, "of them those the seed may take"),
+        _f("clusters", I, "conversation clusters among those; one pair of each may be taken"),
+        _f("target", F, "what an even spread takes"),
+        _f("people", I, "taken and given to people"),
+        _f("judges", I, "taken and given to judges"),
+    ],
+    ("category", "objectivity", "controversiality"),
 )
 
 # ---- stage 1: one iteration a partition ----------------------------------------------------------------------------
@@ -317,9 +334,10 @@ ANNOTATION_BATCH = _t(
         PAIR_ID,
         _f("cluster_id", S, "near-duplicate cluster of the conversation"),
         _f("assigned_to", S, "people or judges"),
-        _f("why", S, "seed, retrieved or random"),
+        _f("why", S, "seed, random, or what the policy did: retrieved, d_optimal"),
         _f("priority", I, "order of work, objective and low controversiality first"),
-        _f("inclusion", F, "probability of being drawn", True),
+        _f("inclusion", F, "probability of its draw; 1 where a policy and not chance chose it"),
+        _f("p", F, "of the original order, by the model before; null in the seed and where it cannot score", True),
     ],
     ("pair_id",),
     "iteration",
@@ -474,7 +492,7 @@ GOLD_PREDICTIONS = _t(
 )
 RETRIEVED = _t(
     "retrieved",
-    "Unlabelled pairs that resemble what the reward model gets wrong: the next iteration's candidates.",
+    "Unlabelled pairs that resemble what the reward model gets wrong, which the policy `paper` labels next.",
     [
         PAIR_ID,
         _f("query_pair", S, "gold pair that asked for it"),
@@ -482,6 +500,20 @@ RETRIEVED = _t(
         _f("similarity", F, "cosine"),
         _f("p_query", F, "p of the gold pair in the human order"),
         _f("k", I, "neighbours the query was allowed"),
+    ],
+    ("pair_id",),
+    "iteration",
+)
+SELECTION = _t(
+    "selection",
+    "The pairs to label next: a share drawn at random, the others chosen by the policy.",
+    [
+        PAIR_ID,
+        _f("why", S, "random, or what the policy did: retrieved, d_optimal"),
+        _f("rank", I, "place among those, from 1"),
+        _f("score", F, "what the policy ranked by: similarity or information gain", True),
+        _f("inclusion", F, "probability of its draw; 1 where the policy and not chance chose it"),
+        _f("p", F, "of the original order, by this iteration's reward model", True),
     ],
     ("pair_id",),
     "iteration",

@@ -2,7 +2,7 @@
 -- (category, objectivity, controversiality); ties are broken by a hash of pair and $seed.
 WITH eligible AS (
     SELECT pair_id, cluster_id, category || ' / ' || objectivity || ' / ' || controversiality AS stratum,
-        md5_number_lower(pair_id || $seed) AS draw
+        md5_number_lower(pair_id || $seed) AS draw, count(*) OVER (PARTITION BY cluster_id) AS siblings
     FROM clean_pool JOIN attributes USING (pair_id)
     WHERE stage = 'seed' AND joined = 0 AND NOT conflict
 ), one_a_cluster AS (
@@ -14,9 +14,12 @@ WITH eligible AS (
 ), taken AS (
     SELECT *, row_number() OVER (ORDER BY round, draw) AS place FROM dealt
     QUALIFY place <= $people::BIGINT + $judges::BIGINT
+), placed AS (
+    SELECT *, row_number() OVER (ORDER BY stratum, draw) * $people::BIGINT AS people_by_then FROM taken
 )
--- people and judges get alternating places, in proportion, until one of them is full
+-- both desks get their share of every stratum; a pair is taken for itself, and before that for its cluster
 SELECT pair_id, cluster_id, stratum,
-    CASE WHEN row_number() OVER (ORDER BY draw) <= $people THEN 'people' ELSE 'judges' END AS assigned_to,
-    count(*) OVER (PARTITION BY stratum) / stock::DOUBLE AS inclusion
-FROM taken
+    CASE WHEN people_by_then % ($people::BIGINT + $judges::BIGINT) < $people::BIGINT THEN 'people' ELSE 'judges' END
+        AS assigned_to,
+    count(*) OVER (PARTITION BY stratum) / stock::DOUBLE / siblings AS inclusion
+FROM placed

@@ -51,11 +51,11 @@ def test_the_loop_is_closed_by_what_is_read_and_not_declared(settings):
     graph = build(settings).resolve_asset_graph()
     batch = graph.get(dg.AssetKey("annotation_batch"))
     assert {k.to_user_string() for k in batch.parent_keys} == {"clean_pool", "attributes", "seed_selection"}
-    upstream = graph.get(dg.AssetKey("retrieved")).parent_keys
-    assert dg.AssetKey("gold_predictions") in upstream and dg.AssetKey("annotation_batch") in upstream
+    upstream = graph.get(dg.AssetKey("selection")).parent_keys
+    assert dg.AssetKey("retrieved") in upstream and dg.AssetKey("annotation_batch") in upstream
     step = next(s for s in steps(settings) if s.name == "annotation_batch")
     inputs = [(t.name, p) for t, p in step.inputs(settings, "iter_02")]
-    assert ("retrieved", "iter_01") in inputs and ("retrieved", "iter_02") not in inputs
+    assert ("selection", "iter_01") in inputs and ("selection", "iter_02") not in inputs
 
 
 def test_gold_never_trains_the_loop_model_and_nothing_but_the_report_reads_the_truth(settings):

@@ -18,8 +18,8 @@ from resources.tables import (
     GOLD_PREDICTIONS,
     HUMAN_LABELS,
     JUDGE_VOTES,
-    RETRIEVED,
     SEED_SELECTION,
+    SELECTION,
     VERDICTS,
 )
 from sql import statement
@@ -46,17 +46,35 @@ def test_the_seed_is_spread_over_strata_and_clusters(lake):
     put(lake, CLEAN_POOL, [{"pair_id": p, "cluster_id": "same" if p in ("p090", "p091") else p} for p in names], "b00")
     put(lake, ATTRIBUTES, [{"pair_id": p, "category": c} for p, c in zip(names, categories, strict=True)], "b00")
     make(attributes.seed_selection, lake, stage1={"seed_people": 6, "seed_judges": 9})
-    rows = query(lake, "SELECT split_part(stratum, ' / ', 1), count(*), any_value(inclusion) FROM seed_selection GROUP BY 1")
+    rows = query(lake, "SELECT split_part(stratum, ' / ', 1), count(*), max(inclusion) FROM seed_selection GROUP BY 1")
     found = {name: (n, inclusion) for name, n, inclusion in rows}
     assert found == {"math": (6, pytest.approx(6 / 90)), "editing": (5, 1.0), "planning": (4, 1.0)}
-    assert query(lake, "SELECT assigned_to, count(*) FROM seed_selection GROUP BY 1 ORDER BY 1") == [
-        ("judges", 9),
-        ("people", 6),
-    ]
+    shared = query(lake, "SELECT inclusion FROM seed_selection WHERE pair_id IN ('p090', 'p091')")
+    assert shared == [(0.5,)]  # one of the two, at random
+    desks = query(lake, "SELECT split_part(stratum, ' / ', 1), assigned_to, count(*) FROM seed_selection GROUP BY ALL")
+    assert {d[:2]: d[2] for d in desks} == {
+        ("math", "people"): 2, ("math", "judges"): 4, ("editing", "people"): 2, ("editing", "judges"): 3,
+        ("planning", "people"): 2, ("planning", "judges"): 2,
+    }  # fmt: skip
+    coverage = query(lake, "SELECT category, pool, pairs, clusters, target, people + judges FROM seed_coverage ORDER BY 1")
+    assert coverage == [("editing", 6, 6, 5, 5.0, 5), ("math", 90, 90, 90, 6.0, 6), ("planning", 4, 4, 4, 4.0, 4)]
+
+
+def test_a_gap_in_the_seed_is_in_the_coverage_report(lake):
+    """12 seed pairs of maths; coding is in the pool but not among the seed's sources."""
+    rows = [{"pair_id": p, "stage": "seed" if i < 12 else "stage1"} for i, p in enumerate(ids(20))]
+    put(lake, CLEAN_POOL, rows, "b00")
+    categories = ["math" if i < 12 else "coding" for i in range(20)]
+    put(lake, ATTRIBUTES, [{"pair_id": p, "category": c} for p, c in zip(ids(20), categories, strict=True)], "b00")
+    make(attributes.seed_selection, lake, stage1={"seed_people": 2, "seed_judges": 3})
+    assert query(lake, "SELECT category, pool, pairs, target, people + judges FROM seed_coverage ORDER BY 1") == [
+        ("coding", 8, 0, 0.0, 0), ("math", 12, 12, 5.0, 5),
+    ]  # fmt: skip
 
 
 def second_batch(lake, **stage):
-    """50 open pairs; iteration 0 had p000 (people, cluster A) and p001 (judges, cluster B) and retrieved p010..p029."""
+    """50 open pairs; iteration 0 had p000 (people, cluster A) and p001 (judges, cluster B); it selected p010 to
+    p019 by retrieval and p030 to p032 at random."""
     names = ids(50)
     cluster = {"p000": "A", "p001": "B", "p010": "A", "p011": "B"}
     put(lake, CLEAN_POOL, [{"pair_id": p, "cluster_id": cluster.get(p, p)} for p in names], "b00")
@@ -77,41 +95,43 @@ def second_batch(lake, **stage):
         ],
         IT0,
     )
-    put(
-        lake,
-        RETRIEVED,
-        [
-            {"pair_id": p, "query_pair": "p000", "rank": 1, "similarity": 1 - i / 100, "p_query": 0.1, "k": 8}
-            for i, p in enumerate(ids(20, 10))
-        ],
-        IT0,
-    )
+    rows = [{"pair_id": p, "why": "retrieved", "rank": i + 1, "score": 1 - i / 100} for i, p in enumerate(ids(10, 10))]
+    rows += [{"pair_id": p, "why": "random", "rank": i + 1, "inclusion": 3 / 48} for i, p in enumerate(ids(3, 30))]
+    put(lake, SELECTION, [{"inclusion": 1.0, "p": 0.7, **r} for r in rows], IT0)
     make(stage1.annotation_batch, lake, IT1, stage1=stage)
 
 
-def test_a_batch_is_the_nearest_retrieved_and_a_random_share(lake):
-    second_batch(lake, batch=10, random_share=0.2, people_share=0.4)
-    rows = query(lake, "SELECT why, count(*), min(inclusion) FROM annotation_batch WHERE iteration='iter_01' GROUP BY 1")
-    found = {why: (n, inclusion) for why, n, inclusion in rows}
-    assert found["random"] == (2, pytest.approx(2 / 48))
-    assert found["retrieved"] == (8, None)
-    retrieved = query(lake, "SELECT pair_id FROM annotation_batch WHERE iteration='iter_01' AND why='retrieved'")
-    assert {p for (p,) in retrieved} <= set(ids(10, 10))  # the nearest, less what was drawn at random
+def desks(lake) -> dict[str, set[str]]:
+    rows = query(lake, "SELECT assigned_to, list(pair_id) FROM annotation_batch WHERE iteration = 'iter_01' GROUP BY 1")
+    return {desk: set(pairs) for desk, pairs in rows}
 
 
-def test_a_cluster_stays_at_its_desk_and_people_take_the_priority_cells(lake):
-    second_batch(lake, batch=20, random_share=0.0, people_share=0.2)
-    desk = dict(query(lake, "SELECT pair_id, assigned_to FROM annotation_batch WHERE iteration='iter_01'"))
-    assert desk["p010"] == "people" and desk["p011"] == "judges"
-    people = {p for p, d in desk.items() if d == "people"}
-    assert people == {"p010", "p015", "p016", "p017"}  # the forced one, then objective and low
+def test_a_batch_is_what_was_selected_with_its_probabilities(lake):
+    second_batch(lake, batch=13, people_share=0.5)
+    batch = "SELECT pair_id, why, inclusion, p FROM annotation_batch WHERE iteration = 'iter_01' ORDER BY 1"
+    selected = "SELECT pair_id, why, inclusion, p FROM selection ORDER BY 1"
+    assert query(lake, batch) == query(lake, selected)
+
+
+def test_people_take_what_is_random_then_the_priority_cells_and_a_cluster_stays_at_its_desk(lake):
+    """7 places: p010 is theirs by its cluster, p030 to p032 by chance, p015 to p017 are objective and of low
+    controversiality. p011 belongs to the judges' cluster."""
+    second_batch(lake, batch=14, people_share=0.5)
+    assert desks(lake)["people"] == {"p010", "p030", "p031", "p032", "p015", "p016", "p017"}
+    assert "p011" in desks(lake)["judges"]
+
+
+def test_the_quota_does_not_turn_away_what_is_random(lake):
+    """3 places, of which a known cluster takes one: all three random pairs stay with the people all the same."""
+    second_batch(lake, batch=15, people_share=0.2, random_share=0.2)
+    assert desks(lake)["people"] == {"p010", "p030", "p031", "p032"}
 
 
 def test_an_iteration_does_not_open_before_the_one_before_it_is_closed(lake):
     put(lake, CLEAN_POOL, [{"pair_id": "p000"}], "b00")
     put(lake, ATTRIBUTES, [{"pair_id": "p000"}], "b00")
     put(lake, SEED_SELECTION, [{"pair_id": "p000", "stratum": "x", "assigned_to": "people"}])
-    with pytest.raises(dg.Failure, match="not materialised: retrieved/iter_00, annotation_batch/iter_00"):
+    with pytest.raises(dg.Failure, match="not materialised: selection/iter_00, annotation_batch/iter_00"):
         make(stage1.annotation_batch, lake, IT1)
 
 
