@@ -11,7 +11,7 @@ WITH pool AS (
         QUALIFY row_number() OVER (PARTITION BY cluster_id ORDER BY md5_number_lower(pair_id || $seed)) = 1
     ) GROUP BY ALL
 ), shares AS (
-    SELECT *, ($total - coalesce(sum(clusters) OVER (smaller), 0)) / count(*) OVER (others)::DOUBLE AS share
+    SELECT *, ($total - coalesce(sum(clusters) OVER smaller, 0)) / count(*) OVER others::DOUBLE AS share
     FROM stocks
     WINDOW smaller AS (ORDER BY clusters, category, objectivity, controversiality
             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING),

@@ -158,4 +158,4 @@ def test_an_unknown_policy_is_an_error():
     ],
 )
 def test_the_loop_stops_after_so_many_quiet_iterations(accuracies, stops):
-    assert no_more_to_gain([(a, round(b, 3)) for a, b in accuracies], below=0.005 - 1e-9, iterations=2) is stops
+    assert no_more_to_gain([(a, round(b, 3)) for a, b in accuracies], gain_below=0.005 - 1e-9, iterations=2) is stops
