@@ -25,7 +25,6 @@ import pyarrow as pa
 
 from resources import embedder, vectors
 from resources.lake import Lake
-from resources.settings import Embedding
 
 DIMENSIONS, K, BLOCK = 256, 8, 50_000
 DATA = Path(os.environ.get("ASSAY_SHARED", Path(__file__).parents[2] / "shared")) / "data"
