@@ -8,6 +8,9 @@ import pyarrow as pa
 from .lake import Lake
 
 ANN_ROWS = 50_000  # below this a flat scan is exact and fast enough
+INDEX = {"index_type": "IVF_PQ"}
+SEARCH = {"nprobes": 64, "refine_factor": 20}  # both are ignored by a flat scan
+TIES = 8  # room for equal similarities at the edge
 
 
 class Index:
@@ -31,7 +34,7 @@ class Index:
             name, pa.RecordBatchReader.from_batches(schema, fixed), mode="overwrite"
         )
         if self._table.count_rows() > ANN_ROWS:
-            self._table.create_index(metric="cosine", vector_column_name="vector")
+            self._table.create_index(metric="cosine", vector_column_name="vector", **INDEX)
 
     def __len__(self) -> int:
         return self._table.count_rows()
@@ -43,15 +46,14 @@ class Index:
         """
         if k == 0 or len(self) == 0:
             return
-        own = "cluster_id != '{}'".format(cluster_id.replace("'", "''"))
-        found = (
-            self._table.search(vector, vector_column_name="vector")
-            .metric("cosine")
-            .where(own, prefilter=True)
-            .select(["pair_id", "_distance"])
-            .limit(k + 8)  # room for ties at the edge
-            .to_list()
-        )
-        ranked = sorted((round(r["_distance"], 6), r["pair_id"]) for r in found)
-        for distance, pair_id in ranked[:k]:
+        # Its own cluster is left out afterwards: a filter in the search would read every row's cluster first.
+        wanted, others = 0, []
+        while wanted < len(self) and len(others) < k + TIES:
+            wanted = 4 * wanted or k + 2 * TIES
+            query = self._table.search(vector, vector_column_name="vector").metric("cosine")
+            for name, value in SEARCH.items():
+                query = getattr(query, name)(value)
+            found = query.select(["pair_id", "cluster_id", "_distance"]).limit(wanted).to_list()
+            others = [r for r in found if r["cluster_id"] != cluster_id]
+        for distance, pair_id in sorted((round(r["_distance"], 6), r["pair_id"]) for r in others)[:k]:
             yield pair_id, 1.0 - distance

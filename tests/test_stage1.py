@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from assets import attributes, stage1
+from assets.definitions import build
 from assets.table_asset import Rows
 from resources.lake import Lake
 from resources.tables import (
@@ -24,7 +25,7 @@ from resources.tables import (
 )
 from sql import statement
 
-from .lakes import make, put, query
+from .lakes import make, put, query, settings
 
 IT0, IT1 = "iter_00", "iter_01"
 GOLD_SQL = statement("gold")
@@ -318,3 +319,64 @@ def test_retrieval_finds_the_nearest_open_pairs_and_nothing_else(lake):
         ("gold_y", "p89"), ("gold_y", "p88"), ("gold_y", "p87"),
     ]  # fmt: skip
     assert rows[0][2] == pytest.approx(math.cos(math.radians(1)), abs=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_retrieval_equals_brute_force(lake, seed):
+    """300 random unit vectors in clusters of one to forty, twenty of them equal: the same pairs, order and cosines."""
+    import numpy as np
+
+    from resources.vectors import Index
+
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(300, 16)).astype(np.float32)
+    x[40:60] = x[40]
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    clusters = ["big"] * 40 + [f"c{i // 3}" for i in range(260)]
+    rows = pa.table({"pair_id": ids(300), "cluster_id": clusters, "vector": list(x)})
+    index = Index(lake, "t", rows.cast(rows.schema.set(2, pa.field("vector", pa.list_(pa.float32())))).to_reader(), 16)
+    for q in (0, 5, 39, 41, 59, *rng.integers(300, size=25)):
+        cosine = np.round(1 - x.astype(np.float64) @ x[q].astype(np.float64), 5)
+        order = sorted((d, p) for d, p, c in zip(cosine, ids(300), clusters, strict=True) if c != clusters[q])
+        found = list(index.nearest(x[q].tolist(), 8, clusters[q]))
+        assert [p for p, _ in found] == [p for _, p in order[:8]]
+        assert [s for _, s in found] == pytest.approx([1 - d for d, _ in order[:8]], abs=1e-4)
+    assert [p for p, _ in index.nearest(x[0].tolist(), 300, "big")] and not list(index.nearest(x[0].tolist(), 0, ""))
+
+
+def test_another_selection_makes_the_next_iteration_stale_and_the_same_one_does_not(lake):
+    second_batch(lake, batch=13, people_share=0.5)
+    configured = settings(stage1={"batch": 13, "people_share": 0.5})
+    assert stage1.annotation_batch.stale(configured, lake, IT1) is None
+    rows = [{"pair_id": "p044", "why": "random", "rank": 1, "inclusion": 0.5, "p": 0.5}]
+    put(lake, SELECTION, rows, IT0)
+    assert stage1.annotation_batch.stale(configured, lake, IT1) == "changed: selection/iter_00"
+
+
+def test_more_iterations_reopen_none(lake):
+    second_batch(lake, batch=13, people_share=0.5)
+    longer = settings(stage1={"batch": 13, "people_share": 0.5, "iterations": 9})
+    assert stage1.annotation_batch.stale(longer, lake, IT1) is None
+
+
+def test_the_sensor_opens_the_next_iteration_until_nothing_is_selected(tmp_path):
+    """As Dagster asks it, with materialisations in a real instance."""
+    configured = settings(lake={"path": str(tmp_path), "buckets": 1}, stage1={"iterations": 2})
+    definitions, lake = build(configured), Lake(str(tmp_path))
+    sensor = definitions.get_sensor_def("stage1_loop")
+    some = [{"pair_id": "p", "why": "random", "rank": 1, "inclusion": 1.0}]
+
+    def after(iteration: str, rows: list[dict]):
+        put(lake, SELECTION, rows, iteration)
+        with dg.DagsterInstance.ephemeral() as instance:
+            instance.report_runless_asset_event(dg.AssetMaterialization("selection", partition=iteration))
+            with dg.build_sensor_context(instance=instance, definitions=definitions) as context:
+                tick = sensor.evaluate_tick(context)
+        return [r.partition_key for r in tick.run_requests], tick.skip_message
+
+    assert after(IT0, some)[0] == [IT1]
+    assert after("iter_02", some) == ([], "iter_02 was the last iteration")
+    assert "selected nothing" in after(IT0, [])[1]
+    put(lake, ANNOTATION_BATCH, [], IT1)
+    assert "is open already" in after(IT0, some)[1]
+    assert sensor.default_status == dg.DefaultSensorStatus.STOPPED
