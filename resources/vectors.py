@@ -8,7 +8,6 @@ import pyarrow as pa
 from .lake import Lake
 
 ANN_ROWS = 50_000  # below this a flat scan is exact and fast enough
-INDEX = {"index_type": "IVF_PQ"}
 SEARCH = {"nprobes": 64, "refine_factor": 20}  # both are ignored by a flat scan
 TIES = 8  # room for equal similarities at the edge
 
@@ -34,7 +33,9 @@ class Index:
             name, pa.RecordBatchReader.from_batches(schema, fixed), mode="overwrite"
         )
         if self._table.count_rows() > ANN_ROWS:
-            self._table.create_index(metric="cosine", vector_column_name="vector", **INDEX)
+            from lancedb.index import IvfPq
+
+            self._table.create_index("vector", config=IvfPq(distance_type="cosine"))
 
     def __len__(self) -> int:
         return self._table.count_rows()

@@ -19,7 +19,7 @@ WITH pool AS (
             ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)
 ), targets AS (
     SELECT category, objectivity, controversiality, clusters,
-        least(clusters, coalesce((SELECT min(share) FROM shares WHERE share <= clusters), clusters))::DOUBLE AS target
+        least(clusters, coalesce((SELECT max(share) FROM shares WHERE share <= clusters), clusters))::DOUBLE AS target
     FROM shares
 ), taken AS (
     SELECT category, objectivity, controversiality, count(*) FILTER (assigned_to = 'people') AS people,

@@ -61,6 +61,17 @@ def test_the_seed_is_spread_over_strata_and_clusters(lake):
     assert coverage == [("editing", 6, 6, 5, 5.0, 5), ("math", 90, 90, 90, 6.0, 6), ("planning", 4, 4, 4, 4.0, 4)]
 
 
+def test_the_coverage_is_checked_against_an_even_spread(lake):
+    """Strata of 2, 7, 9 and 30 pairs; an even spread of 17 is 2, 5, 5, 5. Round robin gets there."""
+    categories = ["editing"] * 2 + ["math"] * 7 + ["planning"] * 9 + ["coding"] * 30
+    put(lake, CLEAN_POOL, [{"pair_id": p} for p in ids(48)], "b00")
+    put(lake, ATTRIBUTES, [{"pair_id": p, "category": c} for p, c in zip(ids(48), categories, strict=True)], "b00")
+    make(attributes.seed_selection, lake, stage1={"seed_people": 8, "seed_judges": 9})
+    assert query(lake, "SELECT category, target, people + judges FROM seed_coverage ORDER BY 1") == [
+        ("coding", 5.0, 5), ("editing", 2.0, 2), ("math", 5.0, 5), ("planning", 5.0, 5),
+    ]  # fmt: skip
+
+
 def test_a_gap_in_the_seed_is_in_the_coverage_report(lake):
     """12 seed pairs of maths; coding is in the pool but not among the seed's sources."""
     rows = [{"pair_id": p, "stage": "seed" if i < 12 else "stage1"} for i, p in enumerate(ids(20))]
