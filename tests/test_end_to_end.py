@@ -1,6 +1,7 @@
 """The whole job on a small generated pool, through Dagster, with real training: what the README promises."""
 
 import re
+import shutil
 from pathlib import Path
 
 import dagster as dg
@@ -9,8 +10,10 @@ import pytest
 from assets import explain, pipeline
 from resources import settings as config
 from resources.lake import Lake
+from resources.tables import HUMAN_LABELS, SELECTION
 
 from .lakes import query
+from .test_iterations import contents, killed
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,6 +60,45 @@ def test_a_changed_threshold_makes_stage_2_stale_and_nothing_before_it(job):
     stale = {s.name for u in pipeline.units(changed) for s in pipeline.todo(u, changed)}
     assert {"routed", "decisions"} <= stale
     assert not stale & {"raw_pool", "clean_pool", "attributes", "reward_model", "scores", "gold_reward_model"}
+
+
+def test_an_iteration_killed_in_the_middle_is_finished_by_the_next_run(job, tmp_path):
+    """Iteration 1 is taken out of a copy, started by the command, killed with -9, and run again: the same tables.
+    Trained models are found again, which keeps this short; test_training_kill.py kills those."""
+    settings, _, _ = job
+    shutil.copytree(settings.base, tmp_path / "copy")
+    copy = config.load(tmp_path / "copy" / "assay.toml")
+    other = Lake(str(copy.lake.path))
+    for step in pipeline.steps(settings):
+        if step.group == "stage1":
+            for table in step.tables:
+                shutil.rmtree(other.path(table, "iter_01").parent)
+    killed(tmp_path / "copy", ["run", "stage1"], other.path(HUMAN_LABELS, "iter_01"))
+    assert other.note(SELECTION, "iter_01") is None
+    lines: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DAGSTER_HOME", raising=False)
+        pipeline.run_all(copy, lines.append, ["stage1"])
+    assert [line for line in lines if "iter_01" in line] and not [line for line in lines if "iter_00" in line]
+    assert contents(tmp_path / "copy") == contents(settings.base)
+
+
+def test_test_gold_is_in_no_prompt_no_training_no_retrieval(job):
+    """By where the pairs went, not by what the code says (spec O-06)."""
+    _, lake, _ = job
+    for role in ("test", "calibration"):
+        assert query(lake, f"SELECT count(*) > 0 FROM gold WHERE role = '{role}'") == [(True,)]
+        kin = f"SELECT pair_id FROM clean_pool WHERE cluster_id IN (SELECT cluster_id FROM gold WHERE role = '{role}')"
+        for where in (
+            "SELECT unnest(examples) AS pair_id FROM judge_votes",
+            "SELECT unnest(examples) AS pair_id FROM stage2_votes",
+            "SELECT pair_id FROM judge_votes",
+            "SELECT pair_id FROM silver",
+            "SELECT pair_id FROM gold_predictions",
+            "SELECT query_pair AS pair_id FROM retrieved",
+        ):
+            assert query(lake, f"SELECT * FROM ({where}) WHERE pair_id IN ({kin})") == [], (role, where)
+    assert query(lake, "SELECT pair_id FROM release_corrected JOIN gold USING (pair_id) WHERE role = 'test'") == []
 
 
 def test_gold_and_silver_share_no_conversation_and_flagged_pairs_are_in_neither(job):
