@@ -98,6 +98,10 @@ def tokens_computed(args) -> None:
         tokens = tokenised(args.data, args.sample, Path(folder))
         shared = 1 - tokens.lengths.sum() / tokens.whole
         print(f"prompt shared by chosen and rejected: {shared:.1%} of the tokens")
+        whole = _singles(tokens).astype(float)
+        print(
+            f"{tokens.whole / len(tokens):,.0f} tokens a pair; a token sees {(whole**2).sum() / 2 / whole.sum():,.0f} keys"
+        )
         order = np.random.default_rng(0).permutation(len(tokens))
         for size in (1, 4, 32):
             cut = [order[i : i + size] for i in range(0, len(order), size)]

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from resources.settings import Recipe, Training
+from training import estimate
+from training.estimate import SHAPES, operations, weights
 from training.export import export
 from training.model import learn_tokenizer, new_model
 from training.profiles import MODELS, PROFILES, expand, recipe_of, steps
@@ -131,3 +133,15 @@ def test_a_recipe_may_name_a_profile_and_change_it():
         Recipe.model_validate({"profile": "big"})
     with pytest.raises(ValueError, match="no such model"):
         expand("gpt", "dev")
+
+
+def test_the_estimate_by_hand(capsys, monkeypatch):
+    """Qwen3-0.6B: 28 layers of 2 x 1024 x 2048 + 2 x 1024 x 1024 + 3 x 1024 x 3072 weights."""
+    assert weights("Qwen/Qwen3-0.6B") == 440_401_920
+    assert operations("Qwen/Qwen3-0.6B", 100) == 2 * 440_401_920 + 4 * 28 * 2048 * 100
+    assert {b for b, _ in MODELS.values()} == SHAPES.keys()
+    monkeypatch.setattr("sys.argv", ["x", "--model", "qwen3-0.6b", "--gpus", "1", "--peak", "1e15", "--mfu", "0.5",
+                                     "--tokens", "1000", "--computed", "0.5", "--seen", "100"])  # fmt: skip
+    assert estimate.main() == 0
+    hours = 26e6 * 1000 * 0.5 * 3 * (2 * 440_401_920 + 4 * 28 * 2048 * 100) / 0.5e15 / 3600
+    assert f"{hours:.1f} h  computing" in capsys.readouterr().out
