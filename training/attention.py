@@ -5,9 +5,9 @@ attention can be used. Nothing is padded and there is no mask over the stream: o
 the sequences of one variable-length flash attention, elsewhere each is a call of its own.
 """
 
+import functools
 import itertools
 from collections.abc import Sequence
-from functools import cached_property
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -43,7 +43,7 @@ class Segments:
         self.used = False  # whether any attention was computed by it
         self._masks: dict[tuple, torch.Tensor] = {}
 
-    @cached_property
+    @functools.cached_property
     def key_places(self) -> torch.Tensor:
         """[sum of `keys`] int64, which tokens of the stream are the keys of each piece."""
         places, at = [], 0
@@ -55,7 +55,7 @@ class Segments:
                 at += n
         return torch.tensor([i for r in places for i in r], device=self.device)
 
-    @cached_property
+    @functools.cached_property
     def bounds(self) -> tuple[torch.Tensor, torch.Tensor]:
         """[pieces + 1] int32 twice, where each piece's queries and keys begin."""
         return tuple(
@@ -91,7 +91,7 @@ def attend(
     Raises:
         ValueError: the architecture changes its scores by more than a scale, or does not hand `segments` on.
     """
-    from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     if segments is None:
         if attention_mask is not None and attention_mask.shape[-1] < key.shape[2]:
@@ -103,22 +103,29 @@ def attend(
             f"{type(module).__name__} changes its attention scores by {changed[0]}, which is not supported"
         )
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
+        _check_varlen(query.device, query.dtype)
         return _varlen(query, key, value, scaling, sliding_window, segments), None
+    return _pieces(query, key, value, scaling, sliding_window, segments), None
+
+
+def _pieces(query, key, value, scaling: float | None, window: int | None, segments: Segments) -> torch.Tensor:
+    from transformers.integrations.sdpa_attention import repeat_kv
+
     heads = query.shape[1] // key.shape[1]
     q, k, v = (x.split(segments.queries, dim=2) for x in (query, repeat_kv(key, heads), repeat_kv(value, heads)))
     found, at = [], 0
     for prefix, tails in segments.groups:
-        found.append(_causal(q[at], k[at], v[at], scaling, sliding_window, segments))
+        found.append(_causal(q[at], k[at], v[at], scaling, window, segments))
         before = [x[at][:, :, :prefix] for x in (q, k, v)]
         for i, n in enumerate(tails[1:], at + 1):
             whole = [torch.cat([b, x[i]], dim=2) for b, x in zip(before[1:], (k, v), strict=True)]
             if n < prefix:
-                found.append(_causal(q[i], *whole, scaling, sliding_window, segments))
+                found.append(_causal(q[i], *whole, scaling, window, segments))
             else:  # the causal kernel leaves out half of the square, which then is less work than a masked rectangle
-                both = _causal(torch.cat([before[0], q[i]], dim=2), *whole, scaling, sliding_window, segments)
+                both = _causal(torch.cat([before[0], q[i]], dim=2), *whole, scaling, window, segments)
                 found.append(both[:, :, prefix:])
         at += len(tails)
-    return torch.cat(found, dim=2).transpose(1, 2), None
+    return torch.cat(found, dim=2).transpose(1, 2)
 
 
 def _causal(q, k, v, scaling: float | None, window: int | None, segments: Segments) -> torch.Tensor:
@@ -148,3 +155,20 @@ def _varlen(query, key, value, scaling: float | None, window: int | None, segmen
         enable_gqa=q.shape[1] != k.shape[1],
     )
     return found[None]
+
+
+@functools.cache
+def _check_varlen(device: torch.device, dtype: torch.dtype) -> None:
+    """Once a process: variable-length attention must align fewer queries with the last keys, which its documentation
+    leaves open.
+
+    Raises:
+        RuntimeError: it does not agree with the pieces computed one by one.
+    """
+    segments, generator = Segments([(5, [2, 9]), (0, [4, 3])], device), torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(1, heads, 23, 64, generator=generator).to(device, dtype) for heads in (4, 2, 2))
+    with torch.no_grad():
+        found = _varlen(q, k, v, None, 4, segments).float()
+        expected = _pieces(q.float(), k.float(), v.float(), None, 4, segments)
+    if not torch.allclose(found, expected, atol=0.05):
+        raise RuntimeError(f"variable-length attention of torch {torch.__version__} on {device} sees other keys")
