@@ -189,7 +189,7 @@ class Store:
                 return None
             con.execute(
                 "INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?, ?)",
-                (request.key, request.provider, request.base_url, request.replicate, zlib.compress(request.wire)),
+                (request.key, request.provider, request.base_url, request.replicate, zlib.compress(request.wire, 1)),
             )
             return con.execute(
                 "INSERT INTO attempts(key, stage, judge, model, batch, reserved, started) VALUES (?, ?, ?, ?, ?, ?, ?)",

@@ -108,7 +108,7 @@ class _Base:
         self.base_url = base_url.rstrip("/")
         self._env = key_env
 
-    @property
+    @functools.cached_property
     def sdk(self) -> str:
         from importlib.metadata import version
 
