@@ -70,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
     sql.add_argument("query")
     sql.add_argument("--csv", action="store_true", help="print comma-separated values")
 
+    decide = add("decide", _decide, "apply a rule of stage 2 to stored scores and verdicts; nobody is asked")
+    decide.add_argument("rule", type=Path, nargs="?", help="a rule file; default: the one beside the lake's decisions")
+    decide.add_argument("--scores", type=Path, help="a Parquet file like the table scores; default: the lake's")
+    decide.add_argument("--verdicts", type=Path, help="a Parquet file like stage2_verdicts; default: the lake's")
+    decide.add_argument("--out", type=Path, help="folder for keep.txt, flip.txt and drop.txt")
+
     from .benchmark_command import configure
 
     configure(add("benchmark", _benchmark, "a model on the configured benchmarks, with intervals"))
@@ -237,6 +243,20 @@ def _sql(arguments: argparse.Namespace) -> int:
             print(f"assay: {e}", file=sys.stderr)
             return 2
     return 0
+
+
+def _decide(arguments: argparse.Namespace) -> int:
+    import duckdb
+
+    from curation.partition import RuleError
+
+    from .decide import again
+
+    try:
+        return 0 if again(_lake(), arguments.rule, arguments.scores, arguments.verdicts, arguments.out) else 1
+    except (RuleError, OSError, duckdb.Error) as e:
+        print(f"assay: {e}", file=sys.stderr)
+        return 2
 
 
 def _benchmark(arguments: argparse.Namespace) -> int:

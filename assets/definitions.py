@@ -58,6 +58,7 @@ def steps(settings: Settings) -> list[Step]:
         stage1.selection,
         stage2.best_reward_model,
         stage2.gold_reward_model,
+        stage2.decision_rule,
         stage2.scores,
         stage2.routed,
         stage2.stage2_attributes,

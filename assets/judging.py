@@ -1,7 +1,7 @@
 """What stage 1 and stage 2 share: gold neighbours as examples, the panel's votes, its verdicts."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -114,34 +114,56 @@ def examples_for(run: Run, con: "duckdb.DuckDBPyConnection", targets: pa.Table, 
 
 
 def ask_panel(run: Run, targets: pa.Table, examples: pa.Table, table: Table) -> tuple[pa.Table, dict]:
-    """Every configured judge on every target, as rows of `table`, under whose name the ledger keeps the calls.
+    """Every configured judge on every target, as rows of `table`; see `ask_in_parts`."""
+    votes, shown = ask_in_parts(run, lambda: [(targets, examples)], table)
+    return pa.Table.from_batches(votes, JUDGE_VOTES.schema), shown
+
+
+def ask_in_parts(
+    run: Run, parts: Callable[[], Iterable[tuple[pa.Table, pa.Table]]], table: Table
+) -> tuple[Iterator[pa.RecordBatch], dict]:
+    """Every configured judge on targets that come in parts, so that only one part is in memory.
+
+    Args:
+        parts: gives the targets and their examples, from the beginning each time it is called; twice where a judge
+            costs money, since the whole price is agreed on before the first call.
+        table: under whose name the ledger keeps the calls.
 
     Returns:
-        The votes, and for the UI how many, what they were expected to cost and what they cost.
+        The votes, and for the UI how many, what they were expected to cost and what they cost, complete when the votes
+        have been read.
 
     Raises:
-        Stop: nobody has agreed to the expected cost, or a judge could not go on. Where answers are only waited for, the
-            other judges have been asked first.
+        Stop: nobody has agreed to the expected cost, or, while the votes are read, a judge could not go on. Where
+            answers are only waited for, everything else has been asked first.
     """
     from resources.judges import panel
     from resources.judges.batch import Pending
 
-    votes, pending = [], []
     name = label(table, run.partition)
     judges = panel(run.settings, run.lake, name)
-    shown = {"pairs asked": targets.num_rows} | agreed(run, [b.estimate(targets, examples) for b in judges], name)
-    for judge, backend in zip(run.settings.judges.judges, judges, strict=True):
-        run.log(f"{judge.name}: {targets.num_rows} pairs")
-        try:
-            votes.append(backend.vote(targets, examples).select(JUDGE_VOTES.schema.names).cast(JUDGE_VOTES.schema))
-        except Pending as e:
-            pending.append(str(e))
-    if pending:
-        raise Pending("\n".join(pending))
-    made = pa.concat_tables(votes) if votes else JUDGE_VOTES.schema.empty_table()
-    if "dollars expected" in shown:
-        shown["dollars"] = (pa.compute.sum(made["cost_micros"]).as_py() or 0) / 1e6
-    return made, shown | {"votes": made.num_rows}
+    paid = [b for b in judges if b.judge.backend not in ("simulated", "recorded")]
+    bills = (b.estimate(*part) for part in parts() for b in paid) if paid else ()
+    shown = {"pairs asked": 0} | agreed(run, bills, name)
+
+    def votes() -> Iterator[pa.RecordBatch]:
+        pending, rows, micros = {}, 0, 0
+        for targets, examples in parts():
+            shown["pairs asked"] += targets.num_rows
+            for backend in judges:
+                run.log(f"{backend.judge.name}: {targets.num_rows} pairs")
+                try:
+                    made = backend.vote(targets, examples).select(JUDGE_VOTES.schema.names).cast(JUDGE_VOTES.schema)
+                except Pending as e:
+                    pending[str(e)] = True
+                    continue
+                rows, micros = rows + made.num_rows, micros + (pa.compute.sum(made["cost_micros"]).as_py() or 0)
+                yield from made.to_batches()
+        if pending:
+            raise Pending("\n".join(pending))
+        shown.update({"votes": rows} | ({"dollars": micros / 1e6} if "dollars expected" in shown else {}))
+
+    return votes(), shown
 
 
 def agreed(run: Run, bills: "Iterable[Bill | None]", name: str) -> dict:

@@ -1,10 +1,10 @@
-"""Final reward models: one recipe, one backbone, four training sets, any number of seeds (spec 6, 6.09, 6.10, 8.01)."""
+"""Final reward models: one recipe, one backbone, a training set an arm, any number of seeds (spec 6, 6.09, 6.10, 8.01)."""
 
 from collections.abc import Iterator
 
 import pyarrow as pa
 
-from resources.tables import CLEAN_POOL, FINAL_MODEL, GOLD, RELEASE_CORRECTED, RELEASE_CURATED
+from resources.tables import CLEAN_POOL, DECISIONS, FINAL_MODEL, GOLD, RELEASE_CORRECTED, RELEASE_CURATED
 from sql import statement
 
 from .table_asset import Rows, Run, table_asset
@@ -12,7 +12,7 @@ from .table_asset import Rows, Run, table_asset
 
 @table_asset(
     FINAL_MODEL,
-    reads=[CLEAN_POOL, GOLD, RELEASE_CURATED, RELEASE_CORRECTED],
+    reads=[CLEAN_POOL, GOLD, DECISIONS, RELEASE_CURATED, RELEASE_CORRECTED],
     settings=("training", "seed"),
     group="models",
     kinds={"deepspeed", "torch"},

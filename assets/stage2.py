@@ -3,14 +3,18 @@ stage 1 left (spec 4). Nobody is asked before both models have scored: the parti
 fewer (spec 4, invariant 3)."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+import dagster as dg
 import pyarrow as pa
 
 from curation.gold_roles import OPEN, TRAINED_ON, sql_list
-from curation.partition import rule_id
+from curation.partition import Calibration, Rule, decide, loads
 from resources.tables import (
+    ANNOTATION_BATCH,
     BEST_RM,
     CLEAN_POOL,
+    DECISION_RULE,
     DECISIONS,
     DROPPED,
     EMBEDDINGS,
@@ -31,9 +35,14 @@ from resources.tables import (
 from sql import statement
 
 from .attributes import attributed
-from .judging import ask_panel, examples_for, gold_index, prompt_checks, verdicts_of
+from .judging import ask_in_parts, examples_for, gold_index, prompt_checks, verdicts_of
 from .plots import counts, histograms
-from .table_asset import Check, Rows, Run, table_asset
+from .table_asset import Check, Rows, Run, markdown, table_asset
+
+if TYPE_CHECKING:
+    import duckdb
+
+ASKED_AT_ONCE = 2_000  # pairs whose texts, examples and votes are in memory together
 
 
 @table_asset(
@@ -104,6 +113,75 @@ def gold_reward_model(run: Run) -> Iterator[Rows]:
 
 
 @table_asset(
+    DECISION_RULE,
+    reads=[BEST_RM, GOLD_RM, GOLD, ANNOTATION_BATCH, CLEAN_POOL],
+    settings=("stage2", "seed"),
+    outside=lambda settings, _: str("soft" in settings.training.arms),
+    group="stage2",
+    kinds={"duckdb", "torch"},
+    pool="gpu",
+)
+def decision_rule(run: Run) -> Iterator[Rows]:
+    """Written down before anything is decided. Where probabilities are wanted, for calibrated decisions or soft labels,
+    they are fitted on people's labels of the role calibration that were drawn at random."""
+    s, calibration, metadata = run.settings, None, {}
+    if s.stage2.decision == "calibrated" or "soft" in s.training.arms:
+        calibration, metadata = _calibrated(run)
+    rule = Rule(
+        decision=s.stage2.decision, policy=s.stage2.policy, threshold=s.stage2.threshold, band=s.stage2.band,
+        calibration=calibration,
+    )  # fmt: skip
+    path = run.lake.path(DECISIONS, "b00").parents[1] / "rule.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(rule.dumps(), encoding="utf-8")
+    part.replace(path)
+    row = {**rule.model_dump(include={"decision", "policy", "threshold", "band"}), "rule": rule.id, "file": rule.dumps()}
+    yield Rows(DECISION_RULE, pa.Table.from_pylist([row], DECISION_RULE.schema), {"file": str(path), **metadata})
+
+
+def _calibrated(run: Run) -> tuple[Calibration, dict]:
+    """Both models on the random calibration gold, in the original order."""
+    import numpy as np
+
+    from curation.calibration import Sample, TooFew, calibrate
+    from resources.trainer import score
+
+    s = run.settings
+    with run.lake.connect() as con:
+        best = con.sql("SELECT model_id, path FROM best_reward_model WHERE best").fetchall()[0]
+        gold = con.sql("SELECT model_id, path FROM gold_reward_model").fetchall()[0]
+        labels = con.sql(statement("calibration_gold")).to_arrow_table()
+        con.register("labels", labels)
+        pairs = con.sql(statement("ordered_pairs").format(labels="SELECT pair_id, 'original' AS \"order\" FROM labels"))
+        con.register("scores_now", score(run, {"best": best[1], "gold": gold[1]}, pairs))
+        rows = con.sql(
+            "SELECT pair_id, cluster_id, r_chosen_best - r_rejected_best AS best, r_chosen_gold - r_rejected_gold AS gold,"
+            " \"order\" = 'original' AS right, inclusion FROM scores_now JOIN labels USING (pair_id)"
+            " WHERE unscored IS NULL ORDER BY pair_id"
+        ).to_arrow_table()
+    column = {n: rows.column(n).to_numpy(zero_copy_only=False) for n in ("best", "gold", "right", "inclusion")}
+    sample = Sample(
+        rows.column("pair_id").to_pylist(), rows.column("cluster_id").to_pylist(),
+        np.stack([column["best"], column["gold"]], axis=1), column["right"].astype(bool), column["inclusion"],
+    )  # fmt: skip
+    try:
+        found = calibrate(
+            sample, models=(best[0], gold[0]), alpha=s.stage2.alpha, delta=s.stage2.delta, seed=s.seed,
+            threshold=s.stage2.threshold, band=s.stage2.band,
+        )  # fmt: skip
+    except TooFew as e:
+        raise dg.Failure(
+            f"stage2.decision = 'calibrated' and the arm 'soft' need more labels: {e}. More come with"
+            " stage1.seed_people or stage1.random_share.",
+            allow_retries=False,
+        ) from None
+    thresholds = {f"{side} {name}": getattr(t, side) for name, t in found.thresholds.items() for side in ("keep", "flip")}
+    shown = {k: "abstains" if v is None else v for k, v in thresholds.items()}
+    return found, {"fitted on": found.fitted_on, "tested on": found.tested_on, **shown}
+
+
+@table_asset(
     SCORES,
     reads=[CLEAN_POOL, BEST_RM, GOLD_RM, GOLD, SILVER, UNDECIDED],
     settings=("training",),
@@ -139,11 +217,28 @@ def scores(run: Run) -> Iterator[Rows]:
     yield Rows(SCORES, rows, {"unscored": unscored, "plot": plot})
 
 
-@table_asset(ROUTED, reads=[SCORES], settings=("stage2", "stage1"), group="stage2")
+@table_asset(
+    ROUTED,
+    reads=[SCORES, DECISION_RULE],
+    settings=("stage1",),
+    group="stage2",
+)
 def routed(run: Run) -> Iterator[Rows]:
-    """Pairs whose class a verdict can still change (spec 4.04)."""
+    """Pairs whose class a verdict can still change (spec 4.04), and what asking about them will cost."""
     with run.lake.connect() as con:
-        yield Rows(ROUTED, con.sql(_with_rule(run, "routed")))
+        rule = rule_of(con)
+        rows = con.sql(
+            statement("routed").format(
+                bucket=run.partition, policy=rule.asks, threshold=rule.threshold, band=rule.band,
+                k_max=run.settings.stage1.k_max,
+            )
+        ).to_arrow_table()  # fmt: skip
+        forecast = con.sql(f"FROM judge_calls_in('{run.partition}') ORDER BY policy, band")
+        columns, found = forecast.columns, forecast.fetchall()
+    each = sum(j.samples for j in run.settings.judges.judges)
+    bars = {f"{policy}, band {band:g}": asked for policy, band, _, _, asked, _ in found if asked}
+    metadata = {"judge calls": rows.num_rows * each, "forecast": dg.MetadataValue.md(markdown(columns, found))}
+    yield Rows(ROUTED, rows, metadata | ({"plot": counts(bars, "pairs the judges would be asked about")} if bars else {}))
 
 
 @table_asset(
@@ -172,23 +267,36 @@ def stage2_attributes(run: Run) -> Iterator[Rows]:
     group="stage2",
     kinds={"openai", "lancedb"},
     pool="llm",
-    checks={STAGE2_VOTES: prompt_checks("SELECT pair_id, role FROM gold")},
+    checks={
+        STAGE2_VOTES: [
+            *prompt_checks("SELECT pair_id, role FROM gold"),
+            Check(
+                "as_forecast",
+                "SELECT pair_id FROM (SELECT DISTINCT pair_id FROM new) n FULL JOIN (SELECT pair_id FROM routed"
+                " WHERE bucket = getvariable('partition')) r USING (pair_id) WHERE n.pair_id IS NULL OR r.pair_id IS NULL",
+                "the judges are asked about the routed pairs, each of them and no other",
+            )
+        ]
+    },
 )
 def stage2_votes(run: Run) -> Iterator[Rows]:
-    """The same panel as in stage 1, with gold neighbours and no people."""
-    with run.lake.connect() as con:
-        targets = con.sql(
-            "SELECT pair_id, comparison_id, cluster_id, conversation, chosen, rejected, category, objectivity,"
-            " controversiality, desired, guideline, 0::BIGINT AS priority, k"
-            " FROM routed JOIN clean_pool USING (pair_id, bucket) JOIN stage2_attributes USING (pair_id, bucket)"
-            " WHERE bucket = ? ORDER BY pair_id",
-            params=[run.partition],
-        ).to_arrow_table()
-        last = run.settings.partition_keys("iteration")[-1]
-        with gold_index(run, con, upto=last) as index:
-            examples = examples_for(run, con, targets, index)
-        votes, shown = ask_panel(run, targets, examples, STAGE2_VOTES)
-    yield Rows(STAGE2_VOTES, votes, shown)
+    """The same panel as in stage 1, with gold neighbours and no people, so many pairs at a time."""
+    last = run.settings.partition_keys("iteration")[-1]
+    with run.lake.connect() as con, gold_index(run, con, upto=last) as index:
+
+        def parts() -> Iterator[tuple[pa.Table, pa.Table]]:
+            targets = con.cursor().sql(
+                "SELECT pair_id, comparison_id, cluster_id, conversation, chosen, rejected, category, objectivity,"
+                " controversiality, desired, guideline, 0::BIGINT AS priority, k"
+                " FROM routed JOIN clean_pool USING (pair_id, bucket) JOIN stage2_attributes USING (pair_id, bucket)"
+                f" WHERE bucket = '{run.partition}' ORDER BY pair_id"
+            )
+            for batch in targets.to_arrow_reader(ASKED_AT_ONCE):
+                some = pa.Table.from_batches([batch])
+                yield some, examples_for(run, con, some, index)
+
+        votes, shown = ask_in_parts(run, parts, STAGE2_VOTES)
+        yield Rows(STAGE2_VOTES, votes, shown)
 
 
 @table_asset(STAGE2_VERDICTS, reads=[STAGE2_VOTES], settings=("judges",), group="stage2")
@@ -196,7 +304,10 @@ def stage2_verdicts(run: Run) -> Iterator[Rows]:
     """The same way from votes to verdicts as in stage 1; weights rest on the gold of all iterations."""
     last = run.settings.partition_keys("iteration")[-1]
     with run.lake.connect() as con:
-        votes = con.sql("SELECT * EXCLUDE (bucket) FROM stage2_votes WHERE bucket = ?", params=[run.partition])
+        votes = con.sql(
+            "SELECT pair_id, judge, replicate, shown_first, vote, status FROM stage2_votes"
+            f" WHERE bucket = '{run.partition}'"
+        )
         rows, weights = verdicts_of(run, con, votes.to_arrow_table(), upto=last)
     yield Rows(STAGE2_VERDICTS, rows)
     if weights is not None:
@@ -205,8 +316,7 @@ def stage2_verdicts(run: Run) -> Iterator[Rows]:
 
 @table_asset(
     DECISIONS,
-    reads=[SCORES, ROUTED, STAGE2_VERDICTS],
-    settings=("stage2",),
+    reads=[SCORES, ROUTED, STAGE2_VERDICTS, DECISION_RULE],
     group="stage2",
     checks={
         DECISIONS: [
@@ -225,9 +335,11 @@ def stage2_verdicts(run: Run) -> Iterator[Rows]:
     },
 )
 def decisions(run: Run) -> Iterator[Rows]:
-    """keep iff g=+ and (b=+ or j=+); flip iff g=- and (b=- or j=-); otherwise drop (spec 4, partition)."""
+    """By default keep iff g=+ and (b=+ or j=+); flip iff g=- and (b=- or j=-); otherwise drop (spec 4, partition)."""
     with run.lake.connect() as con:
-        rows = con.sql(_with_rule(run, "decisions")).to_arrow_table()
+        here = f"bucket = '{run.partition}'"
+        scores, verdicts = (con.table(t).filter(here) for t in ("scores", "stage2_verdicts"))
+        rows = decide(con, rule_of(con), scores, verdicts).to_arrow_table()
         con.register("decided", rows)
         found = con.sql("SELECT class || ': ' || reason, count(*) FROM decided GROUP BY 1 ORDER BY 1").fetchall()
     yield Rows(DECISIONS, rows, {"plot": counts(dict(found), "pairs")})
@@ -239,19 +351,12 @@ def partition(run: Run) -> Iterator[Rows]:
     with run.lake.connect() as con:
         for table, name in ((KEPT, "keep"), (FLIPPED, "flip"), (DROPPED, "drop")):
             rows = con.sql(
-                f"SELECT pair_id, route, reason FROM decisions WHERE bucket = '{run.partition}' AND class = '{name}'"
+                "SELECT pair_id, route, reason, CASE class WHEN 'flip' THEN 1 - p_right ELSE p_right END AS p_right"
+                f" FROM decisions WHERE bucket = '{run.partition}' AND class = '{name}'"
             )
             yield Rows(table, rows)
 
 
-def _with_rule(run: Run, name: str) -> str:
-    """The statement with thresholds, policy and bucket in place; all come from the validated configuration."""
-    s = run.settings
-    return statement(name).format(
-        bucket=run.partition,
-        policy=s.stage2.policy,
-        threshold=s.stage2.threshold,
-        band=s.stage2.band,
-        k_max=s.stage1.k_max,
-        rule=rule_id(s.stage2.policy, s.stage2.threshold, s.stage2.band),
-    )
+def rule_of(con: "duckdb.DuckDBPyConnection") -> Rule:
+    """The rule of a lake."""
+    return loads(con.sql("SELECT file FROM decision_rule").fetchall()[0][0])

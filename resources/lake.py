@@ -110,6 +110,7 @@ class Lake:
     def define_views(self, con: duckdb.DuckDBPyConnection) -> None:
         for table in TABLES.values():
             con.execute(f'CREATE OR REPLACE VIEW "{table.name}" AS {self._select(table)}')
+        con.execute(statement("partition"))
         con.execute(statement("views"))
 
     def shell(self) -> Path:

@@ -288,9 +288,13 @@ class Stage1(Part):
 
 
 class Stage2(Part):
+    # paper: models and judges vote by `policy`; calibrated: keep and flip only where the error is bounded
+    decision: Literal["paper", "calibrated"] = "paper"
     policy: Literal["symmetric", "flip_all", "direct_retain", "best_only", "gold_only", "both", "no_human"] = "symmetric"
-    threshold: Share = 0.5
-    band: Share = 0.0
+    threshold: Annotated[float, Field(ge=0.5, le=1)] = 0.5  # p above which the best model agrees with a label
+    band: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # added to it; between the two sides it cannot tell
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.1  # calibrated: share of wrong labels that may be kept or flipped
+    delta: Annotated[float, Field(gt=0, lt=1)] = 0.1  # calibrated: chance, a stratum and side, that the bound is missed
 
 
 class Backbone(Part):
@@ -367,8 +371,8 @@ class Training(Part):
         return self
 
     # what final models are trained on: the pool as it came, a random part of it as large as `filtered` (the null test),
-    # the curated release, the release with flips
-    arms: list[Literal["original", "random", "filtered", "corrected"]] = ["original", "random", "filtered", "corrected"]
+    # the curated release, the release with flips; soft: all scored pairs as they came, with calibrated probabilities
+    arms: list[Literal["original", "random", "filtered", "corrected", "soft"]] = ["original", "random", "filtered", "corrected"]
     seeds: Annotated[int, Field(ge=1, le=99)] = 1  # final models of each arm, by seed, seed + 1, …; 3 for a claim
 
 

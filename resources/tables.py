@@ -551,6 +551,19 @@ SCORES = _t(
     ("pair_id",),
     "bucket",
 )
+DECISION_RULE = _t(
+    "decision_rule",
+    "The rule of stage 2 as a file: applied to stored scores and verdicts it gives the same classes again (spec 4.13).",
+    [
+        _f("rule", S, "its name, as on every row it decides; ends with a hash of the file"),
+        _f("decision", S, "paper or calibrated"),
+        _f("policy", S, "who must agree, and who is asked"),
+        _f("threshold", F, "p above which the best model agrees with a label"),
+        _f("band", F, "added to the threshold"),
+        _f("file", S, "the JSON text"),
+    ],
+    ("rule",),
+)
 ROUTED = _t(
     "routed",
     "Pairs whose class the judges can still change, the only ones they are paid for.",
@@ -583,8 +596,10 @@ DECISIONS = _t(
         _f("j", S, "judges: +, -, 0, or '' when not asked"),
         _f("route", S, "confident, judged or unasked"),
         _f("class", S, "keep, flip or drop"),
-        _f("reason", S, "agreed, judged, both_reject, rest (flip_all), conflict, tie, undecided or over_length"),
-        _f("rule", S, "policy and thresholds"),
+        _f("reason", S, "agreed, judged, both_reject, rejected, rest, calibrated; conflict, tie, undecided, abstained or"
+            " why it was not scored"),
+        _f("p_right", F, "calibrated probability that the original order is right; null without calibration", True),
+        _f("rule", S, "name of the rule"),
     ],
     ("pair_id",),
     "bucket",
@@ -592,7 +607,12 @@ DECISIONS = _t(
 KEPT = _t(
     "kept",
     "Stage 2's survivors in their original order.",
-    [PAIR_ID, _f("route", S, "confident or judged"), _f("reason", S, "why")],
+    [
+        PAIR_ID,
+        _f("route", S, "confident or judged"),
+        _f("reason", S, "why"),
+        _f("p_right", F, "calibrated probability that the order it has here is right; null without calibration", True),
+    ],
     ("pair_id",),
     "bucket",
 )
@@ -608,6 +628,7 @@ RELEASE_FIELDS = [
     _f("label_source", S, "people, judges or models: who verified it"),
     _f("rule", S, "what admitted it"),
     _f("weight", F, "training weight, 1.0 unless configured"),
+    _f("p_right", F, "calibrated probability that the order given here is right; null without calibration", True),
     _f("risk", S, "low, or risky: subjective or more than low controversiality", True),
     _f("source", S, "source"),
     _f("licence", S, "of the source"),
@@ -630,7 +651,7 @@ FINAL_MODEL = _t(
     "final_reward_model",
     "Reward models trained alike on original, filtered and corrected data, with as many seeds as training.seeds says.",
     [
-        _f("arm", S, "original, random, filtered or corrected"),
+        _f("arm", S, "original, random, filtered, corrected or soft"),
         _f("seed", I, "of the head, the order of the pairs and, without a backbone, the weights"),
         *MODEL_FIELDS,
     ],

@@ -1,7 +1,9 @@
 -- Training pairs of one arm: original (the clean pool as it came, less the gold test share), random (a part of it as
--- large as the curated release), filtered (the curated release), corrected (with flips). At most {limit}, drawn by hash.
+-- large as the curated release), filtered (the curated release), corrected (with flips), soft (every scored pair as it
+-- came, with its calibrated probability as the target, and what people and judges verified). At most {limit}, drawn by
+-- hash.
 WITH pool AS (
-    SELECT pair_id, conversation, chosen, rejected, 1.0::DOUBLE AS weight FROM clean_pool
+    SELECT pair_id, conversation, chosen, rejected, 1.0::DOUBLE AS weight, 1.0::DOUBLE AS target FROM clean_pool
     WHERE pair_id NOT IN (SELECT pair_id FROM gold WHERE role = 'test')
 ), arm AS (
     SELECT * FROM pool WHERE '{arm}' = 'original'
@@ -9,8 +11,14 @@ WITH pool AS (
     SELECT * FROM (SELECT * FROM pool WHERE '{arm}' = 'random' ORDER BY md5_number_lower(pair_id || 'random {seed}')
         LIMIT (SELECT count(*) FROM release_curated))
     UNION ALL
-    SELECT pair_id, conversation, chosen, rejected, weight FROM release_curated WHERE '{arm}' = 'filtered'
+    SELECT pair_id, conversation, chosen, rejected, weight, 1.0 FROM release_curated WHERE '{arm}' = 'filtered'
     UNION ALL
-    SELECT pair_id, conversation, chosen, rejected, weight FROM release_corrected WHERE '{arm}' = 'corrected'
+    SELECT pair_id, conversation, chosen, rejected, weight, 1.0 FROM release_corrected WHERE '{arm}' = 'corrected'
+    UNION ALL
+    SELECT pair_id, conversation, chosen, rejected, weight, p_right FROM decisions JOIN pool USING (pair_id)
+    WHERE '{arm}' = 'soft' AND p_right IS NOT NULL
+    UNION ALL
+    SELECT pair_id, conversation, chosen, rejected, weight, 1.0 FROM release_corrected
+    WHERE '{arm}' = 'soft' AND label_source <> 'models'
 )
 SELECT * FROM arm ORDER BY md5_number_lower(pair_id || 'limit {seed}') LIMIT {limit}

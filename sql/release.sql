@@ -1,16 +1,16 @@
 -- Every verified pair of a bucket whose verified order is among {orders}, with who verified it and by what rule.
 WITH admitted AS (
-    SELECT pair_id, "order", label_source, label_source || ' ' || iteration AS rule
+    SELECT pair_id, "order", label_source, label_source || ' ' || iteration AS rule, NULL AS p_right
     FROM verified WHERE role IS NULL OR role <> 'test'
     UNION ALL
-    SELECT pair_id, 'original', 'models', 'kept ' || reason FROM kept WHERE bucket = '{bucket}'
+    SELECT pair_id, 'original', 'models', 'kept ' || reason, p_right FROM kept WHERE bucket = '{bucket}'
     UNION ALL
-    SELECT pair_id, 'swapped', 'models', 'flipped ' || reason FROM flipped WHERE bucket = '{bucket}'
+    SELECT pair_id, 'swapped', 'models', 'flipped ' || reason, p_right FROM flipped WHERE bucket = '{bucket}'
 )
 SELECT pair_id, conv_id, conversation,
     CASE "order" WHEN 'original' THEN chosen ELSE rejected END AS chosen,
     CASE "order" WHEN 'original' THEN rejected ELSE chosen END AS rejected,
-    "order" = 'swapped' AS flipped, label_source, rule, 1.0::DOUBLE AS weight,
+    "order" = 'swapped' AS flipped, label_source, rule, 1.0::DOUBLE AS weight, p_right,
     CASE WHEN coalesce(a.objectivity, a2.objectivity) IS NULL THEN NULL
         WHEN coalesce(a.objectivity, a2.objectivity) = 'objective'
             AND coalesce(a.controversiality, a2.controversiality) = 'low' THEN 'low' ELSE 'risky' END AS risk,
