@@ -68,6 +68,7 @@ def steps(settings: Settings) -> list[Step]:
         stage2.partition,
         release.release_curated,
         release.release_corrected,
+        release.snapshots,
         models.final_reward_model,
         benchmarks.benchmark_scores,
         benchmarks.benchmark_results,

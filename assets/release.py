@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from resources.tables import (
+    ANNOTATION_BATCH,
     ATTRIBUTES,
     CLEAN_POOL,
     FLIPPED,
@@ -11,6 +12,7 @@ from resources.tables import (
     RELEASE_CORRECTED,
     RELEASE_CURATED,
     SILVER,
+    SNAPSHOTS,
     SOURCES,
     STAGE2_ATTRIBUTES,
 )
@@ -68,3 +70,39 @@ def release_corrected(run: Run) -> Iterator[Rows]:
             RELEASE_CORRECTED,
             con.sql(statement("release").format(bucket=run.partition, orders="'original', 'swapped'")),
         )
+
+
+@table_asset(
+    SNAPSHOTS,
+    reads=[ANNOTATION_BATCH, GOLD, SILVER, CLEAN_POOL, RELEASE_CURATED, RELEASE_CORRECTED],
+    group="release",
+    checks={
+        SNAPSHOTS: [
+            Check(
+                "corrected_is_filtered_and_swapped",
+                'SELECT upto, pair_id FROM (FROM snapshot_pairs WHERE "view" = \'filtered\') f FULL JOIN'
+                ' (FROM snapshot_pairs WHERE "view" = \'corrected\') c USING (upto, pair_id)'
+                " WHERE c.\"order\" IS NULL OR (f.\"order\" IS NULL) <> (c.\"order\" = 'swapped')",
+                "filtered is a subset of corrected and the difference is exactly the swapped rows (spec 3.15)",
+            ),
+            Check(
+                "nothing_from_nowhere",
+                'SELECT upto, pair_id FROM (FROM snapshot_pairs WHERE "view" = \'corrected\') c ANTI JOIN'
+                ' (FROM snapshot_pairs WHERE "view" = \'original\') o USING (upto, pair_id)',
+                "corrected holds no pair that original does not",
+            ),
+            Check(
+                "only_growing",
+                'SELECT a.upto, a."view", a.pair_id FROM snapshot_pairs a JOIN (SELECT upto,'
+                " lead(upto) OVER (ORDER BY upto) AS next FROM (SELECT DISTINCT upto FROM snapshot_pairs)) s USING (upto)"
+                ' WHERE next IS NOT NULL AND NOT EXISTS (FROM snapshot_pairs b WHERE b.upto = next AND b."view" ='
+                ' a."view" AND b.pair_id = a.pair_id AND b."order" = a."order")',
+                "what was in a view stays in it, in the same order (spec 3.14)",
+            ),
+        ]
+    },
+)
+def snapshots(run: Run) -> Iterator[Rows]:
+    """Any of them with its texts: `FROM snapshot('corrected', 'iter_01')` in the lake's SQL."""
+    with run.lake.connect() as con:
+        yield Rows(SNAPSHOTS, con.sql(statement("snapshots")))

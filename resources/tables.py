@@ -647,6 +647,18 @@ RELEASE_CORRECTED = _t(
     ("pair_id",),
     "bucket",
 )
+SNAPSHOTS = _t(
+    "snapshots",
+    "The views original, filtered and corrected after each iteration and after stage 2: how many pairs, and which.",
+    [
+        _f("upto", S, "the last iteration that counts, or stage2"),
+        _f("view", S, "original, filtered or corrected"),
+        _f("pairs", I, "pairs in it"),
+        _f("swapped", I, "of them in the other order than the original"),
+        _f("hash", S, "of the pairs and their orders; equal views have equal hashes"),
+    ],
+    ("upto", "view"),
+)
 FINAL_MODEL = _t(
     "final_reward_model",
     "Reward models trained alike on original, filtered and corrected data, with as many seeds as training.seeds says.",

@@ -173,3 +173,28 @@ CREATE OR REPLACE MACRO judge_calls_in(buckets) AS TABLE
         best_first - gold_first AS saved
     FROM histogram CROSS JOIN policies GROUP BY policy, band;
 CREATE OR REPLACE VIEW judge_calls AS FROM judge_calls_in('*') ORDER BY policy, band;
+
+-- What the data was after each iteration of stage 1, cumulative, and after stage 2: `original` as it came, undecided pairs
+-- included; `filtered` where the label was confirmed; `corrected` with the contradicted pairs, swapped (spec 3.15, 5.03).
+-- Test gold is in none.
+CREATE OR REPLACE VIEW snapshot_pairs AS
+    WITH labelled AS (
+        SELECT b.pair_id, b.iteration, v."order"
+        FROM annotation_batch b LEFT JOIN verified v USING (pair_id, iteration)
+        WHERE v.role IS NULL OR v.role <> 'test'
+    ), steps AS (SELECT DISTINCT iteration AS upto FROM annotation_batch),
+    sofar AS (SELECT upto, pair_id, "order" FROM steps JOIN labelled ON iteration <= upto)
+    SELECT upto, 'original' AS "view", pair_id, 'original' AS "order" FROM sofar
+    UNION ALL SELECT upto, 'filtered', pair_id, "order" FROM sofar WHERE "order" = 'original'
+    UNION ALL SELECT upto, 'corrected', pair_id, "order" FROM sofar WHERE "order" IS NOT NULL
+    UNION ALL SELECT 'stage2', 'original', pair_id, 'original' FROM clean_pool
+        WHERE pair_id NOT IN (SELECT pair_id FROM gold WHERE role = 'test')
+    UNION ALL SELECT 'stage2', 'filtered', pair_id, 'original' FROM release_curated
+    UNION ALL SELECT 'stage2', 'corrected', pair_id, CASE WHEN flipped THEN 'swapped' ELSE 'original' END
+        FROM release_corrected;
+
+-- The pairs of one of them with their texts: FROM snapshot('filtered', 'iter_01').
+CREATE OR REPLACE MACRO snapshot(which, until) AS TABLE
+    SELECT pair_id, conversation, CASE "order" WHEN 'original' THEN chosen ELSE rejected END AS chosen,
+        CASE "order" WHEN 'original' THEN rejected ELSE chosen END AS rejected, "order" = 'swapped' AS flipped
+    FROM snapshot_pairs JOIN clean_pool USING (pair_id) WHERE "view" = which AND upto = until;
