@@ -77,8 +77,9 @@ def probability(coefficients: tuple[float, float, float], margins: np.ndarray) -
 def fixed_sequence(p: np.ndarray, right: np.ndarray, alpha: float, delta: float) -> float | None:
     """The lowest threshold t of GRID such that P(wrong | p >= t) <= alpha, with confidence 1 - delta.
 
-    Thresholds are tested strictest first by an exact binomial test at level delta, beginning where enough pairs lie
-    above to pass at all; the first failure ends it, so no correction for their number is due.
+    Thresholds are tested strictest first by an exact binomial test at level delta; the first failure ends it, so no
+    correction for their number is due. The first test is where three times as many pairs lie above as could pass
+    without an error, or on all of them: on fewer, one error would end it. Where to begin is read from p alone.
 
     Args:
         p: [n] probabilities that the action is right. right: [n] bool, whether it was.
@@ -89,14 +90,13 @@ def fixed_sequence(p: np.ndarray, right: np.ndarray, alpha: float, delta: float)
     from scipy.stats import binom
 
     enough, found = math.ceil(math.log(delta) / math.log(1 - alpha)), None
-    for t in GRID:
-        above = p >= t
-        n = int(above.sum())
-        if n < enough:
-            continue
-        if binom.cdf(int((~right[above]).sum()), n, alpha) > delta:
+    begin = max(enough, min(3 * enough, int((p >= GRID[-1]).sum())))
+    above = p >= np.array(GRID)[:, None]
+    n, wrong = above.sum(1), (above & ~right).sum(1)
+    for t, passed in zip(np.array(GRID)[n >= begin], binom.cdf(wrong, n, alpha)[n >= begin] <= delta, strict=True):
+        if not passed:
             break
-        found = t
+        found = float(t)
     return found
 
 
