@@ -7,7 +7,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets import explain, pipeline
+from assets import decide, explain, pipeline
+from assets.table_asset import Run, publish
 from resources import settings as config
 from resources.lake import Lake
 from resources.tables import HUMAN_LABELS, SELECTION
@@ -55,11 +56,29 @@ def test_a_second_run_does_no_work(job):
 
 
 def test_a_changed_threshold_makes_stage_2_stale_and_nothing_before_it(job):
-    settings, _, _ = job
+    settings, lake, _ = job
     changed = settings.model_copy(update={"stage2": settings.stage2.model_copy(update={"band": 0.02})})
-    stale = {s.name for u in pipeline.units(changed) for s in pipeline.todo(u, changed)}
-    assert {"routed", "decisions"} <= stale
-    assert not stale & {"raw_pool", "clean_pool", "attributes", "reward_model", "scores", "gold_reward_model"}
+
+    def stale(now) -> set[str]:
+        return {s.name for u in pipeline.units(now) for s in pipeline.todo(u, now)}
+
+    assert "decision_rule" in stale(changed) and not stale(settings)
+    rule = next(s for s in pipeline.steps(settings) if s.name == "decision_rule")
+    list(publish(rule, Run(changed, lake)))
+    found = stale(changed)
+    assert {"routed", "decisions"} <= found
+    assert not found & {"raw_pool", "clean_pool", "attributes", "reward_model", "scores", "gold_reward_model"}
+    list(publish(rule, Run(settings, lake)))
+    assert not stale(settings)
+
+
+def test_the_judges_were_asked_as_often_as_was_forecast(job):
+    settings, lake, _ = job
+    forecast = query(lake, "SELECT gold_first FROM judge_calls WHERE policy = 'symmetric' AND band = 0")[0][0]
+    votes = query(lake, "SELECT count(DISTINCT pair_id), count(*) FROM stage2_votes")
+    assert votes == [(forecast, forecast * sum(j.samples for j in settings.judges.judges))]
+    assert decide.again(lake, None, None, None, None)
+    assert query(lake, "SELECT count(DISTINCT rule) FROM decisions") == [(1,)]
 
 
 def test_an_iteration_killed_in_the_middle_is_finished_by_the_next_run(job, tmp_path):
