@@ -163,7 +163,8 @@ CREATE OR REPLACE MACRO judge_calls_in(buckets) AS TABLE
     ), histogram AS (
         SELECT band, stage2_vote(p_best, coalesce((SELECT threshold FROM decision_rule), 0.5), band) AS b,
             stage2_vote(p_gold, 0.5, 0.0) AS g, count(*) AS n
-        FROM (SELECT p_best, p_gold, unscored FROM scores WHERE bucket GLOB buckets) CROSS JOIN bands WHERE unscored IS NULL GROUP BY ALL
+        FROM (SELECT p_best, p_gold, unscored FROM scores WHERE bucket GLOB buckets) CROSS JOIN bands
+        WHERE unscored IS NULL GROUP BY ALL
     ), policies AS (
         SELECT unnest(['symmetric', 'flip_all', 'direct_retain', 'best_only', 'gold_only', 'both', 'no_human']) AS policy
     )
