@@ -1,4 +1,4 @@
-"""The code location: every step as an asset, and the loop's job and sensor."""
+"""The code location: every step as an asset, the loop's job and the sensors."""
 
 from dataclasses import replace
 
@@ -7,7 +7,16 @@ import dagster as dg
 from resources import settings as config
 from resources.lake import Lake
 from resources.settings import Settings
-from resources.tables import ANNOTATION_BATCH, JUDGE_WEIGHTS, SELECTION, STAGE2_WEIGHTS, WORLD_FILES
+from resources.tables import (
+    ANNOTATION_BATCH,
+    GOLD_VOTES,
+    JUDGE_VOTES,
+    JUDGE_WEIGHTS,
+    SELECTION,
+    STAGE2_VOTES,
+    STAGE2_WEIGHTS,
+    WORLD_FILES,
+)
 
 from . import (
     attributes,
@@ -121,10 +130,39 @@ def build(settings: Settings) -> dg.Definitions:
             return dg.SkipReason(f"{following[0]} is open already; a rerun of it is a person's decision")
         return dg.RunRequest(run_key=f"{following[0]}-{event.run_id}", partition_key=following[0])
 
+    collecting = {
+        t.name: dg.define_asset_job(
+            f"collect_{t.name}",
+            dg.AssetSelection.assets(t.name),
+            description="Makes the votes of one partition; answers that are stored cost nothing.",
+            tags={"assay/loop": "stage1"} if t.partition == "iteration" else {},
+        )
+        for t in (JUDGE_VOTES, GOLD_VOTES, STAGE2_VOTES)
+    }
+
+    @dg.sensor(
+        name="collect_batches",
+        jobs=list(collecting.values()),
+        minimum_interval_seconds=600,
+        default_status=dg.DefaultSensorStatus.STOPPED,
+        description="Makes votes again once all batches that were sent for them have ended at the provider.",
+    )
+    def collect_batches(context: dg.SensorEvaluationContext):
+        from resources.calls import store
+        from resources.judges.batch import due
+
+        with store(lake) as calls:
+            stages = due(settings.judges.judges, calls)
+        for stage, names in stages.items():
+            table, _, partition = stage.partition("/")
+            yield dg.RunRequest(" ".join(names), job_name=collecting[table].name, partition_key=partition or None)
+        if not stages:
+            yield dg.SkipReason("no batch has ended")
+
     return dg.Definitions(
         assets=[as_asset(s, settings, lake) for s in steps(settings)],
-        jobs=[loop],
-        sensors=[stage1_loop],
+        jobs=[loop, *collecting.values()],
+        sensors=[stage1_loop, collect_batches],
         executor=dg.multiprocess_executor.configured({"max_concurrent": settings.lake.threads}),
     )
 

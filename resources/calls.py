@@ -266,6 +266,10 @@ class Store:
         )
         return [name for (name,) in rows]
 
+    def batch_stage(self, name: str) -> str:
+        """The ledger's name for what a batch was sent for."""
+        return self._con.execute("SELECT stage FROM attempts WHERE batch = ? LIMIT 1", (name,)).fetchone()[0]
+
     def submitted_batches(self) -> frozenset[str]:
         """The providers' ids of all batches that are known to have arrived."""
         return frozenset(d for (d,) in self._con.execute("SELECT data FROM batches WHERE event = 'submitted'"))

@@ -104,10 +104,26 @@ def test_a_batch_at_the_provider_stops_the_run_when_every_judge_has_sent_its_own
         said = failure.step_failure_data.user_failure_data.description
         assert "one: 8 of 8 answers are in batches" in said and "two: 8 of 8" in said and "run again later" in said
         assert said in why and lake.note(JUDGE_VOTES, "iter_00") is None
+        made = settings(lake={"path": str(lake.root), "buckets": 1}, **sections)
+        server.ended = {"batch-0"}
+        assert collected(made) == ["no batch has ended"]  # one judge's answers alone would stop the run again
         server.end_all()
+        (request,) = collected(made)
+        assert (request.job_name, request.partition_key) == ("collect_judge_votes", "iter_00")
+        assert collected(made)[0].run_key == request.run_key  # asked again, Dagster starts one run
         assert run(lake, stage1.judge_votes, "iter_00", **sections)[0] is None
+        assert collected(made) == ["no batch has ended"]
         assert len(server.created) == 2
     assert query(lake, "SELECT DISTINCT judge, vote FROM judge_votes ORDER BY 1") == [("one", "original"), ("two", "original")]
+
+
+def collected(made) -> list:
+    """What the sensor that collects batches says: requests for runs, or why there is none."""
+    defs = build(made)
+    found = defs.resolve_sensor_def("collect_batches").evaluate_tick(
+        dg.build_sensor_context(definitions=defs, instance=dg.DagsterInstance.ephemeral())
+    )
+    return found.run_requests or [found.skip_message]
 
 
 def test_people_who_have_not_answered_stop_the_run_and_a_spoilt_file_says_which(lake, tmp_path):

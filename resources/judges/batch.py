@@ -14,10 +14,11 @@ from pydantic import BaseModel
 
 from ..calls import BudgetExceeded, Request, Store
 from ..prices import cost_micros, upper_bound_micros
+from ..settings import Judge
 from ..stops import Stop
 from .batches import Batches, batches
 from .online import Outcome, Payer, Policy, Unavailable, read
-from .providers import Failure, Provider
+from .providers import Failure, Provider, provider
 
 SETTLE = 120.0  # seconds after which a batch that was sent must show in the provider's list
 
@@ -62,6 +63,32 @@ def complete(
             "run again later to collect them"
         )
     return outcomes
+
+
+def due(judges: Iterable[Judge], calls: Store, settle: float = SETTLE) -> dict[str, list[str]]:
+    """What can be collected: stages none of whose batches is still worked on, and their batches.
+
+    Raises:
+        NoKey, Unavailable: a provider cannot be asked.
+    """
+    found: dict[str, dict[str, bool]] = {}
+    for judge in judges:
+        if judge.execution != "batch" or not (names := calls.open_batches(judge.name)):
+            continue
+        made = provider(judge.backend, judge.base_url, judge.api_key_env)
+        protocol = batches(made)
+        with protocol.connect() as client:
+            for name in names:
+                event, data, at = calls.batch_state(name)
+                try:
+                    # what was never confirmed is looked for by the next run, once it must show
+                    ready = protocol.ended(client, data) if event == "submitted" else time.time() - at >= settle
+                except Failure as e:
+                    if e.fatal and e.http != 404:
+                        raise Unavailable(f"{judge.name}: batch {data}: {e.http}: {e}") from None
+                    ready = e.http == 404  # the next run says so
+                found.setdefault(calls.batch_stage(name), {})[name] = ready
+    return {stage: sorted(names) for stage, names in found.items() if all(names.values())}
 
 
 def _ended(by_key, question, provider: Provider, calls: Store, policy: Policy) -> dict[str, Outcome]:
