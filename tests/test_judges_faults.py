@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -189,8 +190,8 @@ judge(sys.argv[1], Path(sys.argv[2]), price={"input": 1, "output": 10}, concurre
 """
 
 
-def killed_again_and_again(root: Path, moments: list[float]) -> tuple[int, int]:
-    """Kill a run at each moment (seconds after its first call), then let it finish.
+def killed_again_and_again(root: Path, moments: list[tuple[int, float]]) -> tuple[int, int]:
+    """Kill a run at each moment (so many of its calls have come in, and so many seconds later), then let it finish.
 
     Returns:
         Answers that the server sent, and kills that met a run at work.
@@ -203,14 +204,14 @@ def killed_again_and_again(root: Path, moments: list[float]) -> tuple[int, int]:
         return Step(body_for(path, honest(body)))
 
     with serving(script) as server:
-        for moment in moments:
+        for calls, seconds in moments:
             seen = len(server.requests)
             process = subprocess.Popen(
                 [sys.executable, "-c", PROGRAM, server.url, str(root)], cwd=repo, env=os.environ | {"PYTHONPATH": "."}
             )
-            while len(server.requests) == seen and process.poll() is None:
-                time.sleep(0.005)
-            time.sleep(moment)
+            while len(server.requests) < seen + calls and process.poll() is None:
+                time.sleep(0.001)
+            time.sleep(seconds)
             kills += process.poll() is None
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -231,11 +232,16 @@ def killed_again_and_again(root: Path, moments: list[float]) -> tuple[int, int]:
 
 
 def test_a_killed_run_goes_on_without_paying_twice(tmp_path):
-    asked, kills = killed_again_and_again(tmp_path, [0.02, 0.1])
-    assert kills >= 1 and asked >= 80
+    asked, kills = killed_again_and_again(tmp_path, [(1, 0.0), (25, 0.01)])
+    assert kills == 2 and asked >= 80
 
 
 @pytest.mark.slow
 def test_fifty_kills(tmp_path):
-    kills = sum(killed_again_and_again(tmp_path / str(i), [0.01 * i, 0.03 * i])[1] for i in range(1, 26))
-    assert kills >= 30
+    """At 50 moments drawn over the whole run, two a run: after the first to the last call, and anywhere up to the next."""
+    draw, kills = random.Random(7), 0
+    for i in range(25):
+        first = draw.randint(1, 50)
+        second = draw.randint(1, 76 - first)  # what may be left, without the four calls in doubt
+        kills += killed_again_and_again(tmp_path / str(i), [(n, draw.uniform(0, 0.02)) for n in (first, second)])[1]
+    assert kills == 50
