@@ -199,6 +199,23 @@ def test_nothing_quoted_gets_out_of_its_frame(texts, first, author):
     assert rest.split() == ours.split()
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.lists(TEXT, min_size=3, max_size=3))
+def test_nothing_gets_out_of_the_attribute_prompt_either(texts):
+    def made():
+        asked, *responses = texts
+        return attribute_prompt(TEXTS, [{"role": "user", "content": asked}], tuple(responses)).user
+
+    seen = re.match(r"<<< conversation ([0-9a-f]{8})\n", made())[1]
+    texts = [t.replace("{mark}", seen) + seen for t in texts]
+    text = made()
+    mark = re.match(r"<<< conversation ([0-9a-f]{8})\n", text)[1]
+    assert text.count(mark) == 6 and not any(token in text for token in CONTROL)
+    found = re.findall(rf"^<<< (\w+) {mark}\n(.*?)\n>>> \1 {mark}$", text, re.DOTALL | re.MULTILINE)
+    assert [name for name, _ in found] == ["conversation", "answer_a", "answer_b"]
+    assert sorted(content for _, content in found[1:]) == sorted(map(neutral, texts[1:]))
+
+
 def test_the_attribute_prompt_is_the_same_for_a_pair_and_its_swap():
     assert attribute_prompt(TEXTS, ASKED, ("four", "five")) == attribute_prompt(TEXTS, ASKED, ("five", "four"))
 
