@@ -146,6 +146,20 @@ def test_a_fault_that_stays_is_an_error_and_asked_again_next_time(tmp_path, back
 
 
 @BACKENDS
+@pytest.mark.parametrize("down", [Step({"error": {"message": "down"}}, 503), Step(reset=True)])
+def test_a_server_that_is_down_stops_the_run_instead_of_costing_its_votes(tmp_path, backend, down):
+    with serving(lambda p, b, n: answering(p, b, n) if n < 10 else down) as server:
+        with pytest.raises(Unavailable, match="answered none of 16 requests in a row"):
+            judge(server.url, tmp_path, backend=backend, concurrency=4).vote(targets(60), NO_EXAMPLES)
+        assert len(server.requests) <= 10 + (16 + 4) * FAST.attempts
+        assert ledger(tmp_path)["ok"][0] == 10
+        before, server.script = len(server.requests), answering
+        votes = judge(server.url, tmp_path, backend=backend, concurrency=4).vote(targets(60), NO_EXAMPLES)
+        assert len(server.requests) == before + 110
+    assert set(votes["status"].to_pylist()) == {"ok"}
+
+
+@BACKENDS
 def test_a_request_that_the_server_rejects_fails_alone(tmp_path, backend):
     def script(path, body, number):
         if "0001" in json.dumps(body):

@@ -18,7 +18,7 @@ from .providers import Failure, Provider
 
 
 class Unavailable(Stop):
-    """A provider refuses this key, this model or any further spending. What was answered is stored."""
+    """A provider refuses this key, this model or any further spending, or answers nobody. What was answered is stored."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,15 @@ class Policy:
         repairs: further calls, over all runs, after an answer that is truncated, unparsable or invalid.
         longest_wait: seconds; a longer Retry-After is cut to it, so that no header can stop a run for weeks.
         first_wait: seconds before the first retry; doubled each time, up to `longest_wait`, with jitter.
+        give_up: requests in a row that ended without any answer, and twice as many as are on their way at once, after
+            which the server is taken to be down: better to stop than to go on without its votes.
     """
 
     attempts: int = 6
     repairs: int = 1
     longest_wait: float = 120.0
     first_wait: float = 0.5
+    give_up: int = 16
 
     def ends(self, status: str, answers: int) -> bool:
         """Whether an answer with this status, the how-many-th, is the last word."""
@@ -109,6 +112,7 @@ class _Run:
         self.policy, self.concurrency = policy, concurrency
         self.in_flight = 0
         self.settlements = 0
+        self.unanswered = 0  # requests since the last answer
         self.stopped: Exception | None = None
         self.settled = asyncio.Condition()
         self.scribe = _Scribe(calls)
@@ -160,9 +164,17 @@ class _Run:
                 elif attempt + 1 < self.policy.attempts:
                     await asyncio.sleep(pause)
                 continue
-            answers, spent, failure = answers + 1, spent + cost, None
+            answers, spent, failure, self.unanswered = answers + 1, spent + cost, None, 0
             if self.policy.ends(status, answers):
                 return Outcome(status, answer, spent)
+        if failure and failure.transient:
+            self.unanswered += 1
+            if self.unanswered >= max(self.policy.give_up, 2 * self.concurrency):
+                raise Unavailable(
+                    f"{self.payer.judge}: {self.payer.model} at {self.provider.base_url or self.provider.name} answered none "
+                    f"of {self.unanswered} requests in a row, the last time with {failure.http or 'no response'}: {failure}. "
+                    "What was answered is stored; run again once it answers."
+                )
         return Outcome("error", None, spent, f"{failure.http}: {failure}" if failure else "no usable answer")
 
     def _pause(self, asked: float | None, attempt: int) -> float:
