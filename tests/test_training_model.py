@@ -1,6 +1,7 @@
 """The invariants of loss and rewards: nothing about batching, padding or sharing may change a number."""
 
 import importlib.util
+import itertools
 import math
 
 import numpy as np
@@ -99,6 +100,34 @@ def test_who_sees_whom(groups, window):
     scores = scores.masked_fill(~torch.from_numpy(seen_by_rule(groups, window)), float("-inf"))
     expected = torch.einsum("hqk,hkd->qhd", scores.softmax(-1), value[0].repeat_interleave(2, 0))
     assert torch.allclose(found[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [None, 3])
+def test_variable_length_attention_gets_the_same_sequences(window, monkeypatch):
+    """The kernel needs a GPU; in its place stands what its documentation says, aligned at the last key."""
+    from torch.nn.attention import varlen
+
+    from training.attention import _pieces, _varlen
+
+    def documented(q, k, v, begin_q, begin_k, max_q, max_k, *, scale, window_size, enable_gqa):
+        left, right = window_size
+        found = []
+        for (a, b), (c, d) in zip(itertools.pairwise(begin_q), itertools.pairwise(begin_k), strict=True):
+            assert (b - a <= max_q, d - c <= max_k, right) == (True, True, 0)
+            behind = torch.arange(d - c - (b - a), d - c)[:, None] - torch.arange(d - c)[None]
+            seen = (behind >= 0) & ((left < 0) | (behind <= left))
+            heads = q.shape[1] // k.shape[1] if enable_gqa else 1
+            scores = torch.einsum("qhd,khd->hqk", q[a:b], k[c:d].repeat_interleave(heads, 1)) * scale
+            weights = scores.masked_fill(~seen, float("-inf")).softmax(-1)
+            found.append(torch.einsum("hqk,khd->qhd", weights, v[c:d].repeat_interleave(heads, 1)))
+        return torch.cat(found)
+
+    monkeypatch.setattr(varlen, "varlen_attn", documented)
+    segments = Segments([(5, [2, 9]), (0, [4, 3]), (7, [1, 1, 8]), (2, [6])])
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(1, h, sum(segments.queries), 8, generator=generator) for h in (4, 2, 2))
+    found, expected = (f(q, k, v, 0.3, window, segments) for f in (_varlen, _pieces))
+    assert torch.allclose(found, expected, atol=1e-5)
 
 
 def test_the_sequences_for_variable_length_attention_are_the_same_by_hand():
