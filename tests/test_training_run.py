@@ -122,6 +122,8 @@ def test_a_checkpoint_of_another_job_is_refused(tmp_path, monkeypatch):
             train(j)
     with pytest.raises(WrongCheckpoint, match="another job"):
         train({**j, "seed": 5})
+    with pytest.raises(WrongCheckpoint, match="ZeRO 0 and 1 cannot go on from each other"):
+        train({**j, "zero_stage": 0})
 
 
 def test_weights_soft_labels_and_margins_of_the_data_reach_the_loss(tmp_path):

@@ -29,7 +29,8 @@ class Checkpoints:
         universal: the checkpoint to resume from was written by another number of ranks or ZeRO stage.
 
     Raises:
-        WrongCheckpoint: the folder's checkpoint belongs to other data, another backbone or another recipe.
+        WrongCheckpoint: the folder's checkpoint belongs to other data, another backbone or another recipe, or only one of
+            the two trainings shards its state.
     """
 
     def __init__(self, folder: Path, job: dict, tokens: Tokens, world: World):
@@ -43,7 +44,13 @@ class Checkpoints:
         self.last = json.loads(pointer.read_text(encoding="utf-8")) if pointer.exists() else None
         if self.last and self.last["fingerprint"] != self.identity["fingerprint"]:
             raise WrongCheckpoint(f"{folder}: the checkpoint {self.last['tag']} belongs to another job; remove it")
-        self.universal = bool(self.last) and any(self.last[k] != self.identity[k] for k in SHARDING)
+        stages = {self.last["zero_stage"], job["zero_stage"]} if self.last else {0}
+        if 0 in stages and len(stages) > 1:
+            raise WrongCheckpoint(
+                f"{folder}: ZeRO {min(stages)} and {max(stages)} cannot go on from each other; remove it"
+            )
+        # ZeRO 0 shards nothing: any number of ranks reads its state as it is.
+        self.universal = 0 not in stages and any(self.last[k] != self.identity[k] for k in SHARDING)
 
     def save(self, engine, step: int, state: dict) -> None:
         """Write weights, optimizer and `state`; older checkpoints go once the pointer names this one."""
