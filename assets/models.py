@@ -7,6 +7,7 @@ import pyarrow as pa
 from resources.tables import CLEAN_POOL, DECISIONS, FINAL_MODEL, GOLD, RELEASE_CORRECTED, RELEASE_CURATED
 from sql import statement
 
+from .plots import training
 from .table_asset import Rows, Run, table_asset
 
 
@@ -33,4 +34,5 @@ def final_reward_model(run: Run) -> Iterator[Rows]:
         )
         row = train(run, kind="final", pairs=pairs, validation=None, recipe=recipe, seed=seed)
     rows = pa.Table.from_pylist([{"arm": arm, "seed": seed, **row}], FINAL_MODEL.schema)
-    yield Rows(FINAL_MODEL, rows, {k: row[k] for k in ("pairs", "steps", "train_loss", "seconds", "tokens")})
+    numbers = {k: row[k] for k in ("pairs", "steps", "train_loss", "seconds", "tokens")}
+    yield Rows(FINAL_MODEL, rows, {**numbers, "plot": training(row["path"])})

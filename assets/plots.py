@@ -1,7 +1,9 @@
 """Pictures beside the tables in the Dagster UI; matplotlib is imported when one is drawn."""
 
 import io
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import dagster as dg
 
@@ -100,6 +102,21 @@ def _axes(width: float, height: float, panels: int):
         return out.getvalue()
 
     return figure, figure.subplots(1, panels, sharey=True, squeeze=False)[0], done
+
+
+def training(model: str) -> dg.MetadataValue:
+    """Loss of every step of a training and accuracy of its evaluations, from the metrics beside the model's folder."""
+    lines = (Path(model).parent / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    steps = [json.loads(line) for line in lines]
+    axis, done = _axis(6, 3)
+    axis.plot([m["step"] for m in steps], [m["loss"] for m in steps], linewidth=1.2, label="loss, training pairs")
+    checked = [(m["step"], m["validation_accuracy"]) for m in steps if "validation_accuracy" in m]
+    if checked:
+        axis.plot(*zip(*checked, strict=True), "o-", linewidth=1.2, label="accuracy, validation pairs")
+    axis.set_xlabel("step")
+    axis.set_ylim(0, None)
+    axis.legend(frameon=False)
+    return done()
 
 
 def _axis(width: float, height: float):

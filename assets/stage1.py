@@ -36,7 +36,7 @@ from resources.tables import (
 from sql import statement
 
 from .judging import ask_panel, examples_for, gold_index, prompt_checks, verdicts_of
-from .plots import histograms
+from .plots import histograms, training
 from .table_asset import Check, Rows, Run, table_asset
 
 SO_FAR = "iteration <= getvariable('partition')"  # a rerun does not look at what later iterations left
@@ -233,6 +233,7 @@ def reward_model(run: Run) -> Iterator[Rows]:
         validation = con.sql(statement("ordered_pairs").format(labels=OPEN_GOLD.format(run.partition)))
         row = train(run, kind="loop", pairs=pairs, validation=validation, recipe=run.settings.training.loop)
     numbers = {k: row[k] for k in ("pairs", "steps", "train_loss", "validation_accuracy", "seconds")}
+    numbers["plot"] = training(row["path"])
     yield Rows(REWARD_MODEL, pa.Table.from_pylist([row], REWARD_MODEL.schema), numbers)
 
 

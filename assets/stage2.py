@@ -36,7 +36,7 @@ from sql import statement
 
 from .attributes import attributed
 from .judging import ask_in_parts, examples_for, gold_index, prompt_checks, verdicts_of
-from .plots import counts, histograms
+from .plots import counts, histograms, training
 from .table_asset import Check, Rows, Run, markdown, table_asset
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ def gold_reward_model(run: Run) -> Iterator[Rows]:
         )
         row = train(run, kind="gold", pairs=pairs, validation=validation, recipe=run.settings.training.gold)
     numbers = {k: row[k] for k in ("pairs", "steps", "train_loss", "validation_accuracy", "seconds")}
+    numbers["plot"] = training(row["path"])
     yield Rows(GOLD_RM, pa.Table.from_pylist([row], GOLD_RM.schema), numbers)
 
 

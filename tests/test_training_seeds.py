@@ -33,7 +33,7 @@ def test_there_is_a_model_for_each_seed_and_nothing_else_is_stale():
 def test_a_later_seed_of_an_arm_is_trained_with_it(tmp_path):
     lake = Lake(str(tmp_path))
     put(lake, t.CLEAN_POOL, [{**p, "comparison_id": p["pair_id"], "bucket": "b00"} for p in pairs(24)], "b00")
-    for table in (t.RELEASE_CURATED, t.RELEASE_CORRECTED):
+    for table in (t.RELEASE_CURATED, t.RELEASE_CORRECTED, t.DECISIONS):
         put(lake, table, [], "b00")
     for key in settings().partition_keys("iteration"):
         put(lake, t.GOLD, [], key)
