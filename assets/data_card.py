@@ -78,20 +78,27 @@ def data_card(run: Run) -> Iterator[Rows]:
 def _looked_at(con: "duckdb.DuckDBPyConnection") -> list[dict]:
     """Language and attributes by rules of a sample by hash (the smallest ids), counted by source."""
     from curation.attributes import heuristic
-    from curation.languages import language
+    from curation.languages import UNCLEAR, language
 
     seen: Counter[tuple[str, str, str]] = Counter()
     sizes: Counter[str] = Counter()
+    known: dict[str, dict[str, str]] = {}  # many pairs share a conversation
     reader = con.sql(
-        f"SELECT source, conversation FROM (SELECT pair_id FROM clean_pool ORDER BY pair_id LIMIT {SAMPLE}) "
+        f"SELECT source, conv_id, conversation, chosen FROM (SELECT pair_id FROM clean_pool ORDER BY pair_id LIMIT {SAMPLE}) "
         "JOIN clean_pool USING (pair_id)"
     ).to_arrow_reader(2_000)
     for batch in reader:
-        for source, turns in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            said = heuristic(turns) | {"language": language("\n".join(t["content"] for t in turns if t["role"] == "user"))}
+        for source, name, turns, chosen in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            asked = "\n".join(t["content"] for t in turns if t["role"] == "user")
+            if name not in known:
+                said = heuristic(turns) | {"language": language(asked)}
+                known[name] = {figure: said[figure] for figure in LOOKED_AT}
+            said = known[name]
+            if said["language"] == UNCLEAR:  # a few words: the answer has more
+                said = said | {"language": language(f"{asked}\n{chosen}")}
             for place in ("", source):
                 sizes[place] += 1
-                seen.update((figure, place, said[figure]) for figure in LOOKED_AT)
+                seen.update((figure, place, item) for figure, item in said.items())
     return [{"figure": f, "source": s, "item": i, "n": n, "of": sizes[s]} for (f, s, i), n in sorted(seen.items())]
 
 

@@ -57,7 +57,12 @@ COMPARISONS = {
             SELECT chosen, rejected, regexp_extract(chosen, '(?s)^(.*)\n\nAssistant:(.*)$', ['before', 'after']) AS c,
                 regexp_extract(rejected, '(?s)^(.*)\n\nAssistant:(.*)$', ['before', 'after']) AS r
             FROM '{data}/pool/hh_rlhf_harmless_base_test.jsonl.gz')
-        SELECT c.before, trim(c.after), trim(r.after), CASE WHEN c.before = r.before THEN 'a' ELSE 'different' END FROM cut""",
+        SELECT c.before, trim(c.after), trim(r.after), CASE
+            WHEN c.before <> r.before THEN 'different_conversations'
+            WHEN array_to_string(regexp_extract_all(c.before, '\n\n(Human|Assistant):', 1), ' ') NOT SIMILAR TO
+                'Human( Assistant Human)*' THEN 'bad_roles'
+            ELSE 'a' END
+        FROM cut""",
     "dpo_en_demo": SHAREGPT + "llama_factory_dpo_en_demo.json.gz'",
     "dpo_zh_demo": SHAREGPT + "llama_factory_dpo_zh_demo.json.gz'",
     "kto_en_demo": """
@@ -161,11 +166,11 @@ COMPARISONS = {
 REASON = r"""
 CASE WHEN a IS NULL OR b IS NULL THEN 'null_response'
     WHEN conversation IS NULL THEN 'no_prompt'
+    WHEN winner IN ('different_conversations', 'bad_roles') THEN winner
     WHEN regexp_full_match(a, '[\s\p{Z}]*') OR regexp_full_match(b, '[\s\p{Z}]*') THEN 'empty_response'
     WHEN a = b THEN 'identical'
     WHEN trim(regexp_replace(a, '[\s\p{Z}]+', ' ', 'g')) = trim(regexp_replace(b, '[\s\p{Z}]+', ' ', 'g'))
         THEN 'identical_but_space'
-    WHEN winner = 'different' THEN 'different_conversations'
     WHEN winner IS NULL THEN 'no_label' WHEN winner = 'tie' THEN 'tie' ELSE 'pair' END
 """
 # records that stand for no comparison of their own, which only the import counts
