@@ -242,11 +242,12 @@ def rerun(o: argparse.Namespace) -> None:
 
 
 def fill(opened: Store, requests: list) -> None:
-    """Answers as if the requests had been sent; one transaction instead of two for each."""
+    """Answers as if the requests had been sent: one transaction instead of two for each, and without the prompts' text,
+    which no rerun reads."""
     con, raw = opened._con, zlib.compress(REPLY)
     con.execute("BEGIN")
     for r in requests:
-        con.execute("INSERT INTO requests VALUES (?, 'openai', '', ?, ?)", (r.key, r.replicate, zlib.compress(r.wire, 1)))
+        con.execute("INSERT INTO requests VALUES (?, 'openai', '', ?, ?)", (r.key, r.replicate, b""))
         con.execute("INSERT INTO attempts(key, stage, judge, model, batch, reserved, started)"
                     " VALUES (?, 's', 'j', 'm', '', 0, 0)", (r.key,))  # fmt: skip
     con.execute("INSERT INTO results(attempt, key, status, http, cost, at_risk, released, error, raw, sdk, finished)"
