@@ -1,6 +1,7 @@
 """What stage 1 and stage 2 share: gold neighbours as examples, the panel's votes, its verdicts."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -147,7 +148,7 @@ def ask_in_parts(
     shown = {"pairs asked": 0} | agreed(run, bills, name)
 
     def votes() -> Iterator[pa.RecordBatch]:
-        pending, rows, micros = {}, 0, 0
+        pending, rows, micros, ends = {}, 0, 0, Counter()
         for targets, examples in parts():
             shown["pairs asked"] += targets.num_rows
             for backend in judges:
@@ -157,11 +158,14 @@ def ask_in_parts(
                 except Pending as e:
                     pending[str(e)] = True
                     continue
+                ends.update(zip(made["judge"].to_pylist(), made["status"].to_pylist(), strict=True))
                 rows, micros = rows + made.num_rows, micros + (pa.compute.sum(made["cost_micros"]).as_py() or 0)
                 yield from made.to_batches()
         if pending:
             raise Pending("\n".join(pending))
-        shown.update({"votes": rows} | ({"dollars": micros / 1e6} if "dollars expected" in shown else {}))
+        # more than a few answers that are not ok deserve a look at the judge's settings
+        answers = ", ".join(f"{judge} {status} {n:,}" for (judge, status), n in sorted(ends.items()))
+        shown.update({"votes": rows, "answers": answers} | ({"dollars": micros / 1e6} if "dollars expected" in shown else {}))
 
     return votes(), shown
 
