@@ -232,7 +232,7 @@ def _cards(con: "duckdb.DuckDBPyConnection", settings: Settings) -> dict[str, An
     cards = {(judge, stratum, figure): Card(*found) for judge, stratum, figure, *found in rows}
     return {
         "cards": cards,
-        "ways": [j.removeprefix("panel: ") for j, _, f in cards if f == "agrees_with_people" and j.startswith("panel: ")],
+        "ways": [j.removeprefix("panel: ") for j, _, f in cards if f == "credit" and j.startswith("panel: ")],
         "way": {"majority": "majority, both orders"}.get(settings.judges.aggregation, settings.judges.aggregation),
         "strata": sorted({s for _, s, _ in cards if s != "all"}),
         "measured": con.sql("SELECT count(DISTINCT pair_id) FROM gold_votes").fetchall()[0][0],

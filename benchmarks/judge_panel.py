@@ -1,130 +1,261 @@
-"""What recorded judges are worth, and whether weights beat counting heads: LLMBar's six judges in both orders.
+"""What recorded judges are worth, and whether weights, Dawid-Skene or both orders beat counting heads.
 
-    python benchmarks/judge_panel.py [--plot panel.png]
+    python -m benchmarks.judge_panel [--plots FOLDER]
 
-Reads `gold/llmbar.jsonl.zst` and `gold/llmbar_judges.parquet` under $ASSAY_SHARED/data. The truth is what people or the
-authors decided. Every fitted figure is on pairs that the fit did not see (five folds); intervals are 95 %.
+Reads recorded verdicts under $ASSAY_SHARED/data: LLMBar (six judges in both orders; labels by its authors or people),
+PRD on Vicuna-80 (five judges in both orders; up to three people a pair), AlpacaFarm (GPT-4 with two prompts, four seeds
+each, and Claude; one label by people) and AlpacaEval's judges (no people; price and time a label). Every fitted figure is
+on pairs that the fit did not see (five folds); intervals are 95 % and know that votes on one pair go together; gains are
+paired, with a bootstrap over pairs.
 """
 
 import argparse
 import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from assets.plots import judge_cards_png
 from curation.intervals import paired_difference, wilson
-from curation.judge_cards import cards
-from curation.panel import Ballots, ballots, dawid_skene, effective_votes, stack, stacked
+from curation.judge_cards import CARD_SCHEMA, PEOPLE, cards, methods, panel_card
 
-DATA = Path(os.environ.get("ASSAY_SHARED", Path(__file__).parents[2] / "shared")) / "data" / "gold"
-
-
-def recorded() -> tuple[pa.Table, pa.Table]:
-    """Votes as in `judge_votes`, and what people decided. Output 1 stands as the chosen response: an arbitrary order
-    that carries no label."""
-    with duckdb.connect() as con:
-        votes = con.sql(
-            f"""SELECT subset || '/' || idx AS pair_id, judge, judge AS model,
-                CASE "order" WHEN 'original' THEN 0 ELSE 1 END AS replicate,
-                CASE "order" WHEN 'original' THEN 'chosen' ELSE 'rejected' END AS shown_first,
-                CASE WHEN winner IS NULL THEN ''
-                    WHEN (winner = '1') = ("order" = 'original') THEN 'candidate_1' ELSE 'candidate_2' END AS answer,
-                CASE winner WHEN '1' THEN 'original' WHEN '2' THEN 'swapped' ELSE 'none' END AS vote,
-                CASE WHEN winner IS NULL THEN 'unparsable' ELSE 'ok' END AS status
-            FROM '{DATA / "llmbar_judges.parquet"}'
-            WHERE strategy = 'Vanilla' AND stage = 0 AND "order" IN ('original', 'swapped')"""
-        ).to_arrow_table()
-        known = con.sql(
-            f"""SELECT _subset || '/' || _idx AS pair_id, split_part(_subset, '/', 1) || '/' ||
-                CASE WHEN _subset LIKE '%Adversarial%' THEN 'Adversarial' WHEN _subset LIKE 'LLMBar%' THEN 'Natural'
-                    ELSE 'other' END AS stratum,
-                CASE label WHEN 1 THEN 'original' ELSE 'swapped' END AS "order",
-                length(output_1) AS chosen_chars, length(output_2) AS rejected_chars
-            FROM '{DATA / "llmbar.jsonl.zst"}' WHERE pair_id IN (SELECT pair_id FROM votes)"""
-        ).to_arrow_table()
-    return votes, known
+DATA = Path(os.environ.get("ASSAY_SHARED", Path(__file__).parents[2] / "shared")) / "data"
+FIGURES = (
+    "agrees_with_people", "agrees_with_one_person", "prefers_first", "flips_with_order", "repeats_itself",
+    "prefers_longer", "decides",
+)  # fmt: skip
+ONE_ORDER = "majority, one order"  # the paper's
 
 
-def methods(made: Ballots, truth: np.ndarray, folds: int = 5) -> dict[str, np.ndarray]:
-    """Credit a pair, by method: 1 right, 0 wrong, a half for a tie."""
-    judges = sorted({j for j, _ in made.workers})
-    one_order = [i for i, (_, first) in enumerate(made.workers) if first == "chosen"]
-    per_judge = np.stack(
-        [np.sign(made.cast[:, [i for i, w in enumerate(made.workers) if w[0] == j]].sum(1)) for j in judges], axis=1
+@dataclass(frozen=True)
+class Recorded:
+    """Votes as in `judge_votes`, what is known of their pairs, and single people's labels. Which response stands as
+    the chosen one is arbitrary and carries no label."""
+
+    votes: pa.Table
+    known: pa.Table
+    people: pa.Table = field(default_factory=PEOPLE.empty_table)
+
+
+def _votes(con: duckdb.DuckDBPyConnection, rows: str) -> pa.Table:
+    """From (pair_id, judge, shown_first, vote): vote is original, swapped, tie, or null where nothing could be read."""
+    return con.sql(
+        f"""SELECT pair_id, judge, judge AS model, shown_first, coalesce(vote, 'none') AS vote,
+            row_number() OVER (PARTITION BY pair_id, judge ORDER BY shown_first, vote) - 1 AS replicate,
+            CASE WHEN vote IN ('original', 'swapped')
+                THEN CASE WHEN (vote = 'original') = (shown_first = 'chosen') THEN 'candidate_1' ELSE 'candidate_2' END
+                ELSE coalesce(vote, '') END AS answer,
+            CASE WHEN vote IS NULL THEN 'unparsable' ELSE 'ok' END AS status
+        FROM ({rows}) ORDER BY pair_id, judge, replicate"""
+    ).to_arrow_table()
+
+
+def llmbar(con: duckdb.DuckDBPyConnection) -> Recorded:
+    votes = _votes(
+        con,
+        f"""SELECT subset || '/' || idx AS pair_id, judge,
+            CASE "order" WHEN 'original' THEN 'chosen' ELSE 'rejected' END AS shown_first,
+            CASE winner WHEN '1' THEN 'original' WHEN '2' THEN 'swapped' END AS vote
+        FROM '{DATA / "gold/llmbar_judges.parquet"}'
+        WHERE strategy = 'Vanilla' AND stage = 0 AND "order" IN ('original', 'swapped')""",
     )
+    con.register("votes", votes)
+    known = con.sql(
+        f"""SELECT _subset || '/' || _idx AS pair_id, CASE label WHEN 1 THEN 'original' ELSE 'swapped' END AS "order",
+            [CASE WHEN _subset LIKE '%Adversarial%' THEN 'adversarial' WHEN _subset LIKE '%Natural%' THEN 'natural'
+                WHEN _subset LIKE 'Processed%' THEN 'people''s labels' ELSE 'case studies' END] AS strata,
+            length(output_1) AS chosen_chars, length(output_2) AS rejected_chars
+        FROM '{DATA / "gold/llmbar.jsonl.zst"}' WHERE pair_id IN (SELECT pair_id FROM votes)"""
+    ).to_arrow_table()
+    return Recorded(votes, known)
 
-    def credit(score):
-        return np.where(score == 0, 0.5, (score > 0) == truth)
 
-    fold = np.random.default_rng(0).permutation(len(truth)) % folds
-    weighed, best = np.zeros(len(truth)), np.zeros(len(truth))
-    for k in range(folds):
-        seen = fold != k
-        weights = stack(made.cast[seen], truth[seen])
-        weighed[~seen] = stacked(made.cast[~seen], weights) - 0.5
-        good = max(range(len(judges)), key=lambda j: credit(per_judge[:, j])[seen].mean())
-        best[~seen] = per_judge[~seen, good]
-    return {
-        "majority, one order": credit(np.sign(made.cast[:, one_order].sum(1))),
-        "majority, both orders": credit(np.sign(per_judge.sum(1))),
-        "Dawid-Skene, both orders": credit(np.round(dawid_skene(made.cast) - 0.5, 9)),
-        "stacking on gold": credit(weighed),
-        "best judge on gold": credit(best),
-    }
+def prd(con: duckdb.DuckDBPyConnection) -> Recorded:
+    """Pairs are (question, two models in the order of the alphabet); the models and their order stand in the path."""
+    models = r"regexp_extract(_path, 'answer[_-](.+?)-vs-answer[_-](.+?)-(?:{end})', ['first', 'second'])"
+    named = models.format(end="bard|claude|gpt35|gpt4|vicuna-13b|human")
+    shown = (
+        f"SELECT *, {named} AS m, question_id || '/' || least(m['first'], m['second']) || '/' || greatest(m['first'], m['second'])"
+        " AS pair_id, CASE WHEN m['first'] < m['second'] THEN 'chosen' ELSE 'rejected' END AS shown_first,"
+        " CASE WHEN score = 3 THEN 'tie' WHEN (score = 1) = (m['first'] < m['second']) THEN 'original' ELSE 'swapped' END AS vote"
+    )
+    reviews = f"{shown} FROM '{DATA / 'pool/prd_vicuna80_llm_reviews.jsonl.zst'}'"
+    votes = _votes(
+        con,
+        "SELECT pair_id, regexp_extract(_path, 'ratings-([^/]+)/', 1) AS judge, shown_first, any_value(vote) AS vote"
+        f" FROM ({reviews}) GROUP BY pair_id, judge, shown_first",
+    )
+    con.register("votes", votes)
+    people = con.sql(
+        "SELECT pair_id, row_number() OVER (PARTITION BY pair_id ORDER BY shown_first, vote)::VARCHAR AS annotator, vote"
+        f" FROM ({shown} FROM '{DATA / 'gold/prd_vicuna80_human.jsonl.zst'}')"
+        " WHERE pair_id IN (SELECT pair_id FROM votes) ORDER BY ALL"
+    ).to_arrow_table()
+    con.register("people", people)
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE answers AS SELECT DISTINCT ON (question_id, model) question_id, model, chars FROM ("
+        f" SELECT question_id, answer1_id AS answer_id, m['first'] AS model FROM ({reviews}) UNION"
+        f" SELECT question_id, answer2_id, m['second'] FROM ({reviews})) JOIN (SELECT answer_id, length(text) AS chars"
+        f" FROM '{DATA / 'pool/prd_vicuna80_answers.jsonl.zst'}') USING (answer_id)"
+    )
+    known = con.sql(
+        f"""WITH said AS (
+            SELECT pair_id, count(*) FILTER (vote = 'original') AS o, count(*) FILTER (vote = 'swapped') AS s, count(*) AS n
+            FROM people GROUP BY pair_id
+        )
+        SELECT pair_id, CASE WHEN o > s THEN 'original' WHEN s > o THEN 'swapped' END AS "order",
+            [CASE WHEN greatest(o, s) = n AND n > 1 THEN 'people agree' WHEN n > 1 THEN 'people differ' ELSE 'one person' END,
+             category] AS strata,
+            a.chars AS chosen_chars, b.chars AS rejected_chars
+        FROM said JOIN '{DATA / "pool/prd_vicuna80_questions.jsonl"}' q
+            ON q.question_id = split_part(pair_id, '/', 1)::BIGINT
+        JOIN answers a ON a.question_id = q.question_id AND a.model = split_part(pair_id, '/', 2)
+        JOIN answers b ON b.question_id = q.question_id AND b.model = split_part(pair_id, '/', 3)"""
+    ).to_arrow_table()
+    decided = people.filter(pc.not_equal(people["vote"], "tie"))
+    return Recorded(votes, known, decided)
+
+
+def alpacafarm(con: duckdb.DuckDBPyConnection) -> Recorded:
+    """The 100 pairs with a label by people; in which order a judge saw them is not recorded."""
+    gold = f"'{DATA / 'gold/alpacafarm_claude_vs_gold_100.json.gz'}'"
+    votes = _votes(
+        con,
+        f"""SELECT md5(output_1 || output_2) AS pair_id, annotator AS judge, 'chosen' AS shown_first,
+            CASE preference WHEN 1 THEN 'original' WHEN 2 THEN 'swapped' END AS vote
+        FROM '{DATA / "pool/alpacafarm_gpt4_seeds.parquet"}'
+        UNION ALL
+        SELECT md5(output_1 || output_2), 'claude', 'chosen',
+            CASE preference WHEN 1 THEN 'original' WHEN 2 THEN 'swapped' END FROM {gold}""",
+    )
+    known = con.sql(
+        f"""SELECT DISTINCT ON (pair_id) md5(output_1 || output_2) AS pair_id,
+            CASE gold_preference WHEN 1 THEN 'original' WHEN 2 THEN 'swapped' END AS "order", []::VARCHAR[] AS strata,
+            length(output_1) AS chosen_chars, length(output_2) AS rejected_chars
+        FROM {gold}"""
+    ).to_arrow_table()
+    return Recorded(votes.filter(pc.is_in(votes["pair_id"], known["pair_id"])), known)
+
+
+def alpacaeval(con: duckdb.DuckDBPyConnection) -> Recorded:
+    """Nobody decided these pairs. The order a judge saw is recorded for one of the judges only."""
+    rows = f"'{DATA / 'pool/alpaca_eval_two_judges.parquet'}' WHERE output_1 <> output_2"
+    votes = _votes(
+        con,
+        f"""SELECT _pair_md5 AS pair_id, annotator AS judge,
+            CASE WHEN referenced_models LIKE '%"m": "output_2"%' THEN 'rejected' ELSE 'chosen' END AS shown_first,
+            CASE WHEN preference BETWEEN 1 AND 1.4999999 THEN 'original' WHEN preference > 1.5 THEN 'swapped'
+                WHEN preference = 1.5 THEN 'tie' END AS vote
+        FROM {rows}""",
+    )
+    known = con.sql(
+        f"""SELECT _pair_md5 AS pair_id, NULL::VARCHAR AS "order", []::VARCHAR[] AS strata,
+            any_value(length(output_1)) AS chosen_chars, any_value(length(output_2)) AS rejected_chars
+        FROM {rows} GROUP BY 1"""
+    ).to_arrow_table()
+    return Recorded(votes, known)
+
+
+def paid(con: duckdb.DuckDBPyConnection, file: str) -> dict[str, tuple[float, float]]:
+    """Judge -> dollars and seconds a label, as recorded with the labels."""
+    rows = con.sql(
+        f"SELECT annotator, avg(price_per_example), avg(time_per_example) FROM '{DATA / 'pool' / file}' GROUP BY 1"
+    ).fetchall()
+    return {judge: (dollars, seconds) for judge, dollars, seconds in rows}
+
+
+PANELS: dict[str, tuple[str, Callable[[duckdb.DuckDBPyConnection], Recorded], str | None]] = {
+    "llmbar": ("LLMBar", llmbar, None),
+    "prd": ("PRD on Vicuna-80", prd, None),
+    "alpacafarm": ("AlpacaFarm, 100 pairs with people's labels", alpacafarm, "alpacafarm_gpt4_seeds.parquet"),
+    "alpacaeval": ("AlpacaEval's judges", alpacaeval, "alpaca_eval_two_judges.parquet"),
+}
+NO_ORDERS = ("alpacafarm", "alpacaeval")  # where both orders were not shown, or nobody wrote down which
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--plot", type=Path, help="write a picture of the report cards here")
+    parser.add_argument("--plots", type=Path, help="write pictures of the report cards into this folder")
     options = parser.parse_args()
-    votes, known = recorded()
-    card = cards(votes, known).to_pylist()
-    figures = ["agrees_with_people", "prefers_first", "flips_with_order", "prefers_longer", "decides"]
-    print(f"{known.num_rows} pairs\n\n{'judge':14s} " + " ".join(f"{f:>20s}" for f in figures))
-    for judge in sorted({r["judge"] for r in card}):
-        row = {r["figure"]: r for r in card if r["judge"] == judge and r["stratum"] == "all"}
-        cells = [f"{row[f]['share']:.3f} [{row[f]['low']:.3f},{row[f]['high']:.3f}]" for f in figures]
-        print(f"{judge:14s} " + " ".join(f"{c:>20s}" for c in cells))
-
-    made = ballots(votes)
-    order = dict(zip(known["pair_id"].to_pylist(), known["order"].to_pylist(), strict=True))
-    by_stratum = dict(zip(known["pair_id"].to_pylist(), known["stratum"].to_pylist(), strict=True))
-    truth = np.array([order[p] == "original" for p in made.pairs])
-    strata = np.array([by_stratum[p] for p in made.pairs])
-    for name, part in [("all", np.ones(len(truth), bool)), *((s, strata == s) for s in sorted(set(strata)))]:
-        sub = Ballots(made.pairs, made.workers, made.cast[part])
-        found = methods(sub, truth[part])
-        one = np.stack([(made.cast[part][:, i] > 0) == truth[part] for i, w in enumerate(made.workers)
-                        if w[1] == "chosen"], axis=1)  # fmt: skip
-        print(f"\n{name}: {part.sum()} pairs, {one.shape[1]} judges with {effective_votes(one):.2f} effective votes")
-        base = found["majority, both orders"]
-        for method, credit in found.items():
-            w, d = wilson(float(credit.sum()), len(credit)), paired_difference(credit, base)
-            print(f"  {method:26s} {w.value:.3f} [{w.low:.3f}, {w.high:.3f}]   "
-                  f"against both orders {d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}]")  # fmt: skip
-    if options.plot:
-        plot(card, figures[:4], options.plot)
+    for key, (title, load, prices) in PANELS.items():
+        with duckdb.connect() as con:
+            found = load(con)
+            money = paid(con, prices) if prices else {}
+        _report(key, title, found, money, options.plots)
 
 
-def plot(card: list[dict], figures: list[str], path: Path) -> None:
-    import matplotlib
+def _report(key: str, title: str, found: Recorded, money: dict[str, tuple[float, float]], plots: Path | None) -> None:
+    card = cards(found.votes, found.known, found.people)
+    if key in NO_ORDERS:
+        card = card.filter(pc.invert(pc.is_in(card["figure"], pa.array(["prefers_first", "flips_with_order"]))))
+    decided = len(found.known) - found.known["order"].null_count
+    print(f"\n## {title}: {found.known.num_rows:,} pairs, {decided:,} with a known verdict\n")
+    whole = [r for r in card.to_pylist() if r["stratum"] == "all"]
+    by = {(r["judge"], r["figure"]): r for r in whole}
+    judges = sorted({j for j, _ in by})
+    figures = [f for f in FIGURES if any((j, f) in by for j in judges)]
+    head = ["judge", *(f.replace("_", " ") for f in figures), *(["$ a label", "s a label"] if money else [])]
+    print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
+    for j in judges:
+        cells = [_share(by.get((j, f))) for f in figures]
+        cells += [f"{v:.4f}" for v in money.get(j, ())] if money else []
+        print("| " + " | ".join([j, *cells]) + " |")
+    strata = sorted({r["stratum"] for r in card.to_pylist() if r["stratum"] != "all"})
+    if strata:
+        print(f"\n| agrees with people | {' | '.join(strata)} |\n|" + "---|" * (len(strata) + 1))
+        for j in judges:
+            rows = {r["stratum"]: r for r in card.to_pylist()
+                    if (r["judge"], r["figure"]) == (j, "agrees_with_people")}  # fmt: skip
+            print(f"| {j} | " + " | ".join(_share(rows.get(s)) for s in strata) + " |")
+    if decided:
+        card = pa.concat_tables([card, _ways(found, key)])
+    if plots:
+        plots.mkdir(parents=True, exist_ok=True)
+        (plots / f"judges_{key}.png").write_bytes(judge_cards_png(card.to_pylist(), title))
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
 
-    judges = sorted({r["judge"] for r in card})
-    canvas, axes = pyplot.subplots(1, len(figures), figsize=(3.2 * len(figures), 3), sharey=True, layout="constrained")
-    for axis, figure in zip(axes, figures, strict=True):
-        rows = [next(r for r in card if (r["judge"], r["stratum"], r["figure"]) == (j, "all", figure)) for j in judges]
-        share = np.array([r["share"] for r in rows])
-        spread = [share - [r["low"] for r in rows], [r["high"] for r in rows] - share]
-        axis.errorbar(share, judges, xerr=spread, fmt="o", capsize=3)
-        axis.set(title=figure.replace("_", " "), xlim=(0, 1))
-        axis.axvline(0.5, color="grey", linewidth=0.8, linestyle=":")
-        axis.grid(axis="x", alpha=0.3)
-    canvas.savefig(path, dpi=110)
+def _ways(found: Recorded, key: str) -> pa.Table:
+    """Print what every way from votes to a verdict is worth, in all and by stratum; rows for the plot."""
+    known = found.known.filter(pc.is_valid(found.known["order"]))
+    whole = None
+    named = [names[:1] for names in known["strata"].to_pylist()]
+    strata = sorted({s for names in named for s in names})
+    for stratum in ["all", *strata] if len(strata) > 1 else ["all"]:
+        some = known if stratum == "all" else known.filter(pa.array([stratum in names for names in named]))
+        if some.num_rows < 50:
+            continue
+        votes = found.votes.filter(pc.is_in(found.votes["pair_id"], some["pair_id"]))
+        credits = methods(votes, some)
+        if key in NO_ORDERS:
+            credits = {n.removesuffix(", both orders"): c for n, c in credits.items() if n != ONE_ORDER}
+        base = credits.get(ONE_ORDER, credits.get("majority"))
+        made = panel_card(credits, votes, some) if key not in NO_ORDERS else CARD_SCHEMA.empty_table()
+        whole = made if whole is None else whole
+        effective = {r["figure"]: r for r in made.to_pylist() if r["judge"] == "panel"}.get("effective_votes")
+        judges = len(set(votes["judge"].to_pylist()))
+        worth = f", {judges} judges worth {effective['value']:.2f} votes on {effective['n']} pairs" if effective else ""
+        print(f"\n{stratum}: {some.num_rows} pairs{worth}\n")
+        print("| way | agrees with people where it decides | decides | undecided count a half | gain in that over the paper's |")
+        print("|---|---|---|---|---|")
+        for name, earned in credits.items():
+            gain = paired_difference(earned, base)
+            value, low, high = (f"{v * 100:+.1f}" for v in gain)
+            decided = earned[earned != 0.5]
+            right = wilson(float(decided.sum()), len(decided))
+            cells = [name, "–" if right.value is None else f"{right.value:.1%} ({right.low:.1%} to {right.high:.1%})"]
+            cells += [f"{len(decided) / len(earned):.1%}", f"{earned.mean():.1%}"]
+            print("| " + " | ".join([*cells, "–" if earned is base else f"{value} ({low} to {high})"]) + " |")
+    return CARD_SCHEMA.empty_table() if whole is None else whole
+
+
+def _share(row: dict | None) -> str:
+    if row is None or row["value"] is None:
+        return "–"
+    return f"{row['value'] * 100:.1f} ({row['low'] * 100:.1f} to {row['high'] * 100:.1f})"
 
 
 if __name__ == "__main__":

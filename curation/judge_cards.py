@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from sql import statement
 
-from .intervals import Estimate, paired_difference, wilson_by_pair
+from .intervals import Estimate, paired_difference, wilson, wilson_by_pair
 from .panel import ballots, dawid_skene_weights, effective_votes, stacking_weights
 from .verdicts import aggregate
 
@@ -33,9 +33,10 @@ FOLDS = 5
 def cards(votes: pa.Table, known: pa.Table, people: pa.Table | None = None) -> pa.Table:
     """Figures by judge and stratum, with intervals of 95 % that know which votes are on one pair.
 
-    Figures: agrees_with_people, prefers_first, prefers_longer (of answers that differ in length), flips_with_order (of
-    pairs decided in both orders), repeats_itself (two answers in one order), decides, refuses. The judge `people` is
-    people's agreement with each other where several labelled a pair: the ceiling.
+    Figures: agrees_with_people (their verdict), agrees_with_one_person (of several who labelled the pair),
+    prefers_first, prefers_longer (of answers that differ in length), flips_with_order (of pairs decided in both orders),
+    repeats_itself (two answers in one order), decides, refuses. The judge `people` is people's agreement with each
+    other where several labelled a pair: the ceiling of agrees_with_one_person.
 
     Args:
         votes: rows of `judge_votes`.
@@ -107,17 +108,23 @@ def _one_order(votes: pa.Table, seed: int) -> pa.Table:
 
 
 def panel_card(credits: Mapping[str, np.ndarray], votes: pa.Table, known: pa.Table) -> pa.Table:
-    """CARD_SCHEMA rows of the panel as a whole: agreement of each method of `methods` with people, its gain over the
-    majority in both orders by a paired bootstrap, and how many independent votes the judges are worth."""
+    """CARD_SCHEMA rows of the panel as a whole.
+
+    For each method of `methods`: agrees_with_people (of the pairs it decides), decides, credit (undecided pairs count a
+    half) and gain_over_majority (in credit, over the majority in both orders, by a paired bootstrap). And how many
+    independent votes the judges are worth.
+    """
     rows = []
 
     def add(judge: str, figure: str, e: Estimate, n: int) -> None:
         rows.append({"judge": judge, "stratum": "all", "figure": figure, **e._asdict(), "n": n, "pairs": n})
 
     for name, earned in credits.items():
-        n, total = len(earned), float(earned.sum())
-        square = float((earned**2).sum())
-        add(f"panel: {name}", "agrees_with_people", wilson_by_pair(total, n, n, square, total, n), n)
+        n, decided = len(earned), earned[earned != 0.5]
+        total, square = float(earned.sum()), float((earned**2).sum())
+        add(f"panel: {name}", "agrees_with_people", wilson(float(decided.sum()), len(decided)), len(decided))
+        add(f"panel: {name}", "decides", wilson(len(decided), n), n)
+        add(f"panel: {name}", "credit", wilson_by_pair(total, n, n, square, total, n), n)
         if name != MAJORITY:
             add(f"panel: {name}", "gain_over_majority", paired_difference(earned, credits[MAJORITY]), n)
     right = rights(votes, known)

@@ -717,8 +717,8 @@ JUDGE_CARDS = _t(
     [
         _f("judge", S, "a judge, people, panel, or `panel: ` and a way from votes to verdicts"),
         _f("stratum", S, "all, or an attribute's value"),
-        _f("figure", S, "agrees_with_people, prefers_first, prefers_longer, flips_with_order, repeats_itself, decides,"
-           " refuses, dollars_per_label, seconds_per_call, gain_over_majority or effective_votes"),
+        _f("figure", S, "agrees_with_people, agrees_with_one_person, prefers_first, prefers_longer, flips_with_order,"
+           " repeats_itself, decides, refuses, dollars_per_label, seconds_per_call, credit, gain_over_majority or effective_votes"),
         _f("value", F, "share, dollars, seconds, difference of shares, or number of votes", True),
         _f("low", F, "lower end of the 95 % interval, which knows that votes on one pair go together", True),
         _f("high", F, "upper end", True),

@@ -38,6 +38,11 @@ by_pair AS (
     SELECT 'people' AS judge, stratum, 'agrees_with_people' AS figure, pair_id, count(*) FILTER (agree) AS h, count(*) AS n
     FROM two_people GROUP BY ALL
     UNION ALL BY NAME
+    -- on the same pairs as people's agreement with each other, so that the two compare
+    SELECT judge, stratum, 'agrees_with_one_person' AS figure, pair_id, count(*) FILTER (d.vote = p.vote) AS h,
+        count(*) AS n
+    FROM decided d JOIN people p USING (pair_id) WHERE pair_id IN (SELECT pair_id FROM two_people) GROUP BY ALL
+    UNION ALL BY NAME
     SELECT judge, stratum, 'prefers_first' AS figure, pair_id, count(*) FILTER (first) AS h, count(*) AS n
     FROM decided GROUP BY ALL
     UNION ALL BY NAME

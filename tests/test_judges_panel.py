@@ -236,6 +236,8 @@ def test_a_card_by_hand():
     assert not any(judge == "silent" for judge, _, _ in found)
     # of three people on p one pair of two agrees; one person on q agrees with nobody
     assert found["people", "all", "agrees_with_people"] == (1, 3) == found["people", "math", "agrees_with_people"]
+    # on p alone, against each of its three people: sound says original three times, two of three people do
+    assert found["sound", "all", "agrees_with_one_person"] == (6, 9)
     # four votes on two pairs that each split evenly: as good as certain that it is a half
     assert rows["first", "all", "agrees_with_people"]["pairs"] == 2
 
@@ -262,10 +264,11 @@ def test_the_panel_s_card_tells_which_way_of_counting_agrees_best_with_people():
     )
     credits = methods(votes, known)
     rows = {(r["judge"], r["figure"]): r for r in panel_card(credits, votes, known).to_pylist()}
-    agrees = {j.removeprefix("panel: "): r["value"] for (j, f), r in rows.items() if f == "agrees_with_people"}
+    agrees = {j.removeprefix("panel: "): r["value"] for (j, f), r in rows.items() if f == "credit"}
     # two copies of a weak judge outvote the good one: 0.62 of the pairs; weights and the best judge do not fall for it
     assert agrees["majority, both orders"] == pytest.approx(0.62, abs=0.05)
     assert agrees["stacking"] == pytest.approx(0.9, abs=0.04) == agrees["best judge on gold"]
+    assert rows["panel: majority, both orders", "decides"]["value"] == 1.0
     gain = rows["panel: stacking", "gain_over_majority"]
     assert gain["low"] > 0.1 and gain["value"] == pytest.approx(agrees["stacking"] - agrees["majority, both orders"])
     # `first` follows the position, so that it never decides in both orders: nothing to correlate

@@ -162,7 +162,9 @@ def test_report_cards_of_the_panel_stand_beside_people_s_agreement_with_each_oth
     # a call is 1,000 tokens in and 100 out
     assert found["sound", "dollars_per_label"] == (0.002, 72, 36)
     assert 0 < found["sound", "seconds_per_call"][0] < 5
-    assert found["panel: majority, both orders", "agrees_with_people"][0] == 0.5  # one against one, and one abstains
+    # one against one, and one abstains
+    assert found["panel: majority, both orders", "decides"] == (0.0, 36, 36)
+    assert found["panel: majority, both orders", "credit"][0] == 0.5
     assert found["panel: stacking", "agrees_with_people"][0] == 1.0
     assert found["panel: stacking", "gain_over_majority"][0] == 0.5
     assert query(lake, "SELECT count(*) FROM judge_cards WHERE stratum = 'objective' AND judge = 'people'") == [(1,)]

@@ -69,8 +69,10 @@ def fill(lake: Lake, simulated: bool = True, origin: str = "planted") -> None:
             ("one", "all", "dollars_per_label", 0.00015, None, None, 8, 4),
             ("people", "all", "agrees_with_people", 0.9, 0.8, 0.95, 30, 10),
             ("panel", "all", "effective_votes", 1.8, None, None, 7, 7),
-            ("panel: majority, both orders", "all", "agrees_with_people", 0.7, 0.55, 0.8, 8, 8),
+            ("panel: majority, both orders", "all", "credit", 0.7, 0.55, 0.8, 8, 8),
             ("panel: stacking", "all", "agrees_with_people", 0.8, 0.7, 0.9, 8, 8),
+            ("panel: stacking", "all", "decides", 1.0, 0.68, 1.0, 8, 8),
+            ("panel: stacking", "all", "credit", 0.8, 0.7, 0.9, 8, 8),
             ("panel: stacking", "all", "gain_over_majority", 0.1, -0.02, 0.22, 8, 8),
         ]
     ])  # fmt: skip
@@ -295,8 +297,8 @@ def test_the_judges_cards_stand_beside_people_and_name_the_way_of_counting(lake)
     assert "one (simulated) 75.0 % (60.0 to 90.0) n = 8 –" in text and "0.000150" in text
     assert "people, with each other 90.0 % (80.0 to 95.0) n = 30" in text
     assert "worth 1.80 votes that err independently (on 7 pairs" in text
-    assert "majority, both orders (this run) 70.0 % (55.0 to 80.0) n = 8 –" in text
-    assert "stacking 80.0 % (70.0 to 90.0) n = 8 +10.0 (−2.0 to +22.0)" in text
+    assert "majority, both orders (this run) – – 70.0 % (55.0 to 80.0) n = 8 –" in text
+    assert "stacking 80.0 % (70.0 to 90.0) n = 8 100.0 % (68.0 to 100.0) n = 8 80.0 % (70.0 to 90.0) n = 8 +10.0 (−2.0" in text
 
 
 def test_models_and_scores(lake):
