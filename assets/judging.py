@@ -218,7 +218,8 @@ def verdicts_of(
                     allow_retries=False,
                 )
             weights = panel.stacking_weights(labelled, gold)
-    return aggregate(votes, run.settings.judges.quorum, weights), weights
+    judges = run.settings.judges
+    return aggregate(votes, judges.quorum, weights, judges.sure), weights
 
 
 def gold_votes_upto(con: "duckdb.DuckDBPyConnection", upto: str) -> tuple[pa.Table, pa.Table]:

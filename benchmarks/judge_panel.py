@@ -21,14 +21,13 @@ import pyarrow.compute as pc
 
 from assets.plots import judge_cards_png
 from curation.intervals import paired_difference, wilson
-from curation.judge_cards import CARD_SCHEMA, PEOPLE, cards, methods, panel_card
+from curation.judge_cards import CARD_SCHEMA, ONE_ORDER, PEOPLE, cards, methods, panel_card
 
 DATA = Path(os.environ.get("ASSAY_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 FIGURES = (
     "agrees_with_people", "agrees_with_one_person", "prefers_first", "flips_with_order", "repeats_itself",
     "prefers_longer", "decides",
 )  # fmt: skip
-ONE_ORDER = "majority, one order"  # the paper's
 
 
 @dataclass(frozen=True)
@@ -231,7 +230,7 @@ def _ways(found: Recorded, key: str) -> pa.Table:
         votes = found.votes.filter(pc.is_in(found.votes["pair_id"], some["pair_id"]))
         credits = methods(votes, some)
         if key in NO_ORDERS:
-            credits = {n.removesuffix(", both orders"): c for n, c in credits.items() if n != ONE_ORDER}
+            credits = {n.replace("both orders decide", "the majority decides").removesuffix(", both orders"): c for n, c in credits.items() if n != ONE_ORDER}
         base = credits.get(ONE_ORDER, credits.get("majority"))
         made = panel_card(credits, votes, some) if key not in NO_ORDERS else CARD_SCHEMA.empty_table()
         whole = made if whole is None else whole

@@ -1,6 +1,6 @@
 """Report cards: what each judge, and each way to count their votes, is worth on pairs that people decided."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import duckdb
 import numpy as np
@@ -27,6 +27,7 @@ CARD_SCHEMA = pa.schema(
 )
 PEOPLE = pa.schema([("pair_id", pa.string()), ("annotator", pa.string()), ("vote", pa.string())])
 MAJORITY = "majority, both orders"
+ONE_ORDER = "majority, one order"  # the paper's way at half the calls
 FOLDS = 5
 
 
@@ -61,8 +62,8 @@ def cards(votes: pa.Table, known: pa.Table, people: pa.Table | None = None) -> p
 def methods(votes: pa.Table, known: pa.Table, seed: int = 0) -> dict[str, np.ndarray]:
     """What each way from votes to a verdict earns on each pair with a known order: 1 right, 0 wrong, a half undecided.
 
-    Whatever is fitted on gold decides pairs that the fit did not see (five folds). `majority, one order` is the paper's
-    way at half the calls: each judge once, in an order drawn by lot.
+    Whatever is fitted on gold decides pairs that the fit did not see (five folds). `majority, one order` asks each
+    judge once, in an order drawn by lot; `stacking, as many as both orders decide` keeps the surest of its verdicts.
     """
     known = known.filter(pc.is_valid(known["order"])).select(["pair_id", "order"])
     known = known.filter(pc.is_in(known["pair_id"], votes["pair_id"])).sort_by("pair_id")
@@ -71,27 +72,33 @@ def methods(votes: pa.Table, known: pa.Table, seed: int = 0) -> dict[str, np.nda
     fold = np.random.default_rng(seed).permutation(len(order)) % FOLDS
     judges = sorted(set(votes["judge"].to_pylist()))
 
-    def credit(some: pa.Table, weights: pa.Table | None = None) -> np.ndarray:
-        said = aggregate(some, 1, weights)
-        by_pair = dict(zip(said["pair_id"].to_pylist(), said["verdict"].to_pylist(), strict=True))
-        found = (by_pair.get(p, "undecided") for p in known["pair_id"].to_pylist())
-        return np.array([0.5 if v == "undecided" else float(v == o) for v, o in zip(found, order, strict=True)])
+    def said(some: pa.Table, weights: pa.Table | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """What the verdicts earn, and how sure they are."""
+        found = aggregate(some, 1, weights).to_pylist()
+        by_pair = {r["pair_id"]: r for r in found}
+        rows = [by_pair.get(p, {"verdict": "undecided", "p": None}) for p in known["pair_id"].to_pylist()]
+        pairs = zip(rows, order, strict=True)
+        earned = [0.5 if r["verdict"] == "undecided" else float(r["verdict"] == o) for r, o in pairs]
+        return np.array(earned), np.array([0.0 if r["p"] is None else abs(r["p"] - 0.5) for r in rows])
 
-    def held_out(fit: Callable[[pa.Table, pa.Table, np.ndarray], np.ndarray]) -> np.ndarray:
-        earned = np.zeros(len(order))
-        for k in range(FOLDS):
-            seen = known.filter(pa.array(fold != k))
-            on_seen = votes.filter(pc.is_in(votes["pair_id"], seen["pair_id"]))
-            earned[fold == k] = fit(on_seen, seen, fold != k)[fold == k]
-        return earned
-
-    alone = {j: credit(votes.filter(pc.equal(votes["judge"], j))) for j in judges}
+    alone = {j: said(votes.filter(pc.equal(votes["judge"], j)))[0] for j in judges}
+    stacked, sure, best = np.zeros(len(order)), np.zeros(len(order)), np.zeros(len(order))
+    for k in range(FOLDS):
+        seen, rest = fold != k, fold == k
+        gold = known.filter(pa.array(seen))
+        weights = stacking_weights(votes.filter(pc.is_in(votes["pair_id"], gold["pair_id"])), gold)
+        for whole, part in zip((stacked, sure), said(votes, weights), strict=True):
+            whole[rest] = part[rest]
+        best[rest] = alone[max(judges, key=lambda j: alone[j][seen].mean())][rest]
+    both = said(votes)[0]
+    surest = np.argsort(-sure, kind="stable")[: np.count_nonzero(both != 0.5)]
     return {
-        "majority, one order": credit(_one_order(votes, seed)),
-        MAJORITY: credit(votes),
-        "dawid_skene": credit(votes, dawid_skene_weights(votes)),
-        "stacking": held_out(lambda some, gold, _: credit(votes, stacking_weights(some, gold))),
-        "best judge on gold": held_out(lambda _, __, seen: alone[max(judges, key=lambda j: alone[j][seen].mean())]),
+        ONE_ORDER: said(_one_order(votes, seed))[0],
+        MAJORITY: both,
+        "dawid_skene": said(votes, dawid_skene_weights(votes))[0],
+        "stacking": stacked,
+        "stacking, as many as both orders decide": np.where(np.isin(np.arange(len(order)), surest), stacked, 0.5),
+        "best judge on gold": best,
     }
 
 

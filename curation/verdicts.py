@@ -20,13 +20,14 @@ VERDICT_SCHEMA = pa.schema(
 )
 
 
-def aggregate(votes: pa.Table, quorum: int, weights: pa.Table | None = None) -> pa.Table:
+def aggregate(votes: pa.Table, quorum: int, weights: pa.Table | None = None, sure: float = 0.5) -> pa.Table:
     """Majority within each judge, then one voice a judge (spec 3.10), or the sum of the votes' weights.
 
     Args:
         votes: pair_id, judge, shown_first, vote and status, as in `judge_votes`.
         quorum: judges with a voice below which there is no verdict.
         weights: rows of `panel.WEIGHTS`; a vote without a weight counts nothing. None counts heads.
+        sure: probability up to which the weights leave a pair undecided.
 
     Returns:
         pair_id, verdict, share, p, voices, votes (JSON judge -> voice) and reason, one row a pair, sorted by pair. The
@@ -37,6 +38,6 @@ def aggregate(votes: pa.Table, quorum: int, weights: pa.Table | None = None) -> 
         con.register("votes", votes.select(["pair_id", "judge", "shown_first", "vote", "status"]))
         con.register("weights", WEIGHTS.empty_table() if weights is None else weights)
         found = con.sql(
-            statement("verdicts"), params={"quorum": quorum, "weighted": weights is not None}
+            statement("verdicts"), params={"quorum": quorum, "weighted": weights is not None, "sure": sure}
         ).to_arrow_table()
     return found.select(VERDICT_SCHEMA.names).cast(VERDICT_SCHEMA)

@@ -168,6 +168,7 @@ class Panel(Part):
     quorum: Count = 2  # judges with a voice below which there is no verdict
     # majority: one voice a judge (spec 3.10); stacking: weights fitted on gold; dawid_skene: on the votes alone
     aggregation: Literal["majority", "stacking", "dawid_skene"] = "majority"
+    sure: Annotated[float, Field(ge=0.5, lt=1)] = 0.5  # probability up to which weights leave a pair undecided
     measure: Annotated[int, Field(ge=0)] = 100  # gold pairs an iteration that the panel labels too, to be measured
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)

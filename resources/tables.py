@@ -413,7 +413,7 @@ VERDICT_FIELDS = [
     _f("p", F, "probability that the original order is right, by the judges' weights; null where heads are counted", True),
     _f("voices", I, "judges with a voice"),
     _f("votes", S, "JSON: judge -> original, swapped or tie"),
-    _f("reason", S, "majority, stacking or dawid_skene decided; tie; no_quorum"),
+    _f("reason", S, "majority, stacking or dawid_skene decided; tie; unsure; no_quorum"),
 ]
 WEIGHT_FIELDS = [
     _f("judge", S, "name in the configuration"),

@@ -2,7 +2,7 @@
 -- each judge over its replicates, then one voice a judge, so that a judge with many samples cannot outvote the others.
 -- A vote of 'none' (no answer, or "cannot determine") abstains. Whatever is not a strict majority over the rest is a
 -- tie. With $weighted, the sum of the judges' log odds (`weights`: judge, shown_first, method, for_original,
--- for_swapped) decides instead; a judge counts once for each order it saw.
+-- for_swapped) decides instead, where it makes a side likelier than $sure; a judge counts once for each order it saw.
 WITH counted AS (
     SELECT
         pair_id,
@@ -50,17 +50,20 @@ odds AS (
     FROM leans JOIN weights USING (judge, shown_first)
     GROUP BY pair_id
 ),
+weighed AS (
+    SELECT panel.*, 1 / (1 + exp(-round(coalesce(log_odds, 0), 9))) AS p FROM panel LEFT JOIN odds USING (pair_id)
+),
 decided AS (
-    SELECT panel.*, round(coalesce(log_odds, 0), 9) AS log_odds,
+    SELECT *,
         CASE
             WHEN voices < $quorum THEN 'undecided'
-            WHEN $weighted THEN CASE sign(round(coalesce(log_odds, 0), 9))
-                WHEN 1 THEN 'original' WHEN -1 THEN 'swapped' ELSE 'undecided' END
+            WHEN $weighted THEN
+                CASE WHEN p > $sure THEN 'original' WHEN 1 - p > $sure THEN 'swapped' ELSE 'undecided' END
             WHEN o > s AND o > t THEN 'original'
             WHEN s > o AND s > t THEN 'swapped'
             ELSE 'undecided'
         END AS verdict
-    FROM panel LEFT JOIN odds USING (pair_id)
+    FROM weighed
 )
 SELECT
     pair_id,
@@ -71,12 +74,12 @@ SELECT
         WHEN verdict = 'swapped' THEN s / voices
         ELSE t / voices
     END AS share,
-    CASE WHEN $weighted THEN 1 / (1 + exp(-log_odds)) END AS p,
+    CASE WHEN $weighted THEN p END AS p,
     voices,
     coalesce(votes, '{}') AS votes,
     CASE
         WHEN voices < $quorum THEN 'no_quorum'
-        WHEN verdict = 'undecided' THEN 'tie'
+        WHEN verdict = 'undecided' THEN CASE WHEN $weighted THEN 'unsure' ELSE 'tie' END
         WHEN $weighted THEN (SELECT any_value(method) FROM weights)
         ELSE 'majority'
     END AS reason

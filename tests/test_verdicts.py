@@ -107,12 +107,21 @@ def test_weights_decide_where_they_are_given():
     ("panel", "verdict", "reason"),
     [
         ({"a": "oo"}, "undecided", "no_quorum"),
-        ({"a": "os", "b": "tt"}, "undecided", "tie"),  # a follows the position: its two orders cancel
+        ({"a": "os", "b": "tt"}, "undecided", "unsure"),  # a follows the position: its two orders cancel
         ({"a": "nn", "b": "oo", "c": "tt"}, "original", "dawid_skene"),
-        ({"d": "oo", "b": "nt"}, "undecided", "tie"),  # a judge without a weight counts nothing
+        ({"d": "oo", "b": "nt"}, "undecided", "unsure"),  # a judge without a weight counts nothing
         ({"a": "xx", "b": "ss", "c": "tt"}, "swapped", "dawid_skene"),
     ],
 )
 def test_panels_with_weights(panel, verdict, reason):
     (row,) = aggregate(votes(**panel), 2, weights("dawid_skene", a=1.0, b=0.7, c=0.4)).to_pylist()
     assert (row["verdict"], row["reason"]) == (verdict, reason)
+
+
+def test_a_verdict_less_likely_than_is_asked_for_is_none():
+    # one vote of weight 1: the odds are e to 1, the probability 0.731
+    panel, weight = votes(a="o", b="t"), weights(a=1.0)
+    (loose,) = aggregate(panel, 2, weight, sure=0.73).to_pylist()
+    (strict,) = aggregate(panel, 2, weight, sure=0.74).to_pylist()
+    assert (loose["verdict"], loose["reason"]) == ("original", "stacking")
+    assert (strict["verdict"], strict["reason"]) == ("undecided", "unsure") and strict["p"] == loose["p"]
