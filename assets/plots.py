@@ -37,11 +37,13 @@ CARD_PANELS = {
     "prefers_first": "prefers the first",
     "flips_with_order": "flips with the order",
     "prefers_longer": "prefers the longer",
+    "decides": "decides",
 }
 
 
 def judge_cards(rows: Sequence[Mapping]) -> dg.MetadataValue:
-    """Report cards: a row a judge, a panel a habit; the dashed line is people's agreement with each other."""
+    """Report cards: a row a judge, a panel a habit. Hollow marks are agreement with one of several people, which
+    compares with the green line, people's agreement with each other."""
     return dg.MetadataValue.md(embedded(judge_cards_png(rows)))
 
 
@@ -50,8 +52,8 @@ def judge_cards_png(rows: Sequence[Mapping], title: str = "") -> bytes:
     whole = {(r["judge"], r["figure"]): r for r in rows if r["stratum"] == "all" and r["value"] is not None}
     agrees = [j for j, figure in whole if figure == "agrees_with_people" and j != "people"]
     others = {j for j, figure in whole if figure in CARD_PANELS and j != "people"} - set(agrees)
-    judges = [*(j for j in agrees if j.startswith("panel")), *others, *(j for j in agrees if not j.startswith("panel"))]
-    figure, axes, done = _axes(11, 1.3 + 0.27 * len(judges), len(CARD_PANELS))
+    judges = [*(j for j in agrees if j.startswith("panel")), *sorted(others), *(j for j in agrees if not j.startswith("panel"))]
+    figure, axes, done = _axes(13, 1.3 + 0.27 * len(judges), len(CARD_PANELS))
     for axis, (name, label) in zip(axes, CARD_PANELS.items(), strict=True):
         shown = [(i, whole[j, name]) for i, j in enumerate(judges) if (j, name) in whole]
         if shown:
@@ -66,7 +68,11 @@ def judge_cards_png(rows: Sequence[Mapping], title: str = "") -> bytes:
         ceiling = whole["people", "agrees_with_people"]
         axes[0].axvspan(ceiling["low"], ceiling["high"], color="#23856d", alpha=0.15)
         axes[0].axvline(ceiling["value"], color="#23856d", linestyle="--", linewidth=1)
-        axes[0].set_xlabel("green: people with each other", fontsize=8)
+        one = [(whole[j, "agrees_with_one_person"]["value"], i) for i, j in enumerate(judges)
+               if (j, "agrees_with_one_person") in whole]  # fmt: skip
+        if one:
+            axes[0].plot(*zip(*one, strict=True), "D", markersize=5, markerfacecolor="none", color="#23856d")
+        axes[0].set_xlabel("hollow: with one person\ngreen line: people with each other", fontsize=8)
     axes[0].set_yticks(range(len(judges)), judges, fontsize=8)
     if title:
         figure.suptitle(title, fontsize=10)

@@ -230,7 +230,8 @@ def _ways(found: Recorded, key: str) -> pa.Table:
         votes = found.votes.filter(pc.is_in(found.votes["pair_id"], some["pair_id"]))
         credits = methods(votes, some)
         if key in NO_ORDERS:
-            credits = {n.replace("both orders decide", "the majority decides").removesuffix(", both orders"): c for n, c in credits.items() if n != ONE_ORDER}
+            names = {n: n.replace("both orders decide", "the majority decides").removesuffix(", both orders") for n in credits}
+            credits = {names[n]: c for n, c in credits.items() if n != ONE_ORDER}
         base = credits.get(ONE_ORDER, credits.get("majority"))
         made = panel_card(credits, votes, some) if key not in NO_ORDERS else CARD_SCHEMA.empty_table()
         whole = made if whole is None else whole
