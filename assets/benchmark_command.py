@@ -34,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--published", action="store_true", help="print the published scores beside the model's")
     parser.add_argument("--max-tokens", type=int, help="what is longer is cut; default: training.max_tokens")
     parser.add_argument("--over-length", choices=("cut", "wrong"), help="default: evaluation.over_length")
+    parser.add_argument("--plot", metavar="FILE", help="draw every model's numbers beside the longer answer's as PNG")
     parser.add_argument("--save", metavar="FILE", help="write the rewards to this Parquet file, to be read as a model")
 
 
@@ -112,10 +113,11 @@ def _benchmark(arguments: argparse.Namespace, run: Run) -> None:
     import pyarrow.parquet as pq
 
     from curation.benchmarks.items import BenchmarkError
-    from resources.benchmark_scores import scores_of
+    from resources.benchmark_scores import LONGER, longer_answer, scores_of
     from resources.benchmarks import holdout, load
 
-    from .benchmarks import results
+    from .benchmark_plots import bars
+    from .benchmarks import headline, results
 
     chosen = [b for b in run.settings.benchmarks if not arguments.only or b.name in arguments.only]
     if unknown := sorted(set(arguments.only or ()) - {b.name for b in chosen}):
@@ -138,20 +140,27 @@ def _benchmark(arguments: argparse.Namespace, run: Run) -> None:
     scores = [scores_of(m, run, loaded) for m in models]
     if arguments.save:
         pq.write_table(scores[0], arguments.save)
-    loaders = {b.name: b.loader for b in chosen}
+    loaders, lines = {b.name: b.loader for b in chosen}, []
     for model, its in zip(models, scores, strict=True):
         table = results(model, loaded, its, run.settings.seed)
+        lines += headline(table)
         if len(models) > 1:
             _console().print(model)
         _print(table.to_pylist(), arguments.subsets)
         _print_paper(table.to_pylist(), loaders, arguments.published)
     if others:
-        pairs = list(zip(scores, [scores_of(m, run, loaded) for m in others], strict=True))
+        theirs = [scores_of(m, run, loaded) for m in others]
+        lines += [r for m, s in zip(others, theirs, strict=True) for r in headline(results(m, loaded, s, run.settings.seed))]
+        pairs = list(zip(scores, theirs, strict=True))
         if len(pairs) == 1:
             values = _print_difference(loaded, *pairs[0], *models, *others, run.settings.seed)
         else:
             values = _print_seeds(loaded, pairs, models[0], others[0], run.settings.seed)
         _print_over_benchmarks(values)
+    if arguments.plot:
+        lines += headline(results(LONGER, loaded, longer_answer(loaded), run.settings.seed))
+        lines = [{**r, "arm": Path(r["arm"]).stem} for r in lines]
+        Path(arguments.plot).write_bytes(bars(sorted(lines, key=lambda r: r["benchmark"])))
 
 
 def _print(rows: Sequence[dict], subsets: bool) -> None:

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+COLOURS = ("#4c72b0", "#b7b7b7", "#dd8452", "#55a868", "#8172b3")  # one an arm
+
+
 def bars(rows: Sequence[dict]) -> bytes:
     """Horizontal bars of (arm, benchmark, value, low, high) with their intervals; a half is chance for pairs."""
     figure, (axis,) = _figure(6, 0.6 + 0.35 * len(rows))
@@ -18,7 +21,9 @@ def bars(rows: Sequence[dict]) -> bytes:
         [max(0, r["value"] - r["low"]) for r in rows][::-1],
         [max(0, r["high"] - r["value"]) for r in rows][::-1],
     ]
-    axis.barh(names, values, xerr=error, color="#4c72b0", ecolor="#222222", capsize=3)
+    arms = list(dict.fromkeys(r["arm"] for r in rows))
+    colours = [COLOURS[arms.index(r["arm"]) % len(COLOURS)] for r in rows][::-1]
+    axis.barh(names, values, xerr=error, color=colours, ecolor="#222222", capsize=3)
     axis.axvline(0.5, color="#999999", linewidth=1, linestyle=":")
     axis.set_xlim(0, 1)
     axis.set_xlabel("score, 95 % interval over items")

@@ -140,9 +140,12 @@ def read_scores(path: Path, benchmarks: Sequence[Loaded]) -> pa.Table:
     names = [b.name for b in benchmarks]
     try:
         with duckdb.connect() as con:
+            columns = con.sql(f"FROM {reader} LIMIT 0").columns
+            truncated = "coalesce(truncated, false)" if "truncated" in columns else "false"
             table = con.sql(
                 "SELECT benchmark::VARCHAR AS benchmark, item_id::VARCHAR AS item_id, candidate::BIGINT AS candidate, "
-                f"reward::DOUBLE AS reward, NULL::VARCHAR AS unscored, false AS truncated FROM {reader} WHERE benchmark IN $names",
+                f"reward::DOUBLE AS reward, NULL::VARCHAR AS unscored, {truncated} AS truncated FROM {reader}"
+                " WHERE benchmark IN $names",
                 params={"names": names},
             ).to_arrow_table()
     except duckdb.Error as e:

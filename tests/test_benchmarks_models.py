@@ -327,6 +327,20 @@ def test_the_command_prints_results_means_and_differences(lake, capsys, tmp_path
     assert "not configured: rewardbench" in capsys.readouterr().err
 
 
+def test_what_was_cut_is_kept_with_the_scores_and_compares_with_what_was_not(lake, capsys, tmp_path):
+    planted(lake)
+    run, saved, plot = Run(configured(), lake), tmp_path / "scores.parquet", tmp_path / "plot.png"
+    loaded = load(run.settings.benchmarks[0], lake, 0)
+    cut = [item < "050" for item in loaded.labelled["item_id"].to_pylist()]
+    scores = longer_answer([loaded]).drop_columns("truncated").append_column("truncated", pa.array(cut))
+    pq.write_table(scores, saved)
+    arguments = parsed(str(saved), "--against", "longer_answer", "--plot", str(plot))
+    assert benchmark_command.main(arguments, run) == 0
+    line = next(x for x in capsys.readouterr().out.splitlines() if "accuracy" in x)
+    assert [c.strip() for c in line.split("│")[6:9]] == ["200", "0", "50"]
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
 def test_seeds_are_compared_in_pairs(lake, capsys, tmp_path):
     planted(lake)
     run = Run(configured(), lake)

@@ -9,6 +9,7 @@ import pyarrow as pa
 from scipy.stats import binomtest, ttest_rel
 
 from .evaluate import Found, lines
+from .items import LABELLED
 from .sheets import Sheet
 from .units import measure
 
@@ -45,7 +46,7 @@ def compare(
     Raises:
         ValueError: the two tables hold different items.
     """
-    if a.drop_columns("reward") != b.drop_columns("reward"):
+    if a.select(LABELLED.names) != b.select(LABELLED.names):
         raise ValueError(f"{name}: the two models were scored on different items")
     right_a, right_b = _binary(name, a), _binary(name, b)
     result = []
