@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.identity import pair_id
-from curation.intervals import Estimate, difference, wilson
+from curation.intervals import difference, wilson
 from curation.neighbours import k_for
 from curation.selection import select
 from curation.world import generate
@@ -35,7 +35,8 @@ from training.train import train
 
 GOLD, SILVER, BATCH = 200, 600, 150
 RECIPE = Recipe(epochs=4, batch_pairs=16, learning_rate=2e-3, evaluations=2)
-FIELDS = ["region", "seed", "planted", "accuracy_there", "accuracy_elsewhere", "retrieved", "random", "pool", "low", "high"]
+FIELDS = ["region", "seed", "planted", "asks", "accuracy_there", "accuracy_elsewhere", "retrieved", "random", "pool"]
+FIELDS += ["low", "high", "n"]  # of retrieved - random, and pairs of each
 
 
 def pairs_of(seed: int) -> list[dict]:
@@ -79,7 +80,8 @@ def learned(folder: Path, silver: list[dict], gold: list[dict], seed: int) -> np
     return 1 / (1 + np.exp(rewards[1::2] - rewards[::2]))
 
 
-def one(rows: list[dict], region: str, planted: bool, seed: int) -> dict:
+def one(rows: list[dict], region: str, planted: bool, seed: int) -> list[dict]:
+    """One training; a row for every gold pair asking (the default) and one for only those that are wrong."""
     gold, silver, pool = rows[:GOLD], rows[GOLD : GOLD + SILVER], rows[GOLD + SILVER :]
     if planted:
         silver = [swapped(r) if r["region"] == region else r for r in silver]
@@ -98,39 +100,64 @@ def one(rows: list[dict], region: str, planted: bool, seed: int) -> dict:
             }
         )
         index = Index(Lake(str(folder / "lake")), "pool", table.to_reader(), len(vectors[pool[0]["pair_id"]]))
-        near: dict[str, float] = {}
+        near: dict[str, dict[str, float]] = {"all gold": {}, "only errors": {}}
         for row, x in zip(gold, p, strict=True):
             for found, similarity in index.nearest(vectors[row["pair_id"]], k_for(float(x)), row["pair_id"]):
-                near[found] = max(similarity, near.get(found, -1.0))
-    candidates = pa.table(
-        {
-            "pair_id": [r["pair_id"] for r in pool],
-            "similarity": pa.array([near.get(r["pair_id"]) for r in pool], pa.float64()),
-        }
-    )
+                for asks, best in near.items():
+                    if asks == "all gold" or x <= 0.5:
+                        best[found] = max(similarity, best.get(found, -1.0))
     there = {r["pair_id"] for r in pool if r["region"] == region}
-    chosen = select("paper", candidates, BATCH, 0, str(seed))["pair_id"].to_pylist()
-    drawn = select("random", candidates, len(chosen), 0, str(seed))["pair_id"].to_pylist()
     inside = np.array([r["region"] == region for r in gold])
-    found, by_chance = wilson(len(there & set(chosen)), len(chosen)), wilson(len(there & set(drawn)), len(drawn))
-    gain = difference(found, by_chance)
-    return {
-        "region": region, "seed": seed, "planted": planted, "accuracy_there": (p[inside] > 0.5).mean(),
-        "accuracy_elsewhere": (p[~inside] > 0.5).mean(), "retrieved": found.value, "random": by_chance.value,
-        "pool": len(there) / len(pool), "low": gain.low, "high": gain.high, "n": len(chosen),
-    }  # fmt: skip
+    done = []
+    for asks, best in near.items():
+        names = [r["pair_id"] for r in pool]
+        similarity = pa.array([best.get(n) for n in names], pa.float64())
+        candidates = pa.table({"pair_id": names, "similarity": similarity})
+        chosen = select("paper", candidates, BATCH, 0, str(seed))["pair_id"].to_pylist()
+        drawn = select("random", candidates, len(chosen), 0, str(seed))["pair_id"].to_pylist()
+        found, by_chance = wilson(len(there & set(chosen)), len(chosen)), wilson(len(there & set(drawn)), len(drawn))
+        gain = difference(found, by_chance)
+        done.append({
+            "region": region, "seed": seed, "planted": planted, "asks": asks,
+            "accuracy_there": float((p[inside] > 0.5).mean()), "accuracy_elsewhere": float((p[~inside] > 0.5).mean()),
+            "retrieved": found.value, "random": by_chance.value, "pool": len(there) / len(pool), "low": gain.low,
+            "high": gain.high, "n": len(chosen),
+        })  # fmt: skip
+    return done
 
 
-def summary(rows: list[dict]) -> dict[str, Estimate]:
-    """Share of the region, all runs of one kind together."""
-    def share(which: str, planted: bool) -> Estimate:
-        some = [r for r in rows if r["planted"] is planted]
-        return wilson(round(sum(r[which] * r["n"] for r in some)), sum(r["n"] for r in some))
+def summary(rows: list[dict]) -> list[dict]:
+    """Share of the region over all runs of one kind together, and how much more than at random."""
+    done = []
+    for asks in ("all gold", "only errors"):
+        for planted in (True, False):
+            some = [r for r in rows if r["asks"] == asks and r["planted"] is planted]
+            n = sum(r["n"] for r in some)
+            found, by_chance = (wilson(round(sum(r[w] * r["n"] for r in some)), n) for w in ("retrieved", "random"))
+            kind = {"asks": asks, "region": "planted" if planted else "control", "pairs": n}
+            gain = difference(found, by_chance)
+            done.append(kind | {"retrieved": found, "random": by_chance, "difference": gain})
+    return done
 
-    found = {f"{w}, {'planted' if p else 'control'}": share(w, p) for p in (True, False) for w in ("retrieved", "random")}
-    for kind in ("planted", "control"):
-        found[f"retrieved - random, {kind}"] = difference(found[f"retrieved, {kind}"], found[f"random, {kind}"])
-    return found
+
+def draw(found: list[dict], path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure((7, 2.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.add_subplot()
+    places = range(len(found))[::-1]
+    for which, colour, shift in (("retrieved", "#2b6591", 0.12), ("random", "#8b97a3", -0.12)):
+        at = [p + shift for p in places]
+        value = [r[which].value for r in found]
+        spread = [[v - r[which].low for v, r in zip(value, found, strict=True)],
+                  [r[which].high - v for v, r in zip(value, found, strict=True)]]  # fmt: skip
+        axis.errorbar(value, at, xerr=spread, fmt="o", markersize=5, capsize=3, color=colour, label=which)
+    axis.set_yticks(places, [f"{r['region']}, {r['asks']} ask" for r in found], fontsize=8)
+    axis.set_xlabel("share of the region among the pairs selected (95 % intervals)")
+    axis.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
 def main() -> None:
@@ -142,21 +169,24 @@ def main() -> None:
     a.out.mkdir(parents=True, exist_ok=True)
     rows = []
     with (a.out / "enrichment.csv").open("w", newline="") as file:
-        out = csv.DictWriter(file, [*FIELDS, "n"])
+        out = csv.DictWriter(file, FIELDS)
         out.writeheader()
         for seed in range(a.seeds):
             world = pairs_of(seed)
             for region in sorted({r["region"] for r in world})[: a.regions]:
                 for planted in (True, False):
-                    rows.append(one(world, region, planted, seed))
-                    out.writerow(rows[-1])
+                    for row in one(world, region, planted, seed):
+                        rows.append(row)
+                        out.writerow(row)
+                        shown = {k: f"{v:.3f}" if isinstance(v, float) else v for k, v in row.items()}
+                        print("  ".join(f"{k}={v}" for k, v in shown.items()), flush=True)
                     file.flush()
-                    shown = {k: f"{v:.3f}" if isinstance(v, float) else v for k, v in rows[-1].items()}
-                    print("  ".join(f"{k}={v}" for k, v in shown.items()), flush=True)
-    found = {k: e._asdict() for k, e in summary(rows).items()}
+    found = summary(rows)
     (a.out / "enrichment.json").write_text(json.dumps(found, indent=1))
-    for name, e in found.items():
-        print(f"{name:32} {e['value']:.3f}  ({e['low']:.3f} to {e['high']:.3f})")
+    draw(found, a.out / "enrichment.png")
+    for r in found:
+        three = {w: "{:.3f} ({:.3f} to {:.3f})".format(*r[w]) for w in ("retrieved", "random", "difference")}
+        print(f"{r['region']:8} {r['asks']:12}  " + "  ".join(f"{w} {v}" for w, v in three.items()))
 
 
 if __name__ == "__main__":
