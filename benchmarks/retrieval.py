@@ -161,12 +161,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("bench-retrieval"))
     a = parser.parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
+    rows: list[dict] = []
     with (a.out / f"retrieval_{a.rows}.csv").open("w", newline="") as file:
         out = csv.DictWriter(file, FIELDS)
         out.writeheader()
+
+        def write(row: dict) -> None:
+            rows.append(row)
+            out.writerow(row)
+            file.flush()
+            print("  ".join(f"{k}={v}" for k, v in row.items()), flush=True)
+
         for kind in a.vectors.split(","):
             with tempfile.TemporaryDirectory(dir=a.out) as temporary:
-                _one_kind(kind, a, Path(temporary), lambda row: (out.writerow(row), file.flush(), _say(row)))
+                _one_kind(kind, a, Path(temporary), write)
+    draw(rows, a.out / f"retrieval_{a.rows}.png")
 
 
 def _one_kind(kind: str, a: argparse.Namespace, folder: Path, write) -> None:
@@ -196,8 +205,24 @@ def _one_kind(kind: str, a: argparse.Namespace, folder: Path, write) -> None:
     row("Assay", product(folder, queries, truth))
 
 
-def _say(row: dict) -> None:
-    print("  ".join(f"{k}={v}" for k, v in row.items()), flush=True)
+def draw(rows: list[dict], path: Path) -> None:
+    """Recall against speed, a panel a kind of vectors."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    kinds = list(dict.fromkeys(r["vectors"] for r in rows))
+    figure = Figure((5 * len(kinds), 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    for axis, kind in zip(axes, kinds, strict=True):
+        for r in [r for r in rows if r["vectors"] == kind]:
+            mark = "*" if r["settings"] == "Assay" else "o"
+            axis.plot(r["queries_per_s"], r["recall_at_8"], mark, color="#2b6591", markersize=9 if mark == "*" else 6)
+            axis.annotate(r["settings"], (r["queries_per_s"], r["recall_at_8"]), (4, 4), textcoords="offset points", fontsize=7)
+        axis.set(title=f"{kind} vectors, {rows[0]['rows']:,}", xscale="log", xlabel="queries a second")
+        axis.grid(alpha=0.3)
+    axes[0].set(ylabel="recall@8", ylim=(0, 1.08))
+    figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
 if __name__ == "__main__":
