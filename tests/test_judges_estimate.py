@@ -1,5 +1,6 @@
 """What calls will cost: by hand, against what they then cost, and that nobody pays above a limit without agreeing."""
 
+import json
 import math
 
 import dagster as dg
@@ -163,6 +164,23 @@ def test_a_step_that_nobody_agreed_to_fails_with_the_way_out_and_calls_nobody(tm
         monkeypatch.setenv(CONFIRM, "0.1")
         make(stage1.judge_votes, lake, "iter_00", **limited)
         assert len(server.requests) == 12
+
+
+def test_a_budget_stops_a_step_and_a_higher_one_goes_on_without_paying_twice(tmp_path):
+    lake = filled(tmp_path)
+    with serving(answering) as server:
+        made = config(server.url, price=PAID, concurrency=1).model_dump(include={"judges"}, by_alias=True)
+        # a call reserves about 27,000 micro-dollars (a token a byte, the longest answer) and then costs 2,000
+        with pytest.raises(dg.Failure, match=r"judge_votes/iter_00 is not made yet\. .*raise the budget and run again"):
+            make(stage1.judge_votes, lake, "iter_00", **made, **HASHING, budget={"dollars": 0.035})
+        first = len(server.requests)
+        assert 0 < first < 12 and query(lake, "SELECT count(*) FROM judge_votes") == [(0,)]
+        assert sum(spent(lake)["cost_micros"].to_pylist()) == first * 2000 <= 35_000
+        make(stage1.judge_votes, lake, "iter_00", **made, **HASHING, budget={"dollars": 1})
+        bodies = [json.dumps(body, sort_keys=True) for _, body, _ in server.requests]
+    assert len(bodies) == 12 == len(set(bodies))
+    assert query(lake, "SELECT labels, dollars FROM cost WHERE who = 'j'") == [(12, pytest.approx(0.024))]
+    assert sum(spent(lake)["cost_micros"].to_pylist()) == 12 * 2000
 
 
 def test_the_tag_of_a_dagster_run_agrees_and_the_estimate_stands_beside_the_table(tmp_path):
