@@ -246,6 +246,7 @@ def arms(args) -> None:
     con.execute(
         "CREATE TEMP TABLE pool AS SELECT * FROM pairs_of JOIN clean_pool USING (pair_id)"
         " WHERE cluster_id NOT IN (SELECT cluster_id FROM tested)"
+        f" ORDER BY md5(pair_id) LIMIT {args.pairs or len(scored.pairs)}"
     )
     kept = con.sql("SELECT count(*) FROM pool WHERE rule = 1").fetchall()[0][0]
     chosen = {  # the pairs, whether they are swapped, the target
@@ -260,20 +261,24 @@ def arms(args) -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         lake, models, sizes = Lake(folder), {}, {}
-        recipe = settings.training.final.model_copy(update={"max_pairs": args.pairs})
+        recipe = settings.training.final.model_copy(update={"max_pairs": None})
         for name, (which, swapped, target) in chosen.items():
             pairs = con.sql(
                 f"SELECT pair_id, conversation, CASE WHEN {swapped} THEN rejected ELSE chosen END AS chosen,"
                 f" CASE WHEN {swapped} THEN chosen ELSE rejected END AS rejected, 1.0::DOUBLE AS weight,"
                 f" ({target})::DOUBLE AS target FROM pool WHERE {which}"
             )
-            sizes[name] = pairs.count("*").fetchall()[0][0]
-            for seed in range(args.seeds):
+            sizes[name], wrong = con.sql(
+                f"SELECT count(*), avg((t.original_right = ({swapped}))::INT) FROM pool LEFT JOIN truth t USING (pair_id)"
+                f" WHERE {which}"
+            ).fetchall()[0]
+            print(f"{name}: {sizes[name]:,} pairs" + ("" if wrong is None else f", {wrong:.3f} of them wrong"), flush=True)
+            for seed in range(args.seeds if sizes[name] else 0):
                 models[f"{name}/{seed}"] = _trained(settings, lake, pairs, recipe, seed)
-                print(f"{name}, seed {seed}: trained on {min(sizes[name], args.pairs or sizes[name]):,} pairs", flush=True)
-        result = {"name": settings.name, "against": against, "arms": _tested(settings, lake, models, con, chosen, args.seeds)}
+        trained = [name for name, n in sizes.items() if n]
+        result = {"name": settings.name, "against": against, "arms": _tested(settings, lake, models, con, trained, args.seeds)}
     for name, row in result["arms"].items():
-        row["pairs"] = min(sizes[name], args.pairs or sizes[name])
+        row["pairs"] = sizes[name]
         seeds = " ".join(f"{a:.3f}" for a in row["seeds"])
         low, high = row["difference"][1:]
         print(f"{name:30s} {row['pairs']:6,} pairs  {row['accuracy']:.3f}  ({seeds})  against keep-only "
@@ -289,7 +294,7 @@ def _trained(settings: Settings, lake: Lake, pairs, recipe, seed: int) -> str:
     return train(run, kind="final", pairs=pairs, validation=None, recipe=recipe)["path"]
 
 
-def _tested(settings: Settings, lake: Lake, models: dict, con, chosen: dict, seeds: int) -> dict:
+def _tested(settings: Settings, lake: Lake, models: dict, con, trained: list[str], seeds: int) -> dict:
     from resources.trainer import score
 
     pairs = con.sql("SELECT pair_id, conversation, chosen, rejected FROM tested")
@@ -300,7 +305,7 @@ def _tested(settings: Settings, lake: Lake, models: dict, con, chosen: dict, see
                    " ORDER BY pair_id").fetchall()  # fmt: skip
     margins = np.array([r[1:] for r in rows]) * np.where([r[0] for r in rows], 1, -1)[:, None]
     credit = (margins > 0) + 0.5 * (margins == 0)
-    by_arm = {name: credit[:, i * seeds : (i + 1) * seeds] for i, name in enumerate(chosen)}
+    by_arm = {name: credit[:, i * seeds : (i + 1) * seeds] for i, name in enumerate(trained)}
     base = by_arm["keep-only"].mean(1)
     return {
         name: {"n": len(rows), "accuracy": float(c.mean()), "seeds": [float(x) for x in c.mean(0)],
@@ -359,7 +364,7 @@ def main() -> None:
         sub.add_argument("--out", type=Path, help="write the figures here, for `plot`")
         sub.set_defaults(do=do)
     sub.add_argument("--alpha", type=float, default=0.2, help="bound of flip-calibrated")
-    sub.add_argument("--pairs", type=int, help="train on at most so many pairs an arm")
+    sub.add_argument("--pairs", type=int, help="of the pool, drawn by hash; every arm is made from them")
     sub.add_argument("--seeds", type=int, default=3)
     sub = commands.add_parser("plot")
     sub.add_argument("files", nargs="+")
