@@ -32,6 +32,7 @@ from sql import statement
 READ = ("scores", "stage2_verdicts", "clean_pool", "reference_labels", "human_labels", "gold")
 ALPHAS = (0.1, 0.2, 0.3)
 DELTA = 0.1
+TESTED = 1000  # pairs, at most, that reward models are tested on
 REDRAWN = 100  # times the calibration labels are drawn again
 
 
@@ -237,6 +238,7 @@ def arms(args) -> None:
     con.execute(
         "CREATE TEMP TABLE tested AS SELECT pair_id, cluster_id, conversation, chosen, rejected, original_right FROM truth"
         f" JOIN clean_pool USING (pair_id, stage) WHERE original_right IS NOT NULL AND {where}"
+        f" ORDER BY md5(pair_id) LIMIT {TESTED}"
     )
     con.register(
         "pairs_of",
