@@ -100,6 +100,8 @@ def story(lake: Lake, pair_id: str, console: Console | None = None) -> None:
             if r["p_best"] is not None:
                 say(f"  best model {r['best_model'][:12]}: p(chosen better) = {r['p_best']:.3f}, vote {r['b']}")
                 say(f"  gold model {r['gold_model'][:12]}: p(chosen better) = {r['p_gold']:.3f}, vote {r['g']}")
+            if r["p_right"] is not None:
+                say(f"  calibrated probability that the original order is right: {r['p_right']:.3f}")
             say(f"  judges: {r['j'] or 'not asked'}; rule {r['rule']}")
 
         outcome = rows("SELECT * FROM outcome WHERE pair_id = ?", pair_id)

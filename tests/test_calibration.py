@@ -116,9 +116,10 @@ def test_probabilities_are_calibrated():
 
 
 def test_the_sequence_stops_at_its_first_failure_and_abstains_without_evidence():
-    p, right = np.repeat([0.95, 0.85, 0.75], 200), np.ones(600, bool)
+    p = np.repeat([0.95, 0.85, 0.75], [200, 200, 600])
+    right = np.ones(1000, bool)
     assert fixed_sequence(p, right, 0.05, 0.1) == 0.5
-    right[200:260] = False  # the middle is bad, the end is good again: the end is not reached
+    right[200:220] = False  # the middle is bad; the end would pass again, and is not reached
     assert fixed_sequence(p, right, 0.05, 0.1) == 0.86
     right[:] = False
     assert fixed_sequence(p, right, 0.05, 0.1) is None
