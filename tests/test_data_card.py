@@ -33,7 +33,9 @@ def config():
 
 def described(root, config) -> tuple[Lake, str]:
     lake = Lake(str(root))
-    list(publish(data_card, Run(config, lake)))
+    [made] = publish(data_card, Run(config, lake))
+    assert made.metadata["page"].value == str(lake.folder("data_card") / "index.html")
+    assert "contradicting" in made.metadata["growth"].value
     return lake, (lake.folder("data_card") / "index.html").read_text()
 
 

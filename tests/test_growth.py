@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from assets import pool, stage1
+from assets import attributes, pool, stage1
 from assets.table_asset import Run, publish
 from curation.clusters import clusters
 from curation.identity import conv_id
@@ -112,6 +112,15 @@ def test_a_later_text_joins_one_old_cluster_and_never_merges_two():
         assert found == {"m": "m", "n": "n", "a": "m", "b": "m"}
     together = dict(clusters([([n], pa.array([texts[n]]), np.zeros(1, int)) for n in texts]))
     assert set(together.values()) == {"a"}
+
+
+def test_the_seed_is_drawn_from_what_was_there_first(tmp_path):
+    lake = Lake(str(tmp_path))
+    joined = {"p1": 0, "p2": 1, "p3": 0, "p4": 2}
+    put(lake, CLEAN_POOL, [{"pair_id": p, "stage": "seed", "joined": j} for p, j in joined.items()], "b00")
+    put(lake, ATTRIBUTES, [{"pair_id": p} for p in joined], "b00")
+    lakes.make(attributes.seed_selection, lake, stage1={"seed_people": 10, "seed_judges": 10})
+    assert {p for (p,) in query(lake, "SELECT pair_id FROM seed_selection")} == {"p1", "p3"}
 
 
 def test_an_iteration_sees_only_what_had_joined_by_then(tmp_path):
