@@ -1,21 +1,23 @@
 """Stage 0 against other tools on the same real texts, and as it grows: CPU-seconds and peak memory of each process.
 
-    python benchmarks/pool.py --data FOLDER [--pairs 50000] [--datatrove ENV/bin/python] [--growth 50000,150000,450000]
+    python -m benchmarks.pool --data FOLDER [--pairs 200000] [--datatrove ENV/bin/python] [--text-dedup ENV/bin/python]
+    python -m benchmarks.pool --data FOLDER --growth 100000,300000,1000000 [--work FOLDER] [--plot docs/pool_growth.png]
 
-FOLDER holds pool/alpaca_eval.parquet and bench/: 58 models' answers to 805 prompts recombine into over a million real
-pairs. Every contender is a process of its own, measured whole by the kernel (start and imports included); rivals live
-in environments of their own. Prints Markdown.
+FOLDER holds pool/alpaca_eval.parquet and bench/: 58 models' answers to 805 prompts, recombined. Every contender is a
+process of its own, measured whole by the kernel (start and imports included) and alone, one after another; rivals live in
+environments of their own. Prints Markdown.
 """
 
 import argparse
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,6 +29,9 @@ sys.path.insert(0, str(ROOT))
 DUPLICATES = 0.1  # share of the pairs written twice
 SHORT = 300  # characters of an earlier answer, at most
 FILE_ROWS = 1_000_000
+BUCKETS = 16
+MEMORY = "4GB"  # DuckDB's limit; the process has more, see the peaks
+SCANNED = 20_000  # texts searched for n-grams; datatrove takes a minute for them
 
 
 # ---- data ----------------------------------------------------------------------------------------------------------
@@ -66,11 +71,19 @@ def write_pairs(data: Path, folder: Path, pairs: int) -> int:
     return pairs
 
 
-def write_texts(folder: Path, whole: bool) -> int:
-    """texts.jsonl: the prompt, or all of the pair, of each row; returns their number."""
-    text = "prompt || ' ' || chosen || ' ' || rejected" if whole else "prompt"
+def write_texts(folder: Path, what: str) -> int:
+    """texts.jsonl: the user turns of each row ("prompts", of SCANNED rows), all of the pair ("pairs", likewise), or all of
+    it with the borders of its texts ("rows", every row), which is what a tool that hashes one column needs."""
+    every = "history[1][1], history[1][2], prompt, chosen, rejected"
+    text = {
+        "prompts": "concat_ws(' ', history[1][1], prompt)",
+        "pairs": f"concat_ws(' ', {every})",
+        "rows": f"to_json([{every}])::VARCHAR",
+    }[what]
+    limit = "" if what == "rows" else f"WHERE id < {SCANNED}"
     with duckdb.connect() as con:
-        con.execute(f"COPY (SELECT id, {text} AS text FROM '{folder}/pairs.jsonl') TO '{folder}/texts.jsonl'")
+        con.execute("SET threads=1")
+        con.execute(f"COPY (SELECT id, {text} AS text FROM '{folder}/pairs-*.jsonl' {limit}) TO '{folder}/texts.jsonl'")
         return con.sql(f"SELECT count(*) FROM '{folder}/texts.jsonl'").fetchall()[0][0]
 
 
@@ -120,10 +133,10 @@ def perform(task: str, folder: Path, data: Path | None, pairs: int) -> int:
             return write_pairs(data, folder, pairs)
         case "write-benchmark":
             return write_prompts(data, folder)
-        case "write-prompts" | "write-whole":
-            return write_texts(folder, task == "write-whole")
-        case "import" | "dedup" | "clusters":
-            return _asset(task, folder)
+        case "write-prompts" | "write-pairs-whole" | "write-rows":
+            return write_texts(folder, {"write-prompts": "prompts", "write-rows": "rows"}.get(task, "pairs"))
+        case "import" | "dedup" | "clusters" | "search" | "clean":
+            return _asset(task, folder, data)
         case "survivors":
             return _survivors(folder)
         case "decontaminate":
@@ -133,34 +146,48 @@ def perform(task: str, folder: Path, data: Path | None, pairs: int) -> int:
     raise SystemExit(f"no such task: {task}")
 
 
-def _house(folder: Path):
+def _house(folder: Path, data: Path | None = None):
     from resources.lake import Lake
     from resources.settings import Settings
 
+    files = {
+        "rm_bench": "rm_bench_*.json.gz",
+        "judgebench": "judgebench_gpt-4o-2024-05-13.jsonl.gz",
+        "rmb_pairwise": "rmb_pairwise.jsonl.zst",
+    }
     settings = Settings.model_validate(
         {
-            "lake": {"buckets": 4},
+            "lake": {"buckets": BUCKETS},
             "sources": [
-                {"name": p.stem, "path": str(p), "fields": {"history": "history"}} for p in sorted(folder.glob("pairs-*.jsonl"))
+                {"name": p.stem, "path": str(p), "fields": {"history": "history"}}
+                for p in sorted(folder.glob("pairs-*.jsonl"))
             ],
             "people": {"backend": "files"},
             "attributes": {"backend": "heuristic"},
             "judges": {"quorum": 1, "panel": [{"name": "nobody", "backend": "anthropic", "model": "none"}]},
+            "benchmarks": [{"name": n, "loader": n, "path": f"{data}/bench/{f}"} for n, f in files.items()],
         }
     )
-    return settings, Lake(str(folder / "lake"), "4GB")
+    return settings, Lake(str(folder / "lake"), MEMORY, 1)
 
 
-def _asset(task: str, folder: Path) -> int:
+def _asset(task: str, folder: Path, data: Path | None) -> int:
+    """Steps of stage 0 as `assay run` makes them, checks included; returns the rows of the last one's first table."""
     from assets import pool
     from assets.table_asset import Run, publish
 
-    settings, lake = _house(folder)
-    steps = {"import": (pool.sources, pool.raw_pool), "dedup": (pool.deduped,), "clusters": (pool.clusters,)}[task]
+    settings, lake = _house(folder, data)
+    steps = {
+        "import": (pool.sources, pool.raw_pool),
+        "dedup": (pool.deduped,),
+        "clusters": (pool.clusters,),
+        "search": (pool.benchmark_prompts, pool.benchmark_hits, pool.ngram_frequency),
+        "clean": (pool.clean_pool,),
+    }[task]
     for step in steps:
-        for key in settings.partition_keys(step.partition) if step.partition else [None]:
+        keys = settings.partition_keys(step.partition) if step.partition else [None]
+        for key in keys:
             list(publish(step, Run(settings, lake, key)))
-    keys = settings.partition_keys(step.partition) if step.partition else [None]
     return sum(lake.rows(step.tables[0], key) for key in keys)
 
 
@@ -216,58 +243,116 @@ def _plain_set(folder: Path) -> int:
 
 
 # ---- tables --------------------------------------------------------------------------------------------------------
+HEAD = "|---|---:|---:|---:|---:|"
+
+
 def row(name: str, n: int, cost: Cost) -> str:
     return f"| {name} | {cost.cpu:.1f} | {n / cost.cpu:,.0f} | {cost.peak:,.0f} | {cost.said} |"
 
 
-def compare(data: Path, folder: Path, pairs: int, datatrove: str | None) -> None:
+def compare(data: Path, folder: Path, pairs: int, datatrove: str | None, text_dedup: str | None) -> None:
     ours("write-pairs", folder, "--data", str(data), "--pairs", str(pairs))
-    head = "|---|---:|---:|---:|---:|"
-    print(f"\nExact duplicates, {pairs:,} pairs\n\n| | CPU-s | rows / CPU-s | peak MB | kept |\n{head}")
-    print(row("assay: import (read, check, name, write)", pairs, ours("import", folder)))
-    print(row("assay: dedup, the decision", pairs, ours("survivors", folder)))
-    print(row("assay: dedup, the whole asset (texts moved, checked, written)", pairs, ours("dedup", folder)))
+    size = sum(p.stat().st_size for p in folder.glob("pairs-*.jsonl")) / 1e6
+    print(f"\nExact duplicates, {pairs:,} pairs, {size:,.0f} MB of JSON lines\n")
+    print(f"| | CPU-s | rows / CPU-s | peak MB | kept |\n{HEAD}")
+    for name, task in (
+        ("assay: import (read, check, name, sort, write Parquet)", "import"),
+        ("assay: decide, from the names in Parquet", "survivors"),
+        ("assay: dedup (decide, move texts, check, write Parquet)", "dedup"),
+    ):
+        print(row(name, pairs, ours(task, folder)), flush=True)
     if datatrove:
-        print(row("datatrove ExactDedup, three stages", pairs, measure(datatrove, _rival(), "dedup", str(folder))))
+        for name, task in (
+            ("datatrove: signatures, from JSON lines", "signatures"),
+            ("datatrove: decide, from signatures", "duplicates"),
+            ("datatrove: filter (read again, write JSON lines)", "filter"),
+        ):
+            print(row(name, pairs, measure(datatrove, _rival(), task, str(folder))), flush=True)
+    if text_dedup:
+        ours("write-rows", folder)
+        print(row("text-dedup exact_hash (xxh3), from JSON lines to Arrow", pairs, _text_dedup(text_dedup, folder)))
     prompts = int(ours("write-benchmark", folder, "--data", str(data)).said)
-    for whole in (False, True):
-        n = int(ours("write-whole" if whole else "write-prompts", folder).said)
-        what = "whole pairs" if whole else "prompts"
+    for task, what in (("write-prompts", "prompts"), ("write-pairs-whole", "whole pairs")):
+        n = int(ours(task, folder).said)
         print(f"\nDecontamination of {n:,} {what} against {prompts:,} prompts\n")
-        print(f"| | CPU-s | texts / CPU-s | peak MB | clean |\n{head}")
-        print(row("assay", n, ours("decontaminate", folder)))
-        print(row("plain Python set of strings", n, ours("set", folder)))
-        if datatrove and not whole:
+        print(f"| | CPU-s | texts / CPU-s | peak MB | clean |\n{HEAD}")
+        print(row("assay", n, ours("decontaminate", folder)), flush=True)
+        print(row("plain Python set of strings", n, ours("set", folder)), flush=True)
+        if datatrove and what == "prompts":
             cost = measure(datatrove, _rival(), "decontaminate", str(folder))
-            print(row("datatrove NGramsDecontFilter", n, cost))
+            print(row("datatrove NGramsDecontFilter", n, cost), flush=True)
 
 
 def _rival() -> str:
     return str(Path(__file__).with_name("pool_datatrove.py"))
 
 
-def grow(data: Path, folder: Path, sizes: list[int]) -> None:
-    print("\nGrowth\n\n| pairs | import CPU-s | dedup CPU-s | clusters CPU-s | peak MB |\n|---:|---:|---:|---:|---:|")
-    totals = []
+def _text_dedup(python: str, folder: Path) -> Cost:
+    out = folder / "text_dedup"
+    options = {"path": "json", "data_files": folder / "texts.jsonl", "split": "train", "cache_dir": folder / "cache",
+               "output": out, "column": "text", "batch_size": 10_000, "hash_func": "xxh3", "num_proc": 1}  # fmt: skip
+    cost = measure(python, "-m", "text_dedup.exact_hash", *(str(a) for k, v in options.items() for a in (f"--{k}", v)))
+    count = "import datasets, sys; print(len(datasets.load_from_disk(sys.argv[1])))"
+    return replace(cost, said=measure(python, "-c", count, str(out)).said)
+
+
+STAGES = ("import", "dedup", "clusters", "search", "clean")
+
+
+def grow(data: Path, folder: Path, sizes: list[int], plot: Path | None) -> None:
+    """Stage 0 whole at each size; every step a process of its own."""
+    print("| pairs | " + " | ".join(f"{s} CPU-s" for s in STAGES) + " | all CPU-s | peak MB | lake GB | kept |")
+    print("|---:" * (len(STAGES) + 5) + "|", flush=True)
+    totals, peaks = [], []
     for size in sizes:
         place = folder / str(size)
         ours("write-pairs", place, "--data", str(data), "--pairs", str(size))
-        costs = [ours(task, place) for task in ("import", "dedup", "clusters")]
+        costs = [ours(task, place, "--data", str(data)) for task in STAGES]
         totals.append(sum(c.cpu for c in costs))
-        print(f"| {size:,} | " + " | ".join(f"{c.cpu:.1f}" for c in costs) + f" | {max(c.peak for c in costs):,.0f} |")
-        (place / "pairs.jsonl").unlink()
-    slope = math.log(totals[-1] / totals[-2]) / math.log(sizes[-1] / sizes[-2])
-    hours = totals[-1] * (40e6 / sizes[-1]) ** max(slope, 1) / 3600
-    print(f"\nexponent {slope:.2f} between the last two; 40 million pairs: "
-          f"{totals[-1]:.0f} s x (40e6 / {sizes[-1]:,})^{max(slope, 1):.2f} = {hours:.1f} CPU-hours")  # fmt: skip
+        peaks.append(max(c.peak for c in costs))
+        lake = sum(p.stat().st_size for p in (place / "lake").rglob("*.parquet")) / 1e9
+        print(f"| {size:,} | " + " | ".join(f"{c.cpu:.1f}" for c in costs)
+              + f" | {totals[-1]:.1f} | {peaks[-1]:,.0f} | {lake:.2f} | {costs[-1].said} |", flush=True)  # fmt: skip
+        shutil.rmtree(place)
+    for (n, cpu), (m, more) in pairwise(zip(sizes, totals, strict=True)):
+        print(f"\nexponent from {n:,} to {m:,}: {math.log(more / cpu) / math.log(m / n):.3f}")
+    if len(sizes) > 1:
+        slope = max(math.log(totals[-1] / totals[-2]) / math.log(sizes[-1] / sizes[-2]), 1)
+        hours = totals[-1] * (40e6 / sizes[-1]) ** slope / 3600
+        print(
+            f"\n40 million pairs: {totals[-1]:.0f} CPU-s x (40e6 / {sizes[-1]:,})^{slope:.3f} = {hours:.1f} CPU-hours"
+        )
+    if plot:
+        draw(sizes, totals, peaks, plot)
+
+
+def draw(sizes: list[int], totals: list[float], peaks: list[float], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    left.loglog(sizes, totals, "o-", label="stage 0, measured")
+    left.loglog(sizes, [totals[-1] * n / sizes[-1] for n in sizes], ":", color="grey", label="proportional to pairs")
+    left.set(xlabel="pairs", ylabel="CPU-seconds", title="Time")
+    left.legend(frameon=False)
+    right.semilogx(sizes, [p / 1000 for p in peaks], "o-")
+    right.set(xlabel="pairs", ylabel="GB, largest process", title="Peak memory", ylim=(0, 8))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--pairs", type=int, default=50_000)
-    parser.add_argument("--datatrove", help="Python of an environment with datatrove[processing]")
-    parser.add_argument("--growth", type=lambda s: [int(n) for n in s.split(",")])
+    parser.add_argument("--pairs", type=int, default=200_000)
+    parser.add_argument("--datatrove", help="Python of an environment with datatrove[processing]==0.10.1")
+    parser.add_argument("--text-dedup", help="Python of an environment with text-dedup==0.4.0")
+    parser.add_argument("--growth", type=lambda s: [int(n) for n in s.split(",")], help="numbers of pairs")
+    parser.add_argument("--work", type=Path, help="where files are written and removed; 10 million pairs need 60 GB")
+    parser.add_argument("--plot", type=Path, help="PNG of the growth")
     parser.add_argument("--task", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -276,11 +361,11 @@ def main() -> None:
         return
     if args.data is None:
         parser.error("--data is needed")
-    with tempfile.TemporaryDirectory(prefix="assay-benchmark-") as folder:
+    with tempfile.TemporaryDirectory(prefix="assay-benchmark-", dir=args.work) as folder:
         if args.growth:
-            grow(args.data, Path(folder), args.growth)
+            grow(args.data, Path(folder), args.growth, args.plot)
         else:
-            compare(args.data, Path(folder), args.pairs, args.datatrove)
+            compare(args.data, Path(folder), args.pairs, args.datatrove, args.text_dedup)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """What benchmarks/pool.py runs in datatrove's own environment; it knows nothing of this project.
 
-    python benchmarks/pool_datatrove.py dedup|decontaminate FOLDER
+    python benchmarks/pool_datatrove.py signatures|duplicates|filter|decontaminate FOLDER
 
-FOLDER holds pairs.jsonl (id, text), and for decontaminate texts.jsonl (id, text) and prompts.jsonl (text). Prints the
-documents that stay.
+FOLDER holds pairs-*.jsonl (id, history, prompt, chosen, rejected), and for decontaminate texts.jsonl (id, text) and
+prompts.jsonl (text). Prints the documents that stay, or nothing.
 """
 
 import json
@@ -33,18 +33,24 @@ def run(*steps) -> None:
             pass
 
 
-def dedup(folder: Path) -> Path:
-    """The three stages of its exact deduplication."""
-    config = ExactDedupConfig(content_getter=lambda doc: doc.text)
-    source, signatures, found = (str(folder), "pairs.jsonl"), str(folder / "signatures"), str(folder / "duplicates")
-    run(JsonlReader(source[0], glob_pattern=source[1]), ExactDedupSignature(signatures, config))
-    run(ExactFindDedups(signatures, found, config))
-    kept = folder / "kept"
-    run(
-        JsonlReader(source[0], glob_pattern=source[1]),
-        ExactDedupFilter(found, config),
-        JsonlWriter(str(kept), compression=None),
-    )
+def content(doc) -> str:
+    """The texts of a pair and their borders."""
+    row = doc.metadata
+    return "\0".join((*(text for said in row["history"] for text in said), doc.text, row["chosen"], row["rejected"]))
+
+
+def dedup(stage: str, folder: Path) -> Path:
+    """One of the three stages of its exact deduplication."""
+    config = ExactDedupConfig(content_getter=content)
+    signatures, found, kept = str(folder / "signatures"), str(folder / "duplicates"), folder / "kept"
+    reader = JsonlReader(str(folder), glob_pattern="pairs-*.jsonl", text_key="prompt")
+    match stage:
+        case "signatures":
+            run(reader, ExactDedupSignature(signatures, config))
+        case "duplicates":
+            run(ExactFindDedups(signatures, found, config))
+        case "filter":
+            run(reader, ExactDedupFilter(found, config), JsonlWriter(str(kept), compression=None))
     return kept
 
 
@@ -67,5 +73,6 @@ def decontaminate(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    kept = {"dedup": dedup, "decontaminate": decontaminate}[sys.argv[1]](Path(sys.argv[2]))
-    print(sum(path.read_bytes().count(b"\n") for path in kept.rglob("*.jsonl")))
+    task, place = sys.argv[1], Path(sys.argv[2])
+    kept = decontaminate(place) if task == "decontaminate" else dedup(task, place)
+    print(sum(path.read_bytes().count(b"\n") for path in kept.rglob("*.jsonl")) or "")
