@@ -288,8 +288,8 @@ def _published(step: Step, run: Run) -> Iterator[dg.MaterializeResult | dg.Asset
 
 def _examine(step: Step, run: Run, table: Table, path: str) -> tuple[list[dg.AssetCheckResult], str]:
     with run.lake.connect() as con:
-        new = con.read_parquet(path, hive_partitioning=False)
-        new.create_view("new")
+        quoted = path.replace("'", "''")
+        con.execute(f"CREATE TEMP VIEW new AS SELECT * FROM read_parquet('{quoted}', hive_partitioning=false)")
         con.execute("SET VARIABLE partition = " + ("NULL" if run.partition is None else f"'{run.partition}'"))
         results = []
         for check in step.checks.get(table, []):

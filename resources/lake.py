@@ -8,10 +8,13 @@ makes lineage a query.
 """
 
 import contextlib
+import functools
+import glob
 import hashlib
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,10 +90,9 @@ class Lake:
         base = Path(self.root).absolute() / table.name
         return sorted("|".join(d.partition("=")[2] for d in p.relative_to(base).parts[:-1]) for p in self._files(table))
 
-    def _files(self, table: Table) -> list[Path]:
-        """The published files of a table, sorted; never one that is being written."""
-        base = Path(self.root).absolute() / table.name
-        return sorted(base.glob("/".join([*(f"{d}=*" for d in _dimensions(table)), "data.parquet"])))
+    def _files(self, table: Table) -> Iterator[Path]:
+        """The published files of a table; never one that is being written."""
+        return (Path(self.root).absolute() / table.name).glob(_pattern(table))
 
     # ---- reading ---------------------------------------------------------------------------------------------------
     @contextlib.contextmanager
@@ -104,34 +106,39 @@ class Lake:
             con.execute(f"SET threads={self.threads}")
             con.execute(f"SET temp_directory='{spill}'")
             con.execute("SET enable_progress_bar=false")
-            self.define_views(con)
+            here = f"SET VARIABLE lake = {self._quoted()}"
+            con.execute(here)
+            views = self._views("getvariable('lake')")
+            con.execute(f"ATTACH '{_catalogue(views, here)}' AS lake (READ_ONLY)")
+            con.execute("USE lake")
             yield con
 
-    def define_views(self, con: duckdb.DuckDBPyConnection) -> None:
-        for table in TABLES.values():
-            con.execute(f'CREATE OR REPLACE VIEW "{table.name}" AS {self._select(table)}')
-        con.execute(statement("partition"))
-        con.execute(statement("views"))
+    def _quoted(self) -> str:
+        """The root as a string of SQL, to be continued by a pattern of files."""
+        return "'" + glob.escape(str(Path(self.root).absolute())).replace("'", "''") + "'"
+
+    def _views(self, root: str) -> str:
+        """SQL that defines all views; it changes where a table gets its first file or loses its last."""
+        tables = (f'CREATE OR REPLACE VIEW "{t.name}" AS {self._select(t, root)}' for t in TABLES.values())
+        return ";\n".join([*tables, statement("partition").rstrip().rstrip(";"), statement("views")])
 
     def shell(self) -> Path:
         """Write `assay.duckdb`, the same views for a plain DuckDB shell, and return its path."""
         path = Path(self.root).absolute() / "assay.duckdb"
         with beside(path) as new:
             with duckdb.connect(str(new)) as con:
-                self.define_views(con)
+                con.execute(self._views(self._quoted()))
             os.replace(new, path)
         return path
 
-    def _select(self, table: Table) -> str:
-        files = [str(p) for p in self._files(table)]
+    def _select(self, table: Table, root: str) -> str:
         in_path = [d for d in _dimensions(table) if d not in table.schema.names]
-        if not files:
+        if next(self._files(table), None) is None:
             names = [(f.name, _duck(f.type)) for f in table.schema] + [(d, "VARCHAR") for d in in_path]
             return "SELECT " + ", ".join(f'NULL::{t} AS "{n}"' for n, t in names) + " WHERE false"
         types = ", ".join(f"'{d}': VARCHAR" for d in _dimensions(table))
         hive = f"true, hive_types={{{types}}}" if in_path else "false"
-        listed = ", ".join("'" + f.replace("'", "''") + "'" for f in files)
-        return f"SELECT * FROM read_parquet([{listed}], hive_partitioning={hive})"
+        return f"SELECT * FROM read_parquet({root} || '/{table.name}/{_pattern(table)}', hive_partitioning={hive})"
 
     # ---- lineage ---------------------------------------------------------------------------------------------------
     def note(self, table: Table, partition: str | None = None) -> dict | None:
@@ -184,6 +191,28 @@ class Lake:
 
 def _dimensions(table: Table) -> list[str]:
     return table.partition.split("|") if table.partition else []
+
+
+def _pattern(table: Table) -> str:
+    return "/".join([*(f"{d}=*" for d in _dimensions(table)), "data.parquet"])
+
+
+_catalogues = functools.cache(lambda: tempfile.TemporaryDirectory(prefix="assay-views-"))
+_making = threading.Lock()
+
+
+def _catalogue(views: str, here: str) -> Path:
+    """A database of these views and nothing else, made once a process for all lakes that have the same tables: to define
+    them anew in every session would cost more than most queries do."""
+    path = Path(_catalogues().name) / f"{hashlib.blake2b(views.encode(), digest_size=16).hexdigest()}.duckdb"
+    with _making:
+        if not path.exists():
+            with beside(path) as new:
+                with duckdb.connect(str(new)) as con:
+                    con.execute(here)
+                    con.execute(views)
+                os.replace(new, path)
+    return path
 
 
 def label(table: Table, partition: str | None = None) -> str:
