@@ -68,7 +68,9 @@ def test_a_repeated_key_is_found_across_row_groups(lake):
 
 def test_unknown_and_missing_columns_are_named(lake):
     with pytest.raises(LakeError, match=r"missing columns \['share'\], unknown columns \['shares'\]"):
-        lake.write(SILVER, pa.table({"pair_id": ["p"], "cluster_id": ["c"], "order": ["original"], "shares": [1.0]}), "i")
+        lake.write(
+            SILVER, pa.table({"pair_id": ["p"], "cluster_id": ["c"], "order": ["original"], "shares": [1.0]}), "i"
+        )
 
 
 def test_every_table_can_be_queried_before_it_exists(lake):
@@ -94,7 +96,9 @@ def test_a_plain_duckdb_shell_reads_the_same_views(lake):
     row = {"pair_id": "p", "cluster_id": "c", "order": "swapped", "role": "train", "votes_original": 0}
     lake.write(GOLD, pa.Table.from_pylist([row | {"votes_swapped": 1}], GOLD.schema), "iter_00")
     with duckdb.connect(str(lake.shell()), read_only=True) as con:
-        assert con.sql("SELECT pair_id, label_source, iteration FROM verified").fetchall() == [("p", "people", "iter_00")]
+        assert con.sql("SELECT pair_id, label_source, iteration FROM verified").fetchall() == [
+            ("p", "people", "iter_00")
+        ]
 
 
 def test_what_is_being_written_is_neither_read_nor_removed_and_what_the_dead_left_is(lake):
@@ -109,3 +113,14 @@ def test_what_is_being_written_is_neither_read_nor_removed_and_what_the_dead_lef
         with lake.connect() as con:
             assert con.sql("SELECT count(*) FROM raw_pool").fetchall() == [(1,)]
     assert [p.name for p in target.parent.iterdir()] == ["data.parquet"]
+
+
+def test_a_folder_may_have_any_name(tmp_path):
+    lake = Lake(str(tmp_path / "it's [a] *lake*?"))
+    lake.write(
+        SILVER,
+        pa.Table.from_pylist([{"pair_id": "p", "cluster_id": "c", "order": "original", "share": 1.0}], SILVER.schema),
+        "iter_00",
+    )
+    with lake.connect() as con:
+        assert con.sql("SELECT pair_id, iteration FROM silver").fetchall() == [("p", "iter_00")]
