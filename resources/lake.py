@@ -110,7 +110,7 @@ class Lake:
             con.execute(here)
             views = self._views("getvariable('lake')")
             con.execute(f"ATTACH '{_catalogue(views, here)}' AS lake (READ_ONLY)")
-            con.execute("USE lake")
+            con.execute("SET search_path = 'memory.main,lake.main'")  # what a session creates is its own
             yield con
 
     def _quoted(self) -> str:
