@@ -245,13 +245,13 @@ def _card_chart(con: "duckdb.DuckDBPyConnection") -> str:
         " ORDER BY judge = 'people' DESC, judge LIKE 'panel: %', judge"
     ).fetchall()
     tones = {"people": charts.GOOD}
-    named = {"people": "people, with each other"}
+    named = {"people": "people, with each other"} | {j: f"{j} (simulated)" for j in _simulated_judges(con)}
     return charts.intervals(
         [
             (named.get(judge, judge), Estimate(*found), tones.get(judge, charts.MIXED if ":" in judge else charts.PLAIN))
             for judge, *found in rows
         ],
-        "Agreement with people", line=0.5,
+        "Agreement with people, of what is decided", line=0.5,
     )  # fmt: skip
 
 
