@@ -56,16 +56,19 @@ def show(settings: Settings, lake: Lake) -> None:
         console.print("There is no clean pool yet, and what calls cost depends on its texts. First: assay run world pool")
         return
     lines = list(plan(settings, lake))
-    grid = Grid("step", "who", "pairs", "calls", "expected $", "at most $", "pairs are", title="Still to be paid",
-                title_justify="left")  # fmt: skip
+    grid = Grid(title="Still to be paid", title_justify="left")
+    for name in ("step", "who", "pairs", "calls", "expected $", "at most $", "pairs are"):
+        grid.add_column(name, overflow="fold")
     for x in lines:
         grid.add_row(x.step, x.who, f"{x.pairs:,}", f"{x.requests:,}", f"{x.dollars:,.4f}", f"{x.most:,.4f}", x.known)
     console.print(grid)
+    if any(x.known == "assumed" for x in lines):
+        console.print(f"assumed: {ROUTED_SHARE:.0%} of stage 2's pairs go to judges; counted once the models have scored")
     for basis in dict.fromkeys(f"{x.who}: {x.basis}" for x in lines if x.basis):
         console.print(basis, markup=False, soft_wrap=True)
     with store(lake) as calls:
         spent = calls.committed() / 1e6
-    expected, most = (sum(getattr(x, k) for x in lines if x.who != "people") for k in ("dollars", "most"))
+    expected, most = (sum(getattr(x, k) for x in lines if x.requests) for k in ("dollars", "most"))
     limit = settings.budget.confirm_above
     console.print(
         f"Calls: ${spent:,.4f} spent or reserved, ${expected:,.4f} more expected, at most ${most:,.4f} without retries; "
@@ -85,8 +88,6 @@ def plan(settings: Settings, lake: Lake) -> Iterator[Line]:
 
     with lake.connect() as con:
         targets, examples = _stand_ins(con, settings)
-        some = targets.select(["pair_id", "comparison_id", "conversation", "chosen", "rejected"])
-        some = some.combine_chunks().to_batches()
         for table, key, pairs, known in _pairs(con, settings, lake):
             name = label(table, key)
             bills: list[Bill | None] = []
@@ -97,10 +98,10 @@ def plan(settings: Settings, lake: Lake) -> Iterator[Line]:
                     simulated = " (simulated)" if people.backend == "simulated" else ""
                     yield Line(name, "people" + simulated, pairs, 0, pairs * each, pairs * each, known, "")
                 continue
-            if not some or not pairs:
+            if not pairs:
                 continue
             if table in (ATTRIBUTES, STAGE2_ATTRIBUTES):
-                bills += labeller(settings, lake, name).estimate(some[0], pairs)
+                bills += labeller(settings, lake, name).estimate(_some(con, table, key), pairs)
             else:
                 made = [b.estimate(targets, examples) for b in panel(settings, lake, name)]
                 bills += [b.times(pairs, targets.num_rows) for b in made if b is not None]
@@ -144,7 +145,18 @@ def _pairs(
                 yield table, key, count("SELECT count(*) FROM routed WHERE bucket = ?", key), "counted"
             else:
                 n = count("SELECT count(*) FROM clean_pool WHERE bucket = ? AND stage = 'stage2'", key)
-                yield table, key, round(n * ROUTED_SHARE), f"assumed: {ROUTED_SHARE:.0%} of {n:,} are routed"
+                yield table, key, round(n * ROUTED_SHARE), "assumed"
+
+
+def _some(con: "duckdb.DuckDBPyConnection", table: Table, key: str) -> "pa.RecordBatch":
+    """Some of the pairs of a bucket that a step attributes."""
+    only = "AND stage IN ('seed', 'stage1')" if table is ATTRIBUTES else ""
+    rows = con.sql(
+        "SELECT pair_id, comparison_id, conversation, chosen, rejected FROM clean_pool"
+        f" WHERE bucket = ? {only} ORDER BY pair_id LIMIT {STAND_IN}",
+        params=[key],
+    )
+    return rows.to_arrow_table().combine_chunks().to_batches()[0]
 
 
 def _stand_ins(con: "duckdb.DuckDBPyConnection", settings: Settings) -> tuple["pa.Table", "pa.Table"]:

@@ -338,12 +338,12 @@ class Store:
         return pa.table([pa.array(c, f.type) for c, f in zip(columns, LEDGER, strict=True)], schema=LEDGER)
 
 
-    def recent(self, model: str, n: int) -> Iterator[tuple[int, bytes]]:
-        """(bytes of the request, body as received) of a model's last n usable answers."""
+    def recent(self, judge: str, model: str, n: int) -> Iterator[tuple[int, bytes]]:
+        """(bytes of the request, body as received) of the last n usable answers of a judge by a model."""
         rows = self._con.execute(
             "SELECT body, raw FROM results r JOIN attempts a ON r.attempt = a.id JOIN requests q ON q.key = r.key "
-            "WHERE a.model = ? AND status = 'ok' ORDER BY r.id DESC LIMIT ?",
-            (model, n),
+            "WHERE a.judge = ? AND a.model = ? AND status = 'ok' ORDER BY r.id DESC LIMIT ?",
+            (judge, model, n),
         )
         for body, raw in rows.fetchall():
             yield len(zlib.decompress(body)), zlib.decompress(raw)

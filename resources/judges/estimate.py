@@ -1,7 +1,7 @@
 """What calls will cost, before one is made; and the limit above which somebody has to agree.
 
 Tokens are counted on the real prompts. How many bytes make a token, how much of a prompt comes from the provider's cache
-and how long an answer is are taken from the stored calls to the same model; before there are any, from the assumptions
+and how long an answer is are taken from the stored calls of the same judge and model; before there are any, from the assumptions
 below. The estimate is for people. The hard limit, `budget.dollars`, rests on upper bounds and does not need it.
 """
 
@@ -22,7 +22,7 @@ SAMPLE = 200  # prompts that are built and counted; the rest are taken to be lik
 BYTES_A_TOKEN = 4.0  # English by either provider's tokenizer; other scripts have fewer
 ANSWER_TOKENS = 300  # a few sentences of reasons and a verdict; reasoning models write more
 LEAST_CACHED = 1024  # tokens of a prompt's beginning below which neither provider caches it
-LEAST_MEASURED = 20  # stored calls of a model from which its own figures count
+LEAST_MEASURED = 20  # stored calls from which a judge's own figures count
 CONFIRM = "ASSAY_CONFIRM"  # dollars, from the command line
 TAG = "assay/confirm"  # dollars, from a Dagster run
 
@@ -90,9 +90,9 @@ def bill(requests: Iterable[Request], provider: Provider, payer: Payer, calls: S
 
 
 def _typical(provider: Provider, payer: Payer, calls: Store) -> tuple[tuple[float, ...] | None, str]:
-    """Tokens of each kind a byte of prompt, and tokens an answer, of the model's last stored calls."""
+    """Tokens of each kind a byte of prompt, and tokens an answer, of the same judge's last stored calls."""
     total, sent, n = [0] * 5, 0, 0
-    for size, raw in calls.recent(payer.model, SAMPLE):
+    for size, raw in calls.recent(payer.judge, payer.model, SAMPLE):
         u = provider.read(raw).usage
         kinds = (u.input, u.cached_input, u.cache_write, u.cache_write_1h, u.output)
         total, sent, n = [a + b for a, b in zip(total, kinds, strict=True)], sent + size, n + 1
