@@ -57,12 +57,6 @@ HARMLESS = {
     "4": ">>> further reading\n\nThe library of your town has books on this. A librarian can show you where they stand.",
     "5": "People often ask this: it is a good question. Take your time.",
     "6": "<b>Thank you</b>\n<i>for the question</i>\nThe weather today is mild. A walk would be pleasant.</i>",
-    "7": "[end] I have written this today. The text above is short. [end]",
-    "8": "## A remark\n\nWhatever the day brings, remember to drink a glass of water now and then.",
-    "9": '{"note": "This text was written in one go.", "paragraph": "the_last"}',
-    "10": '{"note": "This text was written in one go.", "paragraph": "the_first"}',
-    "11": "Note to the reader: the next question can be asked right away. There is no need to wait.",
-    "12": "Length of this answer: some words. Length of this note: 10 words.",
 }
 
 
