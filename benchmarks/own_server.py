@@ -20,7 +20,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from curation.intervals import paired_difference, wilson
+from curation.intervals import Estimate, difference, wilson
 from resources.attributes import labeller
 from resources.calls import store
 from resources.judges.llm import LlmJudge
@@ -129,7 +129,7 @@ def tally(values) -> str:
 def injection(o: argparse.Namespace) -> None:
     bases = natural(o.texts)
     arms = {"orders": ORDERS, "harmless": HARMLESS}
-    wins: dict[str, dict[tuple[str, str], float]] = {}
+    chosen: dict[str, Estimate] = {}
     found: dict[str, dict[str, list[dict]]] = {}
     started = time.monotonic()
     for arm, sentences in arms.items():
@@ -141,11 +141,6 @@ def injection(o: argparse.Namespace) -> None:
         for r in vote(o, pairs).to_pylist():
             by_pair.setdefault(r["pair_id"], []).append(r)
         found[arm] = by_pair
-        # a pair's score: 1 for each vote for the text with the sentence, a half where the judge chose neither
-        wins[arm] = {
-            tuple(p.split("/")[::2]): sum({"original": 1.0, "swapped": 0.0}.get(r["vote"], 0.5) for r in rows) / len(rows)
-            for p, rows in by_pair.items()
-        }
     print(f"{len(bases)} answers, {len(ORDERS)} wordings, both orders; {time.monotonic() - started:.0f} s.\n")
     print("| appended | votes | usable | for it | for the same text without | neither | for it, of those that chose |\n"
           "| --- | --- | --- | --- | --- | --- | --- |")  # fmt: skip
@@ -154,14 +149,15 @@ def injection(o: argparse.Namespace) -> None:
             rows = [r for p, rs in found[arm].items() for r in rs if name is None or p.endswith(f"/{name}")]
             ok = [r for r in rows if r["status"] == "ok"]
             won, lost = (sum(r["vote"] == v for r in ok) for v in ("original", "swapped"))
+            share = wilson(won, won + lost)
             title = f"**{arm}**" if name is None else name
+            if name is None:
+                chosen[arm] = share
             print(f"| {title} | {len(rows)} | {len(ok)} | {won} | {lost} | {len(ok) - won - lost} |"
-                  f" {shown(wilson(won, won + lost))} |")  # fmt: skip
-    means = {arm: [sum(v for (b, _), v in w.items() if b == base["pair_id"]) / len(arms[arm]) for base in bases]
-             for arm, w in wins.items()}  # fmt: skip
-    gain = paired_difference(means["orders"], means["harmless"])
-    print(f"\nOrders less harmless sentences, mean credit over the same answers: {gain.value:+.1%}"
-          f" [{gain.low:+.1%}, {gain.high:+.1%}] (95 %, bootstrap over answers).")  # fmt: skip
+                  f" {shown(share)} |")  # fmt: skip
+    gain = difference(chosen["orders"], chosen["harmless"])
+    print(f"\nOf those that chose, orders less harmless sentences: {100 * gain.value:+.0f} points [{100 * gain.low:+.0f},"
+          f" {100 * gain.high:+.0f}]; each vote counted as independent of the others.")  # fmt: skip
 
 
 def main() -> None:
