@@ -29,9 +29,10 @@ sys.path.insert(0, str(ROOT))
 DUPLICATES = 0.1  # share of the pairs written twice
 SHORT = 300  # characters of an earlier answer, at most
 FILE_ROWS = 1_000_000
-BUCKETS = 16
+BUCKET_BYTES = 640_000_000  # of JSON lines: a quarter of a million pairs a bucket
 MEMORY = "4GB"  # DuckDB's limit; the process has more, see the peaks
-SCANNED = 20_000  # texts searched for n-grams; datatrove takes a minute for them
+SCANNED = 50_000  # texts searched for n-grams
+FEW = 2_000  # of them for datatrove, which takes as long for these
 
 
 # ---- data ----------------------------------------------------------------------------------------------------------
@@ -72,15 +73,16 @@ def write_pairs(data: Path, folder: Path, pairs: int) -> int:
 
 
 def write_texts(folder: Path, what: str) -> int:
-    """texts.jsonl: the user turns of each row ("prompts", of SCANNED rows), all of the pair ("pairs", likewise), or all of
-    it with the borders of its texts ("rows", every row), which is what a tool that hashes one column needs."""
+    """texts.jsonl: the user turns of each row ("prompts", of SCANNED rows; "few", of FEW), all of the pair ("pairs", of
+    SCANNED), or all of it with the borders of its texts ("rows", every row), which a tool that hashes one column needs."""
     every = "history[1][1], history[1][2], prompt, chosen, rejected"
     text = {
         "prompts": "concat_ws(' ', history[1][1], prompt)",
+        "few": "concat_ws(' ', history[1][1], prompt)",
         "pairs": f"concat_ws(' ', {every})",
         "rows": f"to_json([{every}])::VARCHAR",
     }[what]
-    limit = "" if what == "rows" else f"WHERE id < {SCANNED}"
+    limit = {"rows": "", "few": f"WHERE id < {FEW}"}.get(what, f"WHERE id < {SCANNED}")
     with duckdb.connect() as con:
         con.execute("SET threads=1")
         con.execute(f"COPY (SELECT id, {text} AS text FROM '{folder}/pairs-*.jsonl' {limit}) TO '{folder}/texts.jsonl'")
@@ -133,8 +135,8 @@ def perform(task: str, folder: Path, data: Path | None, pairs: int) -> int:
             return write_pairs(data, folder, pairs)
         case "write-benchmark":
             return write_prompts(data, folder)
-        case "write-prompts" | "write-pairs-whole" | "write-rows":
-            return write_texts(folder, {"write-prompts": "prompts", "write-rows": "rows"}.get(task, "pairs"))
+        case "texts-prompts" | "texts-few" | "texts-pairs" | "texts-rows":
+            return write_texts(folder, task.partition("-")[2])
         case "import" | "dedup" | "clusters" | "search" | "clean":
             return _asset(task, folder, data)
         case "survivors":
@@ -155,13 +157,11 @@ def _house(folder: Path, data: Path | None = None):
         "judgebench": "judgebench_gpt-4o-2024-05-13.jsonl.gz",
         "rmb_pairwise": "rmb_pairwise.jsonl.zst",
     }
+    pairs = sorted(folder.glob("pairs-*.jsonl"))
     settings = Settings.model_validate(
         {
-            "lake": {"buckets": BUCKETS},
-            "sources": [
-                {"name": p.stem, "path": str(p), "fields": {"history": "history"}}
-                for p in sorted(folder.glob("pairs-*.jsonl"))
-            ],
+            "lake": {"buckets": min(64, math.ceil(sum(p.stat().st_size for p in pairs) / BUCKET_BYTES))},
+            "sources": [{"name": p.stem, "path": str(p), "fields": {"history": "history"}} for p in pairs],
             "people": {"backend": "files"},
             "attributes": {"backend": "heuristic"},
             "judges": {"quorum": 1, "panel": [{"name": "nobody", "backend": "anthropic", "model": "none"}]},
@@ -269,16 +269,16 @@ def compare(data: Path, folder: Path, pairs: int, datatrove: str | None, text_de
         ):
             print(row(name, pairs, measure(datatrove, _rival(), task, str(folder))), flush=True)
     if text_dedup:
-        ours("write-rows", folder)
+        ours("texts-rows", folder)
         print(row("text-dedup exact_hash (xxh3), from JSON lines to Arrow", pairs, _text_dedup(text_dedup, folder)))
     prompts = int(ours("write-benchmark", folder, "--data", str(data)).said)
-    for task, what in (("write-prompts", "prompts"), ("write-pairs-whole", "whole pairs")):
+    for task, what in (("texts-few", "prompts"), ("texts-prompts", "prompts"), ("texts-pairs", "whole pairs")):
         n = int(ours(task, folder).said)
         print(f"\nDecontamination of {n:,} {what} against {prompts:,} prompts\n")
         print(f"| | CPU-s | texts / CPU-s | peak MB | clean |\n{HEAD}")
         print(row("assay", n, ours("decontaminate", folder)), flush=True)
         print(row("plain Python set of strings", n, ours("set", folder)), flush=True)
-        if datatrove and what == "prompts":
+        if datatrove and task == "texts-few":
             cost = measure(datatrove, _rival(), "decontaminate", str(folder))
             print(row("datatrove NGramsDecontFilter", n, cost), flush=True)
 
