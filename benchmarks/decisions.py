@@ -33,6 +33,7 @@ READ = ("scores", "stage2_verdicts", "clean_pool", "reference_labels", "human_la
 ALPHAS = (0.1, 0.2, 0.3)
 DELTA = 0.1
 TESTED = 1000  # pairs, at most, that reward models are tested on
+TRUTH = {"planted": "planted truth; people and judges simulated", "people": "people's labels"}
 REDRAWN = 100  # times the calibration labels are drawn again
 
 
@@ -331,8 +332,10 @@ def plot(args) -> None:
                 row = result["arms"][name]
                 axis.plot(row["seeds"], [y] * len(row["seeds"]), "o", color="#4c72b0", alpha=0.5)
                 axis.plot(row["accuracy"], y, "|", color="black", markersize=14)
-            axis.set(yticks=range(len(names)), yticklabels=names, xlabel="accuracy on pairs of other conversations",
-                     title=f"{result['name']}: {result['arms'][names[0]]['n']:,} pairs, {result['against']}")  # fmt: skip
+            axis.set(yticks=range(len(names)), yticklabels=names, xlabel="accuracy on pairs of other conversations")
+            axis.set_title(
+                f"{result['name']}: {result['arms'][names[0]]['n']:,} pairs, {TRUTH[result['against']]}", fontsize=9
+            )
         axis.grid(axis="x", alpha=0.3)
     figure.savefig(args.to, dpi=110, metadata={"Software": None})
 
@@ -346,9 +349,13 @@ def _plot_filters(axis, result: dict) -> None:
         spread = [values - [e[1] for _, e in found], [e[2] for _, e in found] - values]
         label = {"keep": "kept: label right", "flip": "flipped: label wrong"}[side]
         axis.errorbar(values, [y for y, _ in found], xerr=spread, fmt="o", color=colour, capsize=3, label=label)
-    axis.set(yticks=range(len(names)), yticklabels=names, xlim=(0, 1), xlabel="precision, 95 %",
-             title=f"{result['name']}: {result['n']:,} pairs, {result['against']}")  # fmt: skip
-    axis.legend(loc="lower left", fontsize=8)
+    for y, n in enumerate(names):
+        if not result["filters"][n]["kept"] + result["filters"][n]["flipped"]:
+            axis.text(0.02, y, "abstains", va="center", fontsize=8, color="#666666")
+    axis.set(yticks=range(len(names)), yticklabels=names, xlim=(0, 1), ylim=(-0.5, len(names) - 0.5),
+             xlabel="precision, 95 %")  # fmt: skip
+    axis.set_title(f"{result['name']}: {result['n']:,} pairs, {TRUTH[result['against']]}", fontsize=9)
+    axis.legend(loc="center left", fontsize=8)
 
 
 def _write(path: Path | None, result: dict) -> None:

@@ -143,6 +143,9 @@ FOUND = Calibration(
 )  # fmt: skip
 
 
+NOBODY = pa.table({"pair_id": pa.array([], pa.string()), "verdict": pa.array([], pa.string())})
+
+
 def scored(margins: list[tuple[float, float] | None]) -> pa.Table:
     rows = []
     for i, m in enumerate(margins):
@@ -171,6 +174,17 @@ def test_a_calibrated_rule_keeps_flips_and_abstains_by_stratum():
     ]
     assert [r["p_right"] and round(r["p_right"], 3) for r in rows] == [0.953, 0.731, 0.119, 0.378, 0.982, None]
     assert {r["j"] for r in rows} == {""} and rows[0]["rule"].startswith("v2 calibrated alpha=0.1 delta=0.1 #")
+
+
+def test_thresholds_apply_to_the_strata_and_probabilities_they_were_tested_on():
+    """The fit is numpy and the rule is SQL: the same stratum and the same probability for every pair."""
+    rng = np.random.default_rng(4)
+    margins = np.round(rng.normal(0, 1.5, (90, 2)), 3)
+    found = FOUND.model_copy(update={"intercept": -0.3, "best": 0.7, "gold": 1.1})
+    rows = applied(Rule(calibration=found, band=0.1), scored([tuple(m) for m in margins]), NOBODY)
+    assert np.allclose([r["p_right"] for r in rows], probability((-0.3, 0.7, 1.1), margins), atol=1e-12)
+    votes = [{"++": "agree", "--": "reject"}.get(r["b"] + r["g"], "split") for r in rows]
+    assert votes == list(strata(margins, 0.5, 0.1)) and set(votes) == set(STRATA)
 
 
 def test_a_calibration_is_for_its_own_models():
