@@ -14,6 +14,7 @@ from hypothesis import settings as prove
 from hypothesis import strategies as st
 
 from assets import stage2
+from assets.decide import again
 from assets.table_asset import Run, publish
 from curation.partition import Rule, RuleError, loads
 from curation.partition import decide as apply
@@ -385,14 +386,17 @@ def test_the_rule_file_gives_back_the_same_ids_in_a_fresh_process(tmp_path):
         line = [sys.executable, "-m", "assets.cli", "--config", str(tmp_path / "assay.toml"), "decide", *arguments]
         return subprocess.run(line, capture_output=True, text=True, timeout=60)
 
-    for i, arguments in enumerate(([], [str(rule_copy), *moved])):
-        done = run(*arguments, "--out", str(tmp_path / str(i)))
-        assert done.returncode == 0, done.stderr
-        assert "by the same rule: 27 in the same class" in " ".join(done.stdout.split())
-        assert {n: (tmp_path / str(i) / f"{n}.txt").read_bytes() for n in want} == want
+    done = run(str(rule_copy), *moved, "--out", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    assert "by the same rule: 27 in the same class" in " ".join(done.stdout.split())
+    assert {n: (tmp_path / "out" / f"{n}.txt").read_bytes() for n in want} == want
+    assert again(lake, None, None, None, None)  # the lake's own rule
     other = json.loads(rule_copy.read_text()) | {"policy": "best_only"}
     rule_copy.write_text(json.dumps(other))
-    assert "by another rule" in " ".join(run(str(rule_copy)).stdout.split())
+    assert again(lake, rule_copy, None, None, tmp_path / "other")  # another rule may differ
+    assert (tmp_path / "other" / "keep.txt").read_bytes() != want["keep"]
+    lake.write(STAGE2_VERDICTS, [], "b00")  # the same rule may not
+    assert not again(lake, None, None, None, None)
     rule_copy.write_text('{"policy": "kind"}')
     done = run(str(rule_copy))
     assert done.returncode == 2 and "policy: Input should be" in done.stderr
