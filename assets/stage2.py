@@ -286,15 +286,16 @@ def stage2_votes(run: Run) -> Iterator[Rows]:
     with run.lake.connect() as con, gold_index(run, con, upto=last) as index:
 
         def parts() -> Iterator[tuple[pa.Table, pa.Table]]:
-            targets = con.cursor().sql(
-                "SELECT pair_id, comparison_id, cluster_id, conversation, chosen, rejected, category, objectivity,"
-                " controversiality, desired, guideline, 0::BIGINT AS priority, k"
-                " FROM routed JOIN clean_pool USING (pair_id, bucket) JOIN stage2_attributes USING (pair_id, bucket)"
-                f" WHERE bucket = '{run.partition}' ORDER BY pair_id"
-            )
-            for batch in targets.to_arrow_reader(ASKED_AT_ONCE):
-                some = pa.Table.from_batches([batch])
-                yield some, examples_for(run, con, some, index)
+            with run.lake.connect() as reading:  # neighbours are looked up in `con` while this one streams
+                targets = reading.sql(
+                    "SELECT pair_id, comparison_id, cluster_id, conversation, chosen, rejected, category, objectivity,"
+                    " controversiality, desired, guideline, 0::BIGINT AS priority, k"
+                    " FROM routed JOIN clean_pool USING (pair_id, bucket) JOIN stage2_attributes USING (pair_id, bucket)"
+                    f" WHERE bucket = '{run.partition}' ORDER BY pair_id"
+                )
+                for batch in targets.to_arrow_reader(ASKED_AT_ONCE):
+                    some = pa.Table.from_batches([batch])
+                    yield some, examples_for(run, con, some, index)
 
         votes, shown = ask_in_parts(run, parts, STAGE2_VOTES)
         yield Rows(STAGE2_VOTES, votes, shown)
