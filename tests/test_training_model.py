@@ -90,7 +90,7 @@ def seen_by_rule(groups, window=None) -> np.ndarray:
 
 
 @pytest.mark.parametrize("window", [None, 3])
-@pytest.mark.parametrize("groups", [[(1, [1, 1]), (1, [1])], [(5, [2, 9]), (0, [4, 3]), (7, [1, 1, 8]), (2, [6])]])
+@pytest.mark.parametrize("groups", [[(1, [1, 1]), (1, [1])], [(5, [2, 9]), (0, [4, 3]), (7, [1, 3, 8]), (2, [6])]])
 def test_who_sees_whom(groups, window):
     size = sum(p + sum(ts) for p, ts in groups)
     r = torch.Generator().manual_seed(0)
@@ -123,7 +123,7 @@ def test_variable_length_attention_gets_the_same_sequences(window, monkeypatch):
         return torch.cat(found)
 
     monkeypatch.setattr(varlen, "varlen_attn", documented)
-    segments = Segments([(5, [2, 9]), (0, [4, 3]), (7, [1, 1, 8]), (2, [6])])
+    segments = Segments([(5, [2, 9]), (0, [4, 3]), (7, [1, 3, 8]), (2, [6])])
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(1, h, sum(segments.queries), 8, generator=generator) for h in (4, 2, 2))
     found, expected = (f(q, k, v, 0.3, window, segments) for f in (_varlen, _pieces))
