@@ -334,7 +334,7 @@ def plot(args) -> None:
                 axis.plot(row["accuracy"], y, "|", color="black", markersize=14)
             axis.set(yticks=range(len(names)), yticklabels=names, xlabel="accuracy on pairs of other conversations")
             axis.set_title(
-                f"{result['name']}: {result['arms'][names[0]]['n']:,} pairs, {TRUTH[result['against']]}", fontsize=9
+                f"{result['name']}: {result['arms'][names[0]]['n']:,} pairs\n{TRUTH[result['against']]}", fontsize=9
             )
         axis.grid(axis="x", alpha=0.3)
     figure.savefig(args.to, dpi=110, metadata={"Software": None})
@@ -354,7 +354,7 @@ def _plot_filters(axis, result: dict) -> None:
             axis.text(0.02, y, "abstains", va="center", fontsize=8, color="#666666")
     axis.set(yticks=range(len(names)), yticklabels=names, xlim=(0, 1), ylim=(-0.5, len(names) - 0.5),
              xlabel="precision, 95 %")  # fmt: skip
-    axis.set_title(f"{result['name']}: {result['n']:,} pairs, {TRUTH[result['against']]}", fontsize=9)
+    axis.set_title(f"{result['name']}: {result['n']:,} pairs\n{TRUTH[result['against']]}", fontsize=9)
     axis.legend(loc="center left", fontsize=8)
 
 
