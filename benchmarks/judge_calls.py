@@ -246,10 +246,9 @@ def fill(opened: Store, requests: list) -> None:
     which no rerun reads."""
     con, raw = opened._con, zlib.compress(REPLY)
     con.execute("BEGIN")
-    for r in requests:
-        con.execute("INSERT INTO requests VALUES (?, 'openai', '', ?, ?)", (r.key, r.replicate, b""))
-        con.execute("INSERT INTO attempts(key, stage, judge, model, batch, reserved, started)"
-                    " VALUES (?, 's', 'j', 'm', '', 0, 0)", (r.key,))  # fmt: skip
+    con.executemany("INSERT INTO requests VALUES (?, 'openai', '', ?, x'')", [(r.key, r.replicate) for r in requests])
+    con.executemany("INSERT INTO attempts(key, stage, judge, model, batch, reserved, started)"
+                    " VALUES (?, 's', 'j', 'm', '', 0, 0)", [(r.key,) for r in requests])  # fmt: skip
     con.execute("INSERT INTO results(attempt, key, status, http, cost, at_risk, released, error, raw, sdk, finished)"
                 " SELECT id, key, 'ok', 200, 0, 0, 0, '', ?, '', 0 FROM attempts ORDER BY id DESC LIMIT ?",
                 (raw, len(requests)))  # fmt: skip
