@@ -2,7 +2,7 @@
 
     python -m training.estimate [--model llama-3.1-8b] [--gpus 64] [--mfu 0.40] …
 
-Prints each line of the sum and whether its number was measured, is from a data sheet, or is assumed. Model FLOPs
+Prints each line of the sum and whether its number was measured, is from a data sheet, or is assumed. The
 utilisation above all is assumed: it was not measured on a GPU.
 """
 
@@ -42,11 +42,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="training.estimate", description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="llama-3.1-8b", choices=MODELS)
     parser.add_argument("--gpus", type=int, default=64)
-    parser.add_argument("--mfu", type=float, default=0.40, help="share of the peak that the model's own FLOPs reach")
+    parser.add_argument(
+        "--mfu", type=float, default=0.40, help="share of the peak that is reached, recomputation counted"
+    )
     parser.add_argument("--peak", type=float, default=989e12, help="FLOP/s of one GPU, bf16 dense; default: H100 SXM")
-    parser.add_argument("--tokens", type=float, default=1137, help="a pair, both sequences whole")
-    parser.add_argument("--computed", type=float, default=0.779, help="tokens computed per token of the above")
-    parser.add_argument("--seen", type=float, default=640, help="keys that a token sees on average")
+    parser.add_argument("--tokens", type=float, default=1099, help="a pair, both sequences whole")
+    parser.add_argument("--computed", type=float, default=0.782, help="tokens computed per token of the above")
+    parser.add_argument("--seen", type=float, default=602, help="keys that a token sees on average")
     parser.add_argument("--wire", type=float, default=40e9, help="bytes/s that a collective moves through one GPU")
     parser.add_argument("--score", type=float, default=40e6, help="pairs of the pool that are scored")
     args = parser.parse_args()
@@ -82,7 +84,7 @@ def estimate(args: argparse.Namespace) -> list[str]:
         f"  {forward / 1e9:>13.2f}G FLOPs a token forward, {3 + again} times that in all   computed"
         + (" (once more for recomputed activations)" if again else ""),
         f"  {args.peak / 1e12:>13.0f}T FLOP/s of a GPU at its peak                  data sheet",
-        f"  {args.mfu:>14.2f} of it reached by the model's FLOPs             ASSUMED, not measured",
+        f"  {args.mfu:>14.2f} of it reached, recomputation counted           ASSUMED, not measured",
         f"  {train / 3600:>13.1f} h  computing",
         f"  {wires / 3600:>13.1f} h  gradients and weights moved, {args.wire / 1e9:.0f} GB/s a GPU      ASSUMED, nothing overlaps",
         f"  {(train + wires) / 3600:>13.1f} h  training, {(train + wires) / 3600 * args.gpus:,.0f} GPU hours",
