@@ -273,8 +273,8 @@ def test_what_an_earlier_search_found_is_not_believed_of_another_bucket_or_promp
     counts = "SELECT benchmark, count(*) FROM benchmark_hits GROUP BY 1 ORDER BY 1"
     lake = make(tmp_path, {"a": [pair("Who are you?"), pair("What is it?"), pair("Why is it?")]}, benchmarks=both)
     assert query(lake, counts) == [("exam", 1), ("new", 1)]
-    make(tmp_path, {"a": [pair("Who are you?"), pair("Why is it?"), pair("What is it?", "a")]}, benchmarks=both)
-    assert query(lake, counts) == [("exam", 1), ("new", 1)]
+    make(tmp_path, {"a": [pair("Who are you?"), pair("Why is it?")]}, benchmarks=both)
+    assert query(lake, counts) == [("exam", 1)]
     monkeypatch.setitem(EXAMS, "new", {"i": "Why is it?"})
     make(tmp_path, {"a": [pair("Who are you?"), pair("Why is it?"), pair("What is it?", "a")]}, benchmarks=both)
     assert query(lake, "SELECT span FROM benchmark_hits ORDER BY 1") == [("who are you",), ("why is it",)]
