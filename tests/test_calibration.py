@@ -209,7 +209,7 @@ def labelled(root, n: int) -> Lake:
         put(lake, t.GOLD, [{"pair_id": p, "role": "calibration" if i % 4 else "train", "order": "original" if i % 5 else
                             "swapped"} for i, p in enumerate(here)], key)  # fmt: skip
         put(lake, t.ANNOTATION_BATCH, [{"pair_id": p, "assigned_to": "people", "why": "seed" if i % 2 else "retrieved",
-                                        "inclusion": 0.5 if i % 2 else None} for i, p in enumerate(here)], key)  # fmt: skip
+                                        "inclusion": 0.5 if i % 2 else 1.0} for i, p in enumerate(here)], key)  # fmt: skip
     return lake
 
 
