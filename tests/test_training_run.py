@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.summary.writer import event_file_writer
 
 from training import train as program
 from training.checkpoint import WrongCheckpoint
@@ -87,6 +88,8 @@ def test_validation_counts_every_pair_and_ties_one_half(tmp_path, monkeypatch):
 
 
 def test_a_run_broken_anywhere_ends_with_the_weights_of_an_unbroken_one(tmp_path, monkeypatch):
+    # TensorBoard reads its files in the order of their names, in which a second is followed by a counter of the process.
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(100))
     data = table(pairs(80)), table(pairs(12, seed=1))
     whole = job(tmp_path, *data, out="whole", recipe={"epochs": 1.6, "batch_pairs": 10}, checkpoint_steps=3)
     train(whole)
