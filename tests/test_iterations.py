@@ -178,7 +178,7 @@ def test_every_door_leaves_the_same_tables(prepared, tmp_path):
         unattended = dev.finished(4)
         assert [r[0] for r in unattended] == KEYS
         tables = contents(folder)
-        assert {f"selection/{k}" for k in KEYS} <= tables.keys()
+        assert {f"annotation_batch/{k}" for k in KEYS} <= tables.keys()
 
         settings = config.load(folder / "assay.toml")
         names = [t.name for s in pipeline.steps(settings) if s.group == "stage1" for t in s.tables]
