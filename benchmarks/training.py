@@ -139,7 +139,7 @@ def planner(args) -> None:
         ours, dealt, began = [], [], time.monotonic()
         for step in some:
             ranks = plan.step(int(step))
-            cost = [sum(plan._costs[m.groups].sum() for m in r) for r in ranks]
+            cost = [sum(plan._costs[list(m.groups)].sum() for m in r) for r in ranks]
             ours.append(max(cost) / np.mean(cost))
         each = (time.monotonic() - began) / len(some)
         for step in some:
