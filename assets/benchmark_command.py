@@ -5,15 +5,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .table_asset import Run
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from curation.benchmarks.compare import Difference
-    from resources.benchmarks import Loaded
 
 PAPER_MEANS = {"mean of seven": (), "mean of six (without RewardBench 2)": ("RewardBench 2",)}
 
@@ -137,30 +130,34 @@ def _benchmark(arguments: argparse.Namespace, run: Run) -> None:
     models, others = (text.split(",") if text else [] for text in (arguments.model, arguments.against))
     if others and len(others) != len(models):
         raise BenchmarkError(f"--against: {len(others)} models against {len(models)}; seeds are compared in pairs")
+    if arguments.save and len(models) > 1:
+        raise BenchmarkError("--save: one file takes the rewards of one model")
     scores = [scores_of(m, run, loaded) for m in models]
     if arguments.save:
         pq.write_table(scores[0], arguments.save)
-    loaders, lines = {b.name: b.loader for b in chosen}, []
+    loaders = {b.name: b.loader for b in chosen}
+    lines: dict[str, list[dict]] = {}  # model -> its headline of each benchmark
     for model, its in zip(models, scores, strict=True):
         table = results(model, loaded, its, run.settings.seed)
-        lines += headline(table)
+        lines[model] = list(headline(table))
         if len(models) > 1:
             _console().print(model)
         _print(table.to_pylist(), arguments.subsets)
         _print_paper(table.to_pylist(), loaders, arguments.published)
     if others:
         theirs = [scores_of(m, run, loaded) for m in others]
-        lines += [r for m, s in zip(others, theirs, strict=True) for r in headline(results(m, loaded, s, run.settings.seed))]
-        pairs = list(zip(scores, theirs, strict=True))
-        if len(pairs) == 1:
-            values = _print_difference(loaded, *pairs[0], *models, *others, run.settings.seed)
+        if len(models) > 1 or arguments.plot:
+            for model, its in zip(others, theirs, strict=True):
+                lines[model] = list(headline(results(model, loaded, its, run.settings.seed)))
+        if len(models) == 1:
+            values = _print_difference(loaded, *scores, *theirs, *models, *others, run.settings.seed)
         else:
-            values = _print_seeds(loaded, pairs, models[0], others[0], run.settings.seed)
+            values = _print_seeds([lines[m] for m in models], [lines[m] for m in others], models[0], others[0])
         _print_over_benchmarks(values)
     if arguments.plot:
-        lines += headline(results(LONGER, loaded, longer_answer(loaded), run.settings.seed))
-        lines = [{**r, "arm": Path(r["arm"]).stem} for r in lines]
-        Path(arguments.plot).write_bytes(bars(sorted(lines, key=lambda r: r["benchmark"])))
+        lines[LONGER] = list(headline(results(LONGER, loaded, longer_answer(loaded), run.settings.seed)))
+        rows = [{**r, "arm": Path(r["arm"]).stem} for found in lines.values() for r in found]
+        Path(arguments.plot).write_bytes(bars(sorted(rows, key=lambda r: r["benchmark"])))
 
 
 def _print(rows: Sequence[dict], subsets: bool) -> None:
@@ -216,9 +213,15 @@ def _print_difference(loaded, a, b, name_a: str, name_b: str, seed: int) -> list
     """Differences over whole benchmarks, p-values corrected for the number of benchmarks; returns both values of each."""
     from rich.table import Table
 
-    from curation.benchmarks.compare import holm
+    from curation.benchmarks.compare import compare, holm
+    from curation.benchmarks.items import attach
+    from resources.benchmark_scores import of
 
-    found = {one.name: _difference(one, a, b, seed) for one in loaded}
+    found = {}
+    for one in loaded:
+        pair = (attach(one.name, one.labelled, of(s, one.name)) for s in (a, b))
+        whole = [d for d in compare(one.name, one.sheet, *pair, one.found, seed=seed) if d.subset == ""]
+        found[one.name] = next(d for d in whole if d.metric in ("accuracy", "accuracy_at_hand"))
     corrected = holm({name: d.p for name, d in found.items()})
     exact = holm({name: d.mcnemar for name, d in found.items() if d.mcnemar is not None})
     table = Table(
@@ -233,29 +236,24 @@ def _print_difference(loaded, a, b, name_a: str, name_b: str, seed: int) -> list
     return [(d.a, d.b) for d in found.values()]
 
 
-def _difference(one: "Loaded", a: "pa.Table", b: "pa.Table", seed: int) -> "Difference":
-    """Of two models on one whole benchmark, or on what is at hand of it."""
-    from curation.benchmarks.compare import compare
-    from curation.benchmarks.items import attach
-    from resources.benchmark_scores import of
+def _print_seeds(
+    ours: Sequence[list[dict]], theirs: Sequence[list[dict]], name_a: str, name_b: str
+) -> list[tuple[float, float]]:
+    """Means over seeds and a paired t-test over them for every benchmark (spec O-28); returns both means of each.
 
-    pair = (attach(one.name, one.labelled, of(s, one.name)) for s in (a, b))
-    whole = [d for d in compare(one.name, one.sheet, *pair, one.found, seed=seed) if d.subset == ""]
-    return next(d for d in whole if d.metric in ("accuracy", "accuracy_at_hand"))
-
-
-def _print_seeds(loaded, pairs, name_a: str, name_b: str, seed: int) -> list[tuple[float, float]]:
-    """Means over seeds and a paired t-test over them for every benchmark (spec O-28); returns both means of each."""
+    Args:
+        ours, theirs: a seed each, rows of `headline`.
+    """
     from statistics import fmean, stdev
 
     from rich.table import Table
 
     from curation.benchmarks.compare import holm, paired_t
 
-    found = {}
-    for one in loaded:
-        each = [_difference(one, a, b, seed) for a, b in pairs]
-        found[one.name] = [d.a for d in each], [d.b for d in each]
+    found: dict[str, tuple[list[float], list[float]]] = {}
+    for side, seeds in enumerate((ours, theirs)):
+        for row in (r for rows in seeds for r in rows):
+            found.setdefault(row["benchmark"], ([], []))[side].append(row["value"])
     tests = {name: paired_t(*both) for name, both in found.items()}
     corrected = holm({name: p for name, (_, p) in tests.items()})
     table = Table("benchmark", f"{name_a} (sd)", f"{name_b} (sd)", "difference", "seeds", "t", "p", "p (Holm)")

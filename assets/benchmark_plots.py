@@ -27,7 +27,7 @@ def bars(rows: Sequence[dict]) -> bytes:
     axis.axvline(0.5, color="#999999", linewidth=1, linestyle=":")
     axis.set_xlim(0, 1)
     axis.set_xlabel("score, 95 % interval over items")
-    return _png(figure)
+    return png(figure)
 
 
 def curves(rows: Sequence[dict]) -> bytes:
@@ -49,7 +49,7 @@ def curves(rows: Sequence[dict]) -> bytes:
         axis.fill_between(list(best), *ends, color="#4c72b0", alpha=0.2, linewidth=0)
         axis.set(title=name, xlabel="responses to choose from", ylim=(0, 1.02))
     axes[0].legend(frameon=False, fontsize="small")
-    return _png(figure)
+    return png(figure)
 
 
 def matrix(names: Sequence[str], values: "np.ndarray") -> bytes:
@@ -61,7 +61,7 @@ def matrix(names: Sequence[str], values: "np.ndarray") -> bytes:
     for (i, j), value in _cells(values):
         axis.text(j, i, f"{value:.2f}", ha="center", va="center", color="white" if abs(value) > 0.7 else "black")
     figure.colorbar(image, label="Pearson correlation over models")
-    return _png(figure)
+    return png(figure)
 
 
 def scatter(x: "np.ndarray", y: "np.ndarray", x_name: str, y_name: str) -> bytes:
@@ -71,7 +71,7 @@ def scatter(x: "np.ndarray", y: "np.ndarray", x_name: str, y_name: str) -> bytes
     figure, (axis,) = _figure(4.6, 3.6)
     axis.scatter(x, y, color="#4c72b0", s=18)
     axis.set(xlabel=x_name, ylabel=y_name, title=f"{len(x)} models, Pearson {np.corrcoef(x, y)[0, 1]:.2f}")
-    return _png(figure)
+    return png(figure)
 
 
 def embedded(png: bytes) -> str:
@@ -85,17 +85,23 @@ def _cells(values: "np.ndarray") -> Iterator[tuple[tuple[int, int], float]]:
     return ((at, value) for at, value in np.ndenumerate(values) if np.isfinite(value))
 
 
-def _figure(width: float, height: float, panels: int = 1, columns: int = 1):
-    """(figure, its panels in reading order); panels beyond the last one are left out."""
+def drawing(width: float, height: float):
+    """A figure that needs no display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure((width, height), layout="constrained")
     FigureCanvasAgg(figure)
+    return figure
+
+
+def _figure(width: float, height: float, panels: int = 1, columns: int = 1):
+    """(figure, its panels in reading order); panels beyond the last one are left out."""
+    figure = drawing(width, height)
     return figure, [figure.add_subplot(-(-panels // columns), columns, i + 1) for i in range(panels)]
 
 
-def _png(figure) -> bytes:
+def png(figure) -> bytes:
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=110, metadata={"Software": None})
     return out.getvalue()

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -127,19 +126,9 @@ class Card:
 
 def render(con: "duckdb.DuckDBPyConnection", card: Card, settings: Settings) -> str:
     """The whole page, nothing outside it referred to; every text is escaped by the template or the drawing."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from .report_page import template
 
-    from .report_page import share, short
-
-    env = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    env.filters |= {"share": share, "short": short}
-    return env.get_template("data_card.html").render(
+    return template("data_card.html").render(
         name=settings.name,
         generated=settings.world is not None,
         card=card,

@@ -1,13 +1,12 @@
 """Pictures beside the tables in the Dagster UI; matplotlib is imported when one is drawn."""
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import dagster as dg
 
-from .benchmark_plots import embedded
+from .benchmark_plots import drawing, embedded, png
 
 
 def histograms(series: Mapping[str, Sequence[float]], label: str, mark: float | None = None) -> dg.MetadataValue:
@@ -96,18 +95,8 @@ def stacked(
 
 
 def _axes(width: float, height: float, panels: int):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure((width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-
-    def done() -> bytes:
-        out = io.BytesIO()
-        figure.savefig(out, format="png", dpi=110, metadata={"Software": None})
-        return out.getvalue()
-
-    return figure, figure.subplots(1, panels, sharey=True, squeeze=False)[0], done
+    figure = drawing(width, height)
+    return figure, figure.subplots(1, panels, sharey=True, squeeze=False)[0], lambda: png(figure)
 
 
 def training(model: str) -> dg.MetadataValue:

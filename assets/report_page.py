@@ -145,15 +145,8 @@ def _score_names(figures: Figures) -> list[str]:
     return sorted(n for n in figures.names() if n.startswith("score of ") and not n.endswith("_difference"))
 
 
-def render(
-    con: "duckdb.DuckDBPyConnection", figures: Figures, settings: Settings, lake: Lake, reads: tuple[Table, ...]
-) -> str:
-    """The whole page. Texts of pairs are escaped by the template; nothing outside the file is referred to.
-
-    Args:
-        con: the lake's connection that `figures` were measured on.
-        reads: tables whose versions the page names.
-    """
+def template(name: str):
+    """A page's template; whatever it is given is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     env = Environment(
@@ -164,7 +157,19 @@ def render(
         lstrip_blocks=True,
     )
     env.filters |= {"share": share, "points": points, "short": short, "from_json": json.loads}
-    return env.get_template("report.html").render(
+    return env.get_template(name)
+
+
+def render(
+    con: "duckdb.DuckDBPyConnection", figures: Figures, settings: Settings, lake: Lake, reads: tuple[Table, ...]
+) -> str:
+    """The whole page. Texts of pairs are escaped by the template; nothing outside the file is referred to.
+
+    Args:
+        con: the lake's connection that `figures` were measured on.
+        reads: tables whose versions the page names.
+    """
+    return template("report.html").render(
         name=settings.name,
         figures=figures,
         caveats=caveats(con, settings),
