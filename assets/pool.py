@@ -183,12 +183,9 @@ def _listed(counts: Counter[str]) -> str:
 def deduped(run: Run) -> Iterator[Rows]:
     """Exact duplicates over all sources at once, by content; the survivor is the source with the lowest priority
     number, then the first row. The same responses with opposite labels are both kept and marked."""
-    from curation.identity import bucket_range
-
-    low, high = bucket_range(run.partition, run.settings.lake.buckets)
-    bounds = {"low": low, "high": high}
+    bounds = _bounds(run)
     with run.lake.connect() as con:
-        con.execute(f"CREATE TEMP TABLE survivors AS {statement('dedup_survivors')}", bounds)
+        con.execute(f"CREATE TEMP TABLE survivors AS {statement('deduped')}", bounds)
         [(records,)] = con.execute(
             "SELECT count(*) FROM raw_pool WHERE comparison_id >= $low AND comparison_id < $high", bounds
         ).fetchall()
@@ -199,8 +196,15 @@ def deduped(run: Run) -> Iterator[Rows]:
         if copies != records:
             raise RuntimeError(f"{run.partition}: {records} records but {copies} in pairs and duplicates")
         about = {"records": records, "duplicates": records - pairs, "in conflict": conflicts, "in two sources": shared}
-        yield Rows(DEDUPED, con.sql(statement("dedup_pairs"), params=bounds), about)
-        yield Rows(DUPLICATES, con.sql(statement("dedup_duplicates"), params=bounds))
+        yield Rows(DEDUPED, con.sql("FROM survivors"), about)
+        yield Rows(DUPLICATES, con.sql(statement("duplicates"), params=bounds))
+
+
+def _bounds(run: Run) -> dict[str, str]:
+    """Of the bucket's comparison_ids, as parameters of SQL."""
+    from curation.identity import bucket_range
+
+    return dict(zip(("low", "high"), bucket_range(run.partition, run.settings.lake.buckets), strict=True))
 
 
 # ---- decontamination -----------------------------------------------------------------------------------------------
@@ -214,7 +218,7 @@ def benchmark_prompts(run: Run) -> Iterator[Rows]:
     yield Rows(BENCHMARK_PROMPTS, rows, {"benchmarks": len(tables)})
 
 
-@table_asset(CLUSTERS, reads=[DEDUPED], group="pool", kinds={"rust"})
+@table_asset(CLUSTERS, reads=[RAW_POOL], group="pool", kinds={"rust"})
 def clusters(run: Run) -> Iterator[Rows]:
     """Conversations that nearly repeat each other (MinHash over word 5-grams), so that a split never divides them."""
     from curation.clusters import clusters as near_duplicates
@@ -222,7 +226,7 @@ def clusters(run: Run) -> Iterator[Rows]:
     with run.lake.connect() as con:
         reader = con.sql(
             "SELECT conv_id, any_value(array_to_string(list_transform(conversation, lambda t: t.content), chr(10))) "
-            "AS text, min(joined) AS joined FROM deduped GROUP BY conv_id"
+            "AS text, min(joined) AS joined FROM raw_pool GROUP BY conv_id"
         ).to_arrow_reader(SCAN_ROWS)
         texts = ((b.column(0).to_pylist(), b.column(1), b.column(2).to_numpy()) for b in reader)
         about = {"clusters": 0}
@@ -318,7 +322,7 @@ def _hits(run: Run, index) -> Iterator[pa.RecordBatch]:
     seen = set()
     with run.lake.connect() as con:
         reader = con.sql(
-            f"SELECT {columns} FROM deduped WHERE bucket = $bucket", params={"bucket": run.partition}
+            f"SELECT {columns} FROM ({statement('deduped_texts')})", params={"bucket": run.partition, **_bounds(run)}
         ).to_arrow_reader(SCAN_ROWS)
         for batch in reader:
             names = batch.column(0).to_pylist()
@@ -355,9 +359,9 @@ def clean_pool(run: Run) -> Iterator[Rows]:
         about = {"pairs": pairs, "removed": removed}
         yield Rows(CONTAMINATED, con.sql("SELECT * FROM flagged"), about)
         clean = con.sql(
-            "SELECT d.* EXCLUDE (bucket), c.cluster_id FROM deduped d JOIN clusters c USING (conv_id) "
-            "WHERE d.bucket = $bucket AND d.pair_id NOT IN (SELECT pair_id FROM flagged)",
-            params=bucket,
+            f"SELECT d.* EXCLUDE (bucket), c.cluster_id FROM ({statement('deduped_texts')}) d "
+            "JOIN clusters c USING (conv_id) ANTI JOIN flagged USING (pair_id)",
+            params=bucket | _bounds(run),
         )
         yield Rows(CLEAN_POOL, clean, about)
 

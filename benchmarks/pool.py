@@ -141,6 +141,8 @@ def perform(task: str, folder: Path, data: Path | None, pairs: int) -> int:
             return _asset(task, folder, data)
         case "survivors":
             return _survivors(folder)
+        case "read":
+            return _read(folder)
         case "decontaminate":
             return _decontaminate(folder)
         case "set":
@@ -197,8 +199,23 @@ def _survivors(folder: Path) -> int:
 
     _, lake = _house(folder)
     with lake.connect() as con:
-        query = f"SELECT count(*) FROM ({statement('dedup_survivors').rstrip().rstrip(';')})"
+        query = f"SELECT count(*) FROM ({statement('deduped').rstrip().rstrip(';')})"
         return con.execute(query, {"low": "0", "high": "g"}).fetchall()[0][0]
+
+
+def _read(folder: Path) -> int:
+    """Every distinct pair with all its texts, as the steps after dedup read them."""
+    from curation.identity import bucket_range
+    from sql import statement
+
+    settings, lake = _house(folder)
+    pairs = 0
+    for bucket in settings.partition_keys("bucket"):
+        bounds = zip(("low", "high"), bucket_range(bucket, settings.lake.buckets), strict=True)
+        with lake.connect() as con:
+            rows = con.sql(statement("deduped_texts"), params={"bucket": bucket, **dict(bounds)})
+            pairs += sum(batch.num_rows for batch in rows.to_arrow_reader(4000))
+    return pairs
 
 
 def _texts(folder: Path) -> Iterator:
@@ -258,7 +275,8 @@ def compare(data: Path, folder: Path, pairs: int, datatrove: str | None, text_de
     for name, task in (
         ("assay: import (read, check, name, sort, write Parquet)", "import"),
         ("assay: decide, from the names in Parquet", "survivors"),
-        ("assay: dedup (decide, move texts, check, write Parquet)", "dedup"),
+        ("assay: dedup (decide, check, write which record of each pair stays)", "dedup"),
+        ("assay: read every distinct pair with its texts", "read"),
     ):
         print(row(name, pairs, ours(task, folder)), flush=True)
     if datatrove:

@@ -50,7 +50,8 @@ TEXTS = [
     _f("chosen", S, "the response the original label prefers"),
     _f("rejected", S, "the other response"),
 ]
-PAIR = [PAIR_ID, CONV_ID, COMPARISON_ID, *TEXTS]
+IDS = [PAIR_ID, CONV_ID, COMPARISON_ID]
+PAIR = [*IDS, *TEXTS]
 ORIGIN = [
     _f("source", S, "the configured source"),
     _f("label_origin", S, "who made the original label: human, synthetic or unknown"),
@@ -127,9 +128,10 @@ QUARANTINE = _t(
 )
 DEDUPED = _t(
     "deduped",
-    "Every distinct pair once, its survivor chosen by source priority; mirror images marked.",
+    "Every distinct pair once: which record of it stays, by source priority; mirror images marked. Its texts stand in "
+    "`raw_pool` under the same pair_id, which is a hash of them.",
     [
-        *PAIR,
+        *IDS,
         *ORIGIN,
         _f("row", I, "record number in the survivor's file"),
         _f("part", I, "which of the record's pairs"),
@@ -170,7 +172,7 @@ CLUSTERS = _t(
 CLEAN_POOL = _t(
     "clean_pool",
     "The decontaminated pool: every pair that curation may use.",
-    [*DEDUPED.schema, _f("cluster_id", S, "near-duplicate conversations share it")],
+    [*PAIR, *list(DEDUPED.schema)[len(IDS) :], _f("cluster_id", S, "near-duplicate conversations share it")],
     ("pair_id",),
     "bucket",
 )

@@ -64,8 +64,8 @@ def pair(prompt: str, chosen: str = "yes", rejected: str = "no") -> dict:
 def test_equal_triples_collapse_to_the_source_with_the_lowest_priority_number(tmp_path):
     files = {"b": [pair("Q"), pair("R"), pair("Q")], "a": [pair("Q"), pair("Q", "yes", "maybe")]}
     lake = make(tmp_path, files)
-    found = query(lake, "SELECT source, row, copies, also_in FROM deduped WHERE chosen = 'yes' AND rejected = 'no' "
-                        "ORDER BY row")  # fmt: skip
+    found = query(lake, "SELECT source, row, copies, also_in FROM deduped JOIN raw_pool USING (pair_id, source, row) "
+                        "WHERE chosen = 'yes' AND rejected = 'no' ORDER BY row")  # fmt: skip
     assert found == [("b", 1, 3, ["a"]), ("b", 2, 1, [])]
     assert query(lake, "SELECT source, row, part, kept_source, kept_row FROM duplicates ORDER BY ALL") == [
         ("a", 1, 0, "b", 1), ("b", 3, 0, "b", 1),
