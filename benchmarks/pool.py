@@ -32,7 +32,6 @@ FILE_ROWS = 1_000_000
 BUCKET_BYTES = 640_000_000  # of JSON lines: a quarter of a million pairs a bucket
 MEMORY = "4GB"  # DuckDB's limit; the process has more, see the peaks
 SCANNED = 50_000  # texts searched for n-grams
-FEW = 2_000  # of them for datatrove, which takes as long for these
 
 
 # ---- data ----------------------------------------------------------------------------------------------------------
@@ -73,16 +72,15 @@ def write_pairs(data: Path, folder: Path, pairs: int) -> int:
 
 
 def write_texts(folder: Path, what: str) -> int:
-    """texts.jsonl: the user turns of each row ("prompts", of SCANNED rows; "few", of FEW), all of the pair ("pairs", of
-    SCANNED), or all of it with the borders of its texts ("rows", every row), which a tool that hashes one column needs."""
+    """texts.jsonl: the user turns of each row ("prompts", of SCANNED rows), all of the pair ("pairs", of SCANNED), or all
+    of it with the borders of its texts ("rows", every row), which a tool that hashes one column needs."""
     every = "history[1][1], history[1][2], prompt, chosen, rejected"
     text = {
         "prompts": "concat_ws(' ', history[1][1], prompt)",
-        "few": "concat_ws(' ', history[1][1], prompt)",
         "pairs": f"concat_ws(' ', {every})",
         "rows": f"to_json([{every}])::VARCHAR",
     }[what]
-    limit = {"rows": "", "few": f"WHERE id < {FEW}"}.get(what, f"WHERE id < {SCANNED}")
+    limit = "" if what == "rows" else f"WHERE id < {SCANNED}"
     with duckdb.connect() as con:
         con.execute("SET threads=1")
         con.execute(f"COPY (SELECT id, {text} AS text FROM '{folder}/pairs-*.jsonl' {limit}) TO '{folder}/texts.jsonl'")
@@ -135,7 +133,7 @@ def perform(task: str, folder: Path, data: Path | None, pairs: int) -> int:
             return write_pairs(data, folder, pairs)
         case "write-benchmark":
             return write_prompts(data, folder)
-        case "texts-prompts" | "texts-few" | "texts-pairs" | "texts-rows":
+        case "texts-prompts" | "texts-pairs" | "texts-rows":
             return write_texts(folder, task.partition("-")[2])
         case "import" | "dedup" | "clusters" | "search" | "clean":
             return _asset(task, folder, data)
@@ -290,13 +288,13 @@ def compare(data: Path, folder: Path, pairs: int, datatrove: str | None, text_de
         ours("texts-rows", folder)
         print(row("text-dedup exact_hash (xxh3), from JSON lines to Arrow", pairs, _text_dedup(text_dedup, folder)))
     prompts = int(ours("write-benchmark", folder, "--data", str(data)).said)
-    for task, what in (("texts-few", "prompts"), ("texts-prompts", "prompts"), ("texts-pairs", "whole pairs")):
+    for task, what in (("texts-prompts", "prompts"), ("texts-pairs", "whole pairs")):
         n = int(ours(task, folder).said)
         print(f"\nDecontamination of {n:,} {what} against {prompts:,} prompts\n")
         print(f"| | CPU-s | texts / CPU-s | peak MB | clean |\n{HEAD}")
         print(row("assay", n, ours("decontaminate", folder)), flush=True)
         print(row("plain Python set of strings", n, ours("set", folder)), flush=True)
-        if datatrove and task == "texts-few":
+        if datatrove and task == "texts-prompts":
             cost = measure(datatrove, _rival(), "decontaminate", str(folder))
             print(row("datatrove NGramsDecontFilter", n, cost), flush=True)
 

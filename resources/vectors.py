@@ -8,7 +8,7 @@ import pyarrow as pa
 from .lake import Lake
 
 ANN_ROWS = 50_000  # below this a flat scan is exact and fast enough
-SEARCH = {"nprobes": 64, "refine_factor": 20}  # both are ignored by a flat scan
+SEARCH = {"nprobes": 32, "refine_factor": 2}  # both are ignored by a flat scan
 TIES = 8  # room for equal similarities at the edge
 
 
@@ -33,9 +33,9 @@ class Index:
             name, pa.RecordBatchReader.from_batches(schema, fixed), mode="overwrite"
         )
         if self._table.count_rows() > ANN_ROWS:
-            from lancedb.index import IvfPq
+            from lancedb.index import IvfSq
 
-            self._table.create_index("vector", config=IvfPq(distance_type="cosine"))
+            self._table.create_index("vector", config=IvfSq(distance_type="cosine"))
 
     def __len__(self) -> int:
         return self._table.count_rows()
