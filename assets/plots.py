@@ -3,13 +3,17 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from .benchmark_plots import drawing, embedded, png
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
-def histograms(series: Mapping[str, Sequence[float]], label: str, mark: float | None = None) -> dg.MetadataValue:
+
+def histograms(series: "Mapping[str, ArrayLike]", label: str, mark: float | None = None) -> dg.MetadataValue:
     """Distributions over [0, 1] on common bins, one outline a series; `mark` draws a threshold."""
     axis, done = _axis(6, 3)
     for name, values in series.items():

@@ -276,7 +276,7 @@ def gold_predictions(run: Run) -> Iterator[Rows]:
         ).to_arrow_table()
     k = [k_for(p, run.settings.stage1.k_max) for p in rows.column("p").to_pylist()]
     rows = rows.append_column("k", pa.array(k, pa.int64()))
-    by_role = {role: rows.filter(pa.compute.equal(rows["role"], role))["p"].to_pylist() for role in OPEN}
+    by_role = {role: rows.filter(pa.compute.equal(rows["role"], role))["p"].to_numpy() for role in OPEN}
     right = [p > 0.5 for p in rows.column("p").to_pylist()]
     plot = histograms(by_role, "p in the human order: left of the line the model is wrong", mark=0.5)
     yield Rows(GOLD_PREDICTIONS, rows, {"accuracy": sum(right) / len(right) if right else 0.0, "plot": plot})

@@ -213,7 +213,7 @@ def scores(run: Run) -> Iterator[Rows]:
             statement("scores"), params={"best_model": best[0], "gold_model": gold[0]}
         ).to_arrow_table()
     unscored = rows.num_rows - rows.column("unscored").null_count
-    both = {f"{m} model": rows.column(f"p_{m}").drop_null().to_pylist() for m in ("best", "gold")}
+    both = {f"{m} model": rows.column(f"p_{m}").drop_null().to_numpy() for m in ("best", "gold")}
     plot = histograms(both, "p(chosen better than rejected)", mark=run.settings.stage2.threshold)
     yield Rows(SCORES, rows, {"unscored": unscored, "plot": plot})
 
