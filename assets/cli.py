@@ -98,8 +98,7 @@ def _settings():
 def _lake():
     from resources.lake import Lake
 
-    s = _settings()
-    return Lake(str(s.lake.path), s.lake.memory_limit, s.lake.threads)
+    return Lake.of(_settings())
 
 
 def _let_confirm(arguments: argparse.Namespace) -> None:

@@ -95,13 +95,9 @@ def _described(settings: Settings) -> list[Step]:
     return [scan, replace(data_card.data_card, reads=(*data_card.data_card.reads, scan.tables[0]))]
 
 
-def lake_of(settings: Settings) -> Lake:
-    return Lake(str(settings.lake.path), settings.lake.memory_limit, settings.lake.threads)
-
-
 def build(settings: Settings) -> dg.Definitions:
     """Definitions for one configuration."""
-    lake = lake_of(settings)
+    lake = Lake.of(settings)
     iterations = settings.partition_keys("iteration")
     loop = dg.define_asset_job(
         "stage1_iteration",

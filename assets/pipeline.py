@@ -8,9 +8,10 @@ from itertools import groupby
 
 import dagster as dg
 
+from resources.lake import Lake
 from resources.settings import ConfigError, Settings
 
-from .definitions import build, lake_of, steps
+from .definitions import build, steps
 from .table_asset import Step
 
 
@@ -52,7 +53,7 @@ def units(settings: Settings, groups: Collection[str] = ()) -> Iterator[Unit]:
 
 def todo(unit: Unit, settings: Settings) -> dict[Step, str]:
     """The unit's steps that must run and why: stale ones, and those that read what a stale one will write."""
-    lake = lake_of(settings)
+    lake = Lake.of(settings)
     found: dict[Step, str] = {}
     touched = set()
     for step in unit.steps:
@@ -70,7 +71,7 @@ def run_all(settings: Settings, say: Callable[[str], None], groups: Collection[s
 
     Runs appear in the Dagster instance of DAGSTER_HOME. Raises JobFailed at the first step that fails.
     """
-    lake, assets = lake_of(settings), list(build(settings).assets)
+    lake, assets = Lake.of(settings), list(build(settings).assets)
     ran = kept = 0
     all_units = list(units(settings, groups))
     with dg.DagsterInstance.get() if "DAGSTER_HOME" in os.environ else dg.DagsterInstance.ephemeral() as instance:

@@ -8,6 +8,7 @@ from itertools import chain, groupby, islice
 from operator import itemgetter
 from pathlib import Path
 
+import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -319,17 +320,24 @@ def _hits(run: Run, index) -> Iterator[pa.RecordBatch]:
         return
     everything = run.settings.decontamination.scope == "all"
     columns = "conv_id, conversation" + (", pair_id, chosen, rejected" if everything else "")
-    seen = set()
+    seen, pairs = set(), 0
     with run.lake.connect() as con:
         reader = con.sql(
             f"SELECT {columns} FROM ({statement('deduped_texts')})", params={"bucket": run.partition, **_bounds(run)}
         ).to_arrow_reader(SCAN_ROWS)
         for batch in reader:
+            pairs += batch.num_rows
             names = batch.column(0).to_pylist()
             new = [i for i, name in enumerate(names) if name not in seen and not seen.add(name)]
             yield scan_conversations(index, batch.take(pa.array(new, pa.int64())), everything)
             if everything:
                 yield from scan_responses(index, batch)
+    if pairs != (wanted := run.lake.rows(DEDUPED, run.partition)):
+        raise dg.Failure(
+            f"deduped/{run.partition} names {wanted} pairs and raw_pool has the texts of {pairs}: a source has changed "
+            "since. Make `deduped` again first.",
+            allow_retries=False,
+        )
 
 
 @table_asset(

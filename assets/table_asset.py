@@ -96,7 +96,9 @@ class Step:
         return self.fn.__name__
 
     def code(self, settings: Settings) -> str:
-        return f"{self.version}.{settings.section_hash(*self.settings)}" if self.settings else self.version
+        """The version, the settings that decide the result, and into how many buckets it is divided."""
+        code = f"{self.version}.{settings.section_hash(*self.settings)}" if self.settings else self.version
+        return f"{code}.of{settings.lake.buckets}" if self.partition == "bucket" else code
 
     def note(self, settings: Settings, lake: Lake, partition: str | None) -> dict[str, Any]:
         """What the footer records and staleness compares. Raises Missing when an input is not there."""

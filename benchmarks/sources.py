@@ -226,11 +226,10 @@ def main() -> int:
     args = parser.parse_args()
     if "ASSAY_DATA" not in os.environ:
         parser.error("ASSAY_DATA names the folder with pool/ and gold/")
-    from assets.definitions import lake_of
     from resources.lake import Lake
     from resources.settings import load
 
-    lake = Lake(str(args.lake)) if args.lake else lake_of(load(CONFIG))
+    lake = Lake(str(args.lake)) if args.lake else Lake.of(load(CONFIG))
     ours = imported(lake)
     with duckdb.connect() as con:
         con.execute("SET threads=1")

@@ -17,8 +17,9 @@ import time
 from pathlib import Path
 
 from assets import stage2
-from assets.definitions import lake_of, steps
+from assets.definitions import steps
 from assets.table_asset import Run, Step, publish
+from resources.lake import Lake
 from resources.settings import Settings, load
 
 STAGE1 = 1_500  # records in the sources of stage 1, at every size
@@ -45,7 +46,7 @@ def configuration(folder: Path, size: int, buckets: int) -> Path:
 
 def run(step: Step, settings: Settings) -> None:
     for key in settings.partition_keys(step.partition) if step.partition else [None]:
-        list(publish(step, Run(settings, lake_of(settings), key)))
+        list(publish(step, Run(settings, Lake.of(settings), key)))
 
 
 def before_stage2(settings: Settings) -> list[Step]:
@@ -64,7 +65,7 @@ def prepare(config: Path) -> None:
             continue
         for key in settings.partition_keys("iteration"):
             for one in loop:
-                list(publish(one, Run(settings, lake_of(settings), key)))
+                list(publish(one, Run(settings, Lake.of(settings), key)))
     for step in MODELS:
         run(step, settings)
 
@@ -80,7 +81,7 @@ def one(config: Path, name: str) -> None:
     began, before = time.monotonic(), peak()
     run(step, settings)
     child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
-    rows = sum(lake_of(settings).rows(step.tables[0], k) for k in settings.partition_keys("bucket")) if step.partition else 1
+    rows = sum(Lake.of(settings).rows(step.tables[0], k) for k in settings.partition_keys("bucket")) if step.partition else 1
     print(json.dumps({"step": name, "rows": rows, "peak": peak(), "before": before, "child": child,
                       "seconds": round(time.monotonic() - began, 1)}))  # fmt: skip
 

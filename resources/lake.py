@@ -26,11 +26,13 @@ import pyarrow.parquet as pq
 
 from sql import statement
 
+from .settings import Settings
 from .tables import TABLES, Table
 from .writing import beside
 
 Data = duckdb.DuckDBPyRelation | pa.Table | pa.RecordBatchReader | Iterable[pa.RecordBatch]
 
+BOUND = ("source", "bucket", "iteration")  # kinds of partition that count only while they are configured
 ROW_GROUP = 20_000  # rows; texts are long, and DuckDB's default of 122,880 makes groups of hundreds of megabytes
 
 
@@ -67,9 +69,26 @@ class Staged:
 
 @dataclass(frozen=True)
 class Lake:
+    """Tables under a folder.
+
+    Attributes:
+        root: the folder.
+        memory_limit: of a DuckDB session, in its spelling.
+        threads: of a DuckDB session.
+        keys: (kind, partitions) that the views show. A source that was taken out of the configuration, or a bucket of a
+            former number of buckets, leaves its file behind; nothing is deleted and nobody reads it.
+    """
+
     root: str
     memory_limit: str = "2GB"
     threads: int = 2
+    keys: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Lake":
+        """The lake of a configuration."""
+        keys = tuple((kind, tuple(settings.partition_keys(kind))) for kind in BOUND)
+        return cls(str(settings.lake.path), settings.lake.memory_limit, settings.lake.threads, keys)
 
     def folder(self, name: str) -> Path:
         """A folder for what is no table: models, vectors, stored calls. Created when missing."""
@@ -115,7 +134,7 @@ class Lake:
 
     def _quoted(self) -> str:
         """The root as a string of SQL, to be continued by a pattern of files."""
-        return "'" + glob.escape(str(Path(self.root).absolute())).replace("'", "''") + "'"
+        return _quote(glob.escape(str(Path(self.root).absolute())))
 
     def _views(self, root: str) -> str:
         """SQL that defines all views; it changes where a table gets its first file or loses its last."""
@@ -138,7 +157,9 @@ class Lake:
             return "SELECT " + ", ".join(f'NULL::{t} AS "{n}"' for n, t in names) + " WHERE false"
         types = ", ".join(f"'{d}': VARCHAR" for d in _dimensions(table))
         hive = f"true, hive_types={{{types}}}" if in_path else "false"
-        return f"SELECT * FROM read_parquet({root} || '/{table.name}/{_pattern(table)}', hive_partitioning={hive})"
+        rows = f"SELECT * FROM read_parquet({root} || '/{table.name}/{_pattern(table)}', hive_partitioning={hive})"
+        wanted = dict(self.keys).get(table.partition or "")
+        return rows if wanted is None else f'{rows} WHERE "{table.partition}" IN ({", ".join(map(_quote, wanted))})'
 
     # ---- lineage ---------------------------------------------------------------------------------------------------
     def note(self, table: Table, partition: str | None = None) -> dict | None:
@@ -187,6 +208,10 @@ class Lake:
             except (pa.ArrowInvalid, duckdb.ConversionException) as e:
                 raise LakeError(f"{label(table, partition)}: {e}") from e
             yield Staged(new, target, rows, version)
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _dimensions(table: Table) -> list[str]:

@@ -32,15 +32,16 @@ STEPS = (pool.sources, pool.raw_pool, pool.deduped, pool.benchmark_prompts, pool
 LONG = " ".join(f"word{i}" for i in range(60))
 
 
-def make(folder: Path, *sources: dict) -> Lake:
+def make(folder: Path, *sources: dict, buckets: int = 3) -> Lake:
     """Stage 0 in one lake, every step that is not up to date, as `assay run` would."""
     listed = []
     for source in sources:
         path = folder / f"{source['name']}.jsonl"
         path.write_text("".join(json.dumps(r) + "\n" for r in source["records"]))
         listed.append({k: v for k, v in source.items() if k != "records"} | {"path": str(path)})
-    config = settings(sources=listed, lake={"buckets": 3}, benchmarks=[{"name": "exam"}])
-    lake = Lake(str(folder / "lake"))
+    house = {"path": str(folder / "lake"), "buckets": buckets}
+    config = settings(sources=listed, lake=house, benchmarks=[{"name": "exam"}])
+    lake = Lake.of(config)
     for step in STEPS:
         for key in config.partition_keys(step.partition) if step.partition else [None]:
             if step.stale(config, lake, key):
@@ -98,6 +99,34 @@ def test_rows_that_grew_in_two_steps_are_those_of_a_pool_made_at_once(tmp_path):
             if table.name not in ("sources", "quarantine"):  # they name the folder
                 everything = f"SELECT * FROM {table.name} ORDER BY ALL"
                 assert query(grown, everything) == query(whole, everything), table.name
+
+
+def everything(lake: Lake) -> dict[str, list[tuple]]:
+    """Every row of stage 0, without what says which bucket or file it lies in."""
+    found = {}
+    for table in (t for step in STEPS for t in step.tables if t.name not in ("sources", "quarantine")):
+        if table.name != "benchmark_scans":
+            left_out = "EXCLUDE (bucket)" if table.partition == "bucket" else ""
+            found[table.name] = query(lake, f"SELECT * {left_out} FROM {table.name} ORDER BY ALL")
+    return found
+
+
+def test_a_source_taken_out_of_the_configuration_leaves_the_pool(tmp_path):
+    (tmp_path / "less").mkdir()
+    (tmp_path / "once").mkdir()
+    make(tmp_path / "less", *OLD, NEW)
+    less, once = make(tmp_path / "less", *OLD), make(tmp_path / "once", *OLD)
+    assert everything(less) == everything(once)
+    assert query(less, "SELECT DISTINCT source FROM ledger ORDER BY 1") == [("a",), ("b",)]
+    assert everything(make(tmp_path / "less", *OLD, NEW)) == everything(make(tmp_path / "once", *OLD, NEW))
+
+
+def test_another_number_of_buckets_divides_the_pool_anew(tmp_path):
+    before = everything(make(tmp_path, *OLD, buckets=3))
+    for buckets in (1, 4, 2):
+        after = everything(make(tmp_path, *OLD, buckets=buckets))
+        after["benchmark_hits"], before["benchmark_hits"] = (sorted(set(x["benchmark_hits"])) for x in (after, before))
+        assert after == before
 
 
 def test_a_later_text_joins_one_old_cluster_and_never_merges_two():
