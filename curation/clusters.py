@@ -93,7 +93,6 @@ class _Signatures:
     def alike(self, order: np.ndarray) -> np.ndarray:
         """Pairs of places in `order`, shape (n, 2), sorted, whose signatures share a band and agree on `THRESHOLD` of
         their places; of the rows that share a band only neighbours are compared."""
-        signed = np.memmap(self.rows, np.uint32, "r").reshape(-1, PERMUTATIONS)
         found = np.zeros(0, np.int64)
         for path in self.bands:
             values = np.fromfile(path, np.uint64)[order]
@@ -104,6 +103,8 @@ class _Signatures:
             kept = [found]
             for start in range(0, len(pairs), 1 << 15):
                 some = pairs[start : start + (1 << 15)]
+                # mapped anew for each part: pages that were looked at would count as this process's memory
+                signed = np.memmap(self.rows, np.uint32, "r").reshape(-1, PERMUTATIONS)
                 i, j = order[some // len(order)], order[some % len(order)]
                 kept.append(some[(signed[i] == signed[j]).mean(axis=1) >= THRESHOLD])
             found = np.unique(np.concatenate(kept))
