@@ -110,12 +110,12 @@ class _Spool:
                   "a pair has two different responses, neither of them empty"),
         ],
         UNUSABLE: [
-            Check("not_in_raw_pool", "SELECT source, row, part FROM new JOIN raw_pool USING (source, row, part)",
-                  "a part of a record is usable or not"),
+            Check("not_in_raw_pool", "SELECT n.source, n.row, n.part FROM new n JOIN raw_pool o USING (source, row, part) "
+                  "WHERE o.source = getvariable('partition')", "a part of a record is usable or not"),
         ],
         QUARANTINE: [
             Check("in_one_place", "SELECT n.source, n.row FROM new n JOIN (SELECT source, row FROM raw_pool UNION ALL "
-                  "SELECT source, row FROM unusable) o ON n.source = o.source AND n.row = o.row",
+                  "SELECT source, row FROM unusable) o USING (source, row) WHERE o.source = getvariable('partition')",
                   "a record is read or quarantined"),
         ],
     },
@@ -175,9 +175,11 @@ def _listed(counts: Counter[str]) -> str:
         ],
         DUPLICATES: [
             Check("every_copy_is_listed", "SELECT pair_id FROM (SELECT pair_id, count(*) AS lost FROM new GROUP BY 1) "
-                  "JOIN deduped d USING (pair_id) WHERE d.copies <> lost + 1", "copies are the survivor and the lost"),
+                  "JOIN deduped d USING (pair_id) WHERE d.bucket = getvariable('partition') AND d.copies <> lost + 1",
+                  "copies are the survivor and the lost"),
             Check("the_survivor_exists", "SELECT n.pair_id FROM new n LEFT JOIN deduped d ON n.pair_id = d.pair_id "
-                  "AND n.kept_source = d.source AND n.kept_row = d.row WHERE d.pair_id IS NULL", "the winner was kept"),
+                  "AND n.kept_source = d.source AND n.kept_row = d.row AND d.bucket = getvariable('partition') "
+                  "WHERE d.pair_id IS NULL", "the winner was kept"),
         ],
     },
 )  # fmt: skip
@@ -206,6 +208,23 @@ def _bounds(run: Run) -> dict[str, str]:
     from curation.identity import bucket_range
 
     return dict(zip(("low", "high"), bucket_range(run.partition, run.settings.lake.buckets), strict=True))
+
+
+def _same_texts(run: Run) -> None:
+    """Refuses a bucket whose texts are no longer there: rows of a source that was imported again since.
+
+    Raises:
+        dagster.Failure: `deduped` has to be made again first.
+    """
+    params = {"bucket": run.partition, **_bounds(run)}
+    with run.lake.connect() as con:
+        [(found,)] = con.execute(f"SELECT count(*) FROM ({statement('deduped_texts')})", params).fetchall()
+    if found != (wanted := run.lake.rows(DEDUPED, run.partition)):
+        raise dg.Failure(
+            f"deduped/{run.partition} names {wanted} pairs and raw_pool has the texts of {found}: a source has changed "
+            "since. Make `deduped` again first.",
+            allow_retries=False,
+        )
 
 
 # ---- decontamination -----------------------------------------------------------------------------------------------
@@ -253,6 +272,7 @@ def clusters(run: Run) -> Iterator[Rows]:
 def benchmark_hits(run: Run) -> Iterator[Rows]:
     """Searches a bucket for the n-grams of every benchmark. What an earlier search of the same bucket found for a
     benchmark that has not changed is kept: a new benchmark costs a search for its own n-grams."""
+    _same_texts(run)
     prompts = _fingerprints_of_prompts(run.lake)
     earlier = _scanned(run)
     new = tuple(name for name, fingerprint in prompts.items() if earlier.get(name, {}).get("fingerprint") != fingerprint)
@@ -320,24 +340,17 @@ def _hits(run: Run, index) -> Iterator[pa.RecordBatch]:
         return
     everything = run.settings.decontamination.scope == "all"
     columns = "conv_id, conversation" + (", pair_id, chosen, rejected" if everything else "")
-    seen, pairs = set(), 0
+    seen = set()
     with run.lake.connect() as con:
         reader = con.sql(
             f"SELECT {columns} FROM ({statement('deduped_texts')})", params={"bucket": run.partition, **_bounds(run)}
         ).to_arrow_reader(SCAN_ROWS)
         for batch in reader:
-            pairs += batch.num_rows
             names = batch.column(0).to_pylist()
             new = [i for i, name in enumerate(names) if name not in seen and not seen.add(name)]
             yield scan_conversations(index, batch.take(pa.array(new, pa.int64())), everything)
             if everything:
                 yield from scan_responses(index, batch)
-    if pairs != (wanted := run.lake.rows(DEDUPED, run.partition)):
-        raise dg.Failure(
-            f"deduped/{run.partition} names {wanted} pairs and raw_pool has the texts of {pairs}: a source has changed "
-            "since. Make `deduped` again first.",
-            allow_retries=False,
-        )
 
 
 @table_asset(
@@ -347,16 +360,18 @@ def _hits(run: Run, index) -> Iterator[pa.RecordBatch]:
     group="pool",
     checks={
         CLEAN_POOL: [
-            Check("clean_or_contaminated", "SELECT pair_id FROM new JOIN contaminated USING (pair_id)",
-                  "a pair is in one of the two"),
-            Check("nothing_is_lost", "SELECT pair_id FROM deduped WHERE bucket IN (SELECT bucket FROM deduped JOIN new "
-                  "USING (pair_id) LIMIT 1) AND pair_id NOT IN (SELECT pair_id FROM new) AND pair_id NOT IN "
-                  "(SELECT pair_id FROM contaminated)", "every pair of the bucket is in one of the two"),
+            Check("clean_or_contaminated", "SELECT pair_id FROM new JOIN contaminated c USING (pair_id) "
+                  "WHERE c.bucket = getvariable('partition')", "a pair is in one of the two"),
+            Check("nothing_is_lost", "SELECT pair_id FROM deduped WHERE bucket = getvariable('partition') "
+                  "AND pair_id NOT IN (SELECT pair_id FROM new) AND pair_id NOT IN "
+                  "(SELECT pair_id FROM contaminated WHERE bucket = getvariable('partition'))",
+                  "every pair of the bucket is in one of the two"),
         ],
     },
 )  # fmt: skip
 def clean_pool(run: Run) -> Iterator[Rows]:
     """Leaves out every pair that shares an n-gram, or a whole short prompt, with a benchmark, and says which."""
+    _same_texts(run)
     bucket = {"bucket": run.partition}
     with run.lake.connect() as con:
         con.execute("CREATE TEMP TABLE pairs AS SELECT pair_id, conv_id, source FROM deduped WHERE bucket = $bucket", bucket)

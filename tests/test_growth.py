@@ -4,14 +4,17 @@ import json
 import random
 from pathlib import Path
 
+import dagster as dg
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from assets import attributes, pool, stage1
 from assets.table_asset import Run, publish
 from curation.clusters import clusters
 from curation.identity import conv_id
 from resources.lake import Lake
+from resources.settings import Settings
 from resources.tables import (
     ANNOTATION_BATCH,
     ATTRIBUTES,
@@ -25,28 +28,33 @@ from sql import statement
 
 from . import lakes
 from .lakes import put, query, settings
-from .test_pool import PROMPTS, benchmark, pair  # noqa: F401  (the fixture)
+from .test_pool import EXAMS, PROMPTS, benchmark, pair  # noqa: F401  (the fixture)
 
 STEPS = (pool.sources, pool.raw_pool, pool.deduped, pool.benchmark_prompts, pool.clusters,
          pool.benchmark_hits, pool.clean_pool)  # fmt: skip
 LONG = " ".join(f"word{i}" for i in range(60))
 
 
-def make(folder: Path, *sources: dict, buckets: int = 3) -> Lake:
+def make(folder: Path, *sources: dict, buckets: int = 3, benchmarks: tuple[str, ...] = ("exam",), steps=STEPS) -> Lake:
     """Stage 0 in one lake, every step that is not up to date, as `assay run` would."""
+    config = configured(folder, *sources, buckets=buckets, benchmarks=benchmarks)
+    lake = Lake.of(config)
+    for step in steps:
+        for key in config.partition_keys(step.partition) if step.partition else [None]:
+            if step.stale(config, lake, key):
+                list(publish(step, Run(config, lake, key)))
+    return lake
+
+
+def configured(folder: Path, *sources: dict, buckets: int = 3, benchmarks: tuple[str, ...] = ("exam",)) -> Settings:
+    """The configuration of a lake in this folder, its sources written beside it."""
     listed = []
     for source in sources:
         path = folder / f"{source['name']}.jsonl"
         path.write_text("".join(json.dumps(r) + "\n" for r in source["records"]))
         listed.append({k: v for k, v in source.items() if k != "records"} | {"path": str(path)})
     house = {"path": str(folder / "lake"), "buckets": buckets}
-    config = settings(sources=listed, lake=house, benchmarks=[{"name": "exam"}])
-    lake = Lake.of(config)
-    for step in STEPS:
-        for key in config.partition_keys(step.partition) if step.partition else [None]:
-            if step.stale(config, lake, key):
-                list(publish(step, Run(config, lake, key)))
-    return lake
+    return settings(sources=listed, lake=house, benchmarks=[{"name": name} for name in benchmarks])
 
 
 OLD = (
@@ -127,6 +135,32 @@ def test_another_number_of_buckets_divides_the_pool_anew(tmp_path):
         after = everything(make(tmp_path, *OLD, buckets=buckets))
         after["benchmark_hits"], before["benchmark_hits"] = (sorted(set(x["benchmark_hits"])) for x in (after, before))
         assert after == before
+
+
+def test_fewer_buckets_and_a_benchmark_taken_away_in_one_edit(tmp_path, monkeypatch):
+    """Half-way a pair stands in its new bucket as clean and in a former one, not yet made again, as contaminated."""
+    monkeypatch.setitem(EXAMS, "old", {"x": "Count the sheep"})
+    source = {"name": "a", "records": [pair(f"Q{i}") for i in range(8)] + [pair("Count the sheep", f"c{i}") for i in range(40)]}
+    lake = make(tmp_path, source, buckets=4, benchmarks=("exam", "old"))
+    assert query(lake, "SELECT count(DISTINCT bucket), count(*) FROM contaminated") == [(4, 40)]
+    lake = make(tmp_path, source, buckets=3)
+    assert query(lake, "SELECT (SELECT count(*) FROM clean_pool), (SELECT count(*) FROM contaminated)") == [(48, 0)]
+
+
+@pytest.mark.parametrize("step", [pool.benchmark_hits, pool.clean_pool])
+def test_no_bucket_is_made_from_rows_that_have_moved_since_they_were_deduplicated(tmp_path, step):
+    source = {"name": "a", "records": [pair(f"Q{i}") for i in range(6)] + [pair(PROMPTS["long"])]}
+    moved = source | {"records": ["a line on top", *source["records"]]}
+    lake = make(tmp_path, source, buckets=1)
+    before = everything(lake)
+    config = configured(tmp_path, moved, buckets=1)
+    make(tmp_path, moved, buckets=1, steps=(pool.sources, pool.raw_pool))
+    with pytest.raises(dg.Failure, match="Make `deduped` again first"):
+        list(publish(step, Run(config, lake, "b00")))
+    names = [t.name for t in (*pool.benchmark_hits.tables, *pool.clean_pool.tables) if t.name in before]
+    after = everything(lake)
+    assert [after[n] for n in names] == [before[n] for n in names]
+    assert everything(make(tmp_path, source, buckets=1)) == before and len(before["clean_pool"]) == 6
 
 
 def test_a_later_text_joins_one_old_cluster_and_never_merges_two():
