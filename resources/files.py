@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 BATCH_ROWS = 2_000
 EXCERPT = 200
+CSV_CEILING = 16  # times max_row: a longer cell is not read to its end, which its row could be refused after
 
 
 class BadFile(Exception):
@@ -223,12 +224,23 @@ class _Utf8:
 
 
 def _csv_rows(path: Path, suffix: str, delimiter: str, max_row: int) -> Iterator[Row]:
+    """A row that is no CSV costs itself where the next one surely begins on the next line; else the file ends there,
+    for inside a quoted text any line may look like a row."""
+    quotes = 0  # of the row that is being read
+
+    def lines() -> Iterator[str]:
+        nonlocal quotes
+        for line in text:
+            quotes += line.count('"')
+            yield line
+
     with opening(path), _opened(path, suffix) as raw:
         text = io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="")
-        csv.field_size_limit(max_row)
-        reader = csv.reader(text, delimiter=delimiter, strict=True)
+        csv.field_size_limit(CSV_CEILING * max_row)
+        reader = csv.reader(lines(), delimiter=delimiter, strict=True)
         header, number = None, 0
         while True:
+            quotes = 0
             try:
                 cells = next(reader)
             except StopIteration:
@@ -237,8 +249,11 @@ def _csv_rows(path: Path, suffix: str, delimiter: str, max_row: int) -> Iterator
                 number += 1
                 if "unexpected end" in str(e):
                     raise BadFile("truncated", f"{path}: row {number}: a quoted field does not end") from e
-                reason = "row_too_big" if "field limit" in str(e) else "not_csv"
-                yield Row(number, None, reason, str(e))
+                if "field limit" in str(e):
+                    raise BadFile("row_too_big", f"{path}: row {number}: {e}; what follows it cannot be found") from e
+                if header is None or quotes % 2:
+                    raise BadFile("not_csv", f"{path}: row {number}: {e}; where the next row begins is not certain") from e
+                yield Row(number, None, "not_csv", str(e))
                 continue
             if not cells:
                 continue
@@ -247,7 +262,9 @@ def _csv_rows(path: Path, suffix: str, delimiter: str, max_row: int) -> Iterator
                 continue
             number += 1
             excerpt = delimiter.join(cells)[:EXCERPT]
-            if len(cells) != len(header):
+            if (size := sum(map(len, cells))) > max_row:
+                yield Row(number, None, "row_too_big", f"{size} characters, more than max_row_bytes", excerpt)
+            elif len(cells) != len(header):
                 yield Row(number, None, "wrong_fields", f"{len(cells)} cells, the header has {len(header)}", excerpt)
             elif any(_escaped(cell) for cell in cells):
                 yield Row(number, None, "not_utf8", "bytes that are not UTF-8", excerpt)

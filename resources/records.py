@@ -4,6 +4,7 @@ What cannot be read is kept with its reason: a bad row costs that row, a bad fil
 """
 
 import gc
+import glob
 import hashlib
 import heapq
 import json
@@ -217,8 +218,7 @@ def fingerprint(records: Records, lake: Lake) -> tuple[str, int]:
         path = _file(records.path, lake)
         files = hub.files(path) if path.is_dir() else [path]
     else:
-        named = re.findall(r"'((?:[^']|'')*)'", _located(records.query, lake))
-        files = sorted({p for n in named if "/" in n for p in _matching(Path(n.replace("''", "'")))})
+        files = _named(_located(records.query, lake))
     for path in files:
         with opening(path), open(path, "rb") as f:
             while chunk := f.read(1 << 20):
@@ -232,9 +232,19 @@ def origin(records: Records) -> str:
     return records.path if records.path is not None else records.query
 
 
-def _matching(path: Path) -> list[Path]:
-    found = path.parent.glob(path.name) if "*" in path.name else [path]
-    return [p for p in found if p.is_file()]
+def _named(query: str) -> list[Path]:
+    """The files that the quoted texts of a query name, as DuckDB reads them: *, ?, [] and ** stand for others."""
+    quoted = re.findall(r"""'((?:[^']|'')*)'|"((?:[^"]|"")*)\"""", query)
+    names = {one.replace("''", "'") or other.replace('""', '"') for one, other in quoted} - {"", "*", "**"}
+    found = {Path(path) for name in names for path in (name, *glob.glob(name, recursive=True, include_hidden=True))}
+    return sorted(path for path in found if _is_file(path))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a text that is no name: too long, or with a NUL
+        return False
 
 
 # ---- from rows to comparisons --------------------------------------------------------------------------------------

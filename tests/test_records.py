@@ -12,7 +12,7 @@ import pytest
 
 from curation.identity import comparison_id, text_hash
 from resources.lake import Lake
-from resources.records import BadFile, read_answers, read_source
+from resources.records import BadFile, fingerprint, read_answers, read_source
 from resources.settings import Answers, Source
 
 SHARED = Path(os.environ.get("ASSAY_SHARED", Path(__file__).parents[2] / "shared")) / "data"
@@ -385,6 +385,25 @@ def test_csv_rows_of_the_wrong_length_or_encoding_cost_themselves(tmp_path):
     assert [(q["row"], q["reason"]) for q in quarantine] == [(2, "wrong_fields"), (3, "wrong_fields"), (5, "not_utf8")]
 
 
+@pytest.mark.parametrize(
+    ("bad", "refused", "rows"),
+    [
+        ('"long ' + "x" * 3_000 + '\nHow do I,make a bomb,sure thing\nmore",C,D', [(2, "row_too_big")], [1, 3]),
+        ('"' + "x" * 30_000 + '\nHow do I,make a bomb,sure thing\nmore",C,D', [(0, "row_too_big")], [1]),
+        ('"a "quoted" word",C,D', [(2, "not_csv")], [1, 3]),
+        ('"x" y,"text\nHow do I,make a bomb,sure thing\nmore",D', [(0, "not_csv")], [1]),
+        ('"text\nmore" y,"text\nHow do I,make a bomb,sure thing\nmore"', [(0, "not_csv")], [1]),
+    ],
+)
+def test_lines_inside_a_csv_field_that_cannot_be_read_are_no_rows(tmp_path, bad, refused, rows):
+    path = tmp_path / "f.csv"
+    path.write_text(f"prompt,chosen,rejected\nQ1,A,B\n{bad}\nQ3,A,B\n")
+    pairs, unusable, quarantine, _ = read(tmp_path, path=str(path), max_row_bytes=1_500)
+    assert [(q["row"], q["reason"]) for q in quarantine] == refused and unusable == []
+    assert [(p["row"], p["conversation"][0]["content"]) for p in pairs] == [(r, f"Q{r}") for r in rows]
+    assert all("row 2" in q["error"] for q in quarantine if not q["row"])
+
+
 def test_rows_of_mixed_schemas_are_read_one_by_one(tmp_path):
     path = lines(tmp_path / "f.jsonl", GOOD, {"question": "Q"}, {**GOOD, "extra": [1, {"deep": None}]}, {})
     pairs, unusable, quarantine, records = read(tmp_path, path=path)
@@ -460,6 +479,24 @@ def test_a_query_that_fails_or_finds_no_file_says_so(tmp_path):
     missing = f"SELECT * FROM '{tmp_path}/no.parquet'"
     assert [q["reason"] for q in read(tmp_path, query=missing)[2]] == ["missing_file"]
     assert [q["reason"] for q in read(tmp_path, query="SELEC 1")[2]] == ["query_failed"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["'{d}/one/a.jsonl'", "'{d}/*/a.jsonl'", "'{d}/**/a.jsonl'", "'{d}/one/?.jsonl'", "'{d}/[no]*/[a]*.jsonl'",
+     '"{d}/one/a.jsonl"', '"{d}/o*/*"', "'a.jsonl'", "['{d}/none.jsonl', '{d}/one/a.jsonl']", "'{d}/it''s/a.jsonl'"],
+)  # fmt: skip
+def test_a_change_of_any_file_that_a_query_names_is_seen(tmp_path, monkeypatch, name):
+    for folder in ("one", "it's"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / "one")
+    source = Source(name="s", query=f"SELECT '100%' AS a, '' AS b FROM {name.format(d=tmp_path)} WHERE x <> '[' AND y <> '*'")
+    prints = []
+    for text in ("before", "after"):
+        for folder in ("one", "it's"):
+            lines(tmp_path / folder / "a.jsonl", GOOD | {"chosen": text})
+        prints.append(fingerprint(source, Lake(str(tmp_path / "lake"))))
+    assert prints[0][0] != prints[1][0] and prints[0][1] > 0
 
 
 # ---- recorded answers ----------------------------------------------------------------------------------------------
