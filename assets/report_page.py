@@ -24,7 +24,7 @@ STAGES = [
     ["unusable", "unreadable", "raw pool"],
     ["clean pool", "duplicates", "contaminated"],
     ["gold", "silver", "undecided", "kept", "flipped", "dropped", "pending"],
-    ["curated release", "corrected release only", "gold test share, held out", "left out"],
+    ["curated release", "corrected release only", "test share, held out", "left out"],
 ]
 TONES = {
     **dict.fromkeys(["gold", "silver", "kept", "curated release"], charts.GOOD),

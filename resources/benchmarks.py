@@ -120,7 +120,8 @@ def load(benchmark: Benchmark, lake: Lake, seed: int) -> Loaded:
 
 
 def holdout(lake: Lake) -> Loaded:
-    """The gold pairs that no step reads, as a benchmark of agreement with people; subsets are categories.
+    """The gold pairs that no step reads and that chance drew, as a benchmark of agreement with people; subsets are
+    categories. What retrieval brought into their conversation clusters is no sample of anything and is left out.
 
     Raises:
         BenchmarkError: there are none.
@@ -130,13 +131,14 @@ def holdout(lake: Lake) -> Loaded:
             SELECT pair_id AS item_id, candidate::BIGINT AS candidate, 'pair' AS unit, '' AS "group",
                    coalesce(category, 'other') AS subset, (candidate = 0) = ("order" = 'original') AS label,
                    NULL::BIGINT[] AS against, conversation, [chosen, rejected][candidate + 1] AS response
-            FROM (SELECT *, unnest([0, 1]) AS candidate FROM gold WHERE role = 'test')
+            FROM (SELECT pair_id, "order", unnest([0, 1]) AS candidate FROM gold JOIN annotation_batch USING (pair_id, iteration)
+                  WHERE role = 'test' AND why IN ('seed', 'random'))
             JOIN (SELECT pair_id, conversation, chosen, rejected FROM clean_pool) USING (pair_id)
             LEFT JOIN (SELECT pair_id, category FROM attributes) USING (pair_id)
         """).to_arrow_table()
     table = check("holdout", table.cast(CANDIDATES))
     found = {"": dict(sorted(Counter(table.filter(table["label"])["subset"].to_pylist()).items()))}
-    return Loaded("holdout", HOLD_OUT, table, found, table.num_rows // 2, "gold of role test")
+    return Loaded("holdout", HOLD_OUT, table, found, table.num_rows // 2, "gold of role test, drawn by chance")
 
 
 # ---- checks --------------------------------------------------------------------------------------------------------

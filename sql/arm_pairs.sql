@@ -1,10 +1,10 @@
--- Training pairs of one arm: original (the clean pool as it came, less the gold test share), random (a part of it as
--- large as the curated release), filtered (the curated release), corrected (with flips), soft (every scored pair as it
+-- Training pairs of one arm: original (the clean pool as it came, less the clusters of the gold test share), random (a
+-- part of it as large as the curated release), filtered (the curated release), corrected (with flips), soft (every scored pair as it
 -- came, with its calibrated probability as the target, and what people and judges verified). At most {limit}, drawn by
 -- hash.
 WITH pool AS (
     SELECT pair_id, conversation, chosen, rejected, 1.0::DOUBLE AS weight, 1.0::DOUBLE AS target FROM clean_pool
-    WHERE pair_id NOT IN (SELECT pair_id FROM gold WHERE role = 'test')
+    WHERE cluster_id NOT IN (SELECT cluster_id FROM held_out_clusters)
 ), arm AS (
     SELECT * FROM pool WHERE '{arm}' = 'original'
     UNION ALL

@@ -1,7 +1,8 @@
--- Every verified pair of a bucket whose verified order is among {orders}, with who verified it and by what rule.
+-- Every verified pair of a bucket whose verified order is among {orders}, with who verified it and by what rule; less
+-- the clusters of the gold test share.
 WITH admitted AS (
     SELECT pair_id, "order", label_source, label_source || ' ' || iteration AS rule, NULL AS p_right
-    FROM verified WHERE role IS NULL OR role <> 'test'
+    FROM verified
     UNION ALL
     SELECT pair_id, 'original', 'models', 'kept ' || reason, p_right FROM kept WHERE bucket = '{bucket}'
     UNION ALL
@@ -18,3 +19,4 @@ SELECT pair_id, conv_id, conversation,
 FROM clean_pool p JOIN admitted USING (pair_id) JOIN sources s ON s.source = p.source
 LEFT JOIN attributes a USING (pair_id) LEFT JOIN stage2_attributes a2 USING (pair_id)
 WHERE p.bucket = '{bucket}' AND "order" IN ({orders})
+    AND p.cluster_id NOT IN (SELECT cluster_id FROM held_out_clusters)

@@ -51,11 +51,15 @@ CREATE OR REPLACE VIEW verified AS
     UNION ALL
     SELECT pair_id, cluster_id, "order", 'judges', NULL, iteration FROM silver;
 
+-- Conversation clusters of the gold test share: none of their pairs is released or trained on, or the final measure would
+-- meet conversations that its models know.
+CREATE OR REPLACE VIEW held_out_clusters AS SELECT DISTINCT cluster_id FROM gold WHERE role = 'test';
+
 -- Where every pair of the clean pool ended: exactly one row a pair.
 CREATE OR REPLACE VIEW outcome AS
     SELECT p.pair_id,
         CASE
-            WHEN v.pair_id IS NOT NULL AND v.role = 'test' THEN 'held_out'
+            WHEN h.cluster_id IS NOT NULL THEN 'held_out'
             WHEN v.pair_id IS NOT NULL THEN CASE v."order" WHEN 'original' THEN 'keep' ELSE 'flip' END
             WHEN u.pair_id IS NOT NULL THEN 'drop'
             WHEN d.pair_id IS NOT NULL THEN d.class
@@ -66,9 +70,11 @@ CREATE OR REPLACE VIEW outcome AS
             WHEN u.pair_id IS NOT NULL THEN u.desk
             WHEN d.pair_id IS NOT NULL THEN 'models'
         END AS decided_by,
-        coalesce(CASE WHEN v.pair_id IS NOT NULL THEN 'verified' END, u.reason, d.reason) AS reason,
+        CASE WHEN v.pair_id IS NOT NULL THEN 'verified' WHEN h.cluster_id IS NOT NULL THEN 'test_cluster'
+            ELSE coalesce(u.reason, d.reason) END AS reason,
         coalesce(v.iteration, u.iteration) AS iteration
     FROM clean_pool p
+    LEFT JOIN held_out_clusters h USING (cluster_id)
     LEFT JOIN verified v USING (pair_id)
     LEFT JOIN undecided u USING (pair_id)
     LEFT JOIN decisions d USING (pair_id);
@@ -177,19 +183,19 @@ CREATE OR REPLACE VIEW judge_calls AS FROM judge_calls_in('*') ORDER BY policy, 
 
 -- What the data was after each iteration of stage 1, cumulative, and after stage 2: `original` as it came, undecided pairs
 -- included; `filtered` where the label was confirmed; `corrected` with the contradicted pairs, swapped (spec 3.15, 5.03).
--- Test gold is in none.
+-- The clusters of test gold are in none.
 CREATE OR REPLACE VIEW snapshot_pairs AS
     WITH labelled AS (
         SELECT b.pair_id, b.iteration, v."order"
         FROM annotation_batch b LEFT JOIN verified v USING (pair_id, iteration)
-        WHERE v.role IS NULL OR v.role <> 'test'
+        WHERE b.cluster_id NOT IN (SELECT cluster_id FROM held_out_clusters)
     ), steps AS (SELECT DISTINCT iteration AS upto FROM annotation_batch),
     sofar AS (SELECT upto, pair_id, "order" FROM steps JOIN labelled ON iteration <= upto)
     SELECT upto, 'original' AS "view", pair_id, 'original' AS "order" FROM sofar
     UNION ALL SELECT upto, 'filtered', pair_id, "order" FROM sofar WHERE "order" = 'original'
     UNION ALL SELECT upto, 'corrected', pair_id, "order" FROM sofar WHERE "order" IS NOT NULL
     UNION ALL SELECT 'stage2', 'original', pair_id, 'original' FROM clean_pool
-        WHERE pair_id NOT IN (SELECT pair_id FROM gold WHERE role = 'test')
+        WHERE cluster_id NOT IN (SELECT cluster_id FROM held_out_clusters)
     UNION ALL SELECT 'stage2', 'filtered', pair_id, 'original' FROM release_curated
     UNION ALL SELECT 'stage2', 'corrected', pair_id, CASE WHEN flipped THEN 'swapped' ELSE 'original' END
         FROM release_corrected;

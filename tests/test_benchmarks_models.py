@@ -25,7 +25,7 @@ from resources.anchors import anchors, verdicts
 from resources.benchmark_scores import longer_answer, model_scores, of, scores_of
 from resources.benchmarks import holdout, load
 from resources.lake import Lake
-from resources.tables import ATTRIBUTES, BENCHMARK_PROMPTS, BENCHMARK_SCORES, CLEAN_POOL, GOLD
+from resources.tables import ANNOTATION_BATCH, ATTRIBUTES, BENCHMARK_PROMPTS, BENCHMARK_SCORES, CLEAN_POOL, GOLD
 
 from .lakes import make, put, query, settings
 
@@ -370,12 +370,17 @@ def test_the_claims_command_prints_what_contradicts_a_claim(capsys):
 
 
 def test_the_holdout_measures_agreement_with_people(lake):
+    """On what chance drew: p4 is of role test too, but was retrieved as a neighbour of a gold error."""
     texts = {"conversation": [{"role": "user", "content": "why?"}], "chosen": "a long answer", "rejected": "short"}
-    pairs = [{"pair_id": f"p{i}", **texts} for i in range(4)]
+    pairs = [{"pair_id": f"p{i}", **texts} for i in range(5)]
     put(lake, CLEAN_POOL, pairs, "b00")
     put(lake, ATTRIBUTES, [{"pair_id": "p0", "category": "math"}], "b00")
     gold = [{"pair_id": f"p{i}", "order": "original" if i < 2 else "swapped", "role": "test"} for i in range(3)]
-    put(lake, GOLD, [*gold, {"pair_id": "p3", "order": "original", "role": "train"}], "iter_00")
+    gold += [{"pair_id": "p3", "order": "original", "role": "train"}, {"pair_id": "p4", "order": "original", "role": "test"}]
+    put(lake, GOLD, gold, "iter_00")
+    whys = ["seed", "seed", "random", "seed", "retrieved"]
+    batch = [{"pair_id": f"p{i}", "assigned_to": "people", "why": why} for i, why in enumerate(whys)]
+    put(lake, ANNOTATION_BATCH, batch, "iter_00")
     loaded = holdout(lake)
     assert loaded.found == {"": {"math": 1, "other": 2}}
     table = results("longer_answer", [loaded], longer_answer([loaded]), 0).to_pylist()

@@ -117,7 +117,8 @@ def test_test_gold_is_in_no_prompt_no_training_no_retrieval(job):
             "SELECT query_pair AS pair_id FROM retrieved",
         ):
             assert query(lake, f"SELECT * FROM ({where}) WHERE pair_id IN ({kin})") == [], (role, where)
-    assert query(lake, "SELECT pair_id FROM release_corrected JOIN gold USING (pair_id) WHERE role = 'test'") == []
+    assert query(lake, "SELECT pair_id FROM release_corrected JOIN clean_pool USING (pair_id) WHERE cluster_id IN"
+        " (SELECT cluster_id FROM gold WHERE role = 'test')") == []
 
 
 def test_gold_and_silver_share_no_conversation_and_flagged_pairs_are_in_neither(job):
