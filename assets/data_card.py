@@ -11,6 +11,7 @@ from curation.intervals import Estimate, wilson
 from resources.settings import Settings
 from resources.tables import (
     BENCHMARK_HITS,
+    BENCHMARK_PROMPTS,
     CLEAN_POOL,
     CONTAMINATED,
     DATA_CARD,
@@ -43,7 +44,8 @@ SHOWN = 15  # of a list of classes; the rest is added up
 
 @table_asset(
     DATA_CARD,
-    reads=[SOURCES, RAW_POOL, UNUSABLE, QUARANTINE, DEDUPED, DUPLICATES, BENCHMARK_HITS, CONTAMINATED, CLEAN_POOL],
+    reads=[SOURCES, RAW_POOL, UNUSABLE, QUARANTINE, DEDUPED, DUPLICATES, BENCHMARK_PROMPTS, BENCHMARK_HITS,
+           CONTAMINATED, CLEAN_POOL],
     group="pool",
     kinds={"duckdb", "html"},
     checks={
@@ -55,8 +57,10 @@ SHOWN = 15  # of a list of classes; the rest is added up
 )  # fmt: skip
 def data_card(run: Run) -> Iterator[Rows]:
     """Counts the pool and writes `files/data_card/index.html`. Language and task are looked at in a sample, by rules."""
+    scanned = run.settings.personal.backend != "none"
     with run.lake.connect() as con:
-        rows = con.sql(statement("data_card")).to_arrow_table().to_pylist() + _looked_at(con)
+        counted = con.sql(statement("data_card"), params={"personal": scanned}).to_arrow_table()
+        rows = counted.to_pylist() + _looked_at(con)
         card = Card(rows)
         page = render(con, card, run.settings)
         grown = con.sql("SELECT * FROM growth ORDER BY joined, source")

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import glob
 import hashlib
+import itertools
 import json
 import os
 import tempfile
@@ -34,6 +35,7 @@ Data = duckdb.DuckDBPyRelation | pa.Table | pa.RecordBatchReader | Iterable[pa.R
 
 BOUND = ("source", "bucket", "iteration")  # kinds of partition that count only while they are configured
 ROW_GROUP = 20_000  # rows; texts are long, and DuckDB's default of 122,880 makes groups of hundreds of megabytes
+PIECE = 1_000  # rows that come from DuckDB at a time: an Arrow column of texts ends at 2 GiB
 
 
 class LakeError(Exception):
@@ -253,7 +255,7 @@ def _sorted_reader(table: Table, data: Data, lake: Lake) -> Iterator[pa.RecordBa
     query = f"SELECT {columns} FROM rows_to_write ORDER BY {order}"
     if isinstance(data, duckdb.DuckDBPyRelation):
         _same_columns(table, data.columns)
-        yield data.query("rows_to_write", query).to_arrow_reader(ROW_GROUP)
+        yield data.query("rows_to_write", query).to_arrow_reader(PIECE)
         return
     if isinstance(data, pa.Table):
         data = data.to_reader()
@@ -270,7 +272,7 @@ def _sorted_reader(table: Table, data: Data, lake: Lake) -> Iterator[pa.RecordBa
         con.execute(f"SET memory_limit='{lake.memory_limit}'; SET threads={lake.threads}")
         con.execute(f"SET temp_directory='{spill}'")
         con.register("rows_to_write", data)
-        yield con.sql(query).to_arrow_reader(ROW_GROUP)
+        yield con.sql(query).to_arrow_reader(PIECE)
 
 
 def _chain(first: pa.RecordBatch, rest: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -297,14 +299,20 @@ def _write(table: Table, reader: pa.RecordBatchReader, path: Path, note: dict) -
 
 
 def _groups(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
-    """Tables of exactly ROW_GROUP rows, the last one shorter, however the batches came."""
+    """Tables of exactly ROW_GROUP rows, the last one shorter, in chunks of PIECE rows, however the batches came."""
+    pieces = _pieces(reader)
+    while group := list(itertools.islice(pieces, ROW_GROUP // PIECE)):
+        yield pa.concat_tables(group)
+
+
+def _pieces(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
     waiting, count = [], 0
     for batch in reader:
         while batch.num_rows:
-            take = min(ROW_GROUP - count, batch.num_rows)
+            take = min(PIECE - count, batch.num_rows)
             waiting.append(batch.slice(0, take))
             batch, count = batch.slice(take), count + take
-            if count == ROW_GROUP:
+            if count == PIECE:
                 yield pa.Table.from_batches(waiting).combine_chunks()
                 waiting, count = [], 0
     if waiting:

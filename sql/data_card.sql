@@ -1,6 +1,6 @@
 -- The counts of the data card, as (figure, source, item, n, of): source '' stands for the whole pool, `of` for what n is
 -- a part of. Everything after the ends and refusals is over the clean pool. Percentiles and size classes come from the
--- count of each length, so that memory does not grow with the pool.
+-- count of each length, so that memory does not grow with the pool. Without $personal a former scan is left out.
 WITH ends AS (
     SELECT source, 'unreadable' AS item, count(*) AS n FROM quarantine GROUP BY source
     UNION ALL SELECT source, 'unusable', count(*) FROM unusable GROUP BY source
@@ -68,7 +68,7 @@ WITH ends AS (
     SELECT 'contradicting', '', 'pairs', count(*), NULL FROM clean_pool WHERE conflict
     UNION ALL
     SELECT 'personal data', '', kind || ', sensitivity ' || sensitivity, count(DISTINCT pair_id), (SELECT count(*) FROM clean_pool)
-    FROM personal_data GROUP BY kind, sensitivity
+    FROM personal_data SEMI JOIN clean_pool USING (bucket, pair_id) WHERE $personal GROUP BY kind, sensitivity
     UNION ALL
     SELECT 'percentile of the ' || what, source, p::VARCHAR, min(chars), any_value(of)
     FROM by_length, (SELECT unnest([0, 5, 25, 50, 75, 95, 99, 100]) AS p) WHERE up_to * 100 >= p * of GROUP BY ALL

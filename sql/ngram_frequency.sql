@@ -1,6 +1,6 @@
 -- How often the pool holds each benchmark n-gram, over all buckets at once; more than $limit conversations are frequent.
 WITH pairs AS (
-    SELECT DISTINCT h.span, d.pair_id FROM benchmark_hits h JOIN deduped d ON h.conv_id = d.conv_id
+    SELECT DISTINCT h.span, d.pair_id FROM benchmark_hits h JOIN deduped d USING (bucket, conv_id)
     WHERE h.pair_id IS NULL OR h.pair_id = d.pair_id
 ), held AS (
     SELECT span, count(*) AS pairs FROM pairs GROUP BY span

@@ -13,6 +13,7 @@ from resources.tables import (
     CONTAMINATED,
     DEDUPED,
     DUPLICATES,
+    PERSONAL,
     QUARANTINE,
     RAW_POOL,
     SOURCES,
@@ -111,6 +112,30 @@ def test_every_count_is_the_one_made_by_hand(tmp_path, config):
     }  # fmt: skip
     assert rows("language") == {"en": (3, 4), "de": (1, 4)} and rows("language", "b") == {"de": (1, 1)}
     assert rows("category", "a") == {"creative writing": (2, 3), "other": (1, 3)}
+
+
+def test_personal_data_are_shown_where_they_are_looked_for_and_of_pairs_that_are_there(tmp_path, config):
+    """A scan that was switched off, of a pool that was larger, stays behind."""
+    lake = Lake(str(tmp_path))
+    fill(lake)
+    scan = [{"pair_id": f"p{i}", "place": "chosen", "start": 0, "end": 3, "kind": "URL", "score": 0.5, "sensitivity": 2}
+            for i in range(1, 10)]  # fmt: skip
+    put(lake, PERSONAL, scan, "b00")
+    shown = "SELECT item, n, of FROM data_card WHERE figure = 'personal data'"
+    described(tmp_path, config)
+    assert query(lake, shown) == []
+    looking = config.model_copy(update={"personal": config.personal.model_copy(update={"backend": "presidio"})})
+    described(tmp_path, looking)
+    assert query(lake, shown) == [("URL, sensitivity 2", 4, 4)]
+
+
+def test_a_card_is_made_again_when_only_a_benchmark_has_changed(tmp_path, config):
+    lake = Lake(str(tmp_path))
+    fill(lake)
+    described(tmp_path, config)
+    assert data_card.stale(config, lake, None) is None
+    put(lake, BENCHMARK_PROMPTS, [{"benchmark": "fresh", "item_id": "i", "prompt": "Why?"}])
+    assert data_card.stale(config, lake, None)
 
 
 def test_texts_cannot_break_out_of_the_page(tmp_path, config):

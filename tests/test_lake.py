@@ -1,11 +1,15 @@
 """The lake: what is written is what is read, bytes are reproducible, broken rows never land."""
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from resources import lake as lake_module
 from resources.lake import Lake, LakeError, Missing
 from resources.tables import GOLD, RAW_POOL, SILVER, TABLES
 from resources.writing import beside
+
+groups = lake_module._groups
 
 
 def pair(i: int, **more) -> dict:
@@ -58,6 +62,17 @@ def test_broken_rows_never_land(lake, rows, message):
         lake.write(RAW_POOL, pa.Table.from_pylist(rows, loose), "s")
     assert lake.note(RAW_POOL, "s")["version"] == good.version
     assert [p.name for p in good.path.parent.iterdir()] == ["data.parquet"]
+
+
+def test_long_texts_come_from_duckdb_a_thousand_rows_at_a_time(lake, monkeypatch):
+    """An Arrow column of texts ends at 2 GiB; a row group of long texts is larger than that."""
+    seen = []
+    monkeypatch.setattr(lake_module, "_groups", lambda reader: groups(seen.append(b.num_rows) or b for b in reader))
+    with lake.connect() as con:
+        written = lake.write(RAW_POOL, con.from_arrow(pairs(*[pair(i) for i in range(21_500)])), "s")
+    assert max(seen) <= 2 * lake_module.PIECE + 48 and sum(seen) == 21_500  # DuckDB rounds up to its own vectors
+    with pq.ParquetFile(written.path) as file:
+        assert [file.metadata.row_group(i).num_rows for i in range(2)] == [20_000, 1_500]
 
 
 def test_a_repeated_key_is_found_across_row_groups(lake):
