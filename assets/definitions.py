@@ -67,6 +67,8 @@ def steps(settings: Settings) -> list[Step]:
         stage1.selection,
         stage2.best_reward_model,
         stage2.gold_reward_model,
+        stage2.audit_attributes,
+        stage2.audit,
         stage2.decision_rule,
         stage2.scores,
         stage2.routed,

@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import dagster as dg
+import numpy as np
 import pyarrow as pa
 
 from curation.gold_roles import OPEN, TRAINED_ON, sql_list
 from curation.partition import Calibration, Rule, decide, loads
 from resources.tables import (
     ANNOTATION_BATCH,
+    AUDIT,
+    AUDIT_ATTRIBUTES,
     BEST_RM,
     CLEAN_POOL,
     DECISION_RULE,
@@ -114,8 +117,64 @@ def gold_reward_model(run: Run) -> Iterator[Rows]:
 
 
 @table_asset(
+    AUDIT_ATTRIBUTES,
+    reads=[CLEAN_POOL, GOLD, SILVER, UNDECIDED],
+    settings=("stage2", "attributes", "seed"),
+    group="stage2",
+    kinds={"openai"},
+    pool="llm",
+    checks={
+        AUDIT_ATTRIBUTES: [
+            Check(
+                "of_stage_2",
+                "SELECT pair_id FROM new WHERE pair_id IN (SELECT pair_id FROM verified UNION ALL SELECT pair_id FROM"
+                " undecided)",
+                "the sample is of the pairs that stage 2 decides",
+            )
+        ]
+    },
+)
+def audit_attributes(run: Run) -> Iterator[Rows]:
+    """Draws `stage2.audit` pairs, each with the same chance. People are guided by attributes, so these have some."""
+    with run.lake.connect() as con:
+        drawn = {"seed": str(run.settings.seed), "n": run.settings.stage2.audit}
+        yield attributed(run, AUDIT_ATTRIBUTES, con.sql(statement("audit_pairs"), params=drawn))
+
+
+@table_asset(
+    AUDIT,
+    reads=[AUDIT_ATTRIBUTES, CLEAN_POOL],
+    settings=("people", "seed"),
+    group="stage2",
+    kinds={"python"},
+    pool="people",
+    checks={
+        AUDIT: [
+            Check(
+                "of_the_sample",
+                "SELECT pair_id FROM new WHERE pair_id NOT IN (SELECT pair_id FROM audit_attributes)",
+                "people were asked about the sample and nothing else",
+            )
+        ]
+    },
+)
+def audit(run: Run) -> Iterator[Rows]:
+    """People label the sample, the same people in the same way as in stage 1."""
+    from resources.people import backend
+
+    with run.lake.connect() as con:
+        batch = con.sql(
+            "SELECT pair_id, comparison_id, conversation, chosen, rejected, category, objectivity, controversiality,"
+            " desired, guideline, 0::BIGINT AS priority FROM audit_attributes JOIN clean_pool USING (pair_id)"
+            " ORDER BY pair_id"
+        ).to_arrow_table()
+    labels = backend(run.settings, run.lake).label(batch, "stage2") if batch.num_rows else AUDIT.schema.empty_table()
+    yield Rows(AUDIT, labels, {"pairs asked": batch.num_rows, "labels": labels.num_rows})
+
+
+@table_asset(
     DECISION_RULE,
-    reads=[BEST_RM, GOLD_RM, GOLD, ANNOTATION_BATCH, CLEAN_POOL],
+    reads=[BEST_RM, GOLD_RM, GOLD, ANNOTATION_BATCH, CLEAN_POOL, AUDIT],
     settings=("stage2", "seed"),
     outside=lambda settings, _: str("soft" in settings.training.arms),
     group="stage2",
@@ -124,7 +183,7 @@ def gold_reward_model(run: Run) -> Iterator[Rows]:
 )
 def decision_rule(run: Run) -> Iterator[Rows]:
     """Written down before anything is decided. Where probabilities are wanted, for calibrated decisions or soft labels,
-    they are fitted on people's labels of the role calibration that were drawn at random."""
+    they are fitted on gold of the role calibration and on half of the audit; the other half tests thresholds."""
     s, calibration, metadata = run.settings, None, {}
     if s.stage2.decision == "calibrated" or "soft" in s.training.arms:
         calibration, metadata = _calibrated(run)
@@ -142,43 +201,41 @@ def decision_rule(run: Run) -> Iterator[Rows]:
 
 
 def _calibrated(run: Run) -> tuple[Calibration, dict]:
-    """Both models on the random calibration gold, in the original order."""
-    import numpy as np
-
-    from curation.calibration import Sample, TooFew, calibrate
+    """Both models on people's labels, in the original order."""
+    from curation.calibration import Sample, TooFew, calibrate, halves
     from resources.trainer import score
 
     s = run.settings
     with run.lake.connect() as con:
         best = con.sql("SELECT model_id, path FROM best_reward_model WHERE best").fetchall()[0]
         gold = con.sql("SELECT model_id, path FROM gold_reward_model").fetchall()[0]
-        labels = con.sql(statement("calibration_gold")).to_arrow_table()
-        con.register("labels", labels)
+        con.execute(f"CREATE TEMP TABLE audited AS {statement('audit_labels')}")
+        con.execute(f"CREATE TEMP TABLE labels AS {statement('calibration_gold')}")
+        con.execute("INSERT INTO labels FROM audited")
         pairs = con.sql(statement("ordered_pairs").format(labels="SELECT pair_id, 'original' AS \"order\" FROM labels"))
         con.register("scores_now", score(run, {"best": best[1], "gold": gold[1]}, pairs))
         rows = con.sql(
-            "SELECT pair_id, cluster_id, r_chosen_best - r_rejected_best AS best, r_chosen_gold - r_rejected_gold AS gold,"
-            " \"order\" = 'original' AS right, inclusion FROM scores_now JOIN labels USING (pair_id)"
+            "SELECT pair_id, r_chosen_best - r_rejected_best AS best, r_chosen_gold - r_rejected_gold AS gold,"
+            " \"right\", pair_id IN (SELECT pair_id FROM audited) AS drawn FROM scores_now JOIN labels USING (pair_id)"
             " WHERE unscored IS NULL ORDER BY pair_id"
         ).to_arrow_table()
-    column = {n: rows.column(n).to_numpy(zero_copy_only=False) for n in ("best", "gold", "right", "inclusion")}
-    sample = Sample(
-        rows.column("pair_id").to_pylist(), rows.column("cluster_id").to_pylist(),
-        np.stack([column["best"], column["gold"]], axis=1), column["right"].astype(bool), column["inclusion"],
-    )  # fmt: skip
+    best_margin, gold_margin, right, drawn = (rows.column(i).to_numpy() for i in range(1, 5))
+    tests = drawn & ~halves(rows.column("pair_id").to_pylist(), s.seed)
+    margins = np.stack([best_margin, gold_margin], axis=1)
     try:
         found = calibrate(
-            sample, models=(best[0], gold[0]), alpha=s.stage2.alpha, delta=s.stage2.delta, seed=s.seed,
-            threshold=s.stage2.threshold, band=s.stage2.band,
+            Sample(margins[~tests], right[~tests]), Sample(margins[tests], right[tests]), models=(best[0], gold[0]),
+            alpha=s.stage2.alpha, delta=s.stage2.delta, threshold=s.stage2.threshold, band=s.stage2.band,
         )  # fmt: skip
     except TooFew as e:
         raise dg.Failure(
-            f"stage2.decision = 'calibrated' and the arm 'soft' need more labels: {e}. More come with"
-            " stage1.seed_people or stage1.random_share.",
+            f"stage2.decision = 'calibrated' and the arm 'soft' need more labels: {e}. More come with stage2.audit or"
+            " stage1.seed_people.",
             allow_retries=False,
         ) from None
     thresholds = {f"{side} {name}": getattr(t, side) for name, t in found.thresholds.items() for side in ("keep", "flip")}
     shown = {k: "abstains" if v is None else v for k, v in thresholds.items()}
+    run.log(f"fitted on {found.fitted_on} labels, tested on {found.tested_on}: {shown}")
     return found, {"fitted on": found.fitted_on, "tested on": found.tested_on, **shown}
 
 

@@ -1,69 +1,55 @@
 """Calibrated decisions: the probability that a label is right, and thresholds with a bound on the error
 (Jung et al. 2025, arXiv 2407.18370; fixed-sequence testing as in arXiv 2110.01052).
 
-The bound is one for pairs drawn like the calibration pairs. They must therefore be a random sample with known inclusion
-probabilities; pairs that were retrieved because a model errs on their neighbours are none.
+The bound is one for the pairs that the tested ones were drawn from. They are therefore a simple random sample of what
+stage 2 decides; what thresholds are tested on fits nothing.
 """
 
-import hashlib
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from .identity import digest
 from .partition import STRATA, Calibration, Thresholds
 
-LEAST = 40  # labels below which nothing is fitted: three coefficients on half of them
+LEAST = 40  # labels below which nothing is fitted: three coefficients
 GRID = tuple(i / 100 for i in range(99, 49, -1))  # thresholds in the order of testing, strictest first
 
 
 class TooFew(ValueError):
-    """There are not enough random human labels to calibrate on."""
+    """There are not enough human labels to calibrate on."""
 
 
 class Sample(NamedTuple):
-    """Random human-labelled pairs: ids [n], clusters [n], margins of best and gold model [n, 2] in the original order,
-    whether people confirm that order [n], inclusion probabilities [n]."""
+    """Human-labelled pairs: margins of best and gold model [n, 2] in the original order, whether people confirm that
+    order [n]."""
 
-    pairs: Sequence[str]
-    clusters: Sequence[str]
     margins: np.ndarray
     right: np.ndarray
-    inclusion: np.ndarray
 
 
-def draw(*parts: object) -> float:
-    """A number in [0, 1) that depends on nothing but the arguments."""
-    digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64
+def halves(pairs: list[str], seed: int) -> np.ndarray:
+    """Which pairs [n] of a random sample fit; the others, a random sample too, test."""
+    return np.array([int(digest(("half", str(seed), p))[:8], 16) % 2 == 0 for p in pairs], bool)
 
 
-def equal_chance(sample: Sample, seed: int) -> np.ndarray:
-    """Which pairs to test on so that all had the same chance to be there: pair i stays with probability
-    min(inclusion) / inclusion[i]. Exact tests need equal weights."""
-    least = sample.inclusion.min()
-    return np.array(
-        [draw(seed, "thin", p) < least / i for p, i in zip(sample.pairs, sample.inclusion, strict=True)], bool
-    )
-
-
-def fit(margins: np.ndarray, right: np.ndarray, weight: np.ndarray) -> tuple[float, float, float]:
+def fit(sample: Sample) -> tuple[float, float, float]:
     """Platt scaling on both models' margins: (intercept, best, gold), in units of the margins.
 
-    Args:
-        margins: [n, 2]. right: [n] bool. weight: [n], one over the inclusion probability.
-
     Raises:
-        TooFew: all labels are right, or all are wrong.
+        TooFew: fewer than LEAST labels, or all are right, or all are wrong.
     """
     from sklearn.linear_model import LogisticRegression
 
+    margins, right = sample
+    if len(right) < LEAST:
+        raise TooFew(f"{len(right)} human labels to fit probabilities on, which needs at least {LEAST}")
     if right.all() or not right.any():
         raise TooFew("the calibration labels are all right or all wrong: there is nothing to fit")
     scale = np.maximum(margins.std(axis=0), 1e-9)
     model = LogisticRegression(C=1.0, tol=1e-8, max_iter=1000)
-    model.fit(margins / scale, right, sample_weight=weight * len(weight) / weight.sum())
+    model.fit(margins / scale, right)
     best, gold = (round(float(c), 9) for c in model.coef_[0] / scale)
     return round(float(model.intercept_[0]), 9), best, gold
 
@@ -109,46 +95,41 @@ def strata(margins: np.ndarray, threshold: float = 0.5, band: float = 0.0) -> np
 
 
 def calibrate(
-    sample: Sample,
+    fitted: Sample,
+    tested: Sample,
     *,
     models: tuple[str, str],
     alpha: float,
     delta: float,
-    seed: int,
     threshold: float = 0.5,
     band: float = 0.0,
 ) -> Calibration:
-    """Fit on one half of the conversation clusters, test thresholds on the other, a stratum and side at a time.
+    """Fit probabilities on one sample and test thresholds on the other, a stratum and side at a time.
+
+    Args:
+        fitted: any labels; how well they represent what is decided matters to how much is decided, not to the bound.
+        tested: a simple random sample of the pairs that are decided, none of them in `fitted`. Labels of one
+            conversation may agree: what is bounded is the share among these very pairs, of which it is a random draw.
 
     Raises:
-        TooFew: fewer than LEAST pairs, or nothing to fit.
+        TooFew: nothing to fit.
     """
-    if len(sample.pairs) < LEAST:
-        raise TooFew(f"{len(sample.pairs)} random human labels of role calibration; calibration needs at least {LEAST}")
-    first = np.array([draw(seed, "half", c) < 0.5 for c in sample.clusters], bool)
-    weight = 1 / sample.inclusion
-    coefficients = fit(sample.margins[first], sample.right[first], weight[first])
-    test = ~first & equal_chance(sample, seed)
-    p, right, group = (
-        probability(coefficients, sample.margins[test]),
-        sample.right[test],
-        strata(sample.margins[test], threshold, band),
-    )
-    found = {
-        s: Thresholds(
-            keep=fixed_sequence(p[group == s], right[group == s], alpha, delta),
-            flip=fixed_sequence(1 - p[group == s], ~right[group == s], alpha, delta),
+    coefficients = fit(fitted)
+    p, group = probability(coefficients, tested.margins), strata(tested.margins, threshold, band)
+    found = {}
+    for s in STRATA:
+        q, right = p[group == s], tested.right[group == s]
+        found[s] = Thresholds(
+            keep=fixed_sequence(q, right, alpha, delta), flip=fixed_sequence(1 - q, ~right, alpha, delta)
         )
-        for s in STRATA
-    }
     return Calibration(
         best_model=models[0],
         gold_model=models[1],
         intercept=coefficients[0],
         best=coefficients[1],
         gold=coefficients[2],
-        fitted_on=int(first.sum()),
-        tested_on=int(test.sum()),
+        fitted_on=len(fitted.right),
+        tested_on=len(tested.right),
         alpha=alpha,
         delta=delta,
         thresholds=found,

@@ -37,8 +37,8 @@ class Thresholds(_Part):
 
 class Calibration(_Part):
     """P(the original order is right) = sigmoid(intercept + best * m_best + gold * m_gold), where m is a model's
-    reward of the chosen response less that of the rejected one; fitted on random human-labelled pairs, as many other
-    ones tested the thresholds."""
+    reward of the chosen response less that of the rejected one; fitted on human-labelled pairs, thresholds tested on
+    others."""
 
     best_model: str
     gold_model: str

@@ -9,6 +9,7 @@ import functools
 import hashlib
 import itertools
 import json
+import math
 import os
 import re
 import tomllib
@@ -237,7 +238,7 @@ class Gold(Part):
 
     few_shot: Share = 0.35  # examples for judges; the gold model learns from them too
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.15  # chooses checkpoints
-    calibration: Share = 0.15  # thresholds of calibrated decisions
+    calibration: Share = 0.15  # fits the probability that a label is right
     test: Share = 0.10  # read by nothing but the final measure
 
     @model_validator(mode="after")
@@ -257,6 +258,15 @@ class Personal(Part):
     regions: list[str] = ["US", "GB", "DE", "FR", "IN", "CN", "BR"]  # whose phone numbers without a country code
     least_score: Share = 0.4  # of the recogniser; a phone number without context has 0.4
     redact_from: Annotated[int, Field(ge=0, le=3)] = 1  # sensitivity from which the copies are redacted
+
+
+def labels_needed(alpha: float, delta: float) -> int:
+    """Labels without an error that show, with probability 1 - delta, that at most a share alpha is wrong.
+
+    >>> labels_needed(0.1, 0.1)
+    22
+    """
+    return math.ceil(math.log(delta) / math.log(1 - alpha))
 
 
 class StopWhen(Part):
@@ -296,6 +306,19 @@ class Stage2(Part):
     band: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # added to it; between the two sides it cannot tell
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.1  # calibrated: share of wrong labels that may be kept or flipped
     delta: Annotated[float, Field(gt=0, lt=1)] = 0.1  # calibrated: chance, a stratum and side, that the bound is missed
+    # pairs that stage 2 decides about, drawn at random for people: half fits probabilities, half tests thresholds
+    audit: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _has_labels_to_test_on(self):
+        least = 2 * labels_needed(self.alpha, self.delta)
+        if self.decision == "calibrated" and self.audit < least:
+            raise ValueError(
+                f"decision = 'calibrated' is tested on labels by people: audit must be at least {least} for alpha ="
+                f" {self.alpha:g} and delta = {self.delta:g} (half of them tests, and each of three strata needs"
+                f" {least // 2} without an error), found {self.audit}"
+            )
+        return self
 
 
 class Backbone(Part):

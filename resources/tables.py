@@ -553,6 +553,18 @@ SCORES = _t(
     ("pair_id",),
     "bucket",
 )
+AUDIT_ATTRIBUTES = _t(
+    "audit_attributes",
+    "The pairs of stage 2 that were drawn at random for people, with their attributes.",
+    list(ATTRIBUTES.schema),
+    ("pair_id",),
+)
+AUDIT = _t(
+    "audit",
+    "What people said about pairs of stage 2 that were drawn at random: calibrated decisions are tested on them.",
+    list(HUMAN_LABELS.schema),
+    ("event_id",),
+)
 DECISION_RULE = _t(
     "decision_rule",
     "The rule of stage 2 as a file: applied to stored scores and verdicts it gives the same classes again (spec 4.13).",

@@ -1,5 +1,5 @@
--- People's labels that may calibrate: of the role calibration, and drawn at random with a known probability.
-SELECT g.pair_id, g.cluster_id, g."order", b.inclusion
+-- People's labels that fit probabilities besides the audit's: gold of the role calibration that chance brought in.
+SELECT g.pair_id, g."order" = 'original' AS right
 FROM gold g JOIN annotation_batch b USING (pair_id, iteration)
-WHERE role = 'calibration' AND why IN ('seed', 'random') AND inclusion > 0
+WHERE role = 'calibration' AND why IN ('seed', 'random')
 ORDER BY pair_id

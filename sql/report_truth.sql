@@ -9,5 +9,6 @@ JOIN reference_labels r USING (comparison_id)
 JOIN chosen_ids h USING (pair_id)
 WHERE r.origin = 'planted'
     OR p.comparison_id NOT IN (
-        SELECT c.comparison_id FROM human_labels JOIN clean_pool c USING (pair_id)
+        SELECT c.comparison_id FROM clean_pool c
+        WHERE pair_id IN (SELECT pair_id FROM human_labels UNION ALL SELECT pair_id FROM audit)
     )

@@ -124,6 +124,10 @@ CREATE OR REPLACE VIEW paid_labels AS
     SELECT pair_id, 'people' AS who, iteration AS stage, backend AS model, true AS is_label, cost_micros, simulated
     FROM human_labels
     UNION ALL
+    SELECT pair_id, 'people', 'stage2', backend, true, cost_micros, simulated FROM audit
+    UNION ALL
+    SELECT pair_id, 'attributes', 'audit', labeller, labeller <> '', cost_micros, simulated FROM audit_attributes
+    UNION ALL
     SELECT pair_id, 'attributes', 'before stage 1', labeller, labeller <> '', cost_micros, simulated FROM attributes
     UNION ALL
     SELECT pair_id, 'attributes', 'stage2', labeller, labeller <> '', cost_micros, simulated FROM stage2_attributes

@@ -1,23 +1,16 @@
 """Calibrated decisions: the promised bound holds, in simulation; abstention, soft labels, the rule file (O-04)."""
 
+import json
+
 import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 
 from assets import release, stage2
 from assets.table_asset import Run, publish
-from curation.calibration import (
-    LEAST,
-    Sample,
-    TooFew,
-    calibrate,
-    equal_chance,
-    fit,
-    fixed_sequence,
-    probability,
-    strata,
-)
+from curation.calibration import LEAST, Sample, TooFew, calibrate, fit, fixed_sequence, halves, probability, strata
 from curation.partition import STRATA, Calibration, Rule, RuleError, Thresholds, loads
 from resources import tables as t
 from resources.lake import Lake
@@ -38,9 +31,12 @@ def world(n: int, rng, tilt: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.nd
     return margins, chance, rng.random(n) < chance
 
 
-def sample(margins, right, inclusion=None) -> Sample:
-    ids = [f"p{i}" for i in range(len(right))]
-    return Sample(ids, ids, margins, right, np.ones(len(right)) if inclusion is None else inclusion)
+def calibrated(margins, right, alpha: float, delta: float = 0.1) -> Calibration:
+    """Half of the labels fit, the other half tests."""
+    n = len(right) // 2
+    return calibrate(
+        Sample(margins[:n], right[:n]), Sample(margins[n:], right[n:]), models=MODELS, alpha=alpha, delta=delta
+    )
 
 
 def errors(found: Calibration, margins: np.ndarray, chance: np.ndarray) -> dict[tuple[str, str], float]:
@@ -62,11 +58,9 @@ def test_the_bound_is_broken_no_more_often_than_promised():
     everyone, chance, _ = world(20_000, rng, tilt=1.0)
     alpha, delta, trials = 0.15, 0.1, 60
     broken, decided = dict.fromkeys([(s, a) for s in STRATA for a in ("keep", "flip")], 0), set()
-    for seed in range(trials):
+    for _ in range(trials):
         margins, _, right = world(500, rng, tilt=1.0)
-        found = errors(
-            calibrate(sample(margins, right), models=MODELS, alpha=alpha, delta=delta, seed=seed), everyone, chance
-        )
+        found = errors(calibrated(margins, right, alpha, delta), everyone, chance)
         decided |= found.keys()
         for key, error in found.items():
             broken[key] += error > alpha
@@ -75,38 +69,41 @@ def test_the_bound_is_broken_no_more_often_than_promised():
     assert {("agree", "keep"), ("reject", "flip")} <= decided
 
 
-def test_unequal_inclusion_is_undone_before_the_test():
-    """Half of the world is labelled wrong more often and drawn ten times less; who forgets that breaks the bound."""
+@pytest.mark.parametrize("drawn_from_all", [True, False])
+def test_the_bound_is_for_the_pairs_that_are_drawn_from_whatever_the_fit(drawn_from_all):
+    """17.5 % of a pool are wrong, ten labels of a conversation alike; the fit saw labels of quite another kind. Who tests
+    on the better half of the pool breaks the bound."""
     rng = np.random.default_rng(1)
-    alpha, delta, trials, broken = 0.15, 0.1, 30, {True: 0, False: 0}
-    for seed in range(trials):
-        n = 4000
-        margins = np.full((n, 2), 2.0) + rng.normal(0, 0.01, (n, 2))
-        hard = rng.random(n) < 0.5
-        right = rng.random(n) < np.where(hard, 0.70, 0.95)  # 17.5 % wrong in all: nothing may be kept
-        inclusion = np.where(hard, 0.02, 0.2)
-        drawn = rng.random(n) < inclusion
-        for known in (True, False):
-            pi = inclusion[drawn] if known else np.ones(drawn.sum())
-            found = calibrate(
-                sample(margins[drawn], right[drawn], pi), models=MODELS, alpha=alpha, delta=delta, seed=seed
-            )
-            broken[known] += found.thresholds["agree"].keep is not None
-    assert broken[True] <= trials * delta + 3 * np.sqrt(trials * delta * (1 - delta))
-    assert broken[False] > trials / 2
+    alpha, delta, trials, broken = 0.15, 0.1, 60, 0
+    n = 4000
+    margins = np.full((n, 2), 2.0) + rng.normal(0, 0.01, (n, 2))
+    conversation = np.repeat(np.arange(n // 10), 10)
+    hard = conversation % 2 == 0
+    right = conversation // 2 % 20 >= np.where(hard, 6, 1)
+    other, _, other_right = world(200, rng)
+    for _ in range(trials):
+        drawn = rng.permutation(n if drawn_from_all else np.flatnonzero(~hard))[:300]
+        found = calibrate(
+            Sample(other, other_right), Sample(margins[drawn], right[drawn]), models=MODELS, alpha=alpha, delta=delta
+        )
+        broken += found.thresholds["agree"].keep is not None
+    if drawn_from_all:
+        assert (~right).mean() == 0.175 and broken <= trials * delta + 3 * np.sqrt(trials * delta * (1 - delta))
+    else:
+        assert broken > trials / 2
 
 
-def test_thinning_gives_all_the_same_chance():
-    inclusion = np.repeat([0.1, 0.5], 5000)
-    kept = equal_chance(sample(np.zeros((10_000, 2)), np.ones(10_000, bool), inclusion), seed=3)
-    assert kept[:5000].all()
-    assert abs(kept[5000:].mean() - 0.2) < 0.02
+def test_halves_are_of_equal_chance_and_do_not_depend_on_the_order():
+    pairs = [f"p{i}" for i in range(10_000)]
+    fits = halves(pairs, seed=3)
+    assert abs(fits.mean() - 0.5) < 0.02
+    assert list(halves(pairs[::-1], seed=3)[::-1]) == list(fits) and list(halves(pairs, seed=4)) != list(fits)
 
 
 def test_probabilities_are_calibrated():
     rng = np.random.default_rng(2)
     margins, _, right = world(4000, rng)
-    fitted = fit(margins, right, np.ones(4000))
+    fitted = fit(Sample(margins, right))
     assert np.allclose(fitted, (0.0, 0.7, 0.9), atol=0.12)
     fresh, chance, _ = world(4000, rng)
     p = probability(fitted, fresh)
@@ -133,7 +130,7 @@ def test_the_sequence_stops_at_its_first_failure_and_abstains_without_evidence()
 def test_too_few_labels_are_refused():
     margins, _, right = world(LEAST - 1, np.random.default_rng(0))
     with pytest.raises(TooFew, match=f"needs at least {LEAST}"):
-        calibrate(sample(margins, right), models=MODELS, alpha=0.1, delta=0.1, seed=0)
+        calibrate(Sample(margins, right), Sample(margins, right), models=MODELS, alpha=0.1, delta=0.1)
 
 
 # ---- in the lake ---------------------------------------------------------------------------------------------------
@@ -195,11 +192,12 @@ def test_a_calibration_is_for_its_own_models():
         )
 
 
-def labelled(root, n: int) -> Lake:
-    """Gold of role calibration, half of it drawn at random, and two models that only exist by name."""
+def labelled(root, gold: int, audited: int) -> Lake:
+    """Gold of role calibration, half of it drawn at random, audited pairs, and two models that only exist by name."""
     lake = Lake(str(root))
-    pairs = [f"g{i:03d}" for i in range(n)]
-    put(lake, t.CLEAN_POOL, [{"pair_id": p} for p in pairs], "b00")
+    pairs = [f"g{i:03d}" for i in range(gold)]
+    drawn = [f"a{i:03d}" for i in range(audited)]
+    put(lake, t.CLEAN_POOL, [{"pair_id": p} for p in (*pairs, *drawn)], "b00")
     lake.write(t.BEST_RM, pa.Table.from_pylist([{"iteration": "iter_00", "model_id": "m", "path": "x", "pairs": 1,
                                                  "accuracy": 1.0, "best": True}], t.BEST_RM.schema))  # fmt: skip
     row = {f.name: "n" if pa.types.is_string(f.type) else 0 for f in t.GOLD_RM.schema}
@@ -208,24 +206,67 @@ def labelled(root, n: int) -> Lake:
         here = pairs if key == "iter_00" else []
         put(lake, t.GOLD, [{"pair_id": p, "role": "calibration" if i % 4 else "train", "order": "original" if i % 5 else
                             "swapped"} for i, p in enumerate(here)], key)  # fmt: skip
-        put(lake, t.ANNOTATION_BATCH, [{"pair_id": p, "assigned_to": "people", "why": "seed" if i % 2 else "retrieved",
-                                        "inclusion": 0.5 if i % 2 else 1.0} for i, p in enumerate(here)], key)  # fmt: skip
+        put(lake, t.ANNOTATION_BATCH, [{"pair_id": p, "assigned_to": "people", "why": "seed" if i % 2 else "retrieved"}
+                                       for i, p in enumerate(here)], key)  # fmt: skip
+    put(lake, t.AUDIT, [{"event_id": f"{p}-{n}", "pair_id": p, "verdict": verdict} for i, p in enumerate(drawn)
+                        for n, verdict in enumerate(["first" if i % 5 else "second"] * 2 + ["undecided"])])  # fmt: skip
     return lake
 
 
-def test_only_random_calibration_gold_is_used_and_its_absence_named(tmp_path):
-    lake = labelled(tmp_path, 60)
+def test_only_gold_by_chance_fits_and_its_majority_is_what_the_audit_says(tmp_path):
+    lake = labelled(tmp_path, 60, 10)
+    put(lake, t.AUDIT, [{"event_id": f"{p}{i}", "pair_id": p, "shown_first": shown, "verdict": verdict}
+                        for p, votes in {"a": "fF", "b": "fs", "c": "ssf", "d": "uuf", "e": "Sf"}.items()
+                        for i, v in enumerate(votes)
+                        for shown in ["chosen" if v.islower() else "rejected"]
+                        for verdict in [{"f": "first", "s": "second", "u": "undecided"}[v.lower()]]])  # fmt: skip
     with lake.connect() as con:
         rows = con.sql(statement("calibration_gold")).fetchall()
+        labels = con.sql(statement("audit_labels")).fetchall()
     assert [r[0] for r in rows] == [f"g{i:03d}" for i in range(60) if i % 4 and i % 2]
+    assert labels == [("c", False), ("e", True)]  # "S": second of a swapped show is the chosen one
 
 
-@pytest.mark.parametrize("sections", [{"stage2": {"decision": "calibrated"}}, {"training": {"arms": ["soft"]}}])
+@pytest.mark.parametrize("sections", [{"stage2": {"decision": "calibrated", "audit": 100}}, {"training": {"arms": ["soft"]}}])
 def test_without_enough_labels_the_step_fails_and_says_what_is_missing(tmp_path, monkeypatch, sections):
-    lake = labelled(tmp_path, 60)
+    lake = labelled(tmp_path, 60, 0)
     monkeypatch.setattr("resources.trainer.score", fake_scores)
-    with pytest.raises(dg.Failure, match=r"30 random human labels of role calibration.*needs at least 40.*seed_people"):
+    with pytest.raises(dg.Failure, match=r"30 human labels to fit.*needs at least 40.*stage2.audit or stage1.seed_people"):
         make(stage2.decision_rule, lake, **sections)
+
+
+def test_calibrated_decisions_without_an_audit_are_no_configuration():
+    for audit in (0, 43):
+        with pytest.raises(ValidationError, match=f"audit must be at least 44 for alpha = 0.1.*found {audit}"):
+            settings(stage2={"decision": "calibrated", "audit": audit})
+    assert settings(stage2={"decision": "calibrated", "audit": 44}).stage2.audit == 44
+
+
+def test_the_audit_draws_from_all_that_stage_2_decides_and_waits_for_people(tmp_path):
+    lake = Lake(str(tmp_path / "lake"))
+    pool = [f"p{i:03d}" for i in range(400)]
+    put(lake, t.CLEAN_POOL, [{"pair_id": p, "stage": "stage2" if i % 4 else "stage1"} for i, p in enumerate(pool)], "b00")
+    for key in ("iter_00", "iter_01", "iter_02"):
+        first = key == "iter_00"
+        put(lake, t.GOLD, [{"pair_id": p, "order": "original"} for p in pool[:60]] if first else [], key)
+        put(lake, t.SILVER, [{"pair_id": p, "order": "original"} for p in pool[60:120]] if first else [], key)
+        put(lake, t.UNDECIDED, [{"pair_id": p, "desk": "people"} for p in pool[120:160]] if first else [], key)
+    sections = {"stage2": {"audit": 80}, "people": {"backend": "files", "folder": str(tmp_path / "people")},
+                "attributes": {"backend": "heuristic"}}  # fmt: skip
+    make(stage2.audit_attributes, lake, **sections)
+    drawn = [p for (p,) in query(lake, "SELECT pair_id FROM audit_attributes ORDER BY 1")]
+    assert len(drawn) == 80 and set(drawn) <= set(pool[160:])
+    assert 45 <= sum(int(p[1:]) % 4 > 0 for p in drawn) <= 75  # 60 expected: every stage is drawn from alike
+    with pytest.raises(dg.Failure, match="80 of 80 answers are missing"):
+        make(stage2.audit, lake, **sections)
+    batch = [json.loads(line) for line in (tmp_path / "people/stage2/batch.jsonl").read_text().splitlines()]
+    assert [b["pair_id"] for b in batch] == drawn and "chosen" not in batch[0]
+    answers = [{"pair_id": p, "verdict": "candidate_1", "annotator": "ann", "seconds": 9} for p in drawn]
+    (tmp_path / "people/stage2/answers.jsonl").write_text("".join(json.dumps(a) + "\n" for a in answers))
+    make(stage2.audit, lake, **sections)
+    right = dict(query(lake, f"{statement('audit_labels')}"))
+    assert right == {b["pair_id"]: b["candidate_1"] == "good" for b in batch} and len(set(right.values())) == 2
+    assert query(lake, "SELECT stage, sum(is_label::INT) FROM paid_labels WHERE who = 'people' GROUP BY 1") == [("stage2", 80)]
 
 
 def fake_scores(run, names, pairs) -> pa.Table:
@@ -243,12 +284,13 @@ def fake_scores(run, names, pairs) -> pa.Table:
 
 
 def test_calibrated_decisions_reach_the_release_and_the_soft_arm(tmp_path, monkeypatch):
-    lake = labelled(tmp_path, 600)
+    lake = labelled(tmp_path, 200, 300)
     monkeypatch.setattr("resources.trainer.score", fake_scores)
-    sections = {"stage2": {"decision": "calibrated"}}
+    sections = {"stage2": {"decision": "calibrated", "audit": 300}}
     make(stage2.decision_rule, lake, **sections)
     rule = loads(query(lake, "SELECT file FROM decision_rule")[0][0])
-    assert rule.calibration.fitted_on + rule.calibration.tested_on == 300
+    tests = ~halves([f"a{i:03d}" for i in range(300)], settings().seed)
+    assert (rule.calibration.fitted_on, rule.calibration.tested_on) == (100 + 300 - tests.sum(), tests.sum())
     assert rule.calibration.thresholds["agree"].keep is not None
     pool = ["00", "01", "02"]
     put(lake, t.CLEAN_POOL, [{"pair_id": p, "chosen": f"c{p}", "rejected": f"r{p}"} for p in pool], "b00")

@@ -1,0 +1,6 @@
+-- A simple random sample, by hash, of the pairs that stage 2 decides.
+SELECT pair_id, comparison_id, cluster_id, conversation, chosen, rejected
+FROM clean_pool
+WHERE pair_id NOT IN (SELECT pair_id FROM verified) AND pair_id NOT IN (SELECT pair_id FROM undecided)
+ORDER BY md5(pair_id || $seed), pair_id
+LIMIT $n
