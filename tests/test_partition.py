@@ -20,7 +20,7 @@ from curation.partition import Rule, RuleError, loads
 from curation.partition import decide as apply
 from resources.lake import Lake
 from resources.settings import Settings
-from resources.tables import BEST_RM, CLEAN_POOL, DECISION_RULE, GOLD, GOLD_RM, SCORES, STAGE2_VERDICTS
+from resources.tables import AUDIT, BEST_RM, CLEAN_POOL, DECISION_RULE, GOLD, GOLD_RM, SCORES, STAGE2_VERDICTS
 from sql import statement
 
 from .lakes import put, query
@@ -107,7 +107,7 @@ def ruled(root, **rule) -> Lake:
     """A lake with its rule and nothing else of stage 2."""
     lake = Lake(str(root))
     run = Run(settings(**rule), lake)
-    for table in (BEST_RM, GOLD_RM):
+    for table in (BEST_RM, GOLD_RM, AUDIT):
         lake.write(table, [])
     for key in run.settings.partition_keys("bucket"):
         lake.write(CLEAN_POOL, [], key)
