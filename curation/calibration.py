@@ -13,7 +13,7 @@ import numpy as np
 from .identity import digest
 from .partition import STRATA, Calibration, Thresholds
 
-LEAST = 40  # labels below which nothing is fitted: three coefficients
+LEAST = 20  # labels below which nothing is fitted: three coefficients
 GRID = tuple(i / 100 for i in range(99, 49, -1))  # thresholds in the order of testing, strictest first
 
 

@@ -229,9 +229,9 @@ def test_only_gold_by_chance_fits_and_its_majority_is_what_the_audit_says(tmp_pa
 
 @pytest.mark.parametrize("sections", [{"stage2": {"decision": "calibrated", "audit": 100}}, {"training": {"arms": ["soft"]}}])
 def test_without_enough_labels_the_step_fails_and_says_what_is_missing(tmp_path, monkeypatch, sections):
-    lake = labelled(tmp_path, 60, 0)
+    lake = labelled(tmp_path, 30, 0)
     monkeypatch.setattr("resources.trainer.score", fake_scores)
-    with pytest.raises(dg.Failure, match=r"30 human labels to fit.*needs at least 40.*stage2.audit or stage1.seed_people"):
+    with pytest.raises(dg.Failure, match=r"15 human labels to fit.*needs at least 20.*stage2.audit or stage1.seed_people"):
         make(stage2.decision_rule, lake, **sections)
 
 
