@@ -4,6 +4,7 @@ A stage module decorates generator functions with `table_asset`; each yields `Ro
 declaration come the Dagster asset, the versions that a file's footer records, and the answer to "is it stale?".
 """
 
+import hashlib
 import html
 import re
 import warnings
@@ -96,8 +97,9 @@ class Step:
         return self.fn.__name__
 
     def code(self, settings: Settings) -> str:
-        """The version, the settings that decide the result, and into how many buckets it is divided."""
-        code = f"{self.version}.{settings.section_hash(*self.settings)}" if self.settings else self.version
+        """The version, the tables' columns, the settings that decide the result, and into how many buckets it is divided."""
+        code = f"{self.version}.{_columns_hash(self.tables)}"
+        code += f".{settings.section_hash(*self.settings)}" if self.settings else ""
         return f"{code}.of{settings.lake.buckets}" if self.partition == "bucket" else code
 
     def note(self, settings: Settings, lake: Lake, partition: str | None) -> dict[str, Any]:
@@ -166,6 +168,12 @@ def table_asset(
         )  # fmt: skip
 
     return declare
+
+
+def _columns_hash(tables: tuple[Table, ...]) -> str:
+    """8 hex digits over names, types and nullability of all columns."""
+    columns = [[t.name, *((f.name, str(f.type), f.nullable) for f in t.schema)] for t in tables]
+    return hashlib.blake2b(repr(columns).encode(), digest_size=4).hexdigest()
 
 
 def _part(kind: str, key: str) -> dict[str, str]:

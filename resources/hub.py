@@ -12,7 +12,7 @@ from .files import BATCH_ROWS, BadFile, Row, first_line
 
 PREFIX = "huggingface:"
 SUFFIXES = (".parquet", ".json", ".jsonl", ".csv", ".arrow", ".json.gz", ".jsonl.gz", ".jsonl.zst", ".csv.gz")
-_COMMIT = re.compile(r"[0-9a-f]{7,40}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")  # a branch may be called 20240101
 
 
 def parse(path: str) -> tuple[str, str]:
@@ -25,11 +25,12 @@ def pinned(path: str) -> tuple[str, str]:
     """(repository, commit) of a `huggingface:` path.
 
     Raises:
-        BadFile: it is not pinned to a commit; branches and tags move, and what was read could not be read again.
+        BadFile: it is not pinned to a commit, all 40 digits of it; branches and tags move, and what was read could not be
+            read again.
     """
     repository, revision = parse(path)
     if not _COMMIT.fullmatch(revision):
-        raise BadFile("not_pinned", f'{path}: pin the data set: path = "{PREFIX}{repository}@<commit>"')
+        raise BadFile("not_pinned", f'{path}: pin the data set: path = "{PREFIX}{repository}@<commit>", 40 digits')
     return repository, revision
 
 

@@ -128,8 +128,8 @@ QUARANTINE = _t(
 )
 DEDUPED = _t(
     "deduped",
-    "Every distinct pair once: which record of it stays, by source priority; mirror images marked. Its texts stand in "
-    "`raw_pool` under the same pair_id, which is a hash of them.",
+    "Every distinct pair once: which record of it stays, by source priority; mirror images marked. With their texts the "
+    "pairs stand in the view `deduped_pairs`.",
     [
         *IDS,
         *ORIGIN,

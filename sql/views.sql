@@ -1,5 +1,10 @@
 -- Views for people and for `assay`; a later one may use an earlier one.
 
+-- Every distinct pair with its texts, those of the record that stayed.
+CREATE OR REPLACE VIEW deduped_pairs AS
+    SELECT d.*, p.conversation, p.chosen, p.rejected
+    FROM deduped d JOIN raw_pool p USING (comparison_id, pair_id, source, row, part);
+
 -- Every input record that is not in the clean pool, with the reason and what it rests on.
 CREATE OR REPLACE VIEW removed AS
     SELECT source, row, part, reason, evidence FROM unusable
@@ -88,7 +93,7 @@ CREATE OR REPLACE VIEW ledger AS
     SELECT p.source, o.class, o.reason, count(*) FROM clean_pool p JOIN outcome o USING (pair_id) GROUP BY ALL
     UNION ALL
     SELECT source, 'pending', 'not yet deduplicated', count(*)
-    FROM raw_pool ANTI JOIN deduped USING (pair_id) GROUP BY ALL
+    FROM raw_pool ANTI JOIN deduped USING (source, row, part) ANTI JOIN duplicates USING (source, row, part) GROUP BY ALL
     UNION ALL
     SELECT source, 'pending', 'not yet decontaminated', count(*)
     FROM deduped ANTI JOIN clean_pool USING (pair_id) ANTI JOIN contaminated USING (pair_id) GROUP BY ALL;

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -19,6 +20,7 @@ from resources.tables import (
     ANNOTATION_BATCH,
     ATTRIBUTES,
     CLEAN_POOL,
+    CLUSTERS,
     EMBEDDINGS,
     GOLD,
     GOLD_PREDICTIONS,
@@ -95,6 +97,32 @@ def test_what_joins_later_changes_no_old_row_and_is_counted(tmp_path):
     assert query(lake, "SELECT count(*) FROM clusters WHERE cluster_id = '" + old + "'") == [(2,)]
     # the old pair stays open to selection, the newcomer that contradicts it does not
     assert query(lake, "SELECT source FROM deduped WHERE conflict") == [("c",)]
+
+
+def test_the_ledger_closes_between_import_and_deduplication(tmp_path):
+    """Pairs that stand in the pool already come again: their records wait as well."""
+    make(tmp_path, *OLD)
+    lake = make(tmp_path, *OLD, NEW, steps=(pool.sources, pool.raw_pool))
+    read = "SELECT (SELECT count(*) FROM raw_pool) + (SELECT count(*) FROM unusable) + (SELECT count(*) FROM quarantine)"
+    assert query(lake, "SELECT sum(records) FROM ledger") == query(lake, read) == [(20,)]
+    assert query(lake, "SELECT source, records FROM ledger WHERE reason = 'not yet deduplicated'") == [("c", 11)]
+
+
+def test_the_distinct_pairs_have_a_view_with_their_texts(tmp_path):
+    lake = make(tmp_path, *OLD)
+    with_texts = "SELECT pair_id, source, row, conversation, chosen, rejected FROM deduped_pairs ORDER BY pair_id"
+    assert [r[:3] for r in query(lake, with_texts)] == query(lake, "SELECT pair_id, source, row FROM deduped ORDER BY 1")
+    clean = "SELECT pair_id, source, row, conversation, chosen, rejected FROM clean_pool"
+    assert set(map(str, query(lake, clean))) < set(map(str, query(lake, with_texts)))
+
+
+def test_a_table_with_another_column_makes_its_old_partitions_stale(tmp_path):
+    lake, config = make(tmp_path, *OLD), configured(tmp_path, *OLD)
+    assert pool.clusters.stale(config, lake, None) is None
+    nullable = replace(CLUSTERS, schema=pa.schema([f.with_nullable(True) for f in CLUSTERS.schema]))
+    wider = replace(CLUSTERS, schema=CLUSTERS.schema.append(pa.field("size", pa.int64())))
+    for table in (nullable, wider):
+        assert replace(pool.clusters, tables=(table,)).stale(config, lake, None) == "code or settings changed"
 
 
 def test_rows_that_grew_in_two_steps_are_those_of_a_pool_made_at_once(tmp_path):

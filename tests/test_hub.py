@@ -15,6 +15,7 @@ from .test_records import read, texts
 
 datasets = pytest.importorskip("datasets")
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MESSAGES = [
     {"chosen": [{"role": "user", "content": f"Q{i}"}, {"role": "assistant", "content": "good"}],
      "rejected": [{"role": "user", "content": f"Q{i}"}, {"role": "assistant", "content": f"bad {i}"}], "label": i % 2}
@@ -117,19 +118,21 @@ def test_a_data_set_of_the_hub_is_pinned_streamed_and_named_by_its_commit(tmp_pa
         return datasets.Dataset.from_list([{"prompt": "Q", "chosen": "a", "rejected": "b"}]).to_iterable_dataset()
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    path = "huggingface:owner/pairs-v1.0@0123abcdef"
+    path = f"huggingface:owner/pairs-v1.0@{COMMIT}"
     pairs, *_ = read(tmp_path, path=path, config="helpful", split="train")
     assert texts(pairs) == [(["Q"], "a", "b")]
     assert asked == [
-        ("owner/pairs-v1.0", {"revision": "0123abcdef", "name": "helpful", "split": "train", "streaming": True})
+        ("owner/pairs-v1.0", {"revision": COMMIT, "name": "helpful", "split": "train", "streaming": True})
     ]
     one, other = (
-        fingerprint(Source(name="s", path=p), Lake(str(tmp_path))) for p in (path, "huggingface:owner/pairs-v1.0@0123abc")
+        fingerprint(Source(name="s", path=p), Lake(str(tmp_path))) for p in (path, path[:-1] + "0")
     )
     assert one != other and one[1] == 0
 
 
-@pytest.mark.parametrize("path", ["huggingface:owner/pairs", "huggingface:owner/pairs@main"])
+@pytest.mark.parametrize(
+    "path", ["huggingface:owner/pairs", *(f"huggingface:owner/pairs@{at}" for at in ("main", "20240101", COMMIT[1:]))]
+)
 def test_what_moves_is_refused(tmp_path, path):
     _, _, quarantine, _ = read(tmp_path, path=path, split="train")
     assert quarantine[0]["reason"] == "not_pinned" and 'path = "huggingface:owner/pairs@<commit>"' in quarantine[0]["error"]
