@@ -123,7 +123,8 @@ def build(settings: Settings) -> dg.Definitions:
         if not following:
             return dg.SkipReason(f"{closed} was the last iteration")
         if not lake.rows(SELECTION, closed):
-            return dg.SkipReason(f"{closed} selected nothing: the stop rule holds, or no pair is left")
+            left = "`assay run` makes the iterations that are left, empty, and goes on with stage 2"
+            return dg.SkipReason(f"{closed} selected nothing: the stop rule holds, or no pair is left; {left}")
         if lake.note(ANNOTATION_BATCH, following[0]) is not None:
             return dg.SkipReason(f"{following[0]} is open already; a rerun of it is a person's decision")
         return dg.RunRequest(run_key=f"{following[0]}-{event.run_id}", partition_key=following[0])

@@ -8,6 +8,7 @@ Iteration 0 is the seed round.
 
 from collections.abc import Iterator
 
+import dagster as dg
 import pyarrow as pa
 import pyarrow.compute
 
@@ -15,6 +16,7 @@ from curation.gold_roles import OPEN, sql_list
 from curation.neighbours import k_for
 from curation.selection import draw, select
 from curation.stopping import no_more_to_gain
+from resources.lake import label
 from resources.tables import (
     ANNOTATION_BATCH,
     ATTRIBUTES,
@@ -42,6 +44,11 @@ from .table_asset import Check, Rows, Run, table_asset
 SO_FAR = "iteration <= getvariable('partition')"  # a rerun does not look at what later iterations left
 GOLD_SO_FAR = f"SELECT pair_id, cluster_id, role FROM gold WHERE {SO_FAR}"
 OPEN_GOLD = f"SELECT pair_id, \"order\" FROM gold WHERE role IN {sql_list(OPEN)} AND iteration <= '{{}}'"
+NOTHING_CONTAMINATED = Check(
+    "nothing_contaminated",
+    "SELECT pair_id FROM new WHERE pair_id IN (SELECT pair_id FROM contaminated)",
+    "no flagged pair may enter gold (spec 0.10)",
+)
 
 
 @table_asset(
@@ -63,17 +70,14 @@ OPEN_GOLD = f"SELECT pair_id, \"order\" FROM gold WHERE role IN {sql_list(OPEN)}
                 " FROM annotation_batch WHERE iteration < getvariable('partition')) GROUP BY 1 HAVING count(*) > 1",
                 "people and judges never share a conversation cluster (spec O-07)",
             ),
-            Check(
-                "nothing_contaminated",
-                "SELECT pair_id FROM new WHERE pair_id IN (SELECT pair_id FROM contaminated)",
-                "no flagged pair may enter gold (spec 0.10)",
-            ),
+            NOTHING_CONTAMINATED,
         ]
     },
 )
 def annotation_batch(run: Run) -> Iterator[Rows]:
     """The seed, or what the last iteration selected; people take what is random and then the priority cells."""
     s, earlier = run.settings.stage1, run.earlier()
+    _closed(run, earlier[-1:])
     with run.lake.connect() as con:
         if not earlier:
             batch = con.sql(statement("batch_from_seed"))
@@ -91,6 +95,25 @@ def annotation_batch(run: Run) -> Iterator[Rows]:
         batch = batch.to_arrow_table()
     counts = {f"{d} ({w})": n for (d, w), n in _count(batch, "assigned_to", "why").items()}
     yield Rows(ANNOTATION_BATCH, batch, counts)
+
+
+def _closed(run: Run, previous: list[str]) -> None:
+    """The iteration before must be up to date as a whole: a batch that rests on a selection which is itself due to be
+    made again would ask people and judges about the wrong pairs.
+
+    Raises:
+        dagster.Failure: one of its steps is stale; the message names it.
+    """
+    from .definitions import steps
+
+    for key in previous:
+        for step in steps(run.settings):
+            if step.group == "stage1" and step.partition == "iteration" and (why := step.stale(run.settings, run.lake, key)):
+                raise dg.Failure(
+                    f"{label(ANNOTATION_BATCH, run.partition)} is not opened: {label(step.tables[0], key)} is not up to"
+                    f" date ({why}). Run {key} again first.",
+                    allow_retries=False,
+                )
 
 
 @table_asset(
@@ -124,6 +147,7 @@ def human_labels(run: Run) -> Iterator[Rows]:
                 "SELECT pair_id FROM new WHERE pair_id NOT IN (SELECT pair_id FROM human_labels)",
                 "gold rests on a human verdict event, never on a judge (spec 2.04)",
             ),
+            NOTHING_CONTAMINATED,
             Check(
                 "one_role_a_cluster",
                 "SELECT cluster_id FROM (SELECT cluster_id, role FROM new UNION SELECT cluster_id, role FROM gold"
@@ -347,7 +371,7 @@ def retrieved(run: Run) -> Iterator[Rows]:
             ),
             Check(
                 "chance_is_recorded",
-                "SELECT pair_id FROM new WHERE NOT (inclusion > 0 AND inclusion <= 1) OR (why <> 'random' AND inclusion < 1)",
+                "SELECT pair_id FROM new WHERE NOT (inclusion > 0 AND inclusion <= 1) OR (why = 'retrieved' AND inclusion < 1)",
                 "every pair carries the probability of its draw",
             ),
         ]
@@ -366,7 +390,9 @@ def selection(run: Run) -> Iterator[Rows]:
         ).to_arrow_table()
         before_after = con.sql(statement("gains"), params={"iteration": run.partition}).fetchall()
         gains = [after - before for _, before, after in before_after]
-        stopped = s.stop_when is not None and no_more_to_gain([g[1:] for g in before_after], **s.stop_when.model_dump())
+        grew = con.sql(statement("grew"), params={"iteration": run.partition}).fetchall()[0][0]
+        since = [accuracies for key, *accuracies in before_after if key >= grew]
+        stopped = s.stop_when is not None and no_more_to_gain(since, **s.stop_when.model_dump())
         if stopped:
             candidates = candidates.slice(0, 0)
         if s.policy == "d_optimal":
@@ -401,8 +427,9 @@ def _with_features(run: Run, con, candidates: pa.Table, seed: str) -> pa.Table:
     con.register("seen", features(run, model, pairs))
     con.register("open_pairs", candidates)
     return con.sql(
-        "SELECT pair_id, similarity, difference, o.pair_id IS NULL AS labelled,"
+        "SELECT pair_id, similarity, difference, o.pair_id IS NULL AS labelled, l.inclusion AS chance,"
         " 1 / (1 + exp(r_rejected - r_chosen)) AS p FROM seen FULL JOIN open_pairs o USING (pair_id)"
+        " LEFT JOIN looked_at l USING (pair_id)"
     ).to_arrow_table()
 
 

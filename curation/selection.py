@@ -2,9 +2,10 @@
 
 A policy ranks candidates, best first. `paper` takes what gold errors retrieved, nearest first (spec 3.05); `d_optimal`
 what tells a Bradley-Terry model most about its last layer (spec 3.18; Shen, Sun and Ton, arXiv 2502.04354); `random`
-draws. Each row carries the probability with which its own draw would have taken it: below 1 where chance decided, 1
-where the policy leaves nothing to chance. The share drawn at random comes from all candidates before the policy
-chooses, so that sums over it, each weighted by 1 / inclusion, estimate sums over all candidates without bias.
+draws. Each row carries the probability with which its own draw would have taken it: below 1 where chance decided, also
+over what the policy could look at; 1 where nothing is left to chance. The share drawn at random comes from all candidates
+before the policy chooses, so that sums over it, each weighted by 1 / inclusion, estimate sums over all candidates without
+bias.
 """
 
 import hashlib
@@ -75,7 +76,8 @@ def paper(candidates: pa.Table, count: int, seed: str) -> pa.Table:
 
 def d_optimal(candidates: pa.Table, count: int, seed: str) -> pa.Table:
     """Greedy information gain. Candidates carry `difference`, [H] the head's input for chosen less that for rejected,
-    `p` of the current model, and `labelled`: what such rows tell is known already. Rows without p are not looked at."""
+    `p` of the current model, and `labelled`: what such rows tell is known already. Rows without p are not looked at;
+    where chance decided which are, `chance` is the probability to be looked at."""
     known = candidates.filter(pc.is_valid(candidates["p"])).sort_by("pair_id")
     if not known.num_rows:
         return CHOICE.empty_table()
@@ -85,7 +87,9 @@ def d_optimal(candidates: pa.Table, count: int, seed: str) -> pa.Table:
     x *= np.sqrt(p * (1 - p))[:, None]
     scale = np.sqrt(np.mean(np.sum(x * x, axis=1))) or 1.0
     chosen, gains = most_informative(x[~labelled] / scale, x[labelled] / scale, count)
-    return _choice(known.filter(pa.array(~labelled))["pair_id"].take(pa.array(chosen)), "d_optimal", gains, 1.0)
+    picked = known.filter(pa.array(~labelled)).take(pa.array(chosen, pa.int64()))
+    chance = picked["chance"].to_pylist() if "chance" in picked.column_names else 1.0
+    return _choice(picked["pair_id"], "d_optimal", gains, chance)
 
 
 def most_informative(x: np.ndarray, known: np.ndarray, count: int, ridge: float = RIDGE) -> tuple[list[int], list[float]]:
@@ -119,14 +123,14 @@ def most_informative(x: np.ndarray, known: np.ndarray, count: int, ridge: float 
     return chosen, gains
 
 
-def _choice(pairs, why: str, scores, inclusion: float) -> pa.Table:
+def _choice(pairs, why: str, scores, inclusion: float | list[float]) -> pa.Table:
     n = len(pairs)
     columns = [
         pairs if isinstance(pairs, pa.ChunkedArray) else pa.array(pairs, pa.string()),
         pa.array([why] * n, pa.string()),
         pa.array(range(1, n + 1), pa.int64()),
         pa.nulls(n, pa.float64()) if scores is None else scores,
-        pa.array([inclusion] * n, pa.float64()),
+        pa.array(inclusion if isinstance(inclusion, list) else [inclusion] * n, pa.float64()),
     ]
     return pa.table(dict(zip(CHOICE.names, columns, strict=True)), schema=CHOICE)
 

@@ -270,9 +270,9 @@ def labels_needed(alpha: float, delta: float) -> int:
 
 
 class StopWhen(Part):
-    """The loop stops when each of the last `iterations` gained less than `gain_below` on the same gold."""
+    """The loop stops when `iterations` in a row each gained less than `gain_below` on the same gold."""
 
-    gain_below: float  # of accuracy, 0.005 for half a point
+    gain_below: Annotated[float, Field(gt=0)]  # of accuracy, 0.005 for half a point
     iterations: Count = 2
 
 

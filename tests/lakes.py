@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from assets.definitions import steps
 from assets.table_asset import Run, Step, publish
 from resources.lake import Lake
 from resources.settings import Settings
@@ -40,6 +42,18 @@ def put(lake: Lake, table: Table, rows: list[dict], partition: str | None = None
         row = {**DEFAULTS, "cluster_id": "c-" + row.get("pair_id", ""), **row}
         full.append({n: row.get(n) for n in table.schema.names})
     lake.write(table, pa.Table.from_pylist(full, table.schema), partition)
+
+
+def close(lake: Lake, iteration: str, **sections) -> None:
+    """Make every step of an iteration up to date with what there is; what is missing becomes empty."""
+    made = settings(**sections)
+    for step in (s for s in steps(made) if s.group == "stage1" and s.partition == "iteration"):
+        for table, key in [*step.inputs(made, iteration), *((t, iteration) for t in step.tables)]:
+            if lake.note(table, key) is None:
+                put(lake, table, [], key)
+        for table in step.tables:
+            rows = pq.read_table(lake.path(table, iteration), schema=table.schema, partitioning=None)
+            lake.write(table, rows, iteration, step.note(made, lake, iteration))
 
 
 def make(step: Step, root: Path | Lake, partition: str | None = None, **sections) -> Run:

@@ -105,6 +105,12 @@ def test_d_optimal_leaves_out_what_is_labelled_or_has_no_p():
     assert scores == sorted(scores, reverse=True)
 
 
+def test_d_optimal_records_the_chance_to_be_looked_at():
+    chances = [0.25 if i % 2 else 0.5 for i in range(N)]
+    rows = select("d_optimal", featured().append_column("chance", pa.array(chances)), BATCH, RANDOM, "s").to_pylist()
+    assert {(int(r["pair_id"][1:]) % 2, r["inclusion"]) for r in rows[RANDOM:]} == {(0, 0.5), (1, 0.25)}
+
+
 def test_what_is_known_already_is_not_asked_again():
     """Two directions; the labelled pairs all point along the first, so the first choice points along the second."""
     directions = np.array([[3.0, 0.0]] * 20 + [[2.0, 0.0], [0.0, 1.0]], np.float32)
@@ -153,6 +159,7 @@ def test_an_unknown_policy_is_an_error():
         ([(0.6, 0.601)], False),  # one quiet iteration is not enough
         ([(0.6, 0.601), (0.601, 0.60)], True),
         ([(0.6, 0.601), (0.601, 0.7)], False),
+        ([(0.6, 0.601), (0.601, 0.60), (0.60, 0.7)], True),  # what held once holds
         ([(0.6, 0.7), (0.7, 0.70), (0.70, 0.702)], True),
         ([(0.60, 0.605), (0.605, 0.61)], False),  # a gain of exactly the threshold is one
     ],

@@ -37,6 +37,7 @@ def test_paths_are_relative_to_the_file(tmp_path):
     ("more", "words"),
     [
         ("[stage1]\niterations = 0", ["stage1.iterations", "greater than or equal to 1"]),
+        ("[stage1]\nstop_when = {gain_below = 0}", ["stage1.stop_when.gain_below", "greater than 0"]),
         ("[stage1]\niteration = 3", ["stage1.iteration", "no such key"]),
         ("[stage2]\npolicy = 'best'", ["stage2.policy", "symmetric", "gold_only"]),
         ("[people]\nbackend = 'recorded'", ["people", "needs people.answers"]),

@@ -14,6 +14,7 @@ from resources.tables import (
     ANNOTATION_BATCH,
     ATTRIBUTES,
     CLEAN_POOL,
+    CONTAMINATED,
     EMBEDDINGS,
     GOLD,
     GOLD_PREDICTIONS,
@@ -25,7 +26,7 @@ from resources.tables import (
 )
 from sql import statement
 
-from .lakes import make, put, query, settings
+from .lakes import close, make, put, query, settings
 
 IT0, IT1 = "iter_00", "iter_01"
 GOLD_SQL = statement("gold")
@@ -110,6 +111,7 @@ def second_batch(lake, **stage):
     rows = [{"pair_id": p, "why": "retrieved", "rank": i + 1, "score": 1 - i / 100} for i, p in enumerate(ids(10, 10))]
     rows += [{"pair_id": p, "why": "random", "rank": i + 1, "inclusion": 3 / 48} for i, p in enumerate(ids(3, 30))]
     put(lake, SELECTION, [{"inclusion": 1.0, "p": 0.7, **r} for r in rows], IT0)
+    close(lake, IT0, stage1=stage)
     make(stage1.annotation_batch, lake, IT1, stage1=stage)
 
 
@@ -145,6 +147,42 @@ def test_an_iteration_does_not_open_before_the_one_before_it_is_closed(lake):
     put(lake, SEED_SELECTION, [{"pair_id": "p000", "stratum": "x", "assigned_to": "people"}])
     with pytest.raises(dg.Failure, match="not materialised: selection/iter_00, annotation_batch/iter_00"):
         make(stage1.annotation_batch, lake, IT1)
+
+
+def test_an_iteration_does_not_open_while_the_one_before_it_is_half_redone(lake):
+    """Iteration 0 is run again and selects another pair; iteration 1 is opened anew and killed after its batch."""
+    put(lake, CLEAN_POOL, [{"pair_id": p} for p in ids(9)], "b00")
+    put(lake, ATTRIBUTES, [{"pair_id": p} for p in ids(9)], "b00")
+
+    def selects(iteration: str, pair: str) -> None:
+        put(lake, SELECTION, [{"pair_id": pair, "why": "retrieved", "rank": 1, "inclusion": 1.0, "p": 0.7}], iteration)
+        close(lake, iteration)
+
+    selects(IT0, "p001")
+    make(stage1.annotation_batch, lake, IT1)
+    selects(IT1, "p002")
+    make(stage1.annotation_batch, lake, "iter_02")
+    selects(IT0, "p003")
+    make(stage1.annotation_batch, lake, IT1)
+    with pytest.raises(dg.Failure, match=r"iter_02 is not opened: human_labels/iter_01 .*changed: annotation_batch/iter_01") as e:
+        make(stage1.annotation_batch, lake, "iter_02")
+    assert not e.value.allow_retries
+    assert query(lake, "SELECT pair_id FROM annotation_batch WHERE iteration = 'iter_02'") == [("p002",)]
+    selects(IT1, "p004")  # the rest of iteration 1, then iteration 2: what a backfill does
+    make(stage1.annotation_batch, lake, "iter_02")
+    assert query(lake, "SELECT pair_id FROM annotation_batch WHERE iteration = 'iter_02'") == [("p004",)]
+
+
+def test_a_flagged_pair_enters_neither_a_batch_nor_gold(lake):
+    flagged = {"pair_id": "p000", "source": "s", "benchmark": "b", "item_id": "1", "rule": "13-gram", "span": "x", "n_matches": 1}
+    put(lake, CONTAMINATED, [flagged], "b00")
+    put(lake, CLEAN_POOL, [{"pair_id": "p000"}], "b00")
+    put(lake, ATTRIBUTES, [{"pair_id": "p000"}], "b00")
+    put(lake, SEED_SELECTION, [{"pair_id": "p000", "stratum": "x", "assigned_to": "people"}])
+    with pytest.raises(dg.Failure, match="annotation_batch/iter_00 was not published: nothing_contaminated"):
+        make(stage1.annotation_batch, lake, IT0)
+    with pytest.raises(dg.Failure, match="gold/iter_00 was not published: nothing_contaminated"):
+        asked(lake, IT0, {"p000": ("c", "seed")})
 
 
 def label(pair: str, verdict: str, who: str = "a", first: str = "chosen") -> dict:

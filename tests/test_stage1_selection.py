@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
-from assets import stage1
+from assets import stage1, stage2
 from curation.identity import comparison_id, text_hash
+from resources import trainer
 from resources.embedder import FIELDS, embed
 from resources.lake import Lake
 from resources.settings import Embedding
@@ -29,7 +30,7 @@ from training.model import load_model
 from training.score import score
 from training.train import train
 
-from .lakes import DEFAULTS, make, put, query
+from .lakes import DEFAULTS, close, make, put, query
 from .training_jobs import job, pairs, table
 
 IT0, IT1, IT2 = "iter_00", "iter_01", "iter_02"
@@ -114,6 +115,12 @@ def test_d_optimal_selects_by_what_the_model_sees(loop):
     assert not {r["pair_id"] for r in rows} & set(loop.names[:10])
 
 
+def test_d_optimal_records_with_what_chance_it_looked_at_a_pair(loop):
+    """20 of the 50 candidates."""
+    make(stage1.selection, loop.lake, IT0, stage1=STAGE1 | {"policy": "d_optimal", "d_optimal_candidates": 20}, training=TRAINING)
+    assert {r["inclusion"] for r in selected(loop.lake) if r["why"] == "d_optimal"} == {0.4}
+
+
 def test_the_stop_rule_selects_nothing_more_and_an_empty_batch_runs_through(loop):
     """Two iterations whose models are no better on the gold of the iteration before."""
     for iteration in (IT1, IT2):
@@ -129,9 +136,43 @@ def test_the_stop_rule_selects_nothing_more_and_an_empty_batch_runs_through(loop
         make(stage1.selection, loop.lake, iteration, stage1=rule, training=TRAINING)
         assert {r["why"] for r in selected(loop.lake, iteration)} == whys, iteration
     put(loop.lake, SEED_SELECTION, [])
+    for iteration in (IT0, IT1, IT2):
+        close(loop.lake, iteration, stage1=rule, training=TRAINING)
     for step in (stage1.annotation_batch, stage1.human_labels, stage1.gold, stage1.judge_votes):
-        make(step, loop.lake, "iter_03", stage1=rule)
+        make(step, loop.lake, "iter_03", stage1=rule, training=TRAINING)
         assert loop.lake.rows(step.tables[0], "iter_03") == 0
+
+
+@pytest.mark.parametrize(("joined", "then"), [(0, 0), (3, 12)])
+def test_after_the_stop_rule_pairs_that_join_are_labelled_and_others_are_not(loop, joined, then):
+    """Iterations 1 and 2 gained nothing; the model of iteration 3 is much better, but by then nobody is asked. Or ten
+    pairs join with iteration 3."""
+    with loop.lake.connect() as con:
+        rows = con.sql("SELECT * EXCLUDE (bucket) FROM clean_pool ORDER BY pair_id").to_arrow_table().to_pylist()
+    put(loop.lake, CLEAN_POOL, rows[:50] + [r | {"joined": joined} for r in rows[50:]], "b00")
+    for iteration, p in ((IT1, 0.4), (IT2, 0.4), ("iter_03", 0.9)):
+        for empty in (ANNOTATION_BATCH, SILVER, RETRIEVED):
+            put(loop.lake, empty, [], iteration)
+        put(loop.lake, REWARD_MODEL, query_model(loop.lake), iteration)
+        predicted(loop.lake, iteration, loop.names[:5], p)
+    rule = STAGE1 | {"policy": "random", "iterations": 4, "stop_when": {"gain_below": 0.01, "iterations": 2}}
+    for iteration in (IT2, "iter_03"):
+        make(stage1.selection, loop.lake, iteration, stage1=rule, training=TRAINING)
+        assert len(selected(loop.lake, iteration)) == then, iteration
+
+
+def test_an_empty_iteration_trains_nothing_and_stage_2_goes_on(loop, monkeypatch):
+    training = TRAINING | {"loop": {"epochs": 1}}
+    for empty in (SILVER, GOLD):
+        put(loop.lake, empty, [], IT1)
+    make(stage1.reward_model, loop.lake, IT0, training=training)
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "_start", lambda *_: pytest.fail("a training was started"))
+        make(stage1.reward_model, loop.lake, IT1, training=training)
+    make(stage2.best_reward_model, loop.lake, stage1={"iterations": 1}, training=training)
+    assert query(loop.lake, "SELECT iteration, best, pairs FROM best_reward_model ORDER BY 1") == [
+        (IT0, False, 5), (IT1, True, 5),
+    ]  # fmt: skip
 
 
 def query_model(lake: Lake) -> list[dict]:
