@@ -6,6 +6,7 @@ from resources.tables import (
     ANNOTATION_BATCH,
     ATTRIBUTES,
     CLEAN_POOL,
+    DECISION_RULE,
     FLIPPED,
     GOLD,
     KEPT,
@@ -15,12 +16,13 @@ from resources.tables import (
     SNAPSHOTS,
     SOURCES,
     STAGE2_ATTRIBUTES,
+    Table,
 )
 from sql import statement
 
 from .table_asset import Check, Rows, Run, table_asset
 
-READS = [CLEAN_POOL, KEPT, FLIPPED, GOLD, SILVER, ATTRIBUTES, STAGE2_ATTRIBUTES, SOURCES]
+READS = [CLEAN_POOL, DECISION_RULE, KEPT, FLIPPED, GOLD, SILVER, ATTRIBUTES, STAGE2_ATTRIBUTES, SOURCES]
 
 NOT_HELD_OUT = Check(
     "no_test_gold",
@@ -34,15 +36,20 @@ NOT_UNDECIDED = Check(
 )
 
 
+def _released(run: Run, table: Table, orders: str) -> Iterator[Rows]:
+    """The pairs in these orders; the rule file of stage 2 travels in the file's footer (spec 4.13)."""
+    with run.lake.connect() as con:
+        [(rule,)] = con.sql("SELECT any_value(file) FROM decision_rule").fetchall()
+        rows = con.sql(statement("release").format(bucket=run.partition, orders=orders))
+        yield Rows(table, rows, footer={"rule": rule})
+
+
 @table_asset(
     RELEASE_CURATED, reads=READS, group="release", checks={RELEASE_CURATED: [NOT_HELD_OUT, NOT_UNDECIDED]}
 )
 def release_curated(run: Run) -> Iterator[Rows]:
     """Gold, silver and stage-2 pairs whose original order was confirmed (spec 5.02)."""
-    with run.lake.connect() as con:
-        yield Rows(
-            RELEASE_CURATED, con.sql(statement("release").format(bucket=run.partition, orders="'original'"))
-        )
+    yield from _released(run, RELEASE_CURATED, "'original'")
 
 
 @table_asset(
@@ -65,11 +72,7 @@ def release_curated(run: Run) -> Iterator[Rows]:
 )
 def release_corrected(run: Run) -> Iterator[Rows]:
     """The curated release and the contradicted pairs, swapped; the flag takes them out again (spec 5.03, 5.04)."""
-    with run.lake.connect() as con:
-        yield Rows(
-            RELEASE_CORRECTED,
-            con.sql(statement("release").format(bucket=run.partition, orders="'original', 'swapped'")),
-        )
+    yield from _released(run, RELEASE_CORRECTED, "'original', 'swapped'")
 
 
 @table_asset(

@@ -34,11 +34,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Rows:
-    """The content of one table or partition, and what the UI should show beside it."""
+    """The content of one table or partition, what the UI should show beside it, and what travels in its footer."""
 
     table: Table
     data: Data
     metadata: dict[str, Any] = field(default_factory=dict)
+    footer: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -268,7 +269,7 @@ def _published(step: Step, run: Run) -> Iterator[dg.MaterializeResult | dg.Asset
     expected = list(step.tables)
     for rows in step.fn(run):
         expected.remove(rows.table)
-        with run.lake.staged(rows.table, rows.data, run.partition, note) as staged:
+        with run.lake.staged(rows.table, rows.data, run.partition, rows.footer | note) as staged:
             results, preview = _examine(step, run, rows.table, str(staged.path))
             if failed := [r for r in results if not r.passed]:
                 yield from results

@@ -312,6 +312,7 @@ def test_calibrated_decisions_reach_the_release_and_the_soft_arm(tmp_path, monke
     lake.write(t.SOURCES, pa.Table.from_pylist([source], t.SOURCES.schema))
     for step in (release.release_curated, release.release_corrected):
         list(publish(step, run))
+    assert all(loads(lake.note(r, "b00")["rule"]) == rule for r in (t.RELEASE_CURATED, t.RELEASE_CORRECTED))
     p = dict(query(lake, "SELECT pair_id, p_right FROM decisions"))
     assert query(lake, "SELECT pair_id, chosen, p_right FROM release_corrected ORDER BY 1") == [
         ("00", "c00", p["00"]), ("01", "r01", 1 - p["01"])
