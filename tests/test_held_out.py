@@ -39,6 +39,7 @@ def lake(tmp_path) -> Lake:
         put(lake, table, [r for r in rows if r["class"] == name], "b00")
     for table in (t.ATTRIBUTES, t.STAGE2_ATTRIBUTES):
         put(lake, table, [], "b00")
+    put(lake, t.DECISION_RULE, [])
     source = {f.name: {pa.string(): "s", pa.bool_(): True}.get(f.type, 0) for f in t.SOURCES.schema}
     put(lake, t.SOURCES, [source])
     return lake
