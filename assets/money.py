@@ -7,7 +7,7 @@ from resources.tables import ATTRIBUTES, GOLD_VOTES, JUDGE_VOTES, SPENDING, STAG
 from .table_asset import Rows, Run, table_asset
 
 
-def _mark(settings, lake) -> str:
+def _mark(settings, lake, partition) -> str:
     from resources.spending import mark
 
     return mark(lake)

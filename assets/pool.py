@@ -40,8 +40,13 @@ FREQUENT = 20  # conversations of the pool; a benchmark n-gram in more of them l
 
 
 # ---- what there is -------------------------------------------------------------------------------------------------
-def _fingerprints(settings: Settings, lake: Lake) -> str:
-    return " ".join(_fingerprint(source, lake)[0] or "-" for source in settings.sources)
+def _as_it_is(settings: Settings, lake: Lake, name: str) -> str:
+    """A source's configuration and bytes; a world's files are bytes like any others."""
+    return f"{settings.source_hash(name)} {_fingerprint(_source(settings, name), lake)[0] or '-'}"
+
+
+def _source(settings: Settings, name: str) -> Source:
+    return next(s for s in settings.sources if s.name == name)
 
 
 def _fingerprint(source: Source, lake: Lake) -> tuple[str, int, str | None]:
@@ -54,22 +59,17 @@ def _fingerprint(source: Source, lake: Lake) -> tuple[str, int, str | None]:
         return "", 0, str(e)
 
 
-@table_asset(SOURCES, group="pool", settings=("sources", "world", "seed"), outside=_fingerprints, kinds={"python"})
+@table_asset(SOURCES, group="pool", outside=_as_it_is, kinds={"python"})
 def sources(run: Run) -> Iterator[Rows]:
-    """Hashes every source's bytes, so that a changed file is noticed and everything made from it is made again."""
+    """Hashes a source's bytes, so that a changed file is noticed and everything made from it is made again."""
     from resources.records import origin
 
-    rows = []
-    for source in run.settings.sources:
-        hashed, size, problem = _fingerprint(source, run.lake)
-        if problem:
-            run.log(f"{source.name}: {problem}")
-        rows.append(
-            source.model_dump(include={"shape", "licence", "redistribution", "label_origin", "stage", "joined", "priority"})
-            | {"source": source.name, "path": origin(source), "fingerprint": hashed, "bytes": size, "problem": problem}
-        )
-    unreadable = [r["source"] for r in rows if r["problem"]]
-    yield Rows(SOURCES, pa.Table.from_pylist(rows, SOURCES.schema), {"unreadable": ", ".join(unreadable) or "none"})
+    source = _source(run.settings, run.partition)
+    hashed, size, problem = _fingerprint(source, run.lake)
+    row = source.model_dump(include={"shape", "licence", "redistribution", "label_origin", "stage", "joined", "priority"})
+    row |= {"source": source.name, "path": origin(source), "fingerprint": hashed, "bytes": size, "problem": problem}
+    row["settings"] = run.settings.source_hash(source.name)
+    yield Rows(SOURCES, pa.Table.from_pylist([row], SOURCES.schema), {"problem": problem or "none"})
 
 
 # ---- import --------------------------------------------------------------------------------------------------------
@@ -99,7 +99,6 @@ class _Spool:
     UNUSABLE,
     QUARANTINE,
     reads=[SOURCES],
-    settings=("sources",),
     group="pool",
     kinds={"python"},
     checks={
@@ -124,7 +123,7 @@ def raw_pool(run: Run) -> Iterator[Rows]:
     """Reads a source record by record through its adapter; nothing is guessed and nothing disappears."""
     from resources.records import read_source
 
-    source = next(s for s in run.settings.sources if s.name == run.partition)
+    source = _source(run.settings, run.partition)
     reasons: Counter[str] = Counter()
     records = pairs = 0
     accounted = np.zeros(1, bool)  # by row; 0 stands for the whole file

@@ -176,7 +176,7 @@ def audit(run: Run) -> Iterator[Rows]:
     DECISION_RULE,
     reads=[BEST_RM, GOLD_RM, GOLD, ANNOTATION_BATCH, CLEAN_POOL, AUDIT],
     settings=("stage2", "seed"),
-    outside=lambda settings, _: str("soft" in settings.training.arms),
+    outside=lambda settings, *_: str("soft" in settings.training.arms),
     group="stage2",
     kinds={"duckdb", "torch"},
     pool="gpu",

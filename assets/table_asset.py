@@ -73,7 +73,7 @@ class Step:
             edges are not declared to it; the footers record them.
         settings: top-level sections of the configuration that decide the result.
         version: raised by hand when the code's result changes.
-        outside: for a step that reads what no table holds: a short text that changes when that changes.
+        outside: for a step that reads what no table holds: a short text that changes when that changes, of the partition.
     """
 
     fn: Callable[[Run], Iterator[Rows]]
@@ -84,7 +84,7 @@ class Step:
     earlier: tuple[Table, ...] = ()
     settings: tuple[str, ...] = ()
     version: str = "1"
-    outside: Callable[[Settings, Lake], str] | None = None
+    outside: Callable[[Settings, Lake, str | None], str] | None = None
     kinds: frozenset[str] = frozenset()
     pool: str | None = None
     checks: dict[Table, list[Check]] = field(default_factory=dict, hash=False, compare=False)
@@ -106,7 +106,7 @@ class Step:
     def note(self, settings: Settings, lake: Lake, partition: str | None) -> dict[str, Any]:
         """What the footer records and staleness compares. Raises Missing when an input is not there."""
         note = {"code": self.code(settings), "inputs": lake.versions(self.inputs(settings, partition))}
-        return note | ({"outside": self.outside(settings, lake)} if self.outside else {})
+        return note | ({"outside": self.outside(settings, lake, partition)} if self.outside else {})
 
     def inputs(self, settings: Settings, partition: str | None) -> list[tuple[Table, str | None]]:
         """Every (table, partition) the step reads for one of its partitions."""
@@ -155,7 +155,7 @@ def table_asset(
     earlier: tuple[Table, ...] | list[Table] = (),
     settings: tuple[str, ...] = (),
     version: str = "1",
-    outside: Callable[[Settings, Lake], str] | None = None,
+    outside: Callable[[Settings, Lake, str | None], str] | None = None,
     kinds: set[str] = frozenset({"duckdb"}),
     pool: str | None = None,
     checks: dict[Table, list[Check]] | None = None,

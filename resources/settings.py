@@ -489,7 +489,14 @@ class Settings(Part):
         whole["stage1"].pop("iterations")
         for key in BESIDE_THE_POINT:
             whole["training"].pop(key)
-        data = json.dumps({s: whole[s] for s in sorted(sections)}, sort_keys=True).replace(f"{self.base}/", "")
+        return self._hash({s: whole[s] for s in sorted(sections)})
+
+    def source_hash(self, name: str) -> str:
+        """As `section_hash`, over the whole configuration of one source."""
+        return self._hash(next(s for s in self.sources if s.name == name).model_dump(mode="json"))
+
+    def _hash(self, values: dict) -> str:
+        data = json.dumps(values, sort_keys=True).replace(f"{self.base}/", "")
         return hashlib.blake2b(data.encode(), digest_size=8).hexdigest()
 
     def partition_keys(self, kind: str) -> list[str]:

@@ -68,7 +68,7 @@ def _t(name, doc, fields, key, partition=None) -> Table:
 # ---- stage 0: the pool ---------------------------------------------------------------------------------------------
 SOURCES = _t(
     "sources",
-    "What the pool is made from: one row a configured source.",
+    "What the pool is made from: a configured source and the hash of its bytes.",
     [
         _f("source", S, "name"),
         _f("path", S, "file or query as configured"),
@@ -82,8 +82,10 @@ SOURCES = _t(
         _f("joined", I, "iteration of stage 1 with which it joined the pool"),
         _f("priority", I, "of equal pairs that joined together, the source with the lowest number keeps its row"),
         _f("problem", S, "why the whole file could not be read", True),
+        _f("settings", S, "hash of its whole configuration"),
     ],
     ("source",),
+    "source",
 )
 RAW_POOL = _t(
     "raw_pool",

@@ -92,8 +92,12 @@ CREATE OR REPLACE VIEW ledger AS
     UNION ALL
     SELECT p.source, o.class, o.reason, count(*) FROM clean_pool p JOIN outcome o USING (pair_id) GROUP BY ALL
     UNION ALL
-    SELECT source, 'pending', 'not yet deduplicated', count(*)
-    FROM raw_pool ANTI JOIN deduped USING (source, row, part) ANTI JOIN duplicates USING (source, row, part) GROUP BY ALL
+    SELECT w.source, 'pending', 'not yet deduplicated', count(*)
+    FROM (FROM raw_pool ANTI JOIN deduped USING (source, row, part) ANTI JOIN duplicates USING (source, row, part)) w
+    LEFT JOIN deduped d USING (pair_id)
+    LEFT JOIN (SELECT pair_id, count(*) AS lost FROM duplicates GROUP BY pair_id) USING (pair_id)
+    WHERE d.pair_id IS NULL OR d.copies = 1 + coalesce(lost, 0)  -- else it was counted and not listed: a gap
+    GROUP BY ALL
     UNION ALL
     SELECT source, 'pending', 'not yet decontaminated', count(*)
     FROM deduped ANTI JOIN clean_pool USING (pair_id) ANTI JOIN contaminated USING (pair_id) GROUP BY ALL;

@@ -29,7 +29,7 @@ DEFAULTS = {
     "also_in": [], "conflict": False, "n_chars": 11, "category": "math", "objectivity": "objective",
     "controversiality": "low", "desired": "right", "guideline": "check", "labeller": "t", "prompt_version": "1",
     "agreement": 1.0, "simulated": True, "embedder": "t", "backend": "t", "annotator": "a", "seconds": 20.0,
-    "cost_micros": 0, "shown_first": "chosen", "priority": 0, "inclusion": 1.0, "why": "seed", "role": "train",
+    "cost_micros": 0, "shown_first": "chosen", "priority": 0, "settings": "", "inclusion": 1.0, "why": "seed", "role": "train",
     "votes_original": 1, "votes_swapped": 0, "share": 1.0, "voices": 2, "wording": "",
     "effort": "", "example_places": [], "votes": "{}", "reason": "majority",
 }  # fmt: skip

@@ -21,8 +21,8 @@ def test_the_import_of_every_source_agrees_with_a_count_of_its_raw_files(tmp_pat
     monkeypatch.setenv("ASSAY_DATA", str(SHARED))
     config, lake = load(sources.CONFIG), Lake(str(tmp_path))
     assert {s.name for s in config.sources} == set(sources.COMPARISONS)
-    list(publish(pool.sources, Run(config, lake)))
     for source in config.sources:
+        list(publish(pool.sources, Run(config, lake, source.name)))
         list(publish(pool.raw_pool, Run(config, lake, source.name)))
     ours = sources.imported(lake)
     with duckdb.connect() as con:

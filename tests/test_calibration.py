@@ -309,7 +309,7 @@ def test_calibrated_decisions_reach_the_release_and_the_soft_arm(tmp_path, monke
     for table in (t.ATTRIBUTES, t.STAGE2_ATTRIBUTES):
         lake.write(table, [], "b00")
     source = {f.name: {pa.string(): "s", pa.bool_(): True}.get(f.type, 0) for f in t.SOURCES.schema}
-    lake.write(t.SOURCES, pa.Table.from_pylist([source], t.SOURCES.schema))
+    lake.write(t.SOURCES, pa.Table.from_pylist([source], t.SOURCES.schema), "s")
     for step in (release.release_curated, release.release_corrected):
         list(publish(step, run))
     assert all(loads(lake.note(r, "b00")["rule"]) == rule for r in (t.RELEASE_CURATED, t.RELEASE_CORRECTED))

@@ -56,10 +56,8 @@ def fill(lake: Lake) -> None:
          "conversation": [{"role": "user", "content": german}]},
     ]  # fmt: skip
     common = {"fingerprint": "f", "bytes": 1, "shape": "pair", "redistribution": False, "stage": "seed", "joined": 0}
-    put(lake, SOURCES, [
-        {"source": "a", "path": "a", "licence": f"MIT {EVIL}", **common, "label_origin": "human"},
-        {"source": "b", "path": "b", "licence": "CC0", **common, "redistribution": True, "problem": EVIL},
-    ])  # fmt: skip
+    put(lake, SOURCES, [{"source": "a", "path": "a", "licence": f"MIT {EVIL}", **common}], "a")
+    put(lake, SOURCES, [{"source": "b", "path": "b", "licence": "CC0", **common, "redistribution": True, "problem": EVIL}], "b")
     for source in ("a", "b"):
         put(lake, RAW_POOL, [], source)
         put(lake, UNUSABLE, [{"row": 9, "source": source, "reason": "tie", "evidence": EVIL}], source)
@@ -147,9 +145,8 @@ def test_texts_cannot_break_out_of_the_page(tmp_path, config):
 
 def test_a_pool_of_nothing_has_a_card(tmp_path, config):
     lake = Lake(str(tmp_path))
-    for table in (SOURCES, BENCHMARK_PROMPTS):
-        put(lake, table, [])
-    for table, keys in ((RAW_POOL, "ab"), (UNUSABLE, "ab"), (QUARANTINE, "ab")):
+    put(lake, BENCHMARK_PROMPTS, [])
+    for table, keys in ((SOURCES, "ab"), (RAW_POOL, "ab"), (UNUSABLE, "ab"), (QUARANTINE, "ab")):
         for key in keys:
             put(lake, table, [], key)
     for table in (DEDUPED, DUPLICATES, CLEAN_POOL, CONTAMINATED, BENCHMARK_HITS):

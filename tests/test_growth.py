@@ -24,6 +24,7 @@ from resources.tables import (
     EMBEDDINGS,
     GOLD,
     GOLD_PREDICTIONS,
+    RAW_POOL,
     SEED_SELECTION,
 )
 from sql import statement
@@ -97,6 +98,29 @@ def test_what_joins_later_changes_no_old_row_and_is_counted(tmp_path):
     assert query(lake, "SELECT count(*) FROM clusters WHERE cluster_id = '" + old + "'") == [(2,)]
     # the old pair stays open to selection, the newcomer that contradicts it does not
     assert query(lake, "SELECT source FROM deduped WHERE conflict") == [("c",)]
+
+
+def test_a_source_is_imported_again_for_its_own_sake_alone(tmp_path):
+    lake = make(tmp_path, *OLD)
+    one, other = OLD
+    changes = {
+        "another source": ((*OLD, NEW), {"c"}),
+        "its licence": ((one, other | {"licence": "MIT"}), {"b"}),
+        "its priority": ((one | {"priority": 3}, other), {"a"}),
+        "its bytes": ((one, other | {"records": other["records"][1:]}), {"b"}),
+        "nothing": (OLD, set()),
+    }
+    for change, (sources, again) in changes.items():
+        config = configured(tmp_path, *sources)
+        stale = {n for n in config.partition_keys("source") if pool.sources.stale(config, lake, n)}
+        assert stale == again, change
+    versions = {n: lake.note(RAW_POOL, n) for n in "ab"}
+    lake = make(tmp_path, *OLD, NEW)
+    assert {n: lake.note(RAW_POOL, n) for n in "ab"} == versions
+    make(tmp_path, one, other | {"licence": "MIT"}, NEW)
+    config = configured(tmp_path, one, other, NEW)
+    make(tmp_path, one, other, NEW, steps=(pool.sources,))
+    assert [n for n in "abc" if pool.raw_pool.stale(config, lake, n)] == ["b"]
 
 
 def test_the_ledger_closes_between_import_and_deduplication(tmp_path):

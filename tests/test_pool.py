@@ -165,10 +165,10 @@ def test_a_changed_file_makes_what_was_made_from_it_stale(tmp_path):
         sources=[{"name": "a", "path": str(tmp_path / "a.jsonl"), "priority": 10}], lake={"buckets": 2},
         benchmarks=[{"name": "exam"}],
     )  # fmt: skip
-    assert pool.sources.stale(config, lake, None) is None
+    assert pool.sources.stale(config, lake, "a") is None
     with open(tmp_path / "a.jsonl", "a") as f:
         f.write(json.dumps(pair("R")) + "\n")
-    assert pool.sources.stale(config, lake, None)
+    assert pool.sources.stale(config, lake, "a")
 
 
 # ---- contamination -------------------------------------------------------------------------------------------------

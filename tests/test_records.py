@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -497,6 +498,24 @@ def test_a_change_of_any_file_that_a_query_names_is_seen(tmp_path, monkeypatch, 
             lines(tmp_path / folder / "a.jsonl", GOOD | {"chosen": text})
         prints.append(fingerprint(source, Lake(str(tmp_path / "lake"))))
     assert prints[0][0] != prints[1][0] and prints[0][1] > 0
+
+
+def test_a_file_that_nobody_touched_is_read_once(tmp_path):
+    path, lake = Path(lines(tmp_path / "f.jsonl", GOOD)), Lake(str(tmp_path / "lake"))
+
+    def now(text: str, seconds_ago: float) -> str:
+        lines(path, GOOD | {"chosen": text})
+        os.utime(path, (0, time.time() - seconds_ago))
+        return fingerprint(Source(name="s", path=str(path)), lake)[0]
+
+    one, other = now("a", 0), now("b", 0)
+    assert one != other  # equal in size, and too soon to tell by its time
+    settled = now("a", 1e6)
+    os.utime(path, ns=(0, before := path.stat().st_mtime_ns))
+    lines(path, GOOD | {"chosen": "b"})
+    os.utime(path, ns=(0, before))
+    assert fingerprint(Source(name="s", path=str(path)), lake)[0] == settled == one
+    assert now("b", 5e5) == other
 
 
 # ---- recorded answers ----------------------------------------------------------------------------------------------

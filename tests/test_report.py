@@ -79,7 +79,7 @@ def fill(lake: Lake, simulated: bool = True, origin: str = "planted") -> None:
     put(lake, t.SOURCES, [{
         "source": "s", "path": "s.jsonl", "fingerprint": "f", "bytes": 1, "shape": "pair", "licence": "CC0",
         "redistribution": True, "priority": 1,
-    }])  # fmt: skip
+    }], "s")  # fmt: skip
     pairs = [pool_row(p, i) for i, p in enumerate(RIGHT, 1)]
     contaminated = pool_row("p11", 12)
     put(lake, t.RAW_POOL, [*pairs, pool_row("p01", 11), contaminated], "s")
@@ -88,7 +88,8 @@ def fill(lake: Lake, simulated: bool = True, origin: str = "planted") -> None:
         {"row": 14, "file": "s.jsonl", "reason": "not_json", "error": "expected , or }", "excerpt": "{"}
     ], "s")  # fmt: skip
     contradicted = ("p06", "p08")
-    put(lake, t.DEDUPED, [p | {"conflict": p["pair_id"] in contradicted} for p in [*pairs, contaminated]], "b00")
+    put(lake, t.DEDUPED, [p | {"conflict": p["pair_id"] in contradicted, "copies": 1 + (p["pair_id"] == "p01")}
+                          for p in [*pairs, contaminated]], "b00")  # fmt: skip
     put(lake, t.CLEAN_POOL, pairs, "b00")
     put(lake, t.DUPLICATES, [{"pair_id": "p01", "row": 11, "kept_source": "s", "kept_row": 1}], "b00")
     put(lake, t.CONTAMINATED, [{
