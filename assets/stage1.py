@@ -17,6 +17,7 @@ from curation.neighbours import k_for
 from curation.selection import draw, select
 from curation.stopping import no_more_to_gain
 from resources.lake import label
+from resources.people import answered
 from resources.tables import (
     ANNOTATION_BATCH,
     ATTRIBUTES,
@@ -120,6 +121,7 @@ def _closed(run: Run, previous: list[str]) -> None:
     HUMAN_LABELS,
     reads=[ANNOTATION_BATCH, CLEAN_POOL, ATTRIBUTES],
     settings=("people", "seed"),
+    outside=answered,
     group="stage1",
     kinds={"python"},
     pool="people",

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from curation.gold_roles import OPEN, TRAINED_ON, sql_list
 from curation.partition import Calibration, Rule, decide, loads
+from resources.people import answered
 from resources.tables import (
     ANNOTATION_BATCH,
     AUDIT,
@@ -145,6 +146,7 @@ def audit_attributes(run: Run) -> Iterator[Rows]:
     AUDIT,
     reads=[AUDIT_ATTRIBUTES, CLEAN_POOL],
     settings=("people", "seed"),
+    outside=lambda settings, lake, _: answered(settings, lake, "stage2"),
     group="stage2",
     kinds={"python"},
     pool="people",

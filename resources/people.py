@@ -14,14 +14,17 @@ from curation.identity import digest
 from curation.prompts import guideline as assembled
 
 from .answers import recorded
+from .files import BadFile
 from .judges import guideline
 from .lake import Lake
-from .settings import Settings
+from .records import fingerprint
+from .settings import Answers, Settings
 from .stops import Stop
 from .tables import HUMAN_LABELS
 
 SCHEMA = HUMAN_LABELS.schema
 VERDICTS = {"candidate_1": "first", "candidate_2": "second", "undecided": "undecided"}
+ANSWERS = ("answers.jsonl", "answers.csv")
 ALL_TOOLS = frozenset({"llm", "search"})
 
 
@@ -60,6 +63,25 @@ def backend(settings: Settings, lake: Lake) -> People:
             return RecordedPeople(settings, lake)
         case "files":
             return FilePeople(settings)
+
+
+def answered(settings: Settings, lake: Lake, iteration: str) -> str:
+    """A hash of where people's answers to a batch come from, so that a corrected answer is noticed; empty where that
+    is nothing outside the lake."""
+    match settings.people.backend:
+        case "recorded":
+            return digest([_content(one, lake) for one in settings.people.answers])
+        case "files":
+            files = (Path(settings.people.folder) / iteration / name for name in ANSWERS)
+            return digest([hashlib.blake2b(f.read_bytes()).hexdigest() for f in files if f.exists()])
+    return ""
+
+
+def _content(answers: Answers, lake: Lake) -> str:
+    try:
+        return fingerprint(answers, lake)[0]
+    except BadFile:
+        return ""
 
 
 def event_id(pair_id: str, annotator: str, iteration: str, nth: int = 0) -> str:
@@ -176,7 +198,7 @@ class FilePeople:
     # ---- in --------------------------------------------------------------------------------------------------------
     @staticmethod
     def _answers_file(folder: Path) -> Path | None:
-        found = [p for p in (folder / "answers.jsonl", folder / "answers.csv") if p.exists()]
+        found = [folder / name for name in ANSWERS if (folder / name).exists()]
         if len(found) > 1:
             raise BadAnswers(f"{folder}: answers.jsonl and answers.csv both exist; keep one")
         return found[0] if found else None

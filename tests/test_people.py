@@ -5,12 +5,13 @@ import json
 import pyarrow as pa
 import pytest
 
+from assets import stage1
 from curation.identity import comparison_id, conv_id
 from resources.lake import Lake
 from resources.people import BadAnswers, Waiting, backend
-from resources.tables import HUMAN_LABELS
+from resources.tables import ANNOTATION_BATCH, ATTRIBUTES, CLEAN_POOL, HUMAN_LABELS
 
-from .lakes import settings
+from .lakes import make, put, query, settings
 
 ASKED = [{"role": "user", "content": "Name a prime above 10."}]
 ABOUT = {
@@ -193,3 +194,25 @@ def test_recorded_labels_are_joined_by_content_in_either_order(tmp_path):
         ("p02", "x", "chosen", "undecided"),
     ]
     assert {r["cost_micros"] for r in labels.to_pylist()} == {0}
+
+
+@pytest.mark.parametrize("kind", ["files", "recorded"])
+def test_a_corrected_answer_makes_the_labels_stale(tmp_path, kind):
+    lake, rows = Lake(str(tmp_path / "lake")), [pair("p", "good", "bad")]
+    put(lake, CLEAN_POOL, rows, "b00")
+    put(lake, ATTRIBUTES, rows, "b00")
+    put(lake, ANNOTATION_BATCH, [{"pair_id": "p", "assigned_to": "people"}], "iter_00")
+    given = tmp_path / "people" / "iter_00" / "answers.jsonl"
+    given.parent.mkdir(parents=True)
+    answers = [{"path": str(given), "shape": "pair"}] if kind == "recorded" else []
+    people = {"backend": kind, "folder": str(tmp_path / "people"), "answers": answers}
+    found = []
+    for chosen, rejected, verdict in (("good", "bad", "candidate_1"), ("bad", "good", "candidate_2")):
+        about = {"pair_id": "p", "verdict": verdict, "annotator": "a"}
+        given.write_text(json.dumps(about | {"prompt": ASKED[0]["content"], "chosen": chosen, "rejected": rejected}) + "\n")
+        if found:
+            assert "outside the lake changed" in stage1.human_labels.stale(settings(people=people), lake, "iter_00")
+        make(stage1.human_labels, lake, "iter_00", people=people)
+        assert stage1.human_labels.stale(settings(people=people), lake, "iter_00") is None
+        found += query(lake, "SELECT (verdict = 'first') = (shown_first = 'chosen') FROM human_labels")
+    assert len(found) == 2 and found[0] != found[1]
