@@ -296,7 +296,7 @@ def gold_predictions(run: Run) -> Iterator[Rows]:
         rows = con.sql(
             "SELECT pair_id, role, r_chosen_loop AS reward_better, r_rejected_loop AS reward_worse,"
             " 1 / (1 + exp(-(r_chosen_loop - r_rejected_loop))) AS p, $model AS model_id"
-            " FROM scores_now JOIN gold USING (pair_id) WHERE unscored IS NULL AND iteration <= $iteration"
+            " FROM scores_now JOIN gold USING (pair_id) WHERE unscored_loop IS NULL AND iteration <= $iteration"
             " ORDER BY pair_id",
             params={"model": model_id, "iteration": run.partition},
         ).to_arrow_table()

@@ -219,7 +219,7 @@ def _calibrated(run: Run) -> tuple[Calibration, dict]:
         rows = con.sql(
             "SELECT pair_id, r_chosen_best - r_rejected_best AS best, r_chosen_gold - r_rejected_gold AS gold,"
             " \"right\", pair_id IN (SELECT pair_id FROM audited) AS drawn FROM scores_now JOIN labels USING (pair_id)"
-            " WHERE unscored IS NULL ORDER BY pair_id"
+            " WHERE unscored_best IS NULL AND unscored_gold IS NULL ORDER BY pair_id"
         ).to_arrow_table()
     best_margin, gold_margin, right, drawn = (rows.column(i).to_numpy() for i in range(1, 5))
     tests = drawn & ~halves(rows.column("pair_id").to_pylist(), s.seed)
@@ -271,10 +271,10 @@ def scores(run: Run) -> Iterator[Rows]:
         rows = con.sql(
             statement("scores"), params={"best_model": best[0], "gold_model": gold[0]}
         ).to_arrow_table()
-    unscored = rows.num_rows - rows.column("unscored").null_count
+    unscored = {f"unscored by the {m} model": rows.column(f"p_{m}").null_count for m in ("best", "gold")}
     both = {f"{m} model": rows.column(f"p_{m}").drop_null().to_numpy() for m in ("best", "gold")}
     plot = histograms(both, "p(chosen better than rejected)", mark=run.settings.stage2.threshold)
-    yield Rows(SCORES, rows, {"unscored": unscored, "plot": plot})
+    yield Rows(SCORES, rows, {**unscored, "plot": plot})
 
 
 @table_asset(

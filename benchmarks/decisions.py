@@ -71,7 +71,7 @@ class Scored:
             "SELECT pair_id, cluster_id, p.chosen, p.rejected, r_chosen_best - r_rejected_best AS best,"
             " r_chosen_gold - r_rejected_gold AS gold, t.original_right AS right"
             " FROM scores s JOIN clean_pool p USING (pair_id) LEFT JOIN truth t USING (pair_id)"
-            " WHERE unscored IS NULL ORDER BY pair_id"
+            " WHERE unscored_best IS NULL AND unscored_gold IS NULL ORDER BY pair_id"
         ).to_arrow_table()
         self.pairs, self.clusters, self.chosen, self.rejected = (
             rows.column(c).to_pylist() for c in ("pair_id", "cluster_id", "chosen", "rejected")
@@ -126,7 +126,9 @@ def filters(con: duckdb.DuckDBPyConnection, scored: Scored, oof: np.ndarray) -> 
     best, gold = (signs(scored.margins[:, i]) for i in (0, 1))
     lengths = np.array([len(c) - len(r) for c, r in zip(scored.chosen, scored.rejected, strict=True)])
     found = decide(con, Rule(), con.table("scores"), con.table("stage2_verdicts")).query(
-        "decided", "SELECT class FROM decided JOIN scores USING (pair_id) WHERE scores.unscored IS NULL ORDER BY pair_id"
+        "decided",
+        "SELECT class FROM decided JOIN scores USING (pair_id) WHERE unscored_best IS NULL AND unscored_gold IS NULL"
+        " ORDER BY pair_id",
     )
     rule = np.array([{"keep": 1, "flip": -1, "drop": 0}[c] for (c,) in found.fetchall()])
     coin = np.array([1 if draw(scored.seed, "coin", p) < 0.5 else -1 for p in scored.pairs])
@@ -315,7 +317,8 @@ def _tested(settings: Settings, lake: Lake, models: dict, con, trained: list[str
     names = {f"m{i}": path for i, path in enumerate(models.values())}
     con.register("rewards", score(Run(settings, lake), names, pairs))
     columns = ", ".join(f"r_chosen_m{i} - r_rejected_m{i}" for i in range(len(names)))
-    rows = con.sql(f"SELECT original_right, {columns} FROM rewards JOIN tested USING (pair_id) WHERE unscored IS NULL"
+    by_all = " AND ".join(f"unscored_m{i} IS NULL" for i in range(len(names)))
+    rows = con.sql(f"SELECT original_right, {columns} FROM rewards JOIN tested USING (pair_id) WHERE {by_all}"
                    " ORDER BY pair_id").fetchall()  # fmt: skip
     margins = np.array([r[1:] for r in rows]) * np.where([r[0] for r in rows], 1, -1)[:, None]
     credit = (margins > 0) + 0.5 * (margins == 0)

@@ -550,7 +550,10 @@ SCORES = _t(
         ],
         _f("best_model", S, "model id"),
         _f("gold_model", S, "model id"),
-        _f("unscored", S, "why there is no reward: over_length or refused_by_template", True),
+        *[
+            _f(f"unscored_{m}", S, "why it gives no reward: over_length or refused_by_template", True)
+            for m in ("best", "gold")
+        ],
     ],
     ("pair_id",),
     "bucket",

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Literal
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from training.launch import ROOT, command, environment, guarded
@@ -111,8 +110,8 @@ def score(run: "Run", models: Mapping[str, str], pairs: duckdb.DuckDBPyRelation)
         pairs: (pair_id, conversation, chosen, rejected).
 
     Returns:
-        (pair_id, r_chosen_<name>, r_rejected_<name> for each name, unscored), sorted by pair_id. Rewards are null,
-        and `unscored` says why, where a model cannot take the pair.
+        (pair_id; r_chosen_<name>, r_rejected_<name> and unscored_<name> for each name), sorted by pair_id. Rewards are
+        null, and `unscored_<name>` says why, where that model cannot take the pair.
 
     Raises:
         TrainerFailed: the program failed.
@@ -120,9 +119,8 @@ def score(run: "Run", models: Mapping[str, str], pairs: duckdb.DuckDBPyRelation)
     scored = _score(run, models, pairs, "pair_id", ("chosen", "rejected"))
     columns = {"pair_id": next(iter(scored.values()))["pair_id"]}
     for name, table in scored.items():
-        columns |= {f"r_{c}_{name}": table[f"r_{c}"] for c in ("chosen", "rejected")}
-    unscored = pc.coalesce(*(table["unscored"] for table in scored.values()))
-    return pa.table({**columns, "unscored": unscored})
+        columns |= {f"{c}_{name}": table[c] for c in ("r_chosen", "r_rejected", "unscored")}
+    return pa.table(columns)
 
 
 def features(run: "Run", folder: str, pairs: duckdb.DuckDBPyRelation) -> pa.Table:

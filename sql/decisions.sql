@@ -1,17 +1,16 @@
 -- Keep, flip or drop by the paper's rule, with the votes it follows from. A verdict that the rule does not ask for is
 -- not heard, so that it does not matter when the judges were asked.
 WITH votes AS (
-    SELECT s.pair_id, unscored, {p_right} AS p_right, verdict,
+    SELECT s.pair_id, {p_right} AS p_right, verdict, stage2_unscored('{policy}', unscored_best, unscored_gold) AS unscored,
         stage2_vote(p_best, {threshold}, {band}) AS b, stage2_vote(p_gold, 0.5, 0.0) AS g,
-        unscored IS NULL AND stage2_asked('{policy}', b, g) AS asked
+        stage2_asked('{policy}', b, g) AS asked
     FROM scores_to_decide s LEFT JOIN verdicts_to_decide v USING (pair_id)
 ), heard AS (
     SELECT *, CASE WHEN NOT asked THEN '' ELSE
         CASE verdict WHEN 'original' THEN '+' WHEN 'swapped' THEN '-' WHEN 'undecided' THEN '0' ELSE '' END END AS j
     FROM votes
 ), classed AS (
-    SELECT *, CASE WHEN unscored IS NOT NULL OR (asked AND j = '') THEN 'drop'
-        ELSE stage2_class('{policy}', b, g, j) END AS class
+    SELECT *, CASE WHEN asked AND j = '' THEN 'drop' ELSE stage2_class('{policy}', b, g, j) END AS class
     FROM heard
 )
 SELECT pair_id, b, g, j,

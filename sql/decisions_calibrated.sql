@@ -1,7 +1,7 @@
 -- Keep, flip or drop by calibrated thresholds; the judges are not asked. `thresholds`: stratum, keep, flip, each the
 -- least probability at which the stated error bound held, null where it held nowhere.
 WITH votes AS (
-    SELECT pair_id, unscored, {p_right} AS p_right,
+    SELECT pair_id, coalesce(unscored_best, unscored_gold) AS unscored, {p_right} AS p_right,
         stage2_vote(p_best, {threshold}, {band}) AS b, stage2_vote(p_gold, 0.5, 0.0) AS g, {stratum} AS stratum
     FROM scores_to_decide
 ), thresholds AS (

@@ -33,7 +33,13 @@ CREATE OR REPLACE MACRO stage2_class(policy, b, g, j) AS CASE policy
             WHEN g = '-' AND (b = '-' OR j = '-') THEN 'flip' ELSE 'drop' END
 END;
 
--- Why; `asked` and `unscored` as in the tables.
+-- Why a model that the policy hears gives no vote; null where all that it hears vote.
+CREATE OR REPLACE MACRO stage2_unscored(policy, unscored_best, unscored_gold) AS coalesce(
+    CASE WHEN policy <> 'gold_only' THEN unscored_best END,
+    CASE WHEN policy NOT IN ('best_only', 'no_human') THEN unscored_gold END
+);
+
+-- Why; `unscored` as above, the others as in sql/decisions.sql.
 CREATE OR REPLACE MACRO stage2_reason(policy, b, g, j, asked, class, unscored) AS CASE
     WHEN class = 'keep' THEN CASE WHEN j = '+' AND b <> '+' THEN 'judged' ELSE 'agreed' END
     WHEN class = 'flip' THEN CASE WHEN b = '-' AND g = '-' THEN 'both_reject' WHEN j = '-' THEN 'judged'

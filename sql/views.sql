@@ -182,13 +182,13 @@ CREATE OR REPLACE MACRO judge_calls_in(buckets) AS TABLE
     ), histogram AS (
         SELECT band, stage2_vote(p_best, coalesce((SELECT threshold FROM decision_rule), 0.5), band) AS b,
             stage2_vote(p_gold, 0.5, 0.0) AS g, count(*) AS n
-        FROM (SELECT p_best, p_gold, unscored FROM scores WHERE bucket GLOB buckets) CROSS JOIN bands
-        WHERE unscored IS NULL GROUP BY ALL
+        FROM (SELECT p_best, p_gold FROM scores WHERE bucket GLOB buckets) CROSS JOIN bands
+        WHERE coalesce(p_best, p_gold) IS NOT NULL GROUP BY ALL
     ), policies AS (
         SELECT unnest(['symmetric', 'flip_all', 'direct_retain', 'best_only', 'gold_only', 'both', 'no_human']) AS policy
     )
     SELECT policy, band, sum(n)::BIGINT AS scored,
-        coalesce(sum(n) FILTER (b <> '+' AND policy NOT IN ('best_only', 'gold_only', 'both')), 0)::BIGINT AS best_first,
+        coalesce(sum(n) FILTER (b IN ('-', '0') AND policy NOT IN ('best_only', 'gold_only', 'both')), 0)::BIGINT AS best_first,
         coalesce(sum(n) FILTER (stage2_asked(policy, b, g)), 0)::BIGINT AS gold_first,
         best_first - gold_first AS saved
     FROM histogram CROSS JOIN policies GROUP BY policy, band;

@@ -149,7 +149,7 @@ def scored(margins: list[tuple[float, float] | None]) -> pa.Table:
         row = dict.fromkeys(t.SCORES.schema.names) | {"pair_id": f"{i:02d}", "best_model": "m", "gold_model": "n"}
         for name, value in zip(("best", "gold"), m or (), strict=False):
             row |= {f"r_chosen_{name}": value, f"r_rejected_{name}": 0.0, f"p_{name}": 1 / (1 + np.exp(-value))}
-        rows.append(row | ({} if m else {"unscored": "over_length"}))
+        rows.append(row | ({} if m else {"unscored_best": "over_length", "unscored_gold": "over_length"}))
     return pa.Table.from_pylist(rows, t.SCORES.schema)
 
 
@@ -280,7 +280,7 @@ def fake_scores(run, names, pairs) -> pa.Table:
             f"r_chosen_{name}": pa.array(sign + rng.normal(0, 0.4, len(ids))),
             f"r_rejected_{name}": pa.array([0.0] * len(ids)),
         }
-    return pa.table(columns | {"unscored": pa.nulls(len(ids), pa.string())})
+    return pa.table(columns | {f"unscored_{name}": pa.nulls(len(ids), pa.string()) for name in ("best", "gold")})
 
 
 def test_calibrated_decisions_reach_the_release_and_the_soft_arm(tmp_path, monkeypatch):

@@ -90,7 +90,11 @@ def settings(buckets: int = 1, **rule) -> Settings:
 
 def score_rows(votes, p=P) -> pa.Table:
     empty = dict.fromkeys(SCORES.schema.names) | {"best_model": "m", "gold_model": "n"}
-    rows = [empty | {"pair_id": f"{i:02d}", "p_best": p[b], "p_gold": P[g]} for i, (b, g, _) in enumerate(votes)]
+    rows = [
+        empty | {"pair_id": f"{i:02d}", "p_best": p[b], "p_gold": P[g]}
+        | {f"unscored_{m}": "over_length" for m, v in (("best", b), ("gold", g)) if v == "."}
+        for i, (b, g, _) in enumerate(votes)
+    ]
     return pa.Table.from_pylist(rows, SCORES.schema)
 
 
@@ -148,7 +152,8 @@ def test_the_truth_table(tmp_path, policy):
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_the_truth_table_with_votes_missing(policy):
-    """What is missing never keeps or flips by itself; a verdict that should be there and is not drops the pair."""
+    """What is missing never keeps or flips by itself; a verdict that should be there and is not drops the pair. A model
+    that cannot take a pair costs it nothing under a policy that does not hear the model."""
     votes = list(itertools.product("+-0.", "+-0.", "+-0."))
     rows = applied(Rule(policy=policy), score_rows(votes), verdict_rows(votes))
     for (b, g, j), row in zip(votes, rows, strict=True):
@@ -156,6 +161,9 @@ def test_the_truth_table_with_votes_missing(policy):
         assert row["class"] == found, (b, g, j)
         assert row["j"] == (j.replace(".", "") if asked else ""), (b, g, j)
         assert (row["reason"] == "no_verdict") == (asked and j == "."), (b, g, j)
+        needed = {"best_only": b, "no_human": b, "gold_only": g}.get(policy, b + g)
+        lacks = "." in needed and row["class"] == "drop"
+        assert (row["reason"] == "over_length") == (lacks and not asked), (b, g, j)
 
 
 def test_reasons(tmp_path):
@@ -190,13 +198,34 @@ def test_a_threshold_above_one_half_never_turns_a_weak_yes_into_a_no(tmp_path):
 def test_a_pair_that_could_not_be_scored_is_dropped_with_its_reason(tmp_path):
     run = Run(settings(), ruled(tmp_path), "b00")
     row = dict.fromkeys(SCORES.schema.names) | {"pair_id": "00", "best_model": "m", "gold_model": "n"}
-    table = pa.Table.from_pylist([row | {"unscored": "over_length"}], SCORES.schema)
+    table = pa.Table.from_pylist([row | dict.fromkeys(("unscored_best", "unscored_gold"), "over_length")], SCORES.schema)
     run.lake.write(SCORES, table, "b00")
     list(publish(stage2.routed, run))
     run.lake.write(STAGE2_VERDICTS, [], "b00")
     list(publish(stage2.decisions, run))
     assert query(run.lake, "SELECT class, reason FROM decisions") == [("drop", "over_length")]
     assert query(run.lake, "SELECT count(*) FROM routed") == [(0,)]
+
+
+@pytest.mark.parametrize(("policy", "class_", "reason"), [
+    ("no_human", "keep", "judged"), ("best_only", "flip", "rejected"), ("symmetric", "drop", "refused_by_template"),
+])  # fmt: skip
+def test_what_only_the_gold_model_cannot_take_is_decided_where_nobody_hears_it(tmp_path, policy, class_, reason):
+    run = Run(settings(policy=policy), ruled(tmp_path, policy=policy), "b00")
+    row = dict.fromkeys(SCORES.schema.names) | {"pair_id": "00", "best_model": "m", "gold_model": "n"}
+    row |= {"p_best": P["-"], "unscored_gold": "refused_by_template"}
+    run.lake.write(SCORES, pa.Table.from_pylist([row], SCORES.schema), "b00")
+    list(publish(stage2.routed, run))
+    asked = query(run.lake, "SELECT pair_id FROM routed")
+    run.lake.write(STAGE2_VERDICTS, verdict_rows([("-", ".", "+")] * len(asked)), "b00")
+    list(publish(stage2.decisions, run))
+    assert query(run.lake, "SELECT class, reason FROM decisions") == [(class_, reason)]
+
+
+def test_without_people_the_judges_see_no_examples(tmp_path):
+    for policy, shown in (("symmetric", True), ("no_human", False)):
+        decide(tmp_path / policy, VOTES, policy=policy)
+        assert {k > 0 for (k,) in query(Lake(str(tmp_path / policy)), "SELECT k FROM routed")} == {shown}
 
 
 # ---- invariants of spec section 4, on any scores -------------------------------------------------------------------
