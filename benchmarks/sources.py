@@ -3,13 +3,15 @@
     ASSAY_DATA=FOLDER assay --config configs/all_sources.toml run pool
     ASSAY_DATA=FOLDER python -m benchmarks.sources [--lake FOLDER]
 
-Prints Markdown: for each source the records in, pairs out, why the others are no pairs, and whether both counts agree;
-then the distinct pairs of all sources together. Exits with 1 where they differ.
+Prints Markdown: for each source the records in, pairs out, why the others are no pairs, and whether both counts agree,
+characters of the chosen and of the rejected responses included; then the distinct pairs of all sources together. Exits
+with 1 where they differ.
 """
 
 import argparse
 import os
 import sys
+import unicodedata
 from pathlib import Path
 
 import duckdb
@@ -80,7 +82,8 @@ COMPARISONS = {
         answers AS (SELECT id, asked, unnest(output) AS said, unnest(range(len(output))) AS place FROM ranked)
         SELECT x.asked, x.said, y.said, 'a' FROM answers x JOIN answers y ON x.id = y.id AND x.place < y.place""",
     "v1_dpo_demo": "SELECT "
-    + ", ".join(MESSAGES.replace("{of}", m) for m in ("chosen_messages[:-2]", "chosen_messages[-1:]", "rejected_messages[-1:]"))
+    + MESSAGES.replace("{of}", "chosen_messages[:-2]")
+    + "".join(f""", array_to_string([p."value" FOR p IN {m}_messages[-1].content], '')""" for m in ("chosen", "rejected"))
     + ", 'a' FROM '{data}/pool/llama_factory_v1_dpo_demo.jsonl.gz'",
     "medicalgpt_dpo_zh": SHAREGPT.replace("{chosen}", "chosen").replace("{rejected}", "rejected")
     + "medicalgpt_dpo_zh_500.jsonl.gz'",
@@ -169,16 +172,22 @@ CASE WHEN a IS NULL OR b IS NULL THEN 'null_response'
     WHEN winner IN ('different_conversations', 'bad_roles') THEN winner
     WHEN regexp_full_match(a, '[\s\p{Z}]*') OR regexp_full_match(b, '[\s\p{Z}]*') THEN 'empty_response'
     WHEN a = b THEN 'identical'
-    WHEN trim(regexp_replace(a, '[\s\p{Z}]+', ' ', 'g')) = trim(regexp_replace(b, '[\s\p{Z}]+', ' ', 'g'))
-        THEN 'identical_but_space'
+    WHEN spelt(a) = spelt(b) THEN 'identical_normalised'
     WHEN winner IS NULL THEN 'no_label' WHEN winner = 'tie' THEN 'tie' ELSE 'pair' END
 """
+SPELT = r"""
+CREATE TEMP MACRO spelt(text) AS
+    trim(regexp_replace(nfkc(regexp_replace(text, '[\x{200b}-\x{200f}\x{2060}\x{feff}]', '', 'g')), '[\s\p{Z}]+', ' ', 'g'))
+"""
+LENGTHS = ("characters of chosen", "characters of rejected")  # sides the wrong way round would show in them
 # records that stand for no comparison of their own, which only the import counts
 WITHOUT = ("paired", "no_partner", "single_response", "wrong_type")
 
 
 def counts(con: duckdb.DuckDBPyConnection, data: Path) -> dict[str, dict[str, int]]:
-    """Source -> 'pair' or the reason why not -> comparisons; leaves them all in the table `compared`."""
+    """Source -> 'pair' or the reason why not -> comparisons, and both LENGTHS; leaves them all in the table `compared`."""
+    con.create_function("nfkc", lambda text: unicodedata.normalize("NFKC", text), [str], str)
+    con.execute(SPELT)
     con.execute("CREATE TEMP TABLE compared (source VARCHAR, conversation VARCHAR, a VARCHAR, b VARCHAR, winner VARCHAR)")
     for source, query in COMPARISONS.items():
         text = query.replace("{chosen}", 'chosen."value"').replace("{rejected}", 'rejected."value"')
@@ -187,7 +196,15 @@ def counts(con: duckdb.DuckDBPyConnection, data: Path) -> dict[str, dict[str, in
     found: dict[str, dict[str, int]] = {s: {} for s in COMPARISONS}
     for source, reason, n in con.execute(f"SELECT source, {REASON} AS reason, count(*) FROM compared GROUP BY ALL").fetchall():
         found[source][reason] = n
+    _add_lengths(found, con, f"""
+        SELECT source, sum(length(CASE winner WHEN 'a' THEN a ELSE b END)), sum(length(CASE winner WHEN 'a' THEN b ELSE a END))
+        FROM compared WHERE {REASON} = 'pair' GROUP BY source""")  # fmt: skip
     return found
+
+
+def _add_lengths(found: dict[str, dict[str, int]], con: duckdb.DuckDBPyConnection, query: str) -> None:
+    for source, *sums in con.execute(query).fetchall():
+        found[source] |= dict(zip(LENGTHS, map(int, sums), strict=True))
 
 
 def distinct(con: duckdb.DuckDBPyConnection) -> int:
@@ -208,9 +225,10 @@ def imported(lake) -> dict[str, dict[str, int]]:
                 SELECT source, row FROM raw_pool UNION ALL SELECT source, row FROM unusable
                 UNION ALL SELECT source, row FROM quarantine) GROUP BY source
         """).fetchall()
-    found: dict[str, dict[str, int]] = {s: {} for s in COMPARISONS}
-    for source, reason, n in rows:
-        found[source][reason] = n
+        found: dict[str, dict[str, int]] = {s: {} for s in COMPARISONS}
+        for source, reason, n in rows:
+            found[source][reason] = n
+        _add_lengths(found, con, "SELECT source, sum(length(chosen)), sum(length(rejected)) FROM raw_pool GROUP BY source")
     return found
 
 
@@ -238,7 +256,7 @@ def main() -> int:
     print("| source | records in | pairs out | no pair, and why | plain DuckDB |\n|---|---:|---:|---|---|")
     wrong = 0
     for source, found in ours.items():
-        why = ", ".join(f"{r} {n:,}" for r, n in sorted(found.items()) if r not in ("pair", "records"))
+        why = ", ".join(f"{r} {n:,}" for r, n in sorted(found.items()) if r not in ("pair", "records", *LENGTHS))
         differ = differences(found, plain[source])
         wrong += bool(differ)
         said = "; ".join(f"{r}: {a:,} imported, {b:,} counted" for r, (a, b) in differ.items()) or "agrees"

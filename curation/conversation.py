@@ -84,7 +84,7 @@ def text(value: Any) -> str | None:
     """
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, dict) and value.get("type", "text") == "text":
+    if isinstance(value, dict) and value.get("type", "text") == "text" and ("text" in value or "value" in value):
         return text(value.get("text", value.get("value")))
     if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
         parts = [text(v) for v in value]

@@ -1,11 +1,14 @@
 """Shapes of preference data: each adapter turns one record into comparisons, and guesses nothing.
 
-    pair      prompt and two texts, or two whole dialogues whose common beginning is the conversation
+    pair      prompt and two responses, the better one first
     winner    prompt, responses a and b, and a code that says which is better
     scores    prompt, a list of responses and their scores: every two responses with different scores
     ranking   prompt and a list of responses, best first
     tree      a message with ranked replies, which have ranked replies
     unpaired  one response and whether it is good; good and bad ones with equal conversations are paired
+
+A response is a text, a message, or a whole dialogue that ends with it; of two dialogues the common beginning is the
+conversation, and a prompt is then not needed.
 
 A field is the name of a key, or a path: `a.b` steps into an object, `a[].b` takes b of every element of a list, and
 `a[0]` one element. (spec 0.01, 0.02, 0.06)
@@ -14,6 +17,7 @@ A field is the name of a key, or a path: `a.b` steps into an object, `a[].b` tak
 import json
 import math
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +27,7 @@ from typing import Any, Literal
 from .conversation import ROLES, BadRecord, Unfit, check, is_transcript, message, shown, text, turns
 from .identity import Turn
 
-Winner = Literal["a", "b", "tie"] | None
+Winner = Literal["a", "b", "tie", "both_bad"] | None
 
 CONTEXT = ("prompt", "input", "system", "history")
 DEFAULTS: dict[str, dict[str, str]] = {
@@ -35,6 +39,7 @@ DEFAULTS: dict[str, dict[str, str]] = {
     "unpaired": {"prompt": "prompt", "response": "response", "label": "label"},
 }
 OPTIONAL = {"input", "system", "history"}
+GOOD_OR_BAD = {"a": [True, 1], "b": [False, 0]}  # labels of single responses
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +63,30 @@ class Comparison:
             return "empty_response", f"{'b' if self.a.strip() else 'a'} is empty"
         if self.a == self.b:
             return "identical", self.a[:80]
-        if _differ_in_space_only(self.a, self.b):
-            return "identical_but_space", self.a[:80]
+        if _differ_in_spelling_only(self.a, self.b):
+            return "identical_normalised", self.a[:80]
         if self.winner is None:
             return "no_label", ""
-        return ("tie", "") if self.winner == "tie" else None
+        return (self.winner, "") if self.winner in ("tie", "both_bad") else None
 
 
-def _differ_in_space_only(a: str, b: str) -> bool:
-    """Splitting every text would cost more than all other checks: most differ in their first letter or words."""
-    return (
-        a.lstrip()[:1] == b.lstrip()[:1] and a.split(None, 4)[:4] == b.split(None, 4)[:4] and a.split() == b.split()
-    )
+_INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff]+")  # zero-width characters
+
+
+def _differ_in_spelling_only(a: str, b: str) -> bool:
+    """Whether two responses differ in white space only, or in Unicode's spelling of equal characters, or in characters
+    that nobody sees. To look at all of every text would cost more than all other checks: most differ early."""
+    if a.isascii() and b.isascii():
+        return (
+            a.lstrip()[:1] == b.lstrip()[:1] and a.split(None, 4)[:4] == b.split(None, 4)[:4] and a.split() == b.split()
+        )
+    one, other = _normalised(a[:80]), _normalised(b[:80])
+    sure = max(0, min(len(one), len(other)) - 8)  # the cut may fall between a letter and its accents
+    return one[:sure] == other[:sure] and _normalised(a) == _normalised(b)
+
+
+def _normalised(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)).split())
 
 
 Found = Comparison | Unfit
@@ -104,12 +121,13 @@ def field_names(shape: str, fields: dict[str, str]) -> dict[str, str]:
     return DEFAULTS[shape] | fields
 
 
-def absent(shape: str, fields: dict[str, str], keys: Iterable[str]) -> list[str]:
-    """Fields that the shape needs and that no record has, given the keys that the records have."""
-    keys = set(keys)
+def absent(shape: str, fields: dict[str, str], records: Sequence[dict]) -> list[str]:
+    """Fields that the shape needs and that none of these records has."""
+    keys = {key for record in records for key in record}
     names = field_names(shape, fields)
     optional = set(OPTIONAL)
-    if shape == "pair" and "prompt" not in fields:
+    whole = shape == "pair" or any(_is_dialogue(r) for record in records for r in _responses(names, record))
+    if whole and "prompt" not in fields:
         optional.add("prompt")  # whole dialogues carry their own
     if shape == "unpaired" and "messages" in fields:
         optional |= {"prompt", "response"}
@@ -120,6 +138,12 @@ def absent(shape: str, fields: dict[str, str], keys: Iterable[str]) -> list[str]
         and not (shape == "tree" and name != "root")
         and not (name == "prompt" and "prompt" in optional)
     )  # fmt: skip
+
+
+def _responses(names: dict[str, str], record: dict) -> list:
+    found = [value_at(record, names[n]) for n in ("chosen", "rejected", "a", "b") if n in names]
+    listed = value_at(record, names["responses"]) if "responses" in names else []
+    return found + (listed if isinstance(listed, list) else [])
 
 
 # ---- values of a record --------------------------------------------------------------------------------------------
@@ -182,8 +206,11 @@ def number(value: Any) -> float | None:
 
 
 # ---- adapters ------------------------------------------------------------------------------------------------------
+Answer = tuple[tuple[Turn, ...], str | None]
+
+
 class _Context:
-    """Reads the conversation of a record from `system`, `history`, `prompt` and `input`."""
+    """Reads the conversation of a record from `system`, `history`, `prompt` and `input`, or from whole dialogues."""
 
     def __init__(self, names: dict[str, str]):
         self.names = names
@@ -202,6 +229,29 @@ class _Context:
         return found
 
 
+    def answers(self, record: dict, responses: list) -> list[Answer]:
+        """Each response with the conversation that it answers; null where there is no response."""
+        for response in responses:
+            if response is not None and not _is_dialogue(response):
+                conversation = tuple(self.conversation(record))
+                return [(conversation, _response(r)) for r in responses]
+        return [self._last(record, r) for r in responses]
+
+    def _last(self, record: dict, dialogue: Any) -> Answer:
+        said = turns(dialogue)
+        if not said or said[-1][0] != "assistant":
+            return (), None
+        if "system" in self.names and (system := text(value_at(record, self.names["system"]))) and said[0][0] != "system":
+            said.insert(0, ("system", system))
+        return tuple(said[:-1]), said[-1][1]
+
+
+def _compared(one: Answer, other: Answer, winner: Winner) -> Found:
+    if one[0] != other[0] and one[1] is not None and other[1] is not None:
+        return Unfit("different_conversations", "the two dialogues differ before their last answers")
+    return Comparison(one[0], one[1], other[1], winner)
+
+
 def _history(value: Any) -> list[Turn]:
     """Earlier turns: [[user, assistant], …] or any spelling of a conversation."""
     if isinstance(value, list) and value and all(isinstance(v, list) for v in value):
@@ -211,26 +261,13 @@ def _history(value: Any) -> list[Turn]:
 
 class _Pair(_Context):
     def __call__(self, record: dict) -> Iterator[Found]:
-        chosen, rejected = (value_at(record, self.names[n]) for n in ("chosen", "rejected"))
-        if _is_dialogue(chosen) and _is_dialogue(rejected):
-            yield _divided(turns(chosen), turns(rejected))
-            return
-        yield Comparison(tuple(self.conversation(record)), _response(chosen), _response(rejected), "a")
+        names = self.names
+        yield _compared(*self.answers(record, [value_at(record, names["chosen"]), value_at(record, names["rejected"])]), "a")
 
 
 def _is_dialogue(value: Any) -> bool:
     return is_transcript(value) or (isinstance(value, list) and len(value) > 1 and isinstance(value[0], dict) and
                                     ("role" in value[0] or "from" in value[0]))  # fmt: skip
-
-
-def _divided(chosen: list, rejected: list) -> Found:
-    """The turns of two whole dialogues as one conversation and its last answers."""
-    for dialogue in (chosen, rejected):
-        if not dialogue or dialogue[-1][0] != "assistant":
-            return Unfit("null_response", "a dialogue does not end with an answer")
-    if chosen[:-1] != rejected[:-1]:
-        return Unfit("different_conversations", "the two dialogues differ before their last answers")
-    return Comparison(tuple(chosen[:-1]), chosen[-1][1], rejected[-1][1], "a")
 
 
 def _response(value: Any) -> str | None:
@@ -252,12 +289,8 @@ class _Winner(_Context):
 
     def __call__(self, record: dict) -> Iterator[Found]:
         names = self.names
-        yield Comparison(
-            tuple(self.conversation(record)),
-            _response(value_at(record, names["a"])),
-            _response(value_at(record, names["b"])),
-            self.codes(value_at(record, names["winner"])),
-        )
+        answers = self.answers(record, [value_at(record, names["a"]), value_at(record, names["b"])])
+        yield _compared(*answers, self.codes(value_at(record, names["winner"])))
 
 
 class Codes:
@@ -270,7 +303,7 @@ class Codes:
 
     def __init__(self, codes: dict[str, list]):
         if not codes.get("a") or not codes.get("b"):
-            raise ValueError("shape 'winner' needs codes that mean a and codes that mean b")
+            raise ValueError("codes must say which mean a and which mean b")
         self.exact: dict[tuple, Winner] = {}
         self.intervals: list[tuple[Callable[[float], bool], Winner]] = []
         for meaning, values in codes.items():
@@ -312,28 +345,27 @@ class _Scores(_Context):
         scores = _listed(value_at(record, self.names["scores"]), "scores")
         if len(responses) != len(scores):
             raise BadRecord("wrong_length", f"{len(responses)} responses but {len(scores)} scores")
-        yield from _all_pairs(self.conversation(record), responses, [number(s) for s in scores])
+        yield from _all_pairs(self.answers(record, responses), [number(s) for s in scores])
 
 
 class _Ranking(_Context):
     def __call__(self, record: dict) -> Iterator[Found]:
         responses = _listed(value_at(record, self.names["responses"]), "responses")
-        yield from _all_pairs(self.conversation(record), responses, [-float(i) for i in range(len(responses))])
+        yield from _all_pairs(self.answers(record, responses), [-float(i) for i in range(len(responses))])
 
 
-def _all_pairs(conversation: Sequence[Turn], responses: list, scores: Sequence[float | None]) -> Iterator[Found]:
+def _all_pairs(answers: list[Answer], scores: Sequence[float | None]) -> Iterator[Found]:
     """Every two responses, the better one first; equal scores are a tie."""
-    if len(responses) < 2:
-        yield Unfit("single_response", f"{len(responses)} responses")
+    if len(answers) < 2:
+        yield Unfit("single_response", f"{len(answers)} responses")
         return
-    context, texts = tuple(conversation), [_response(r) for r in responses]
-    for (a, first), (b, second) in combinations(zip(texts, scores, strict=True), 2):
+    for (a, first), (b, second) in combinations(zip(answers, scores, strict=True), 2):
         if first is None or second is None:
-            yield Comparison(context, a, b, None)
+            yield _compared(a, b, None)
         elif first == second:
-            yield Comparison(context, a, b, "tie")
+            yield _compared(a, b, "tie")
         else:
-            yield Comparison(context, a, b, "a") if first > second else Comparison(context, b, a, "a")
+            yield _compared(a, b, "a") if first > second else _compared(b, a, "a")
 
 
 class _Tree:
@@ -355,8 +387,8 @@ class _Tree:
             if len(answers) > 1:
                 found = True
                 ranks = [number(r.get(self.names["rank"])) for r in answers]
-                texts = [r.get(self.names["text"]) for r in answers]
-                yield from _all_pairs(context, texts, [None if r is None else -r for r in ranks])
+                texts = [(context, _response(r.get(self.names["text"]))) for r in answers]
+                yield from _all_pairs(texts, [None if r is None else -r for r in ranks])
             stack.extend((reply, context) for reply in reversed(replies))
         if not found:
             yield Unfit("single_response", "no message has two answers")
@@ -369,13 +401,15 @@ class _Tree:
 
 
 # ---- unpaired ------------------------------------------------------------------------------------------------------
-def pair_up(records: Iterable[tuple[int, dict]], fields: dict[str, str]) -> Iterator[tuple[int, Found | BadRecord]]:
+def pair_up(
+    records: Iterable[tuple[int, dict]], fields: dict[str, str], codes: Codes
+) -> Iterator[tuple[int, Found | BadRecord]]:
     """Pair single responses with a label by equal conversations: every good one with every bad one.
 
     Args:
         records: (row, record); a whole file, of which the conversations that have both kinds stay in memory.
-        fields: `messages` (a dialogue that ends with the response) or `prompt` and `response`, and `label`: true or
-            1 for good, false or 0 for bad.
+        fields: `messages` (a dialogue that ends with the response) or `prompt` and `response`, and `label`.
+        codes: which labels mean a, a good response, and which b, a bad one.
 
     Yields:
         (row, comparison) for the row of the good response, (row, Unfit) for every row that stands in no pair of its
@@ -386,11 +420,9 @@ def pair_up(records: Iterable[tuple[int, dict]], fields: dict[str, str]) -> Iter
     groups: dict[tuple[Turn, ...], dict[bool, list[tuple[int, str]]]] = defaultdict(lambda: {True: [], False: []})
     for row, record in records:
         try:
-            label = value_at(record, names["label"])
-            if label is None:
-                raise Unfit("no_label")
-            if label not in (True, False):
-                raise BadRecord("unknown_code", f"a label is true, false, 1 or 0, found {shown(label)}")
+            label = codes(value_at(record, names["label"]))
+            if label not in ("a", "b"):
+                raise Unfit(label or "no_label")
             if "messages" in names:
                 dialogue = turns(value_at(record, names["messages"]))
                 if not dialogue or dialogue[-1][0] != "assistant":
@@ -401,7 +433,7 @@ def pair_up(records: Iterable[tuple[int, dict]], fields: dict[str, str]) -> Iter
                 response = _response(value_at(record, names["response"]))
             if response is None:
                 raise Unfit("null_response", "response is missing")
-            groups[conversation][bool(label)].append((row, response))
+            groups[conversation][label == "a"].append((row, response))
         except (Unfit, BadRecord) as e:
             yield row, e
     for conversation, kinds in groups.items():
@@ -424,8 +456,10 @@ _TYPICAL = {
     "system": ("system", "system_prompt"),
     "chosen": ("chosen", "chosen_messages", "r_chosen", "win", "preferred", "better", "winner_list"),
     "rejected": ("rejected", "reject", "rejected_messages", "r_reject", "r_rejected", "lose", "dispreferred", "worse"),
-    "a": ("a", "response_a", "answer_a", "output_1", "response1", "response_1", "response 1", "completion_a"),
-    "b": ("b", "response_b", "answer_b", "output_2", "response2", "response_2", "response 2", "completion_b"),
+    "a": ("a", "response_a", "answer_a", "output_1", "response1", "response_1", "response 1", "completion_a",
+          "conversation_a"),
+    "b": ("b", "response_b", "answer_b", "output_2", "response2", "response_2", "response 2", "completion_b",
+          "conversation_b"),
     "winner": ("winner", "preference", "label", "vote", "overall_preference", "goldlabel", "better_response_id"),
     "responses": ("responses", "answers", "completions", "output", "outputs", "candidates"),
     "scores": ("scores", "ratings", "rewards", "rating"),

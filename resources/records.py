@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from curation.conversation import BadRecord, Unfit
 from curation.identity import Turn, comparison_id, conv_id, pair_ids, text_hash
-from curation.records import Comparison, Found, absent, adapter, nearest, pair_up
+from curation.records import GOOD_OR_BAD, Codes, Comparison, Found, absent, adapter, nearest, pair_up
 
 from . import hub
 from .files import BATCH_ROWS, EXCERPT, BadFile, Row, file_rows, first_line, opening, query_rows
@@ -263,18 +263,19 @@ def _is_file(path: Path) -> bool:
 def _found(records: Records, lake: Lake, max_row: int) -> Iterator[tuple[int, Iterable[Found] | Row, dict | None]]:
     """(row, what it holds or why it cannot be read, the record)."""
     try:
-        read = None if records.shape == "unpaired" else adapter(records.shape, records.fields, records.codes)
+        labels = Codes(records.codes or GOOD_OR_BAD) if records.shape == "unpaired" else None
+        read = None if labels else adapter(records.shape, records.fields, records.codes)
         rows = _checked_fields(records, _rows(records, lake, max_row))
     except ValueError as e:
         raise BadFile("wrong_fields", str(e)) from e
-    if read is None:
-        yield from _unpaired(records, rows)
+    if labels:
+        yield from _unpaired(records, labels, rows)
         return
     for row in rows:
         yield row.number, row if row.record is None else read(row.record), row.record
 
 
-def _unpaired(records: Records, rows: Iterable[Row]) -> Iterator[tuple[int, Iterable[Found] | Row, dict | None]]:
+def _unpaired(records: Records, labels: Codes, rows: Iterable[Row]) -> Iterator[tuple[int, Iterable[Found] | Row, dict | None]]:
     bad: list[Row] = []
     broken: list[BadFile] = []
 
@@ -287,7 +288,7 @@ def _unpaired(records: Records, rows: Iterable[Row]) -> Iterator[tuple[int, Iter
 
     waiting: list[Found] = []
     at = None
-    for number, found in chain(pair_up(good(), records.fields), [(None, None)]):
+    for number, found in chain(pair_up(good(), records.fields, labels), [(None, None)]):
         if at is not None and number != at:
             yield at, waiting, None
             waiting = []
@@ -304,8 +305,7 @@ def _checked_fields(records: Records, rows: Iterator[Row]) -> Iterator[Row]:
     chunks = _chunks(rows, PEEK)
     head = next(chunks, [])
     seen = [row.record for row in head if row.record is not None]
-    keys = dict.fromkeys(key for record in seen for key in record)
-    if seen and (missing := absent(records.shape, records.fields, keys)):
+    if seen and (missing := absent(records.shape, records.fields, seen)):
         hint = nearest(seen[0])
         raise BadFile(
             "wrong_fields",

@@ -50,7 +50,8 @@ class World(Part):
 class Records(Part):
     """How the records of a file become comparisons: two responses to one conversation and which is better.
 
-    `shape` names the adapter; the other keys say which fields hold what. `where` is a DuckDB condition on the fields,
+    `shape` names the adapter, `fields` which fields hold what, and `codes` which values of the winner, or of a single
+    response's label, mean a (good), b (bad), a tie, both bad, or none of it. `where` is a DuckDB condition on the fields,
     `sample` keeps that many records, drawn by hash. `query` replaces `path` by DuckDB SQL over several files.
 
     `path` is a file, a folder that holds a Hugging Face data set, or `huggingface:<owner>/<name>@<commit>`; `config`
@@ -63,7 +64,7 @@ class Records(Part):
     split: str | None = None
     shape: Literal["pair", "winner", "scores", "ranking", "tree", "unpaired"] = "pair"
     fields: dict[str, str] = {}
-    codes: dict[Literal["a", "b", "tie", "none"], list[Any]] = {}
+    codes: dict[Literal["a", "b", "tie", "both_bad", "none"], list[Any]] = {}
     where: str | None = None
     sample: Count | None = None
 

@@ -108,7 +108,7 @@ UNUSABLE = _t(
         _f("source", S, "the configured source"),
         _f("row", I, "record number in the file, from 1"),
         _f("part", I, "which of the record's pairs, from 0"),
-        _f("reason", S, "null_response, identical, tie, no_label, bad_roles, over_length, …"),
+        _f("reason", S, "null_response, identical, identical_normalised, tie, both_bad, no_label, bad_roles, …"),
         _f("evidence", S, "what was found, shortened"),
     ],
     ("row", "part"),

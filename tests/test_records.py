@@ -114,6 +114,57 @@ def test_two_dialogues_that_differ_before_their_last_answers_are_no_pair(tmp_pat
     assert pairs == [] and [u["reason"] for u in unusable] == ["different_conversations"]
 
 
+def dialogue(answer: str | None, *before: str) -> list[dict]:
+    said = [*(before or ("Q",)), answer]
+    return [{"role": "assistant" if i % 2 else "user", "content": s} for i, s in enumerate(said)]
+
+
+DIALOGUES = {
+    "winner": ({"conversation_a": dialogue("A"), "conversation_b": dialogue("B"), "winner": "model_b"},
+               {"fields": {"a": "conversation_a", "b": "conversation_b"},
+                "codes": {"a": ["model_a"], "b": ["model_b"], "tie": ["tie"], "both_bad": ["tie (bothbad)"]}}),
+    "scores": ({"responses": [dialogue("A"), dialogue("B")], "scores": [1, 2]}, {}),
+    "ranking": ({"responses": [dialogue("B"), dialogue("A")]}, {}),
+    "pair": ({"chosen": dialogue("B"), "rejected": dialogue("A")}, {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", DIALOGUES)
+def test_whole_dialogues_are_understood_in_every_shape(tmp_path, shape):
+    """The spelling of LMSYS's Chatbot Arena, and the same in lists."""
+    record, options = DIALOGUES[shape]
+    path = lines(tmp_path / "f.jsonl", record | {"sys": "Be kind."})
+    for fields, before in ({}, ["Q"]), ({"system": "sys"}, ["Be kind.", "Q"]):
+        more = options | {"fields": options.get("fields", {}) | fields}
+        pairs, unusable, quarantine, _ = read(tmp_path, path=path, shape=shape, **more)
+        assert (texts(pairs), unusable, quarantine) == ([(before, "B", "A")], [], [])
+    mixed = json.loads(json.dumps(record | {"prompt": "Q"}).replace(json.dumps(dialogue("B")), '"B"'))
+    other = json.loads(json.dumps(record).replace('"Q"', '"P"', 1))
+    for changed, reason in ((mixed, "wrong_type"), (other, "different_conversations")):
+        _, unusable, quarantine, _ = read(tmp_path, path=lines(tmp_path / "g.jsonl", changed), shape=shape, **options)
+        assert [r["reason"] for r in unusable + quarantine] == [reason], changed
+
+
+def test_both_bad_is_no_tie_and_a_missing_dialogue_is_missing(tmp_path):
+    record, options = DIALOGUES["winner"]
+    records = [record | {"winner": "tie"}, record | {"winner": "tie (bothbad)"}, record | {"conversation_a": None},
+               record | {"conversation_b": dialogue("B")[:1] * 3}]  # fmt: skip
+    pairs, unusable, quarantine, _ = read(tmp_path, path=lines(tmp_path / "f.jsonl", *records), shape="winner", **options)
+    assert [u["reason"] for u in unusable] == ["tie", "both_bad", "null_response", "null_response"]
+    assert pairs == quarantine == []
+
+
+def test_the_arena_is_recognised_by_its_fields(tmp_path):
+    (error,) = (q["error"] for q in read(tmp_path, path=lines(tmp_path / "f.jsonl", DIALOGUES["winner"][0]))[2])
+    assert 'shape = "winner", fields = {a = "conversation_a", b = "conversation_b", winner = "winner"}' in error
+
+
+def test_a_prompt_may_be_missing_only_beside_whole_dialogues(tmp_path):
+    record = {"a": "A", "b": "B", "winner": 1}
+    _, _, quarantine, _ = read(tmp_path, path=lines(tmp_path / "f.jsonl", record), shape="winner", codes={"a": [1], "b": [2]})
+    assert [q["reason"] for q in quarantine] == ["wrong_fields"] and "needs prompt" in quarantine[0]["error"]
+
+
 @pytest.mark.parametrize(
     ("codes", "value", "expected"),
     [
@@ -184,6 +235,18 @@ def test_single_responses_are_paired_by_conversation(tmp_path):
     assert quarantine == [] and count == 5
 
 
+def test_labels_of_single_responses_may_be_any_code(tmp_path):
+    path = tmp_path / "f.csv"
+    path.write_text("prompt,response,label\nP,good,True\nP,bad,False\nP,?,\nP,what,maybe\n")
+    assert [q["reason"] for q in read(tmp_path, path=str(path), shape="unpaired")[2]] == ["unknown_code"] * 3
+    codes = {"a": ["True"], "b": ["False"], "tie": ["maybe"]}
+    pairs, unusable, quarantine, _ = read(tmp_path, path=str(path), shape="unpaired", codes=codes)
+    assert texts(pairs) == [(["P"], "good", "bad")] and quarantine == []
+    assert {u["row"]: u["reason"] for u in unusable} == {2: "paired", 3: "no_label", 4: "tie"}
+    (problem,) = read(tmp_path, path=str(path), shape="unpaired", codes={"a": ["True"]})[2]
+    assert (problem["row"], problem["reason"]) == (0, "wrong_fields")
+
+
 # ---- what is no pair -----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("change", "reason"),
@@ -193,7 +256,12 @@ def test_single_responses_are_paired_by_conversation(tmp_path):
         ({"chosen": ""}, "empty_response"),
         ({"rejected": " \n\t"}, "empty_response"),
         ({"rejected": "Rayleigh scattering."}, "identical"),
-        ({"rejected": " Rayleigh \n scattering."}, "identical_but_space"),
+        ({"rejected": " Rayleigh \n scattering."}, "identical_normalised"),
+        ({"rejected": "Rayleigh\u00a0scattering."}, "identical_normalised"),
+        ({"rejected": "Ray\u200bleigh scattering.\ufeff"}, "identical_normalised"),
+        ({"rejected": "\uff32ayleigh scattering."}, "identical_normalised"),
+        ({"chosen": "é" * 300, "rejected": "e\u0301" * 300}, "identical_normalised"),
+        ({"chosen": "한글" * 99, "rejected": "\u1112\u1161\u11ab\u1100\u1173\u11af" * 99}, "identical_normalised"),
         ({"prompt": None}, "no_prompt"),
         ({"prompt": "  "}, "empty_turn"),
         ({"prompt": []}, "no_prompt"),
@@ -212,6 +280,13 @@ def test_a_record_that_is_no_pair_is_kept_apart_with_its_reason(tmp_path, change
     pairs, unusable, quarantine, records = read(tmp_path, path=path)
     assert [(u["row"], u["part"], u["reason"]) for u in unusable] == [(2, 0, reason)]
     assert len(pairs) == 1 and quarantine == [] and records == 2
+
+
+def test_responses_that_differ_in_a_letter_are_a_pair_whatever_the_script(tmp_path):
+    records = [GOOD | {"chosen": a, "rejected": b} for a, b in (("é" * 200, "é" * 199 + "e"), ("天", "夭"), ("Ja é", "Já e"),
+                                                                  ("a\u200b b", "ab"), ("YES", "yes"))]  # fmt: skip
+    pairs, unusable, *_ = read(tmp_path, path=lines(tmp_path / "f.jsonl", *records))
+    assert len(pairs) == 5 and unusable == []
 
 
 def test_a_missing_key_is_a_missing_response_and_the_word_none_is_not(tmp_path):
@@ -251,6 +326,8 @@ BAD_ROWS = {
     "a number of 5,000 digits": (b'{"prompt": "Q", "chosen": "A", "rejected": "B", "id": ' + b"9" * 5000 + b"}", "not_json"),
     "a pointer of Git LFS": ("version https://git-lfs.github.com/spec/v1", "not_json"),
     "a page of HTML": ("<!doctype html><title>404</title>", "not_json"),
+    "a message without a role": (json.dumps(GOOD | {"rejected": {"content": "Paint."}}), "wrong_type"),
+    "a dialogue beside a text": (json.dumps(GOOD | {"rejected": [{"role": "user", "content": "Q"}] * 2}), "wrong_type"),
     "content of a wrong type": (json.dumps(GOOD | {"prompt": [{"role": "user", "content": 5}]}), "wrong_type"),
 }
 
@@ -551,7 +628,7 @@ def test_answers_in_a_missing_file_are_an_error_that_names_it(tmp_path):
         ("pool/oasst_en_100_tree.jsonl.gz", {"shape": "tree"}, 754, {"no_label": 7}),
         ("pool/llama_factory_oaast_rm_zh.json.gz", {"shape": "ranking", "fields": {
             "prompt": "instruction", "input": "input", "history": "history", "responses": "output"}}, 1802,
-         {"identical": 6, "identical_but_space": 1}),
+         {"identical": 6, "identical_normalised": 1}),
         ("pool/llama_factory_v1_dpo_demo.jsonl.gz", {"fields": {
             "chosen": "chosen_messages", "rejected": "rejected_messages"}}, 10, {}),
         ("pool/llama_factory_dpo_zh_demo.json.gz", {"fields": {"prompt": "conversations"}}, 300, {}),
