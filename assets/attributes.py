@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from resources.embedder import TEXT_VERSION
 from resources.lake import label
 from resources.tables import ATTRIBUTES, CLEAN_POOL, EMBEDDINGS, SEED_COVERAGE, SEED_SELECTION, Table
 from sql import statement
@@ -61,8 +62,9 @@ def attributed(run: Run, table: Table, pairs: "duckdb.DuckDBPyRelation") -> Rows
 
 
 @table_asset(
-    EMBEDDINGS, reads=[CLEAN_POOL, ATTRIBUTES], settings=("embedding",), group="seed", kinds={"lancedb"}, pool="gpu"
-)
+    EMBEDDINGS, reads=[CLEAN_POOL, ATTRIBUTES], settings=("embedding",), version=TEXT_VERSION, group="seed", kinds={"lancedb"},
+    pool="gpu",
+)  # fmt: skip
 def embeddings(run: Run) -> Iterator[Rows]:
     """The two retrievals search these vectors."""
     from resources.embedder import embed

