@@ -393,6 +393,30 @@ def test_retrieval_equals_brute_force(lake, seed):
     assert [p for p, _ in index.nearest(x[0].tolist(), 300, "big")] and not list(index.nearest(x[0].tolist(), 0, ""))
 
 
+def test_the_index_of_a_large_pool_finds_what_brute_force_finds(lake, monkeypatch):
+    """5,000 vectors about 50 centres, with an IVF index as above 50,000: of the eight nearest more than 95 %."""
+    import numpy as np
+
+    from resources import vectors
+
+    monkeypatch.setattr(vectors, "ANN_ROWS", 2_000)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(50, 64))[rng.integers(50, size=5_000)] + 0.5 * rng.normal(size=(5_000, 64))
+    x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+    names = [f"p{i:04d}" for i in range(5_000)]
+    rows = pa.table({"pair_id": names, "cluster_id": names, "vector": list(x)})
+    rows = rows.cast(rows.schema.set(2, pa.field("vector", pa.list_(pa.float32()))))
+    index = vectors.Index(lake, "t", rows.to_reader(), 64)
+    assert [i.index_type for i in index._table.list_indices()] == ["IvfSq"]
+    hits = 0
+    for q in range(0, 5_000, 50):
+        cosine = x @ x[q]
+        cosine[q] = -1
+        near = {names[i] for i in np.argsort(-cosine)[:8]}
+        hits += len(near & {p for p, _ in index.nearest(x[q].tolist(), 8, names[q])})
+    assert hits > 0.95 * 8 * 100
+
+
 def test_another_selection_makes_the_next_iteration_stale_and_the_same_one_does_not(lake):
     second_batch(lake, batch=13, people_share=0.5)
     configured = settings(stage1={"batch": 13, "people_share": 0.5})
