@@ -351,6 +351,8 @@ def plot(args) -> None:
                 f"{result['name']}: {result['arms'][names[0]]['n']:,} pairs\n{TRUTH[result['against']]}", fontsize=9
             )
         axis.grid(axis="x", alpha=0.3)
+    if handles := figure.axes[0].get_legend_handles_labels()[0]:
+        figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8)
     figure.savefig(args.to, dpi=110, metadata={"Software": None})
 
 
@@ -369,7 +371,6 @@ def _plot_filters(axis, result: dict) -> None:
     axis.set(yticks=range(len(names)), yticklabels=names, xlim=(0, 1), ylim=(-0.5, len(names) - 0.5),
              xlabel="precision, 95 %")  # fmt: skip
     axis.set_title(f"{result['name']}: {result['n']:,} pairs\n{TRUTH[result['against']]}", fontsize=9)
-    axis.legend(loc="center left", fontsize=8)
 
 
 def _write(path: Path | None, result: dict) -> None:

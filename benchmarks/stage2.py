@@ -110,10 +110,12 @@ def _python(*arguments: object) -> str:
 
 
 def plot(found: list[dict], path: Path) -> None:
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     figure = Figure((7, 4), layout="constrained")
     axis = figure.add_subplot()
+    axis.set_prop_cycle(color=colormaps["tab20"].colors)
     for name in dict.fromkeys(r["step"] for r in found):
         rows = [r for r in found if r["step"] == name]
         axis.plot([r["size"] for r in rows], [r["peak"] for r in rows], "o-", label=name, markersize=4)
