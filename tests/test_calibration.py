@@ -245,10 +245,13 @@ def test_calibrated_decisions_without_an_audit_are_no_configuration():
 def test_the_audit_draws_from_all_that_stage_2_decides_and_waits_for_people(tmp_path):
     lake = Lake(str(tmp_path / "lake"))
     pool = [f"p{i:03d}" for i in range(400)]
-    put(lake, t.CLEAN_POOL, [{"pair_id": p, "stage": "stage2" if i % 4 else "stage1"} for i, p in enumerate(pool)], "b00")
+    pairs = [{"pair_id": p, "stage": "stage2" if i % 4 else "stage1"} for i, p in enumerate(pool)]
+    pairs += [{"pair_id": f"q{i}", "cluster_id": "c-p000"} for i in range(100)]  # siblings of test gold
+    put(lake, t.CLEAN_POOL, pairs, "b00")
     for key in ("iter_00", "iter_01", "iter_02"):
         first = key == "iter_00"
-        put(lake, t.GOLD, [{"pair_id": p, "order": "original"} for p in pool[:60]] if first else [], key)
+        put(lake, t.GOLD, [{"pair_id": p, "order": "original", "role": "train" if i else "test"}
+                           for i, p in enumerate(pool[:60])] if first else [], key)  # fmt: skip
         put(lake, t.SILVER, [{"pair_id": p, "order": "original"} for p in pool[60:120]] if first else [], key)
         put(lake, t.UNDECIDED, [{"pair_id": p, "desk": "people"} for p in pool[120:160]] if first else [], key)
     sections = {"stage2": {"audit": 80}, "people": {"backend": "files", "folder": str(tmp_path / "people")},
