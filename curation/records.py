@@ -86,7 +86,7 @@ def _differ_in_spelling_only(a: str, b: str) -> bool:
 
 
 def _normalised(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)).split())
+    return " ".join(unicodedata.normalize("NFC", _INVISIBLE.sub("", text)).split())  # not NFKC: to it x² and x2 are one
 
 
 Found = Comparison | Unfit

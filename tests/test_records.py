@@ -259,7 +259,6 @@ def test_labels_of_single_responses_may_be_any_code(tmp_path):
         ({"rejected": " Rayleigh \n scattering."}, "identical_normalised"),
         ({"rejected": "Rayleigh\u00a0scattering."}, "identical_normalised"),
         ({"rejected": "Ray\u200bleigh scattering.\ufeff"}, "identical_normalised"),
-        ({"rejected": "\uff32ayleigh scattering."}, "identical_normalised"),
         ({"chosen": "é" * 300, "rejected": "e\u0301" * 300}, "identical_normalised"),
         ({"chosen": "한글" * 99, "rejected": "\u1112\u1161\u11ab\u1100\u1173\u11af" * 99}, "identical_normalised"),
         ({"prompt": None}, "no_prompt"),
@@ -284,9 +283,9 @@ def test_a_record_that_is_no_pair_is_kept_apart_with_its_reason(tmp_path, change
 
 def test_responses_that_differ_in_a_letter_are_a_pair_whatever_the_script(tmp_path):
     records = [GOOD | {"chosen": a, "rejected": b} for a, b in (("é" * 200, "é" * 199 + "e"), ("天", "夭"), ("Ja é", "Já e"),
-                                                                  ("a\u200b b", "ab"), ("YES", "yes"))]  # fmt: skip
+                                                                  ("a\u200b b", "ab"), ("YES", "yes"), ("x²", "x2"))]  # fmt: skip
     pairs, unusable, *_ = read(tmp_path, path=lines(tmp_path / "f.jsonl", *records))
-    assert len(pairs) == 5 and unusable == []
+    assert len(pairs) == 6 and unusable == []
 
 
 def test_a_missing_key_is_a_missing_response_and_the_word_none_is_not(tmp_path):
