@@ -19,7 +19,7 @@ demo: setup
 
 test: setup
 	@$(BIN)/ruff check .
-	@$(BIN)/pytest --durations=10
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --durations=10
 
 coverage: setup
 	@$(BIN)/coverage run -m pytest

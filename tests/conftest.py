@@ -14,7 +14,9 @@ def pytest_sessionfinish(exitstatus):
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_unconfigure():
+def pytest_unconfigure(config):
+    if hasattr(config, "workerinput"):  # one of several processes, which still has to report
+        return
     if _status and "coverage" not in sys.modules:  # coverage still has to write what it saw
         sys.stdout.flush()
         sys.stderr.flush()

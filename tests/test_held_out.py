@@ -41,7 +41,7 @@ def lake(tmp_path) -> Lake:
         put(lake, table, [], "b00")
     put(lake, t.DECISION_RULE, [])
     source = {f.name: {pa.string(): "s", pa.bool_(): True}.get(f.type, 0) for f in t.SOURCES.schema}
-    put(lake, t.SOURCES, [source])
+    put(lake, t.SOURCES, [source], "s")
     return lake
 
 
