@@ -34,6 +34,7 @@ from . import (
     world,
 )
 from .judging import weighted
+from .runs import close_abandoned
 from .table_asset import Step, as_asset
 
 
@@ -57,6 +58,7 @@ def steps(settings: Settings) -> list[Step]:
         stage1.annotation_batch,
         stage1.human_labels,
         stage1.gold,
+        stage1.edited_attributes,
         stage1.judge_votes,
         panel.gold_votes,
         weighted(stage1.verdicts, JUDGE_WEIGHTS, settings),
@@ -158,10 +160,21 @@ def build(settings: Settings) -> dg.Definitions:
         if not stages:
             yield dg.SkipReason("no batch has ended")
 
+    @dg.sensor(
+        name="abandoned_runs",
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Marks runs as failed whose process was killed, so that nothing waits for them; Dagster then tries"
+        " its own runs once more.",
+    )
+    def abandoned_runs(context: dg.SensorEvaluationContext):
+        closed = close_abandoned(context.instance)
+        return dg.SkipReason(f"closed {', '.join(closed)}" if closed else "every run has its process")
+
     return dg.Definitions(
         assets=[as_asset(s, settings, lake) for s in steps(settings)],
         jobs=[loop, *collecting.values()],
-        sensors=[stage1_loop, collect_batches],
+        sensors=[stage1_loop, collect_batches, abandoned_runs],
         executor=dg.multiprocess_executor.configured({"max_concurrent": settings.lake.threads}),
     )
 

@@ -80,6 +80,10 @@ def story(lake: Lake, pair_id: str, console: Console | None = None) -> None:
             )
         for r in rows("SELECT * FROM human_labels WHERE pair_id = ? ORDER BY event_id", pair_id):
             say(f"  {r['annotator']}{_simulated(r)}: {r['verdict']} ({r['shown_first']} was shown first)")
+        for r in rows("SELECT * FROM edited_attributes WHERE pair_id = ?", pair_id):
+            say(f"  attributes corrected by {', '.join(r['edited_by'])}")
+            say(f"    {r['category']}, {r['objectivity']}, {r['controversiality']} controversiality")
+            say(f"    wanted: {_short(r['desired'])}\n    guideline: {_short(r['guideline'])}")
         for table in ("judge_votes", "stage2_votes"):
             votes = rows(f"SELECT * FROM {table} WHERE pair_id = ? ORDER BY judge, replicate", pair_id)
             if votes:

@@ -75,8 +75,8 @@ def gold_index(run: Run, con: "duckdb.DuckDBPyConnection", upto: str) -> Iterato
     from resources.vectors import Index
 
     rows = con.sql(
-        "SELECT pair_id, g.cluster_id, vector FROM gold g JOIN embeddings USING (pair_id)"
-        f" WHERE role IN {sql_list(EXAMPLE_ROLES)} AND iteration <= ? ORDER BY pair_id",
+        f"SELECT pair_id, cluster_id, vector FROM gold_attributes WHERE role IN {sql_list(EXAMPLE_ROLES)}"
+        " AND iteration <= ? ORDER BY pair_id",
         params=[upto],
     ).to_arrow_table()
     size = len(rows.column("vector")[0].as_py()) if rows.num_rows else 1
@@ -84,7 +84,8 @@ def gold_index(run: Run, con: "duckdb.DuckDBPyConnection", upto: str) -> Iterato
 
 
 def examples_for(run: Run, con: "duckdb.DuckDBPyConnection", targets: pa.Table, index: "Index") -> pa.Table:
-    """Target -> gold: up to `judges.examples` neighbours a target, in their human order, with attributes.
+    """Target -> gold: up to `judges.examples` neighbours a target, in their human order, with the attributes that people
+    left.
 
     `targets` may carry a column `k` that lowers the number (spec 3.07); never the target's own cluster.
     """
@@ -109,7 +110,7 @@ def examples_for(run: Run, con: "duckdb.DuckDBPyConnection", targets: pa.Table, 
             CASE g."order" WHEN 'original' THEN rejected ELSE chosen END AS rejected,
             category, objectivity, controversiality, desired, guideline
         FROM neighbours n JOIN clean_pool c ON c.pair_id = n.gold_pair
-        JOIN gold g ON g.pair_id = n.gold_pair JOIN attributes a ON a.pair_id = n.gold_pair
+        JOIN gold_attributes g ON g.pair_id = n.gold_pair
         ORDER BY target_pair, rank"""
     ).to_arrow_table()
 

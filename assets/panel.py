@@ -8,6 +8,7 @@ from curation.gold_roles import OPEN, sql_list
 from resources.tables import (
     ATTRIBUTES,
     CLEAN_POOL,
+    EDITED_ATTRIBUTES,
     EMBEDDINGS,
     GOLD,
     GOLD_VOTES,
@@ -25,7 +26,7 @@ from .table_asset import Check, Rows, Run, table_asset
 @table_asset(
     GOLD_VOTES,
     reads=[CLEAN_POOL, ATTRIBUTES, EMBEDDINGS],
-    upto=[GOLD],
+    upto=[GOLD, EDITED_ATTRIBUTES],
     settings=("judges", "seed"),
     group="stage1",
     kinds={"openai", "lancedb"},

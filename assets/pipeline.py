@@ -11,6 +11,7 @@ import dagster as dg
 from resources.lake import Lake
 from resources.settings import ConfigError, Settings
 
+from . import runs
 from .definitions import build, steps
 from .table_asset import Step
 
@@ -82,7 +83,7 @@ def run_all(settings: Settings, say: Callable[[str], None], groups: Collection[s
                 continue
             started = time.monotonic()
             say(f"[{place}/{len(all_units)}] {unit.name}: {', '.join(s.name for s in again)}")
-            if why := materialize(assets, tuple(again), unit.partition, instance):
+            if why := materialize(assets, tuple(again), unit.partition, instance, say):
                 raise JobFailed(why)
             ran += len(again)
             rows = ", ".join(f"{t.name} {lake.rows(t, unit.partition):,}" for s in again for t in s.tables)
@@ -91,22 +92,29 @@ def run_all(settings: Settings, say: Callable[[str], None], groups: Collection[s
     return ran, kept
 
 
-def iterate(settings: Settings, key: str, instance: dg.DagsterInstance) -> str | None:
+def iterate(settings: Settings, key: str, instance: dg.DagsterInstance, say: Callable[[str], None] = print) -> str | None:
     """Run one iteration of stage 1 whole, whether it is up to date or not; returns why it failed, or None."""
     loop = tuple(s for s in steps(settings) if s.partition == "iteration")
-    return materialize(list(build(settings).assets), loop, key, instance)
+    return materialize(list(build(settings).assets), loop, key, instance, say)
 
 
 def materialize(
-    assets: list[dg.AssetsDefinition], some: tuple[Step, ...], partition: str | None, instance: dg.DagsterInstance
+    assets: list[dg.AssetsDefinition],
+    some: tuple[Step, ...],
+    partition: str | None,
+    instance: dg.DagsterInstance,
+    say: Callable[[str], None] = print,
 ) -> str | None:
-    """One Dagster run of these steps in this process; returns why it failed, or None."""
+    """One Dagster run of these steps in this process, when nobody else holds their pools; returns why it failed, or
+    None."""
+    runs.close_abandoned(instance)
+    runs.wait_for(instance, {s.pool for s in some if s.pool}, say)
     result = dg.materialize(
         assets,
         selection=[t.name for s in some for t in s.tables],
         partition_key=partition,
         instance=instance,
-        tags={"assay/loop": "stage1"} if some[0].partition == "iteration" else {},
+        tags=runs.process() | ({"assay/loop": "stage1"} if some[0].partition == "iteration" else {}),
         raise_on_error=False,
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )

@@ -7,6 +7,7 @@ from resources.tables import (
     ATTRIBUTES,
     CLEAN_POOL,
     DECISION_RULE,
+    EDITED_ATTRIBUTES,
     FLIPPED,
     GOLD,
     KEPT,
@@ -22,7 +23,7 @@ from sql import statement
 
 from .table_asset import Check, Rows, Run, table_asset
 
-READS = [CLEAN_POOL, DECISION_RULE, KEPT, FLIPPED, GOLD, SILVER, ATTRIBUTES, STAGE2_ATTRIBUTES, SOURCES]
+READS = [CLEAN_POOL, DECISION_RULE, KEPT, FLIPPED, GOLD, SILVER, ATTRIBUTES, EDITED_ATTRIBUTES, STAGE2_ATTRIBUTES, SOURCES]
 
 NOT_HELD_OUT = Check(
     "no_test_gold",

@@ -16,12 +16,14 @@ from curation.gold_roles import OPEN, sql_list
 from curation.neighbours import k_for
 from curation.selection import draw, select
 from curation.stopping import no_more_to_gain
+from resources.embedder import TEXT_VERSION
 from resources.lake import label
 from resources.people import answered
 from resources.tables import (
     ANNOTATION_BATCH,
     ATTRIBUTES,
     CLEAN_POOL,
+    EDITED_ATTRIBUTES,
     EMBEDDINGS,
     GOLD,
     GOLD_PREDICTIONS,
@@ -170,9 +172,29 @@ def gold(run: Run) -> Iterator[Rows]:
 
 
 @table_asset(
+    EDITED_ATTRIBUTES,
+    reads=[HUMAN_LABELS, GOLD, CLEAN_POOL, ATTRIBUTES],
+    settings=("embedding",),
+    version=TEXT_VERSION,
+    group="stage1",
+)
+def edited_attributes(run: Run) -> Iterator[Rows]:
+    """People see the attributes beside the pair and may correct them (spec 1.07)."""
+    from resources.embedder import embed
+
+    with run.lake.connect() as con:
+        edited = con.sql(statement("edited_attributes"), params={"iteration": run.partition}).to_arrow_table()
+    made = (batch.cast(EMBEDDINGS.schema) for batch in embed(run.settings.embedding, edited.to_batches()))
+    vectors = pa.Table.from_batches(made, EMBEDDINGS.schema)
+    for name in ("vector", "embedder"):
+        edited = edited.append_column(name, vectors.column(name))
+    yield Rows(EDITED_ATTRIBUTES, edited.drop_columns("conversation"), {"gold pairs with corrected attributes": edited.num_rows})
+
+
+@table_asset(
     JUDGE_VOTES,
     reads=[ANNOTATION_BATCH, CLEAN_POOL, ATTRIBUTES, EMBEDDINGS],
-    upto=[GOLD],
+    upto=[GOLD, EDITED_ATTRIBUTES],
     settings=("judges", "stage1", "seed"),
     group="stage1",
     kinds={"openai", "lancedb"},
@@ -310,8 +332,8 @@ def gold_predictions(run: Run) -> Iterator[Rows]:
 
 @table_asset(
     RETRIEVED,
-    reads=[GOLD_PREDICTIONS, CLEAN_POOL, EMBEDDINGS],
-    upto=[ANNOTATION_BATCH],
+    reads=[GOLD_PREDICTIONS, CLEAN_POOL, ATTRIBUTES, EMBEDDINGS],
+    upto=[ANNOTATION_BATCH, GOLD, EDITED_ATTRIBUTES],
     settings=("stage1",),
     group="stage1",
     kinds={"lancedb"},
@@ -341,8 +363,8 @@ def retrieved(run: Run) -> Iterator[Rows]:
         candidates = con.sql(statement("candidates"), params={"iteration": run.partition})
         index = Index(run.lake, f"pool_{run.partition}", candidates.to_arrow_reader(10_000), size)
         queries = con.sql(
-            "SELECT g.pair_id, p, k, vector, c.cluster_id FROM gold_predictions g JOIN embeddings USING (pair_id)"
-            " JOIN clean_pool c USING (pair_id) WHERE iteration = $iteration AND ($all OR p <= 0.5) ORDER BY g.pair_id",
+            "SELECT p.pair_id, p.p, p.k, vector, cluster_id FROM gold_predictions p JOIN gold_attributes USING (pair_id)"
+            " WHERE p.iteration = $iteration AND ($all OR p.p <= 0.5) ORDER BY p.pair_id",
             params={"iteration": run.partition, "all": not run.settings.stage1.only_errors},
         ).fetchall()
     best: dict[str, dict] = {}

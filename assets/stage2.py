@@ -14,6 +14,7 @@ from curation.partition import Calibration, Rule, decide, loads
 from resources.people import answered
 from resources.tables import (
     ANNOTATION_BATCH,
+    ATTRIBUTES,
     AUDIT,
     AUDIT_ATTRIBUTES,
     BEST_RM,
@@ -21,6 +22,7 @@ from resources.tables import (
     DECISION_RULE,
     DECISIONS,
     DROPPED,
+    EDITED_ATTRIBUTES,
     EMBEDDINGS,
     FLIPPED,
     GOLD,
@@ -322,7 +324,7 @@ def stage2_attributes(run: Run) -> Iterator[Rows]:
 
 @table_asset(
     STAGE2_VOTES,
-    reads=[ROUTED, CLEAN_POOL, STAGE2_ATTRIBUTES, GOLD, EMBEDDINGS],
+    reads=[ROUTED, CLEAN_POOL, STAGE2_ATTRIBUTES, ATTRIBUTES, GOLD, EDITED_ATTRIBUTES, EMBEDDINGS],
     settings=("judges", "seed"),
     group="stage2",
     kinds={"openai", "lancedb"},

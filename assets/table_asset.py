@@ -20,6 +20,8 @@ from resources.settings import Settings
 from resources.stops import Stop
 from resources.tables import PartitionKind, Table
 
+from .runs import process
+
 
 @dataclass(frozen=True)
 class Check:
@@ -240,6 +242,8 @@ def as_asset(step: Step, settings: Settings, lake: Lake) -> dg.AssetsDefinition:
         pool=step.pool,
     )
     def body(context: dg.AssetExecutionContext):
+        if (tag := process()).items() - context.run.tags.items():
+            context.instance.add_run_tags(context.run.run_id, tag)
         run = Run(settings, lake, context.partition_key if context.has_partition_key else None, context)
         yield from publish(step, run)
 

@@ -1,5 +1,6 @@
 """Text of (conversation, attributes) to unit vectors (spec 3.06); responses never reach it."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
@@ -20,9 +21,12 @@ def text(row: dict) -> str:
 
 def embed(settings: Embedding, rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Batches with pair_id, conversation and the five attributes to batches of EMBEDDINGS."""
+    rows = iter(rows)
+    if (first := next(rows, None)) is None:
+        return
     encode = _hashing(settings.dimensions) if settings.backend == "hashing" else _encoder(settings.model)
     name = f"{settings.backend}:{settings.model or settings.dimensions}/text-{TEXT_VERSION}"
-    for batch in rows:
+    for batch in itertools.chain([first], rows):
         vectors = encode([text(r) for r in batch.to_pylist()])
         flat = pa.array(vectors.reshape(-1), pa.float32())
         offsets = pa.array(range(0, len(flat) + 1, vectors.shape[1]), pa.int32())

@@ -10,10 +10,12 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from curation.attributes import CATEGORIES, CONTROVERSIALITY, OBJECTIVITY
 from curation.identity import digest
 from curation.prompts import guideline as assembled
 
 from .answers import recorded
+from .embedder import FIELDS
 from .files import BadFile
 from .judges import guideline
 from .lake import Lake
@@ -25,6 +27,7 @@ from .tables import HUMAN_LABELS
 SCHEMA = HUMAN_LABELS.schema
 VERDICTS = {"candidate_1": "first", "candidate_2": "second", "undecided": "undecided"}
 ANSWERS = ("answers.jsonl", "answers.csv")
+CLOSED = {"category": CATEGORIES, "objectivity": OBJECTIVITY, "controversiality": CONTROVERSIALITY}
 ALL_TOOLS = frozenset({"llm", "search"})
 
 
@@ -124,7 +127,8 @@ class RecordedPeople:
 class FilePeople:
     """Batches go out as `<folder>/<iteration>/batch.jsonl`, answers come in as answers.jsonl or answers.csv beside it.
 
-    An answer has pair_id, verdict (candidate_1, candidate_2 or undecided), annotator and, if known, seconds. What
+    An answer has pair_id, verdict (candidate_1, candidate_2 or undecided), annotator and, if known, seconds; and those of
+    the five attributes that the annotator corrects, as an object `attributes` or, in CSV, as columns (spec 1.07). What
     cannot be used is listed with its row and reason in `rejects.jsonl`; of several answers of one annotator to one
     pair the last counts. The batch shows neither the original label nor where a pair comes from.
     """
@@ -144,7 +148,7 @@ class FilePeople:
         folder.mkdir(parents=True, exist_ok=True)
         answers = self._answers_file(folder)
         self._export(batch, iteration, folder / "batch.jsonl", answered=answers is not None)
-        pairs = set(batch["pair_id"].to_pylist())
+        pairs = {row["pair_id"]: row for row in batch.select(["pair_id", *FIELDS]).to_pylist()}
         valid = self._accepted(answers, pairs, folder / "rejects.jsonl") if answers else {}
         given: dict[str, int] = {}
         for pair, _ in valid:
@@ -153,8 +157,8 @@ class FilePeople:
         if missing:
             raise Waiting(
                 f"{folder / 'batch.jsonl'}: {missing} of {len(pairs) * self.settings.annotators} answers are missing. "
-                f"Write them to {folder / 'answers.jsonl'} or answers.csv (pair_id, verdict, annotator, seconds) and "
-                "run again."
+                f"Write them to {folder / 'answers.jsonl'} or answers.csv (pair_id, verdict, annotator, seconds, "
+                "and attributes to correct) and run again."
             )
         return pa.Table.from_pylist([self._event(iteration, *k, v) for k, v in sorted(valid.items())], SCHEMA)
 
@@ -181,13 +185,12 @@ class FilePeople:
         first, second = "chosen", "rejected"
         if not self._chosen_first(row["pair_id"], iteration):
             first, second = second, first
-        names = ("category", "objectivity", "controversiality", "desired", "guideline")
         return {
             "pair_id": row["pair_id"],
             "conversation": row["conversation"],
             "candidate_1": row[first],
             "candidate_2": row[second],
-            "attributes": {n: row[n] for n in names},
+            "attributes": {n: row[n] for n in FIELDS},
             "protocol": assembled(self.texts, row, ALL_TOOLS),
         }
 
@@ -203,7 +206,7 @@ class FilePeople:
             raise BadAnswers(f"{folder}: answers.jsonl and answers.csv both exist; keep one")
         return found[0] if found else None
 
-    def _accepted(self, path: Path, pairs: set[str], rejects: Path) -> dict[tuple[str, str], dict]:
+    def _accepted(self, path: Path, pairs: dict[str, dict], rejects: Path) -> dict[tuple[str, str], dict]:
         """Usable answers by (pair, annotator); the others go to the file of rejects."""
         accepted: dict[tuple[str, str], tuple[int, dict]] = {}
         refused: list[tuple[int, str]] = []
@@ -237,6 +240,7 @@ class FilePeople:
             "shown_first": "chosen" if self._chosen_first(pair_id, iteration) else "rejected",
             "verdict": VERDICTS[answer["verdict"]],
             "seconds": answer["seconds"],
+            **answer["edited"],
             "backend": "files",
             "cost_micros": round(self.settings.cost_per_label * 1_000_000),
             "simulated": False,
@@ -261,14 +265,14 @@ def _rows(path: Path) -> Iterator[tuple[int, dict | str]]:
             yield number, row if isinstance(row, dict) else "not a JSON object"
 
 
-def _checked(row: dict, pairs: set[str]) -> dict | str:
-    """The answer with its types, or why it cannot be used."""
+def _checked(row: dict, pairs: dict[str, dict]) -> dict | str:
+    """The answer with its types, or why it cannot be used; `pairs` are those asked about, with their attributes."""
     pair, verdict, annotator = (row.get(k) for k in ("pair_id", "verdict", "annotator"))
     if pair not in pairs:
         return f"pair_id {pair!r} is not in this batch"
     if verdict not in VERDICTS:
         return f"verdict must be one of {', '.join(VERDICTS)}, found {verdict!r}"
-    if not isinstance(annotator, str) or not annotator.strip():
+    if not (annotator := _text(annotator)):
         return "annotator is missing"
     seconds = row.get("seconds")
     if seconds in (None, ""):
@@ -280,4 +284,35 @@ def _checked(row: dict, pairs: set[str]) -> dict | str:
             return f"seconds must be a number, found {seconds!r}"
         if not 0 <= seconds < float("inf"):
             return f"seconds must be a number of seconds from 0, found {seconds!r}"
-    return {"pair_id": pair, "verdict": verdict, "annotator": annotator.strip(), "seconds": seconds}
+    edited = _edited(row, pairs[pair])
+    if isinstance(edited, str):
+        return edited
+    return {"pair_id": pair, "verdict": verdict, "annotator": annotator, "seconds": seconds, "edited": edited}
+
+
+def _edited(row: dict, asked: dict) -> dict[str, str | None] | str:
+    """The five attributes, each as the answer corrects it or else None; or why one of them cannot be used."""
+    given = row["attributes"] if "attributes" in row else {n: row[n] for n in FIELDS if n in row}
+    given = {} if given is None else given
+    if not isinstance(given, dict) or (unknown := sorted(given.keys() - set(FIELDS))):
+        found = repr(given) if not isinstance(given, dict) else ", ".join(map(repr, unknown))
+        return f"attributes must be an object of {', '.join(FIELDS)}, found {found}"
+    edited: dict[str, str | None] = dict.fromkeys(FIELDS)
+    for name, value in given.items():
+        if value is None or value == "":  # an empty cell
+            continue
+        if not (text := _text(value)):
+            return f"{name} must be text, found {value!r}"
+        if text == asked[name]:  # sent back as it was
+            continue
+        if name in CLOSED and text not in CLOSED[name]:
+            return f"{name} must be one of {', '.join(CLOSED[name])}, found {value!r}"
+        edited[name] = text
+    return edited
+
+
+def _text(value: object) -> str:
+    """Text without its margins; nothing for what is none, half a surrogate pair included."""
+    if not isinstance(value, str):
+        return ""
+    return "" if any("\ud800" <= c <= "\udfff" for c in value) else value.strip()

@@ -356,6 +356,7 @@ HUMAN_LABELS = _t(
         _f("shown_first", S, "chosen or rejected: which response stood first"),
         _f("verdict", S, "first, second or undecided"),
         _f("seconds", F, "time spent", True),
+        *(f.with_nullable(True).with_metadata({"doc": "as this person corrected it, else null"}) for f in ATTRIBUTE_FIELDS),
         _f("backend", S, "simulated, recorded or files"),
         _f("cost_micros", I, "price in millionths of a dollar"),
         SIMULATED,
@@ -374,6 +375,18 @@ GOLD = _t(
         _f("role", S, "train, few_shot, validation, calibration or test, for good (curation/gold_roles.py)"),
         _f("votes_original", I, "people for the original order"),
         _f("votes_swapped", I, "people for the other order"),
+    ],
+    ("pair_id",),
+    "iteration",
+)
+EDITED_ATTRIBUTES = _t(
+    "edited_attributes",
+    "Gold pairs whose attributes people corrected: the five as corrected, and the vector of that text (spec 1.07).",
+    [
+        PAIR_ID,
+        *ATTRIBUTE_FIELDS,
+        _f("edited_by", STRINGS, "the people who corrected something, in order"),
+        *(f for f in EMBEDDINGS.schema if f.name != "pair_id"),
     ],
     ("pair_id",),
     "iteration",

@@ -13,10 +13,11 @@ SELECT pair_id, conv_id, conversation,
     CASE "order" WHEN 'original' THEN rejected ELSE chosen END AS rejected,
     "order" = 'swapped' AS flipped, label_source, rule, 1.0::DOUBLE AS weight, p_right,
     CASE WHEN coalesce(a.objectivity, a2.objectivity) IS NULL THEN NULL
-        WHEN coalesce(a.objectivity, a2.objectivity) = 'objective'
-            AND coalesce(a.controversiality, a2.controversiality) = 'low' THEN 'low' ELSE 'risky' END AS risk,
+        WHEN coalesce(e.objectivity, a.objectivity, a2.objectivity) = 'objective'
+            AND coalesce(e.controversiality, a.controversiality, a2.controversiality) = 'low' THEN 'low'
+        ELSE 'risky' END AS risk,
     p.source, s.licence
 FROM clean_pool p JOIN admitted USING (pair_id) JOIN sources s ON s.source = p.source
-LEFT JOIN attributes a USING (pair_id) LEFT JOIN stage2_attributes a2 USING (pair_id)
+LEFT JOIN edited_attributes e USING (pair_id) LEFT JOIN attributes a USING (pair_id) LEFT JOIN stage2_attributes a2 USING (pair_id)
 WHERE p.bucket = '{bucket}' AND "order" IN ({orders})
     AND p.cluster_id NOT IN (SELECT cluster_id FROM held_out_clusters)

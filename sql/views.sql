@@ -60,6 +60,21 @@ CREATE OR REPLACE VIEW verified AS
 -- meet conversations that its models know.
 CREATE OR REPLACE VIEW held_out_clusters AS SELECT DISTINCT cluster_id FROM gold WHERE role = 'test';
 
+-- Attributes of gold as people left them, and as they were generated (spec 1.07); both retrievals and the examples of
+-- prompts use the former. `vector` is that of the text with them.
+CREATE OR REPLACE VIEW gold_attributes AS
+    SELECT g.pair_id, g.cluster_id, g.role, g."order", g.iteration,
+        coalesce(e.category, a.category) AS category,
+        coalesce(e.objectivity, a.objectivity) AS objectivity,
+        coalesce(e.controversiality, a.controversiality) AS controversiality,
+        coalesce(e.desired, a.desired) AS desired,
+        coalesce(e.guideline, a.guideline) AS guideline,
+        {category: a.category, objectivity: a.objectivity, controversiality: a.controversiality, desired: a.desired,
+            guideline: a.guideline} AS generated,
+        coalesce(e.edited_by, []) AS edited_by, coalesce(e.vector, v.vector) AS vector
+    FROM gold g JOIN attributes a USING (pair_id) JOIN embeddings v USING (pair_id)
+    LEFT JOIN edited_attributes e USING (pair_id, iteration);
+
 -- Where every pair of the clean pool ended: exactly one row a pair.
 CREATE OR REPLACE VIEW outcome AS
     SELECT p.pair_id,
@@ -106,13 +121,14 @@ CREATE OR REPLACE VIEW ledger AS
 CREATE OR REPLACE VIEW lineage AS
     SELECT p.pair_id, p.comparison_id, p.conv_id, p.cluster_id, p.source, p.row, p.part, p.stage, p.label_origin,
         p.copies, p.also_in, p.conflict, p.bucket,
-        coalesce(a.category, a2.category) AS category,
-        coalesce(a.objectivity, a2.objectivity) AS objectivity,
-        coalesce(a.controversiality, a2.controversiality) AS controversiality,
+        coalesce(e.category, a.category, a2.category) AS category,
+        coalesce(e.objectivity, a.objectivity, a2.objectivity) AS objectivity,
+        coalesce(e.controversiality, a.controversiality, a2.controversiality) AS controversiality,
         s.p_best, s.p_gold, d.b, d.g, d.j, d.route, o.class, o.decided_by, o.reason, o.iteration,
         p.conversation, p.chosen, p.rejected
     FROM clean_pool p
     JOIN outcome o USING (pair_id)
+    LEFT JOIN edited_attributes e USING (pair_id)
     LEFT JOIN attributes a USING (pair_id)
     LEFT JOIN stage2_attributes a2 USING (pair_id)
     LEFT JOIN scores s USING (pair_id)

@@ -9,7 +9,7 @@ from assets.definitions import steps
 from assets.table_asset import Run, Step, publish
 from resources.lake import Lake
 from resources.settings import Settings
-from resources.tables import Table
+from resources.tables import EDITED_ATTRIBUTES, GOLD, Table
 
 
 def settings(**sections) -> Settings:
@@ -36,12 +36,15 @@ DEFAULTS = {
 
 
 def put(lake: Lake, table: Table, rows: list[dict], partition: str | None = None) -> None:
-    """Write rows, with what they leave out filled in; pairs without a cluster are alone in theirs."""
+    """Write rows, with what they leave out filled in; pairs without a cluster are alone in theirs, and nobody corrected
+    the attributes of gold unless that is put first."""
     full = []
     for row in rows:
         row = {**DEFAULTS, "cluster_id": "c-" + row.get("pair_id", ""), **row}
         full.append({n: row.get(n) for n in table.schema.names})
     lake.write(table, pa.Table.from_pylist(full, table.schema), partition)
+    if table is GOLD and lake.note(EDITED_ATTRIBUTES, partition) is None:
+        put(lake, EDITED_ATTRIBUTES, [], partition)
 
 
 def close(lake: Lake, iteration: str, **sections) -> None:

@@ -86,6 +86,7 @@ def test_an_iteration_killed_in_the_middle_is_finished_by_the_next_run(job, tmp_
     Trained models are found again, which keeps this short; test_training_kill.py kills those."""
     settings, _, _ = job
     shutil.copytree(settings.base, tmp_path / "copy")
+    shutil.copy(ROOT / "dagster.yaml", tmp_path / "copy")
     copy = config.load(tmp_path / "copy" / "assay.toml")
     other = Lake(str(copy.lake.path))
     for step in pipeline.steps(settings):
@@ -96,7 +97,8 @@ def test_an_iteration_killed_in_the_middle_is_finished_by_the_next_run(job, tmp_
     assert other.note(SELECTION, "iter_01") is None
     lines: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("DAGSTER_HOME", raising=False)
+        patch.setenv("DAGSTER_HOME", str(tmp_path / "copy"))  # where the killed run still holds what it held
+        patch.chdir(tmp_path / "copy")
         pipeline.run_all(copy, lines.append, ["stage1"])
     assert [line for line in lines if "iter_01" in line] and not [line for line in lines if "iter_00" in line]
     assert contents(tmp_path / "copy") == contents(settings.base)

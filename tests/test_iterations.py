@@ -97,6 +97,7 @@ class Dev:
             self.port = s.getsockname()[1]
         command = [sys.executable, "-m", "dagster", "dev", "-m", "assets.definitions", "-p", str(self.port)]
         self.log = open(folder / "dev.log", "w")  # noqa: SIM115
+        self.folder = folder
         self.program = subprocess.Popen(
             command, cwd=folder, env=environment(folder), stdout=self.log, stderr=self.log, start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
@@ -114,13 +115,23 @@ class Dev:
         return self
 
     def __exit__(self, *_) -> None:
-        os.killpg(self.program.pid, signal.SIGINT)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.program.pid, signal.SIGINT)
         try:
             self.program.wait(30)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.program.pid, signal.SIGKILL)
             self.log.close()
+
+    def kill(self) -> None:
+        """Every process of this instance at once, as when the machine stops."""
+        mine = f"DAGSTER_HOME={self.folder}\0".encode()
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if mine in (folder / "environ").read_bytes():
+                    os.kill(int(folder.name), signal.SIGKILL)
+        self.program.wait()
 
     def ask(self, query: str, **variables) -> dict:
         request = urllib.request.Request(
@@ -201,6 +212,23 @@ def test_every_door_leaves_the_same_tables(prepared, tmp_path):
         assert [r[0] for r in dev.finished(11)[8:]] == KEYS[1:]
         assert contents(folder) == tables
 
+    stopped = Path(shutil.copytree(prepared, tmp_path / "stopped"))
+    lake = Lake(str(stopped / "lake"))
+    with Dev(stopped) as dev:
+        dev.ask("mutation($s: SensorSelector!) {startSensor(sensorSelector: $s) {__typename}}", s=selector)
+        assay(stopped, "iterate", "iter_00", "iter_00")
+        until(lambda: lake.note(HUMAN_LABELS, "iter_02") is not None, 900)
+        dev.kill()
+    assert lake.note(SELECTION, "iter_02") is None
+    with Dev(stopped) as dev:
+        until(lambda: lake.note(SELECTION, "iter_03") is not None, 900)
+        until(lambda: all(r[1] in ("SUCCESS", "FAILURE") for r in dev.runs()), 60)
+        assert [r[:2] for r in dev.runs()] == [
+            ("iter_00", "SUCCESS"), ("iter_01", "SUCCESS"), ("iter_02", "FAILURE"), ("iter_02", "SUCCESS"),
+            ("iter_03", "SUCCESS"),
+        ]  # fmt: skip
+        assert contents(stopped) == tables
+
     again = Path(shutil.copytree(prepared, tmp_path / "killed"))
     lake = Lake(str(again / "lake"))
     killed(again, ["iterate", *KEYS[::3]], lake.path(HUMAN_LABELS, "iter_02"))
@@ -220,7 +248,8 @@ def test_python_runs_iterations_and_a_kill_leaves_no_trace(fresh, prepared, tmp_
     killed(other, ["run", "stage1"], lake.path(JUDGE_VOTES, "iter_01"))
     assert lake.note(SELECTION, "iter_01") is None
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("DAGSTER_HOME", raising=False)
+        patch.setenv("DAGSTER_HOME", str(other))
+        patch.chdir(other)
         lines: list[str] = []
         pipeline.run_all(config.load(other / "assay.toml"), lines.append, ["stage1"])
     assert not [line for line in lines if "iter_00" in line]  # what was closed stays closed

@@ -350,6 +350,7 @@ def test_retrieval_finds_the_nearest_open_pairs_and_nothing_else(lake):
         ],
         "b00",
     )
+    put(lake, ATTRIBUTES, [{"pair_id": p} for p in angle], "b00")
     put(lake, EMBEDDINGS, [{"pair_id": p, "vector": at(a)} for p, a in angle.items()], "b00")
     put(lake, ANNOTATION_BATCH, [{"pair_id": p, "assigned_to": "people"} for p in ("gold_x", "gold_y", "asked")], IT0)
     put(lake, GOLD, [{"pair_id": p, "order": "original"} for p in ("gold_x", "gold_y")], IT0)

@@ -161,7 +161,7 @@ def test_the_stop_rule_selects_nothing_more_and_an_empty_batch_runs_through(loop
     put(loop.lake, SEED_SELECTION, [])
     for iteration in (IT0, IT1, IT2):
         close(loop.lake, iteration, stage1=rule, training=TRAINING)
-    for step in (stage1.annotation_batch, stage1.human_labels, stage1.gold, stage1.judge_votes):
+    for step in (stage1.annotation_batch, stage1.human_labels, stage1.gold, stage1.edited_attributes, stage1.judge_votes):
         make(step, loop.lake, "iter_03", stage1=rule, training=TRAINING)
         assert loop.lake.rows(step.tables[0], "iter_03") == 0
 
