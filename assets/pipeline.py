@@ -107,14 +107,13 @@ def materialize(
 ) -> str | None:
     """One Dagster run of these steps in this process, when nobody else holds their pools; returns why it failed, or
     None."""
-    runs.close_abandoned(instance)
     runs.wait_for(instance, {s.pool for s in some if s.pool}, say)
     result = dg.materialize(
         assets,
         selection=[t.name for s in some for t in s.tables],
         partition_key=partition,
         instance=instance,
-        tags=runs.process() | ({"assay/loop": "stage1"} if some[0].partition == "iteration" else {}),
+        tags={"assay/loop": "stage1"} if some[0].partition == "iteration" else {},
         raise_on_error=False,
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )

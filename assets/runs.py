@@ -1,57 +1,54 @@
-"""Dagster's runs on this machine: whose process is gone, and who holds what another waits for."""
+"""Dagster's runs on this machine: whose processes are gone, and who holds what another waits for."""
 
-import multiprocessing
-import os
-import platform
 import time
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
 
 import dagster as dg
+from dagster._core.storage.runs import SqliteRunStorage
 
-from training.guard import started
+from training.guard import began
 
-PROCESS = "assay/process"  # tag of a run: the process that works for it
 POLL_S = 2.0
 AT_WORK = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
-
-
-def process() -> dict[str, str]:
-    """The tag that names the process of a run: this one, or the run's worker where a step has a process of its own."""
-    worker = multiprocessing.parent_process()
-    pid = os.getpid() if worker is None else worker.pid
-    return {PROCESS: f"{_machine()}:{pid}:{started(pid)}"}
-
-
-def _machine() -> str:
-    """This machine since it was last started: ids of processes mean something there alone."""
-    return f"{platform.node()}/{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"
-
-
-def _gone(tag: str) -> bool:
-    machine, pid, begun = tag.rsplit(":", 2)
-    if machine != _machine():
-        return machine.partition("/")[0] == platform.node()  # this machine was restarted; of another nothing is known
-    return started(int(pid)) != begun
+NAMED_IN = {dg.DagsterEventType.ENGINE_EVENT, dg.DagsterEventType.STEP_WORKER_STARTED}
+REUSED_S = 60.0  # an id that began so much later than a run named it is another process's by now
 
 
 def close_abandoned(instance: dg.DagsterInstance) -> list[str]:
-    """Mark the runs as failed whose process was killed, and free what they held: else later runs would wait for them
-    for ever.
+    """Mark the runs as failed whose processes were killed, and free what finished runs without a process hold: else
+    later runs would wait for them for ever.
+
+    Only where Dagster keeps its runs in SQLite, that is on one machine; elsewhere its launcher knows.
 
     Returns:
-        Their ids.
+        The ids of those marked.
     """
-    found = []
+    if not isinstance(instance.run_storage, SqliteRunStorage):
+        return []
+    storage, marked = instance.event_log_storage, []
     for run in instance.get_runs(dg.RunsFilter(statuses=AT_WORK)):
-        tag = run.tags.get(PROCESS)
-        parent = instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
-        inherited = parent is not None and parent.tags.get(PROCESS) == tag  # a second try, before its first step
-        if tag and not inherited and _gone(tag):
+        if _gone(instance, run.run_id):
             instance.report_run_failed(run, "The process of this run ended without a word: killed, or the machine stopped.")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-            found.append(run.run_id)
-    return found
+            marked.append(run.run_id)
+    for run_id in storage.get_concurrency_run_ids():
+        run = instance.get_run_by_id(run_id)
+        if run is None or (run.is_finished and _gone(instance, run_id)):
+            storage.free_concurrency_slots_for_run(run_id)
+    return marked
+
+
+def _gone(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether a run named its processes, as each does when it begins, and none of them is left."""
+    named = list(_processes(instance, run_id))
+    alive = ((began(pid), at) for pid, at in named)
+    return bool(named) and not any(start is not None and start < at + REUSED_S for start, at in alive)
+
+
+def _processes(instance: dg.DagsterInstance, run_id: str) -> Iterator[tuple[int, float]]:
+    """Ids of a run's worker and of its steps' processes, and when the run named them, in seconds since 1970."""
+    for entry in instance.all_logs(run_id, of_type=NAMED_IN):
+        if "pid" in (facts := entry.dagster_event.engine_event_data.metadata):
+            yield int(facts["pid"].value), entry.timestamp
 
 
 def wait_for(instance: dg.DagsterInstance, pools: Iterable[str], say: Callable[[str], None]) -> None:
@@ -61,14 +58,16 @@ def wait_for(instance: dg.DagsterInstance, pools: Iterable[str], say: Callable[[
     if not storage.supports_global_concurrency_limits:
         return
     while True:
-        infos = storage.get_concurrency_infos(sorted(pools))
-        held = {name: info.active_run_ids for name, info in infos.items() if len(info.claimed_slots) >= (info.limit or 1)}
-        held = {name: runs for name, runs in held.items() if runs}
+        close_abandoned(instance)
+        held = {}
+        for name, info in storage.get_concurrency_infos(sorted(pools)).items():
+            given = info.active_slot_count + info.assigned_step_count  # an assigned one is about to be claimed
+            if given and given >= (info.limit or 1):
+                held[name] = sorted(info.active_run_ids | info.assigned_run_ids)
         if not held:
             return
-        now = ", ".join(f"{name} (run {', '.join(sorted(r[:8] for r in runs))})" for name, runs in held.items())
+        now = ", ".join(f"{name} (run {', '.join(r[:8] for r in runs)})" for name, runs in held.items())
         if now != said:
             say(f"        waiting for {now}")
             said = now
         time.sleep(POLL_S)
-        close_abandoned(instance)

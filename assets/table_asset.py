@@ -19,8 +19,7 @@ from resources.lake import Data, Lake, Missing, label
 from resources.settings import Settings
 from resources.stops import Stop
 from resources.tables import PartitionKind, Table
-
-from .runs import process
+from training.guard import die_with
 
 
 @dataclass(frozen=True)
@@ -242,8 +241,8 @@ def as_asset(step: Step, settings: Settings, lake: Lake) -> dg.AssetsDefinition:
         pool=step.pool,
     )
     def body(context: dg.AssetExecutionContext):
-        if (tag := process()).items() - context.run.tags.items():
-            context.instance.add_run_tags(context.run.run_id, tag)
+        if worker := multiprocessing.parent_process():  # a step with a process of its own works for nobody else
+            die_with(worker.pid)
         run = Run(settings, lake, context.partition_key if context.has_partition_key else None, context)
         yield from publish(step, run)
 

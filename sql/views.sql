@@ -63,7 +63,7 @@ CREATE OR REPLACE VIEW held_out_clusters AS SELECT DISTINCT cluster_id FROM gold
 -- Attributes of gold as people left them, and as they were generated (spec 1.07); both retrievals and the examples of
 -- prompts use the former. `vector` is that of the text with them.
 CREATE OR REPLACE VIEW gold_attributes AS
-    SELECT g.pair_id, g.cluster_id, g.role, g."order", g.iteration,
+    SELECT g.pair_id, c.cluster_id, g.role, g."order", g.iteration,
         coalesce(e.category, a.category) AS category,
         coalesce(e.objectivity, a.objectivity) AS objectivity,
         coalesce(e.controversiality, a.controversiality) AS controversiality,
@@ -72,7 +72,7 @@ CREATE OR REPLACE VIEW gold_attributes AS
         {category: a.category, objectivity: a.objectivity, controversiality: a.controversiality, desired: a.desired,
             guideline: a.guideline} AS generated,
         coalesce(e.edited_by, []) AS edited_by, coalesce(e.vector, v.vector) AS vector
-    FROM gold g JOIN attributes a USING (pair_id) JOIN embeddings v USING (pair_id)
+    FROM gold g JOIN clean_pool c USING (pair_id) JOIN attributes a USING (pair_id) JOIN embeddings v USING (pair_id)
     LEFT JOIN edited_attributes e USING (pair_id, iteration);
 
 -- Where every pair of the clean pool ended: exactly one row a pair.
