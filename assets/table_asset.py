@@ -6,6 +6,7 @@ declaration come the Dagster asset, the versions that a file's footer records, a
 
 import hashlib
 import html
+import multiprocessing
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from resources.lake import Data, Lake, Missing, label
 from resources.settings import Settings
 from resources.stops import Stop
 from resources.tables import PartitionKind, Table
-from training.guard import die_with
+from training.guard import die_with_parent
 
 
 @dataclass(frozen=True)
@@ -242,7 +243,7 @@ def as_asset(step: Step, settings: Settings, lake: Lake) -> dg.AssetsDefinition:
     )
     def body(context: dg.AssetExecutionContext):
         if worker := multiprocessing.parent_process():  # a step with a process of its own works for nobody else
-            die_with(worker.pid)
+            die_with_parent(worker.pid)
         run = Run(settings, lake, context.partition_key if context.has_partition_key else None, context)
         yield from publish(step, run)
 

@@ -33,9 +33,22 @@ def started(pid: int) -> str | None:
     return None if fields[0] in "ZX" else fields[19]
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent ends: for ranks whose launcher is killed."""
-    parent = os.getppid()
+def began(pid: int) -> float | None:
+    """When a process began, in seconds since 1970; None if it is gone or a zombie."""
+    ticks = started(pid)
+    if ticks is None:
+        return None
+    boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
+    return int(boot.split()[1]) + int(ticks) / os.sysconf("SC_CLK_TCK")
+
+
+def die_with_parent(parent: int | None = None) -> None:
+    """Ask the kernel to kill this process when its parent ends: for ranks whose launcher is killed.
+
+    Args:
+        parent: who the parent was at the start, where that is known; it may have ended before this call.
+    """
+    parent = parent or os.getppid()
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
