@@ -9,28 +9,54 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.events import EngineEventData
 
 from assets import pipeline, runs
 from assets.table_asset import Rows, as_asset, table_asset
 from resources.lake import Lake
 from resources.tables import SEED_SELECTION
+from training.guard import started
 
 from .lakes import settings
+from .test_iterations import until
 
 ROOT = Path(__file__).parents[1]
+
+
+def held(folder: Path, seconds: float):
+    """A step that holds the pool `gpu` for so long and writes which process it is, and its asset."""
+
+    @table_asset(SEED_SELECTION, group="seed", pool="gpu")
+    def step(run):
+        (folder / "holding").write_text(str(os.getpid()))
+        time.sleep(seconds)
+        yield Rows(SEED_SELECTION, SEED_SELECTION.schema.empty_table())
+
+    made = settings(lake={"path": str(folder / "lake"), "buckets": 1})
+    return step, as_asset(step, made, Lake.of(made))
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    _, asset = held(Path.cwd(), float(os.environ.get("HOLD_SECONDS", "0")))
+    return dg.Definitions(assets=[asset], jobs=[dg.define_asset_job("hold", [asset])])
+
+
+def ended() -> int:
+    """The id of a process that is gone."""
+    done = subprocess.Popen(["true"])
+    done.wait()
+    return done.pid
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return os.environ | {"DAGSTER_HOME": str(folder), "PYTHONPATH": str(ROOT)}
 
 
 def work(folder: Path, seconds: str) -> str | None:
     """A run of one step that holds the pool `gpu` for so long; why it failed."""
 
-    @table_asset(SEED_SELECTION, group="seed", pool="gpu")
-    def step(run):
-        (folder / "holding").touch()
-        time.sleep(float(seconds))
-        yield Rows(SEED_SELECTION, SEED_SELECTION.schema.empty_table())
-
-    made = settings(lake={"path": str(folder / "lake"), "buckets": 1})
-    asset = as_asset(step, made, Lake.of(made))
+    step, asset = held(folder, float(seconds))
     with dg.DagsterInstance.get() as instance:
         return pipeline.materialize([asset], (step,), None, instance)
 
@@ -38,8 +64,7 @@ def work(folder: Path, seconds: str) -> str | None:
 def start(folder: Path, seconds: float) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "tests.test_runs", str(folder), str(seconds)],
-        cwd=folder, env=os.environ | {"DAGSTER_HOME": str(folder), "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE, text=True,
+        cwd=folder, env=environment(folder), stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
@@ -52,9 +77,7 @@ def home(tmp_path, monkeypatch) -> Path:
 
 def holding(home: Path, seconds: float) -> subprocess.Popen:
     first = start(home, seconds)
-    while not (home / "holding").exists():
-        assert first.poll() is None
-        time.sleep(0.05)
+    until(lambda: (home / "holding").exists(), 120)
     return first
 
 
@@ -82,30 +105,73 @@ def test_a_run_at_work_is_waited_for(home):
     assert first.wait() == 0 and statuses(home) == ["SUCCESS", "SUCCESS"]
 
 
-def test_only_a_process_that_is_known_to_be_gone_counts_as_gone():
-    (mine,) = runs.process().values()
-    machine, pid, begun = mine.rsplit(":", 2)
-    host = machine.partition("/")[0]
-    tags = {
-        "at work": mine,
-        "ended": f"{machine}:{pid}:{int(begun) - 1}",  # the id was given to another since
-        "before a restart": f"{host}/another-boot:{pid}:{begun}",
-        "elsewhere": f"other-host/boot:{pid}:1",
-        "unknown": None,
+def test_a_killed_worker_takes_its_step_along_and_the_next_run_goes_on(home):
+    """A run with a process for every step, as the UI starts them."""
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "dagster", "job", "execute", "-m", "tests.test_runs", "-j", "hold"],
+        cwd=home, env=environment(home) | {"HOLD_SECONDS": "600"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    until(lambda: (home / "holding").exists(), 120)
+    (step,) = [int(p) for p in (home / "holding").read_text().split()]
+    assert step != worker.pid
+    worker.kill()
+    worker.wait()
+    until(lambda: started(step) is None, 10)
+    assert start(home, 0).communicate(timeout=90)[0] == "None\n"
+    assert statuses(home) == ["FAILURE", "SUCCESS"]
+
+
+def test_a_run_that_was_cancelled_and_killed_holds_nothing(home):
+    first = holding(home, 600)
+    first.kill()
+    first.wait()
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        (record,) = instance.get_run_records()
+        instance.report_run_canceled(record.dagster_run)
+        assert instance.event_log_storage.get_concurrency_info("gpu").active_slot_count == 1
+    assert start(home, 0).communicate(timeout=90)[0] == "None\n"
+    assert statuses(home) == ["CANCELED", "SUCCESS"]
+
+
+def test_a_slot_that_waits_for_its_owner_is_no_free_slot(home):
+    """A live run queues for a slot that a killed one holds: it is next, and a third one waits for it."""
+    said = []
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        dead, alive = (instance.add_run(dg.DagsterRun("j", status=dg.DagsterRunStatus.STARTED)) for _ in range(2))
+        for run, pid in ((dead, ended()), (alive, os.getpid())):
+            instance.report_engine_event("started", run, EngineEventData.in_process(pid))
+            instance.event_log_storage.initialize_concurrency_limit_to_default("gpu")
+            instance.event_log_storage.claim_concurrency_slot("gpu", run.run_id, "step")
+
+        def free(line: str) -> None:
+            said.append(line.strip())
+            instance.event_log_storage.free_concurrency_slots_for_run(alive.run_id)
+
+        runs.wait_for(instance, ["gpu"], free)
+        assert said == [f"waiting for gpu (run {alive.run_id[:8]})"]
+
+
+def test_a_run_is_gone_when_none_of_its_processes_is_left(home, monkeypatch):
+    """An id that a younger process has is nobody's; a run that named no process yet is let be."""
+    cases = {
+        "ended": ([ended()], True),
+        "its step works on": ([ended(), os.getpid()], False),
+        "at work": ([os.getpid()], False),
+        "nothing known": ([], False),
     }
-    with dg.DagsterInstance.ephemeral() as instance:
-        started = {"job_name": "j", "status": dg.DagsterRunStatus.STARTED}
-        ids = {
-            name: instance.add_run(dg.DagsterRun(**started, tags={runs.PROCESS: tag} if tag else {})).run_id
-            for name, tag in tags.items()
-        }
-        first = ids["ended"]
-        again = {"parent_run_id": first, "root_run_id": first, "tags": {runs.PROCESS: tags["ended"]}}
-        ids["second try"] = instance.add_run(dg.DagsterRun(**started, **again)).run_id
-        gone = {ids["ended"], ids["before a restart"]}
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        ids = {}
+        for name, (pids, _) in cases.items():
+            run = instance.add_run(dg.DagsterRun("j", status=dg.DagsterRunStatus.STARTED))
+            for pid in pids:
+                instance.report_engine_event("started", run, EngineEventData.in_process(pid))
+            ids[name] = run.run_id
+        gone = {ids[name] for name, (_, is_gone) in cases.items() if is_gone}
         assert set(runs.close_abandoned(instance)) == gone and runs.close_abandoned(instance) == []
-        for run in instance.get_runs():
-            assert (run.status is dg.DagsterRunStatus.FAILURE) == (run.run_id in gone)
+        for name, (_, is_gone) in cases.items():
+            assert (instance.get_run_by_id(ids[name]).status is dg.DagsterRunStatus.FAILURE) == is_gone, name
+        monkeypatch.setattr(runs, "REUSED_S", -1e9)  # as if this process had begun long after the runs
+        assert set(runs.close_abandoned(instance)) == {ids["at work"], ids["its step works on"]}
 
 
 if __name__ == "__main__":
