@@ -6,7 +6,7 @@ import math
 import dagster as dg
 import pytest
 
-from assets import cli, stage1
+from assets import attributes, cli, stage1, stage2
 from assets.estimate import plan
 from resources import tables as t
 from resources.calls import Request, spent, store
@@ -243,3 +243,21 @@ def test_the_ledger_of_calls_has_every_token_and_micro_dollar(tmp_path):
     assert rows["anthropic"] == common | {
         "input_tokens": 2000, "cached_tokens": 5000, "written_tokens": 3000, "cost_micros": 10 * 1625,
     }  # fmt: skip
+
+
+def test_attributes_that_serve_several_pairs_and_steps_are_charged_once(tmp_path):
+    """Four pairs and the mirror image of one, described for stage 1 and again for stage 2: four calls."""
+    about = '{"category": "math", "objectivity": "objective", "controversiality": "low", "desired": "d", "guideline": "g"}'
+    pairs = [{"pair_id": f"p{i}", "comparison_id": f"x{i}", "chosen": f"good {i}", "rejected": "bad"} for i in range(4)]
+    pairs.append({"pair_id": "mirror", "comparison_id": "x0", "chosen": "bad", "rejected": "good 0"})
+    lake = Lake(str(tmp_path))
+    put(lake, t.CLEAN_POOL, pairs, "b00")
+    put(lake, t.ROUTED, [{"pair_id": p["pair_id"], "p_best": 0.5, "k": 1} for p in pairs], "b00")
+    with serving(lambda path, body, number: Step(body_for(path, about))) as server:
+        model = {"backend": "openai", "model": "m", "base_url": f"{server.url}/v1", "price": PAID, "concurrency": 1}
+        for step in (attributes.attributes, stage2.stage2_attributes):
+            make(step, lake, "b00", attributes=model, budget={"dollars": 1})
+        assert len(server.requests) == 4
+    costs = "SELECT stage, labels, dollars FROM cost WHERE who = 'attributes' ORDER BY stage"
+    assert query(lake, costs) == [("before stage 1", 5, pytest.approx(0.008)), ("stage2", 5, 0)]
+    assert sum(spent(lake)["cost_micros"].to_pylist()) == 8000
