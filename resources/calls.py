@@ -5,6 +5,7 @@ dies between is an attempt without a result, 'lost': it may have been paid, so i
 """
 
 import contextlib
+import fcntl
 import functools
 import hashlib
 import json
@@ -120,6 +121,7 @@ class Store:
     """
 
     def __init__(self, path: Path):
+        self._folder = path.parent
         # `group` may run on a helper thread, one at a time
         self._con = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
         self._con.execute("PRAGMA journal_mode=WAL")
@@ -130,6 +132,14 @@ class Store:
 
     def close(self) -> None:
         self._con.close()
+
+    @contextlib.contextmanager
+    def alone(self, whom: str) -> Iterator[None]:
+        """While one process asks somebody, others that would ask the same wait for what is then stored; both would pay
+        else. The system ends the wait with the process, however that ends."""
+        with open(self._folder / f"{hashlib.blake2b(whom.encode(), digest_size=8).hexdigest()}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -4,6 +4,7 @@ import json
 import sqlite3
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -333,3 +334,16 @@ def test_waits_grow_and_are_capped():
     for attempt, most in enumerate([1, 2, 4, 8, 10, 10]):
         assert all(most / 2 <= run._pause(None, attempt) <= most for _ in range(20))
     assert run._pause(4_294_967, 0) == 10
+
+
+def test_two_who_ask_the_same_at_the_same_time_pay_once(tmp_path):
+    """As two commands on one lake would."""
+
+    def slowly(path, body, number):
+        time.sleep(0.05)
+        return Step(body_for(path, honest(body)))
+
+    with serving(slowly) as server, ThreadPoolExecutor(2) as both:
+        made = [both.submit(lambda: judge(server.url, tmp_path, concurrency=2).vote(targets(8), NO_EXAMPLES)) for _ in "ab"]
+        first, second = (m.result() for m in made)
+        assert len(server.requests) == 16 and first.equals(second)

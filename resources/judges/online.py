@@ -92,15 +92,16 @@ def complete(
     """
     policy = policy or Policy()
     by_key = {r.key: r for r in requests}
-    stored = calls.answered(by_key)
-    outcomes = {
-        key: Outcome(*read(provider, call.raw, question), call.cost_micros)
-        for key, call in stored.items()
-        if policy.ends(call.status, call.answers)
-    }
-    wanted = [r for k, r in by_key.items() if k not in outcomes]
-    if wanted:
-        outcomes |= asyncio.run(_Run(question, provider, payer, calls, policy, concurrency).all(wanted, stored))
+    with calls.alone(f"{provider.name} {provider.base_url} {payer.model}"):
+        stored = calls.answered(by_key)
+        outcomes = {
+            key: Outcome(*read(provider, call.raw, question), call.cost_micros)
+            for key, call in stored.items()
+            if policy.ends(call.status, call.answers)
+        }
+        wanted = [r for k, r in by_key.items() if k not in outcomes]
+        if wanted:
+            outcomes |= asyncio.run(_Run(question, provider, payer, calls, policy, concurrency).all(wanted, stored))
     return outcomes
 
 
