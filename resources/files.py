@@ -289,13 +289,11 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(BATCH_ROWS):
-                for record in batch.to_pylist():
-                    number += 1
-                    yield Row(number, record)
+                for row in arrow_rows(batch, number):
+                    number = row.number
+                    yield row
     except (pa.ArrowException, OSError) as e:
         raise BadFile("truncated", f"{path}: no readable Parquet after row {number}: {first_line(e)}") from e
-    except UnicodeDecodeError as e:
-        raise BadFile("not_utf8", f"{path}: after row {number}: {e.reason}") from e
 
 
 def query_rows(query: str, memory_limit: str) -> Iterator[Row]:
@@ -305,14 +303,36 @@ def query_rows(query: str, memory_limit: str) -> Iterator[Row]:
         with duckdb.connect() as con:
             con.execute(f"SET threads=1; SET memory_limit='{memory_limit}'")
             for batch in con.sql(query).to_arrow_reader(BATCH_ROWS):
-                for record in batch.to_pylist():
-                    number += 1
-                    yield Row(number, record)
+                for row in arrow_rows(batch, number):
+                    number = row.number
+                    yield row
     except duckdb.IOException as e:
         reason = "missing_file" if "No files found" in str(e) else "unreadable"
         raise BadFile(reason, f"the query cannot read its files: {first_line(e)}") from e
     except (duckdb.Error, pa.ArrowException) as e:
         raise BadFile("query_failed", f"after row {number}: {first_line(e)}") from e
+
+
+def arrow_rows(batch: pa.RecordBatch | pa.Table, before: int) -> Iterator[Row]:
+    """Rows of a batch that follow `before` others; one with a value that Python cannot hold costs itself."""
+    try:
+        records = batch.to_pylist()
+    except Exception:  # of any kind, by the type of the value: no such date, time zone, text
+        yield from (_arrow_row(batch.slice(i, 1), before + i + 1) for i in range(batch.num_rows))
+    else:
+        yield from (Row(i, record) for i, record in enumerate(records, before + 1))
+
+
+def _arrow_row(row: pa.RecordBatch | pa.Table, number: int) -> Row:
+    record = {}
+    for name, column in zip(row.schema.names, row.columns, strict=True):
+        try:
+            record[name] = column[0].as_py()
+        except UnicodeDecodeError as e:
+            return Row(number, None, "not_utf8", f"column {name}: byte {e.start} is not UTF-8")
+        except Exception as e:
+            return Row(number, None, "wrong_type", f"column {name} of type {column.type}: {first_line(e)}")
+    return Row(number, record)
 
 
 def first_line(error: BaseException) -> str:

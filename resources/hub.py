@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .files import BATCH_ROWS, BadFile, Row, first_line
+from .files import BATCH_ROWS, BadFile, Row, arrow_rows, first_line
 
 PREFIX = "huggingface:"
 SUFFIXES = (".parquet", ".json", ".jsonl", ".csv", ".arrow", ".json.gz", ".jsonl.gz", ".jsonl.zst", ".csv.gz")
@@ -86,19 +86,20 @@ def rows(where: str, revision: str | None, config: str | None, split: str | None
     number = 0
     try:
         try:
-            for record in _records(found, BATCH_ROWS):
-                number += 1
-                yield Row(number, record)
+            for row in _rows(found, BATCH_ROWS, 0):
+                number = row.number
+                yield row
         except Exception:  # a batch is lost whole: the records of it that can be read come one by one
-            for record in _records(found.skip(number), 1):
-                number += 1
-                yield Row(number, record)
+            for row in _rows(found.skip(number), 1, number):
+                number = row.number
+                yield row
     except Exception as e:  # as in `load`, and whatever a damaged file makes Arrow say
         raise BadFile("truncated", f"{where}: after row {number}: {first_line(e)[:300]}") from e
     if not number:
         raise BadFile("empty_file", f"{where}: no rows")
 
 
-def _records(found: Any, size: int) -> Iterator[dict]:
+def _rows(found: Any, size: int, number: int) -> Iterator[Row]:
     for table in found.with_format("arrow").iter(batch_size=size):
-        yield from table.to_pylist()
+        yield from arrow_rows(table, number)
+        number += table.num_rows

@@ -503,6 +503,40 @@ def test_wrong_lengths_of_scores_and_lists_that_are_none(tmp_path):
     assert [u["reason"] for u in unusable] == ["single_response", "null_response"]
 
 
+def _odd_columns(rows: int) -> dict[str, tuple[pa.Array, str]]:
+    """case -> (a column that no pair needs, whose value in row 2 Python cannot hold; the reason)."""
+    odd = [0] * rows
+    odd[1] = 2**62
+    texts = [b"fine"] * rows
+    texts[1] = b"\xff\xfe"
+    return {
+        "a time after the year 9999": (pa.array(odd, pa.timestamp("us")), "wrong_type"),
+        "bytes that are no text": (pa.array(texts, pa.binary()).view(pa.string()), "not_utf8"),
+        "a time zone on Mars": (pa.array([None, 0] + [None] * (rows - 2), pa.timestamp("us", "Mars/Phobos")), "wrong_type"),
+    }
+
+
+@pytest.mark.parametrize("case", _odd_columns(2))
+def test_a_value_that_python_cannot_hold_costs_its_row(tmp_path, case):
+    rows = 4_500  # several batches
+    odd, reason = _odd_columns(rows)[case]
+    table = pa.table({name: [text] * rows for name, text in GOOD.items()} | {"odd": odd})
+    pq.write_table(table, tmp_path / "f.parquet")
+    pairs, unusable, quarantine, records = read(tmp_path, path=str(tmp_path / "f.parquet"))
+    assert [(q["row"], q["reason"]) for q in quarantine] == [(2, reason)] and "column odd" in quarantine[0]["error"]
+    assert [p["row"] for p in pairs] == [1, *range(3, rows + 1)] and unusable == [] and records == rows
+
+
+def test_a_value_of_a_query_that_python_cannot_hold_costs_its_row(tmp_path):
+    query = (
+        "SELECT 'Q' AS prompt, 'A' AS chosen, 'B' AS rejected, "
+        "CASE WHEN i = 4000 THEN 'infinity'::TIMESTAMP END AS t FROM range(4500) r(i)"
+    )
+    pairs, _, quarantine, records = read(tmp_path, query=query)
+    assert [(q["row"], q["reason"]) for q in quarantine] == [(4001, "wrong_type")]
+    assert (len(pairs), records) == (4499, 4500)
+
+
 # ---- files, conditions, samples ------------------------------------------------------------------------------------
 def test_the_same_rows_in_every_format_are_the_same_pairs(tmp_path):
     rows = [GOOD | {"chosen": f"Because of {i}, \"he\" said,\nand left."} for i in range(5)]
