@@ -16,6 +16,7 @@ ROLES = {
     **dict.fromkeys(("assistant", "gpt", "bot", "chatbot", "model", "bing", "bard"), "assistant"),
     **dict.fromkeys(("system", "developer"), "system"),
 }
+DEEPEST = 20  # a text inside parts inside parts
 _SPEAKER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant): ?")
 
 
@@ -76,18 +77,20 @@ def message(value: dict) -> tuple[str, str | None]:
     return ROLES[role.lower()], text(value.get("content", value.get("value")))
 
 
-def text(value: Any) -> str | None:
+def text(value: Any, depth: int = 0) -> str | None:
     """A text, a list of typed text parts, or None.
 
     Raises:
-        BadRecord: anything else, such as a number, a boolean or an image.
+        BadRecord: anything else, such as a number, a boolean, an image, or parts that are nested too deep.
     """
+    if depth > DEEPEST:
+        raise BadRecord("wrong_type", f"expected a text, found parts inside parts, more than {DEEPEST} deep")
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, dict) and value.get("type", "text") == "text" and ("text" in value or "value" in value):
-        return text(value.get("text", value.get("value")))
+        return text(value.get("text", value.get("value")), depth + 1)
     if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
-        parts = [text(v) for v in value]
+        parts = [text(v, depth + 1) for v in value]
         return None if None in parts else "".join(parts)
     raise BadRecord("wrong_type", f"expected a text, found {shown(value)}")
 

@@ -150,8 +150,9 @@ def _responses(names: dict[str, str], record: dict) -> list:
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d*)\]")
 
 
-def _head(path: str) -> str:
-    return _STEP.match(path)[1]
+def _head(path: str) -> str | None:
+    found = _STEP.match(path)
+    return found[1] if found else None
 
 
 def value_at(record: dict, path: str) -> Any:
@@ -319,7 +320,7 @@ class Codes:
     @staticmethod
     def _key(value: Any) -> tuple:
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        return ("number", float(value)) if number else (type(value).__name__, str(value))
+        return ("number", value) if number else (type(value).__name__, str(value))
 
     def __call__(self, value: Any) -> Winner:
         if value is None or value == "" or value != value:
@@ -436,6 +437,8 @@ def pair_up(
             groups[conversation][label == "a"].append((row, response))
         except (Unfit, BadRecord) as e:
             yield row, e
+        except (ValueError, ArithmeticError, RecursionError) as e:
+            yield row, BadRecord("wrong_type", f"{type(e).__name__}: {e}")
     for conversation, kinds in groups.items():
         good, bad = kinds[True], kinds[False]
         for row, response in good:

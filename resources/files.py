@@ -9,6 +9,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from itertools import chain
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 
 BATCH_ROWS = 2_000
 EXCERPT = 200
+DEEPEST = 400  # objects and lists inside each other, far from where Python's own stack ends
 CSV_CEILING = 16  # times max_row: a longer cell is not read to its end, which its row could be refused after
 
 
@@ -138,9 +140,26 @@ def _parsed(number: int, line: bytes) -> Row:
         return Row(number, None, "duplicate_key", str(e), excerpt)
     except (ValueError, RecursionError) as e:
         return Row(number, None, "not_json", first_line(e), excerpt)
+    return _object_row(number, record, excerpt, line.count(b"[") + line.count(b"{"))
+
+
+def _object_row(number: int, record: Any, excerpt: str, brackets: int) -> Row:
     if not isinstance(record, dict):
         return Row(number, None, "not_an_object", f"a record is an object, found {type(record).__name__}", excerpt)
+    if brackets > DEEPEST and _too_deep(record):
+        return Row(number, None, "not_json", f"objects and lists are nested more than {DEEPEST} deep", excerpt)
     return Row(number, record)
+
+
+def _too_deep(record: dict) -> bool:
+    """Whether it is nested deeper than DEEPEST; level by level, because recursion is what the depth would break."""
+    level: list[dict | list] = [record]
+    for _ in range(DEEPEST):
+        inside = chain.from_iterable(one.values() if isinstance(one, dict) else one for one in level)
+        level = [value for value in inside if isinstance(value, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 class _Repeated(ValueError):
@@ -160,6 +179,9 @@ def _no_constant(name: str) -> None:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)
+_MEASURE = json.JSONDecoder(object_pairs_hook=len, parse_constant=len, parse_int=len)  # where a value ends, whatever it is
+_ESCAPED = re.compile(r"[\udc80-\udcff]")  # bytes that were no UTF-8
+LONGEST_WORD = len("-Infinity")  # so much of a text's end may be the half of a word
 
 
 def _json_rows(path: Path, suffix: str, max_row: int) -> Iterator[Row]:
@@ -174,7 +196,7 @@ def _json_rows(path: Path, suffix: str, max_row: int) -> Iterator[Row]:
 
 def _array(path: Path, blocks: Iterator[bytes], max_row: int) -> Iterator[Row]:
     number, text, ended = 0, "", False
-    decoder = _Utf8(path)
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     while True:
         text = text.lstrip()
         if number and text[:1] == ",":
@@ -184,43 +206,47 @@ def _array(path: Path, blocks: Iterator[bytes], max_row: int) -> Iterator[Row]:
         try:
             if not text:
                 raise json.JSONDecodeError("the array does not end", text, 0)
-            start = text
-            record, end = _DECODER.raw_decode(text)
+            row, end = _element(number + 1, text)
             if end == len(text) and not ended:
                 raise json.JSONDecodeError("may go on", text, end)
             text = text[end:]
             number += 1
-            if not isinstance(record, dict):
-                error = f"a record is an object, found {type(record).__name__}"
-                yield Row(number, None, "not_an_object", error, start[:EXCERPT])
-            else:
-                yield Row(number, record)
-        except (ValueError, RecursionError) as e:
-            if len(text) > max_row:
+            yield row
+        except RecursionError as e:
+            raise BadFile("not_json", f"{path}: record {number + 1} is nested too deep to find its end") from e
+        except json.JSONDecodeError as e:
+            cut = e.pos >= len(text) - LONGEST_WORD or e.msg.startswith("Unterminated")
+            if cut and len(text) > max_row:
                 raise BadFile("row_too_big", f"{path}: record {number + 1} is longer than max_row_bytes") from e
-            block = next(blocks, None)
+            block = next(blocks, None) if cut else None
             if block is not None:
-                text += decoder(block)
+                text += decoder.decode(block)
                 continue
-            if ended:
-                cut = isinstance(e, json.JSONDecodeError) and (e.pos >= len(text) or e.msg.startswith("Unterminated"))
+            if ended or not cut:
+                cut = e.pos >= len(text) or e.msg.startswith("Unterminated")
                 reason = "truncated" if cut else "not_json"
                 raise BadFile(reason, f"{path}: after record {number}: {first_line(e)}") from e
             ended = True
 
 
-class _Utf8:
-    """Decodes blocks of one file."""
+def _element(number: int, text: str) -> tuple[Row, int]:
+    """The element that a text begins with, and where it ends. One that can be told from what follows but is no JSON
+    for what stands in it costs itself.
 
-    def __init__(self, path: Path):
-
-        self.path, self.decoder = path, codecs.getincrementaldecoder("utf-8")()
-
-    def __call__(self, block: bytes) -> str:
-        try:
-            return self.decoder.decode(block)
-        except UnicodeDecodeError as e:
-            raise BadFile("not_utf8", f"{self.path}: {e.reason}") from e
+    Raises:
+        json.JSONDecodeError: it does not end in the text, or is no JSON, and then nobody knows where it ends.
+    """
+    excerpt = text[:EXCERPT]
+    try:
+        record, end = _DECODER.raw_decode(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError as e:
+        _, end = _MEASURE.raw_decode(text)
+        return Row(number, None, "duplicate_key" if isinstance(e, _Repeated) else "not_json", first_line(e), excerpt), end
+    if _ESCAPED.search(text, 0, end):
+        return Row(number, None, "not_utf8", "bytes that are not UTF-8", excerpt), end
+    return _object_row(number, record, excerpt, text.count("[", 0, end) + text.count("{", 0, end)), end
 
 
 def _csv_rows(path: Path, suffix: str, delimiter: str, max_row: int) -> Iterator[Row]:
@@ -266,22 +292,18 @@ def _csv_rows(path: Path, suffix: str, delimiter: str, max_row: int) -> Iterator
                 yield Row(number, None, "row_too_big", f"{size} characters, more than max_row_bytes", excerpt)
             elif len(cells) != len(header):
                 yield Row(number, None, "wrong_fields", f"{len(cells)} cells, the header has {len(header)}", excerpt)
-            elif any(_escaped(cell) for cell in cells):
+            elif any(_ESCAPED.search(cell) for cell in cells):
                 yield Row(number, None, "not_utf8", "bytes that are not UTF-8", excerpt)
             else:
                 yield Row(number, dict(zip(header, cells, strict=True)))
 
 
 def _header(path: Path, cells: list[str]) -> list[str]:
-    if any(_escaped(cell) for cell in cells):
+    if any(_ESCAPED.search(cell) for cell in cells):
         raise BadFile("not_utf8", f"{path}: the header is not UTF-8")
     if len(set(cells)) != len(cells):
         raise BadFile("wrong_fields", f"{path}: the header names a column twice: {', '.join(cells)}")
     return cells
-
-
-def _escaped(text: str) -> bool:
-    return not text.isascii() and any("\udc80" <= c <= "\udcff" for c in text)
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:

@@ -160,6 +160,8 @@ def read_source(source: Source, lake: Lake) -> Iterator[Batch]:
                 building.refuse(row, e.reason, str(e), _json(record))
             except Unfit as e:
                 building.add(row, [e])
+            except (ValueError, ArithmeticError, RecursionError) as e:
+                building.refuse(row, "wrong_type", f"{type(e).__name__}: {first_line(e)}", _json(record))
             if building.full():
                 yield building.flush()
     except BadFile as e:
@@ -202,7 +204,7 @@ def _labels(answers: Answers, lake: Lake) -> Iterator[tuple[str, str, str, str, 
                     a, b = text_hash(one.a), text_hash(one.b)
                     winner = {"a": a, "b": b, "tie": ""}[one.winner]
                     yield comparison_id(conv_id(one.turns), one.a, one.b), winner, annotator, a, b
-        except (BadRecord, Unfit, UnicodeEncodeError):
+        except (BadRecord, Unfit, ValueError, ArithmeticError, RecursionError):
             continue
 
 

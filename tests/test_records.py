@@ -182,6 +182,8 @@ def test_a_prompt_may_be_missing_only_beside_whole_dialogues(tmp_path):
         ({"a": [1], "b": [2]}, "1", "unknown_code"),
         ({"a": [1], "b": [2]}, 3, "unknown_code"),
         ({"a": [1], "b": [2]}, [1], "unknown_code"),
+        pytest.param({"a": [1], "b": [2]}, 10**400, "unknown_code", id="400 digits"),
+        pytest.param({"a": ["[1, 2]"], "b": ["[-2, -1]"]}, 10**400, "unknown_code", id="400 digits, intervals"),
     ],
 )
 def test_a_code_means_what_the_configuration_says_and_nothing_else(tmp_path, codes, value, expected):
@@ -312,6 +314,9 @@ BAD_ROWS = {
     "Latin-1": ('{"prompt": "Größe", "chosen": "A", "rejected": "B"}'.encode("latin-1"), "not_utf8"),
     "half a surrogate pair": ('{"prompt": "Q", "chosen": "\\ud83d", "rejected": "B"}', "not_utf8"),
     "ten megabytes": (json.dumps(GOOD | {"chosen": "x" * 10_000_000}), "row_too_big"),
+    "deep": ('{"prompt": "Q", "chosen": "A", "rejected": "B", "id": ' + "[" * 600 + "]" * 600 + "}", "not_json"),
+    "parts inside parts": (
+        '{"prompt": "Q", "chosen": "A", "rejected": ' + '[{"text":' * 190 + '"B"' + "}]" * 190 + "}", "wrong_type"),
     "too deep": ("[" * 100_000 + "]" * 100_000, "not_json"),
     "a boolean response": (json.dumps(GOOD | {"chosen": True}), "wrong_type"),
     "a number as response": (json.dumps(GOOD | {"rejected": 3}), "wrong_type"),
@@ -339,6 +344,22 @@ def test_a_bad_row_costs_that_row(tmp_path, case):
     assert [(q["file"], q["row"], q["reason"]) for q in quarantine] == [(path, 2, reason)]
     assert quarantine[0]["error"]
     assert [p["row"] for p in pairs] == [1, 3] and unusable == [] and records == 3
+
+
+BAD_ELEMENTS = ["NaN as response", "infinity", "a key twice", "a key twice inside", "Latin-1", "deep", "parts inside parts",
+                "a number of 5,000 digits", "half a surrogate pair", "not an object", "null", "a number as prompt"]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_ELEMENTS)
+@pytest.mark.parametrize("before", [0, 3_500], ids=["first", "across blocks"])
+def test_a_bad_element_of_an_array_costs_that_element(tmp_path, case, before):
+    bad, reason = BAD_ROWS[case]
+    good = json.dumps(GOOD).encode()
+    path = tmp_path / "f.json"
+    path.write_bytes(b"[" + b",\n".join([*[good] * before, bad if isinstance(bad, bytes) else bad.encode(), good]) + b"]")
+    pairs, unusable, quarantine, records = read(tmp_path, path=str(path))
+    assert [(q["row"], q["reason"]) for q in quarantine] == [(before + 1, reason)] and quarantine[0]["error"]
+    assert (len(pairs), unusable, records) == (before + 1, [], before + 2)
 
 
 def test_line_separators_inside_a_text_end_no_line(tmp_path):
@@ -378,7 +399,8 @@ def _bad_files(folder: Path) -> dict[str, tuple[Path | str, str, int]]:
         "utf16.jsonl": ("\ufeff" + json.dumps(GOOD)).encode("utf-16-le"),
         "array.json": (json.dumps([GOOD, GOOD | {"chosen": "Light."}]).encode()[:-20], "truncated", 1),
         "comma.json": (b"[" + json.dumps(GOOD).encode() + b" oops]", "not_json", 1),
-        "latin.json": (b"[" + json.dumps(GOOD).encode() + b', {"prompt": "\xfc"}]', "not_utf8", 0),
+        "deep.json": (b"[" + json.dumps(GOOD).encode() + b"," + b"[" * 5_000 + b"]" * 5_000 + b"]", "not_json", 1),
+        "early.json": (b"[" + json.dumps(GOOD).encode() + b" oops, " + b"1, " * 2_000_000 + b"1]", "not_json", 1),
         "noquote.csv": (b'prompt,chosen,rejected\nQ,A,B\nQ,"C,D\n', "truncated", 1),
         "twice.csv": (b"prompt,chosen,chosen\nQ,A,B\n", "wrong_fields", 0),
         "other.csv": (b"question,good,bad\nQ,A,B\n", "wrong_fields", 0),
@@ -416,7 +438,7 @@ def _bad_files(folder: Path) -> dict[str, tuple[Path | str, str, int]]:
 @pytest.mark.parametrize(
     "case",
     ["missing", "empty", "blank.jsonl", "half.jsonl.gz", "not.jsonl.gz", "not.jsonl.zst", "half.parquet", "utf16.jsonl",
-     "array.json", "comma.json", "latin.json", "noquote.csv", "twice.csv", "other.csv", "text.txt", "fields.jsonl",
+     "array.json", "comma.json", "deep.json", "early.json", "noquote.csv", "twice.csv", "other.csv", "text.txt", "fields.jsonl",
      "directory", "SQL", "header.csv", "semicolons.csv", "nothing.json", "wrapped.json", "wide.jsonl", "more.jsonl.gz",
      "pointer.parquet", "folder", "pipe", "loop", "long name"],
 )  # fmt: skip
