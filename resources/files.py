@@ -301,15 +301,25 @@ def _csv_rows(path: Path, suffix: str, delimiter: str, max_row: int) -> Iterator
 def _header(path: Path, cells: list[str]) -> list[str]:
     if any(_ESCAPED.search(cell) for cell in cells):
         raise BadFile("not_utf8", f"{path}: the header is not UTF-8")
-    if len(set(cells)) != len(cells):
-        raise BadFile("wrong_fields", f"{path}: the header names a column twice: {', '.join(cells)}")
-    return cells
+    return _distinct(str(path), cells)
+
+
+def _distinct(where: str, columns: list[str]) -> list[str]:
+    """The columns, unless one of them hides another.
+
+    Raises:
+        BadFile: two have the same name.
+    """
+    if twice := sorted({name for name in columns if columns.count(name) > 1}):
+        raise BadFile("wrong_fields", f"{where}: these columns stand twice: {', '.join(map(repr, twice))}")
+    return columns
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
     number = 0
     try:
         with pq.ParquetFile(path) as file:
+            _distinct(str(path), file.schema_arrow.names)
             for batch in file.iter_batches(BATCH_ROWS):
                 for row in arrow_rows(batch, number):
                     number = row.number
@@ -324,7 +334,9 @@ def query_rows(query: str, memory_limit: str) -> Iterator[Row]:
     try:
         with duckdb.connect() as con:
             con.execute(f"SET threads=1; SET memory_limit='{memory_limit}'")
-            for batch in con.sql(query).to_arrow_reader(BATCH_ROWS):
+            reader = con.sql(query).to_arrow_reader(BATCH_ROWS)
+            _distinct("the query", reader.schema.names)
+            for batch in reader:
                 for row in arrow_rows(batch, number):
                     number = row.number
                     yield row

@@ -384,6 +384,13 @@ def test_a_row_longer_than_allowed_is_skipped_without_being_held(tmp_path):
     assert str(len(big)) in quarantine[0]["error"] and len(pairs) == 1
 
 
+def _parquet_with_two_columns_called_chosen() -> bytes:
+    sink = pa.BufferOutputStream()
+    names = ("prompt", "chosen", "rejected", "chosen")
+    pq.write_table(pa.Table.from_arrays([pa.array([name]) for name in names], names), sink)
+    return sink.getvalue().to_pybytes()
+
+
 def _bad_files(folder: Path) -> dict[str, tuple[Path | str, str, int]]:
     """case -> (path, reason, pairs that arrive all the same)."""
     body = b"".join(json.dumps(GOOD | {"chosen": os.urandom(30).hex()}).encode() + b"\n" for _ in range(3000))
@@ -403,6 +410,7 @@ def _bad_files(folder: Path) -> dict[str, tuple[Path | str, str, int]]:
         "early.json": (b"[" + json.dumps(GOOD).encode() + b" oops, " + b"1, " * 2_000_000 + b"1]", "not_json", 1),
         "noquote.csv": (b'prompt,chosen,rejected\nQ,A,B\nQ,"C,D\n', "truncated", 1),
         "twice.csv": (b"prompt,chosen,chosen\nQ,A,B\n", "wrong_fields", 0),
+        "twice.parquet": (_parquet_with_two_columns_called_chosen(), "wrong_fields", 0),
         "other.csv": (b"question,good,bad\nQ,A,B\n", "wrong_fields", 0),
         "text.txt": (b"Q A B", "unknown_format", 0),
         "header.csv": (b"prompt,chosen,rejected\n", "empty_file", 0),
@@ -440,7 +448,7 @@ def _bad_files(folder: Path) -> dict[str, tuple[Path | str, str, int]]:
     ["missing", "empty", "blank.jsonl", "half.jsonl.gz", "not.jsonl.gz", "not.jsonl.zst", "half.parquet", "utf16.jsonl",
      "array.json", "comma.json", "deep.json", "early.json", "noquote.csv", "twice.csv", "other.csv", "text.txt", "fields.jsonl",
      "directory", "SQL", "header.csv", "semicolons.csv", "nothing.json", "wrapped.json", "wide.jsonl", "more.jsonl.gz",
-     "pointer.parquet", "folder", "pipe", "loop", "long name"],
+     "pointer.parquet", "twice.parquet", "folder", "pipe", "loop", "long name"],
 )  # fmt: skip
 def test_a_bad_file_is_quarantined_whole_and_what_came_before_stays(tmp_path, case):
     path, reason, expected = _bad_files(tmp_path)[case]
@@ -612,6 +620,11 @@ def test_a_query_that_fails_or_finds_no_file_says_so(tmp_path):
     missing = f"SELECT * FROM '{tmp_path}/no.parquet'"
     assert [q["reason"] for q in read(tmp_path, query=missing)[2]] == ["missing_file"]
     assert [q["reason"] for q in read(tmp_path, query="SELEC 1")[2]] == ["query_failed"]
+
+
+def test_a_query_that_names_a_column_twice_is_refused(tmp_path):
+    pairs, _, (problem,), _ = read(tmp_path, query="SELECT 'Q' AS prompt, 'A' AS chosen, 'B' AS rejected, 'C' AS chosen")
+    assert pairs == [] and (problem["row"], problem["reason"]) == (0, "wrong_fields") and "'chosen'" in problem["error"]
 
 
 @pytest.mark.parametrize(
