@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from curation.benchmarks.evaluate import evaluate
-from curation.benchmarks.items import attach
+from curation.benchmarks.items import BenchmarkError, attach
+from resources.lake import Lake
+from resources.settings import Settings
 from resources.tables import (
     BENCHMARK_BASELINES,
     BENCHMARK_PROMPTS,
@@ -35,6 +37,20 @@ IN_RANGE = Check(
 )
 
 
+def as_they_are(settings: Settings, lake: Lake, partition: str | None = None) -> str:
+    """What the configured benchmarks are read from, or that of a partition of `benchmark_results`: the files' content."""
+    from resources.benchmarks import fingerprint
+
+    only = partition.split("|")[0] if partition and "|" in partition else None
+    found = []
+    for benchmark in (b for b in settings.benchmarks if only in (None, b.name)):
+        try:
+            found.append(f"{benchmark.name} {fingerprint(benchmark, lake)}")
+        except BenchmarkError:  # the step that reads it says what is wrong
+            found.append(f"{benchmark.name} -")
+    return ", ".join(found)
+
+
 def configured(run: Run, only: str | None = None) -> list["Loaded"]:
     """Every configured benchmark, or one of them, as sampled."""
     from resources.benchmarks import load
@@ -47,6 +63,7 @@ def configured(run: Run, only: str | None = None) -> list["Loaded"]:
     BENCHMARK_SCORES,
     reads=[FINAL_MODEL, BENCHMARK_PROMPTS],
     settings=("benchmarks", "evaluation", "seed"),
+    outside=as_they_are,
     group="evaluation",
     kinds={"pytorch"},
     checks={BENCHMARK_SCORES: [CLEANED_AGAINST]},
@@ -67,6 +84,7 @@ def benchmark_scores(run: Run):
     BENCHMARK_RESULTS,
     reads=[BENCHMARK_SCORES],
     settings=("benchmarks", "seed"),
+    outside=as_they_are,
     group="evaluation",
     checks={BENCHMARK_RESULTS: [IN_RANGE]},
 )
@@ -85,6 +103,7 @@ def benchmark_results(run: Run):
     BENCHMARK_BASELINES,
     reads=[BENCHMARK_PROMPTS],
     settings=("benchmarks", "seed"),
+    outside=as_they_are,
     group="evaluation",
     checks={BENCHMARK_BASELINES: [IN_RANGE]},
 )

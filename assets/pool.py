@@ -33,6 +33,7 @@ from resources.tables import (
 )
 from sql import statement
 
+from .benchmarks import as_they_are
 from .table_asset import Check, Rows, Run, table_asset
 
 SCAN_ROWS = 4_000  # conversations split into words at a time
@@ -227,7 +228,13 @@ def _same_texts(run: Run) -> None:
 
 
 # ---- decontamination -----------------------------------------------------------------------------------------------
-@table_asset(BENCHMARK_PROMPTS, group="pool", settings=("benchmarks", "world", "seed"), kinds={"python"})
+@table_asset(
+    BENCHMARK_PROMPTS,
+    group="pool",
+    settings=("benchmarks", "world", "seed"),
+    outside=as_they_are,
+    kinds={"python"},
+)
 def benchmark_prompts(run: Run) -> Iterator[Rows]:
     """The first user turn of every item of every configured benchmark."""
     from resources.benchmarks import prompts

@@ -5,6 +5,8 @@ cleaned against. Both read the same items, so that nothing can be measured that 
 """
 
 import contextlib
+import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from . import hub
 from .benchmark_formats import FORMATS, Format
 from .files import BadFile
 from .lake import Lake
+from .records import file_hash
 from .settings import Benchmark
 from .tables import BENCHMARK_PROMPTS, CONVERSATION
 
@@ -66,6 +69,24 @@ def prompts(benchmark: Benchmark, lake: Lake) -> pa.Table:
         query = "SELECT $name AS benchmark, item_id, prompt FROM items ORDER BY item_id"
         table = con.sql(query, params={"name": benchmark.name}).to_arrow_table()
     return table.cast(BENCHMARK_PROMPTS.schema)
+
+
+def fingerprint(benchmark: Benchmark, lake: Lake) -> str:
+    """Hash of the files a benchmark is read from, by content and name; of a data set of the hub its commit.
+
+    Raises:
+        BenchmarkError: a file is missing or cannot be read, or the data set is not pinned.
+    """
+    if _on_hub(benchmark):
+        return _origin(benchmark, lake)
+    hasher = hashlib.blake2b(digest_size=16)
+    for path in _paths(benchmark, lake):
+        try:
+            content, _ = file_hash(path)
+        except BadFile as e:
+            raise BenchmarkError(f"{benchmark.name}: {e}") from e
+        hasher.update(content + os.path.relpath(path, benchmark.path or path).encode())  # the same wherever the folder is
+    return hasher.hexdigest()
 
 
 def load(benchmark: Benchmark, lake: Lake, seed: int) -> Loaded:

@@ -225,18 +225,27 @@ def fingerprint(records: Records, lake: Lake) -> tuple[str, int]:
     else:
         files = _named(_located(records.query, lake))
     for path in files:
-        with opening(path):
-            state = path.stat()
-            fresh = time.time_ns() - state.st_mtime_ns < SETTLED  # a clock's tick may hide a second change
-            read = _file_hash.__wrapped__ if fresh else _file_hash
-            hasher.update(read(path, state.st_size, state.st_mtime_ns, state.st_ino))
-            size += state.st_size
+        content, length = file_hash(path)
+        hasher.update(content)
+        size += length
     return hasher.hexdigest(), size
+
+
+def file_hash(path: Path) -> tuple[bytes, int]:
+    """Hash of a file's content and its size; a file that has not been touched is read once a process.
+
+    Raises:
+        BadFile: it cannot be read.
+    """
+    with opening(path):
+        state = path.stat()
+        fresh = time.time_ns() - state.st_mtime_ns < SETTLED  # a clock's tick may hide a second change
+        read = _file_hash.__wrapped__ if fresh else _file_hash
+        return read(path, state.st_size, state.st_mtime_ns, state.st_ino), state.st_size
 
 
 @functools.lru_cache(maxsize=10_000)
 def _file_hash(path: Path, *state: int) -> bytes:
-    """Of a file's content; a file that has not been touched is read once a process."""
     with open(path, "rb") as f:
         return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).digest()
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets import benchmark_command, benchmark_plots
-from assets.benchmarks import benchmark_baselines, benchmark_results, results
-from assets.table_asset import Run
+from assets import benchmark_command, benchmark_plots, pool
+from assets.benchmarks import benchmark_baselines, benchmark_results, benchmark_scores, results
+from assets.table_asset import Run, publish
 from curation.benchmarks.averages import SIX, average, columns
 from curation.benchmarks.compare import compare, holm, mcnemar, paired_t
 from curation.benchmarks.correlation import pearson
@@ -25,7 +25,15 @@ from resources.anchors import anchors, verdicts
 from resources.benchmark_scores import longer_answer, model_scores, of, scores_of
 from resources.benchmarks import holdout, load
 from resources.lake import Lake
-from resources.tables import ANNOTATION_BATCH, ATTRIBUTES, BENCHMARK_PROMPTS, BENCHMARK_SCORES, CLEAN_POOL, GOLD
+from resources.tables import (
+    ANNOTATION_BATCH,
+    ATTRIBUTES,
+    BENCHMARK_PROMPTS,
+    BENCHMARK_SCORES,
+    CLEAN_POOL,
+    FINAL_MODEL,
+    GOLD,
+)
 
 from .lakes import make, put, query, settings
 
@@ -306,6 +314,43 @@ def test_baselines_and_results_are_tables_of_the_lake(lake):
     rows = query(lake, "SELECT arm, subset, value, n, missing FROM benchmark_results ORDER BY subset")
     assert [r[:2] for r in rows] == [("filtered", ""), ("filtered", "maths"), ("filtered", "prose")]
     assert rows[0][2:] == (value, 200, [])
+
+
+def test_a_benchmark_file_that_changes_is_read_again_by_all_that_read_it(tmp_path, lake):
+    """The pool is cleaned of what was added to it; right answers that change change the results, not the prompts."""
+    folder, source = tmp_path / "exam", tmp_path / "s.jsonl"
+    folder.mkdir()
+    items = [{"item_id": f"{i}", "subset": "a", "prompt": f"Who was king {i}?", "chosen": "y", "rejected": "no"} for i in "123"]
+    source.write_text("".join(json.dumps({**item, "chosen": "c"}) + "\n" for item in items))
+    config = settings(sources=[{"name": "s", "path": str(source)}], benchmarks=[{"name": "exam", "path": str(folder)}])
+    lake.write(FINAL_MODEL, FINAL_MODEL.schema.empty_table(), "original")
+    steps = (pool.sources, pool.raw_pool, pool.deduped, pool.benchmark_prompts, pool.clusters, pool.benchmark_hits,
+             pool.clean_pool, benchmark_scores, benchmark_results, benchmark_baselines)  # fmt: skip
+    keys = {"source": "s", "bucket": "b00", "model": "original", "benchmark|model": "exam|original"}
+
+    def made_again(*some):
+        (folder / "exam.jsonl").write_text("".join(json.dumps(item) + "\n" for item in some))
+        again = []
+        for step in steps:
+            key = keys.get(step.partition)
+            if step.stale(config, lake, key):
+                again.append(step.name)
+                if step is benchmark_scores:  # without a model
+                    scores = longer_answer([load(b, lake, 0) for b in config.benchmarks])
+                    lake.write(BENCHMARK_SCORES, scores, key, step.note(config, lake, key))
+                else:
+                    list(publish(step, Run(config, lake, key)))
+        return again
+
+    assert len(made_again(*items[:2])) == len(steps) and made_again(*items[:2]) == []
+    assert query(lake, "SELECT count(*) FROM clean_pool") == [(1,)]
+    assert {"benchmark_prompts", "benchmark_hits", "clean_pool", "benchmark_scores"} <= set(made_again(*items))
+    assert query(lake, "SELECT count(*) FROM clean_pool") == [(0,)]
+    swapped = [item | {"chosen": item["rejected"], "rejected": item["chosen"]} for item in items]
+    read = ["benchmark_prompts", "benchmark_scores", "benchmark_results", "benchmark_baselines"]
+    assert made_again(*swapped) == read and made_again(*swapped) == []
+    (folder / "exam.jsonl").rename(folder / "other.jsonl")
+    assert all(step.stale(config, lake, keys.get(step.partition)) for step in steps if step.name in read)
 
 
 def parsed(*argv):

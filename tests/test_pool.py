@@ -34,6 +34,7 @@ def benchmark(monkeypatch):
         [{"benchmark": benchmark.name, "item_id": k, "prompt": v} for k, v in EXAMS[benchmark.name].items()],
         BENCHMARK_PROMPTS.schema,
     )
+    module.fingerprint = lambda benchmark, lake: json.dumps(EXAMS[benchmark.name])
     monkeypatch.setitem(sys.modules, "resources.benchmarks", module)
 
 
