@@ -6,6 +6,7 @@ that alternate between user and assistant.
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -99,7 +100,7 @@ def check(conversation: Sequence[tuple[str, str | None]]) -> None:
     """Refuse a conversation that no answer can follow.
 
     Raises:
-        Unfit: it is empty, a turn is null or blank, or its roles are not [system] user (assistant user)*.
+        Unfit: it is empty, a turn is null or has nothing to see in it, or its roles are not [system] user (assistant user)*.
     """
     roles = [role for role, _ in conversation]
     spoken = roles[1:] if roles[:1] == ["system"] else roles
@@ -110,8 +111,18 @@ def check(conversation: Sequence[tuple[str, str | None]]) -> None:
     for i, (role, content) in enumerate(conversation):
         if content is None:
             raise Unfit("null_turn", f"turn {i} ({role}) has no content")
-        if not content.strip():
+        if blank(content):
             raise Unfit("empty_turn", f"turn {i} ({role}) is empty")
+
+
+def blank(text: str) -> bool:
+    """Whether there is nothing to see in a text: white space and characters of no width alone.
+
+    >>> blank(" \\u200b\\ufeff"), blank("\\u200bx")
+    (True, False)
+    """
+    rest = text.strip()
+    return not rest or (not rest[0].isascii() and all(c.isspace() or unicodedata.category(c) == "Cf" for c in rest))
 
 
 def shown(value: Any, width: int = 80) -> str:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
 
-from .conversation import ROLES, BadRecord, Unfit, check, is_transcript, message, shown, text, turns
+from .conversation import ROLES, BadRecord, Unfit, blank, check, is_transcript, message, shown, text, turns
 from .identity import Turn
 
 Winner = Literal["a", "b", "tie", "both_bad"] | None
@@ -59,8 +59,8 @@ class Comparison:
             check(self.turns)
         except Unfit as e:
             return e.reason, str(e)
-        if not self.a.strip() or not self.b.strip():
-            return "empty_response", f"{'b' if self.a.strip() else 'a'} is empty"
+        if (empty := blank(self.a)) or blank(self.b):
+            return "empty_response", f"{'a' if empty else 'b'} is empty"
         if self.a == self.b:
             return "identical", self.a[:80]
         if _differ_in_spelling_only(self.a, self.b):
@@ -434,6 +434,9 @@ def pair_up(
                 response = _response(value_at(record, names["response"]))
             if response is None:
                 raise Unfit("null_response", "response is missing")
+            check(conversation)  # here, once a row: below it would be said of every pair
+            if blank(response):
+                raise Unfit("empty_response", "response is empty")
             groups[conversation][label == "a"].append((row, response))
         except (Unfit, BadRecord) as e:
             yield row, e

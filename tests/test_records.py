@@ -237,6 +237,14 @@ def test_single_responses_are_paired_by_conversation(tmp_path):
     assert quarantine == [] and count == 5
 
 
+def test_single_responses_without_a_prompt_or_a_text_are_told_once_each(tmp_path):
+    records = [{"prompt": "" if i % 3 else "P", "response": f"r{i}" if i % 5 else "\u200b", "label": i % 2} for i in range(600)]
+    path = lines(tmp_path / "f.jsonl", *records)
+    _, unusable, quarantine, count = read(tmp_path, path=path, shape="unpaired")
+    refused = Counter(u["reason"] for u in unusable if u["reason"] != "paired")
+    assert refused == {"empty_turn": 400, "empty_response": 40} and quarantine == [] and count == 600
+
+
 def test_labels_of_single_responses_may_be_any_code(tmp_path):
     path = tmp_path / "f.csv"
     path.write_text("prompt,response,label\nP,good,True\nP,bad,False\nP,?,\nP,what,maybe\n")
@@ -257,6 +265,9 @@ def test_labels_of_single_responses_may_be_any_code(tmp_path):
         ({"rejected": None}, "null_response"),
         ({"chosen": ""}, "empty_response"),
         ({"rejected": " \n\t"}, "empty_response"),
+        ({"chosen": "\u200b"}, "empty_response"),
+        ({"rejected": "\ufeff \u200b\u00ad"}, "empty_response"),
+        ({"prompt": "\u200b"}, "empty_turn"),
         ({"rejected": "Rayleigh scattering."}, "identical"),
         ({"rejected": " Rayleigh \n scattering."}, "identical_normalised"),
         ({"rejected": "Rayleigh\u00a0scattering."}, "identical_normalised"),
