@@ -93,18 +93,18 @@ Found = Comparison | Unfit
 Adapter = Callable[[dict], Iterator[Found]]
 
 
-def adapter(shape: str, fields: dict[str, str], codes: dict[str, list]) -> Adapter:
+def adapter(shape: str, fields: dict[str, str], codes: dict[str, list], cells: bool = False) -> Adapter:
     """The function that reads one record of a shape (every shape but `unpaired`).
 
     It yields at least one Comparison or Unfit a record and raises BadRecord where a value has a type that cannot be
-    read.
+    read. `cells` says that every value is a text, as in CSV.
 
     Raises:
         ValueError: a field that the shape does not have, or a shape `winner` without codes.
     """
     names = field_names(shape, fields)
     if shape == "winner":
-        return _Winner(names, codes)
+        return _Winner(names, codes, cells)
     return {"pair": _Pair, "scores": _Scores, "ranking": _Ranking, "tree": _Tree}[shape](names)
 
 
@@ -284,9 +284,9 @@ def _response(value: Any) -> str | None:
 
 
 class _Winner(_Context):
-    def __init__(self, names: dict[str, str], codes: dict[str, list]):
+    def __init__(self, names: dict[str, str], codes: dict[str, list], cells: bool):
         super().__init__(names)
-        self.codes = Codes(codes)
+        self.codes = Codes(codes, cells)
 
     def __call__(self, record: dict) -> Iterator[Found]:
         names = self.names
@@ -298,46 +298,83 @@ class Codes:
     """Which code means which response. Numbers match by value (1 and 1.0), booleans and texts only themselves.
 
     A text like "[1, 1.5)" stands for an interval of numbers. A missing code is no label; an unlisted one is an error.
+    With `cells`, as CSV has them, a text that is no code is read as the number or the boolean that it spells.
     """
 
-    _INTERVAL = re.compile(r"([\[(])\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*([\])])")
-
-    def __init__(self, codes: dict[str, list]):
+    def __init__(self, codes: dict[str, list], cells: bool = False):
         if not codes.get("a") or not codes.get("b"):
             raise ValueError("codes must say which mean a and which mean b")
         self.exact: dict[tuple, Winner] = {}
-        self.intervals: list[tuple[Callable[[float], bool], Winner]] = []
+        self.intervals: list[tuple[_Span, Winner]] = []
         for meaning, values in codes.items():
             winner = None if meaning == "none" else meaning
             for value in values:
-                match = self._INTERVAL.fullmatch(value) if isinstance(value, str) else None
-                if match:
-                    self.intervals.append((_inside(*match.groups()), winner))
+                if span := _interval(value):
+                    self.intervals.append((span, winner))
                 else:
-                    self.exact[self._key(value)] = winner
-        self.codes = codes
-
-    @staticmethod
-    def _key(value: Any) -> tuple:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return ("number", value) if number else (type(value).__name__, str(value))
+                    self.exact[_code(value)] = winner
+        self.codes, self.cells = codes, cells
 
     def __call__(self, value: Any) -> Winner:
         if value is None or value == "" or value != value:
             return None
-        key = self._key(value)
+        spelt = _spelt(value) if self.cells and _code(value) not in self.exact else value
+        key = _code(spelt)
         if key in self.exact:
             return self.exact[key]
         if key[0] == "number":
-            for inside, winner in self.intervals:
-                if inside(key[1]):
+            for span, winner in self.intervals:
+                if _meet(span, _point(spelt)):
                     return winner
         raise BadRecord("unknown_code", f"the code {shown(value)} is none of {self.codes}")
 
 
-def _inside(left: str, low: str, high: str, right: str) -> Callable[[float], bool]:
-    lo, hi = float(low), float(high)
-    return lambda x: (lo <= x if left == "[" else lo < x) and (x <= hi if right == "]" else x < hi)
+_INTERVAL = re.compile(r"([\[(])\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*([\])])")
+_NUMBER = re.compile(r"[+-]?\d{1,300}(\.\d*)?([eE][+-]?\d{1,2})?", re.ASCII)
+_Span = tuple[tuple[float, bool], tuple[float, bool]]  # (low, whether it is left out), (high, whether it belongs to it)
+
+
+def ambiguous(codes: dict[str, list]) -> str:
+    """Two codes that some value has both of and that mean different things, for a message; '' where there are none."""
+    each = [(meaning, value) for meaning, values in codes.items() for value in values]
+    for (one, x), (other, y) in combinations(each, 2):
+        if one != other and _same(x, y):
+            return f"{one} = {json.dumps(x, default=str)} and {other} = {json.dumps(y, default=str)}"
+    return ""
+
+
+def _same(x: Any, y: Any) -> bool:
+    spans = [_interval(v) or (_point(v) if _code(v)[0] == "number" else None) for v in (x, y)]
+    return _meet(*spans) if all(spans) else _code(x) == _code(y)
+
+
+def _code(value: Any) -> tuple:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return ("number", value) if number else (type(value).__name__, str(value))
+
+
+def _interval(code: Any) -> _Span | None:
+    match = _INTERVAL.fullmatch(code) if isinstance(code, str) else None
+    return ((float(match[2]), match[1] == "("), (float(match[3]), match[4] == "]")) if match else None
+
+
+def _point(number: float) -> _Span:
+    return (number, False), (number, True)
+
+
+def _meet(one: _Span, other: _Span) -> bool:
+    """Whether some number is in both."""
+    low, high = max(one[0], other[0]), min(one[1], other[1])
+    return low[0] < high[0] or (low[0] == high[0] and not low[1] and high[1])
+
+
+def _spelt(text: Any) -> Any:
+    """The number or the boolean that a text spells, or the text."""
+    if not isinstance(text, str):
+        return text
+    if match := _NUMBER.fullmatch(text):
+        return float(text) if match[1] or match[2] else int(text)
+    return {"true": True, "false": False}.get(text.lower(), text)
 
 
 class _Scores(_Context):

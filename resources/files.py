@@ -64,11 +64,10 @@ class opening:
 def file_rows(path: Path, max_row: int) -> Iterator[Row]:
     if path.stat().st_size == 0:
         raise BadFile("empty_file", f"{path}: the file is empty")
-    suffixes = [s.lower() for s in path.suffixes]
-    kind = next((s for s in reversed(suffixes) if s not in (".gz", ".zst")), "")
+    suffixes, kind = [s.lower() for s in path.suffixes], _kind(path)
     if kind == ".parquet":
         rows = _parquet_rows(path)
-    elif kind in (".csv", ".tsv"):
+    elif has_cells(path):
         rows = _csv_rows(path, suffixes[-1], "\t" if kind == ".tsv" else ",", max_row)
     elif kind == ".json":
         rows = _json_rows(path, suffixes[-1], max_row)
@@ -80,6 +79,15 @@ def file_rows(path: Path, max_row: int) -> Iterator[Row]:
     if first is None:
         raise BadFile("empty_file", f"{path}: no rows")
     return chain([first], rows)
+
+
+def _kind(path: Path) -> str:
+    return next((s for s in reversed([s.lower() for s in path.suffixes]) if s not in (".gz", ".zst")), "")
+
+
+def has_cells(path: Path) -> bool:
+    """Whether every value of the file's rows is a text, whatever it stands for."""
+    return _kind(path) in (".csv", ".tsv")
 
 
 def _opened(path: Path, suffix: str) -> io.BufferedIOBase:

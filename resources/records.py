@@ -25,7 +25,7 @@ from curation.identity import Turn, comparison_id, conv_id, pair_ids, text_hash
 from curation.records import GOOD_OR_BAD, Codes, Comparison, Found, absent, adapter, nearest, pair_up
 
 from . import hub
-from .files import BATCH_ROWS, EXCERPT, BadFile, Row, file_rows, first_line, opening, query_rows
+from .files import BATCH_ROWS, EXCERPT, BadFile, Row, file_rows, first_line, has_cells, opening, query_rows
 from .lake import Lake
 from .settings import Answers, Records, Source
 from .tables import CONVERSATION, QUARANTINE, RAW_POOL, TURN, UNUSABLE
@@ -274,8 +274,9 @@ def _is_file(path: Path) -> bool:
 def _found(records: Records, lake: Lake, max_row: int) -> Iterator[tuple[int, Iterable[Found] | Row, dict | None]]:
     """(row, what it holds or why it cannot be read, the record)."""
     try:
-        labels = Codes(records.codes or GOOD_OR_BAD) if records.shape == "unpaired" else None
-        read = None if labels else adapter(records.shape, records.fields, records.codes)
+        cells = records.path is not None and has_cells(Path(records.path))
+        labels = Codes(records.codes or GOOD_OR_BAD, cells) if records.shape == "unpaired" else None
+        read = None if labels else adapter(records.shape, records.fields, records.codes, cells)
         rows = _checked_fields(records, _rows(records, lake, max_row))
     except ValueError as e:
         raise BadFile("wrong_fields", str(e)) from e

@@ -165,6 +165,9 @@ def test_a_prompt_may_be_missing_only_beside_whole_dialogues(tmp_path):
     assert [q["reason"] for q in quarantine] == ["wrong_fields"] and "needs prompt" in quarantine[0]["error"]
 
 
+README_CODES = {"a": [1], "b": [2], "tie": [0], "none": ["x"]}
+
+
 @pytest.mark.parametrize(
     ("codes", "value", "expected"),
     [
@@ -192,6 +195,37 @@ def test_a_code_means_what_the_configuration_says_and_nothing_else(tmp_path, cod
     pairs, unusable, quarantine, _ = read(tmp_path, path=path, shape="winner", codes=codes)
     found = [p["chosen"] for p in pairs] + [r["reason"] for r in unusable + quarantine]
     assert found == [expected]
+
+
+@pytest.mark.parametrize(
+    ("codes", "cell", "expected"),
+    [
+        (README_CODES, "1", "A"),
+        (README_CODES, "2.0", "B"),
+        (README_CODES, "0", "tie"),
+        (README_CODES, "x", "no_label"),
+        (README_CODES, "", "no_label"),
+        (README_CODES, "3", "unknown_code"),
+        (README_CODES, "one", "unknown_code"),
+        (README_CODES, "true", "unknown_code"),
+        (README_CODES, " 1", "unknown_code"),
+        (README_CODES, "1_0", "unknown_code"),
+        pytest.param(README_CODES, "9" * 400, "unknown_code", id="400 digits"),
+        ({"a": [2**60], "b": [2**60 + 1]}, str(2**60 + 1), "B"),
+        ({"a": [True], "b": [False]}, "FALSE", "B"),
+        ({"a": ["[1, 1.5)"], "b": ["(1.5, 2]"], "tie": [1.5]}, "1.25", "A"),
+        ({"a": ["[1, 1.5)"], "b": ["(1.5, 2]"], "tie": [1.5]}, "1.50", "tie"),
+        ({"a": ["1"], "b": [1]}, "1", "A"),
+        ({"a": ["1"], "b": [1]}, "1.0", "B"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+def test_a_cell_that_is_no_code_stands_for_the_number_or_boolean_it_spells(tmp_path, codes, cell, expected, suffix):
+    separator = "," if suffix == "csv" else "\t"
+    path = tmp_path / f"f.{suffix}"
+    path.write_text("\n".join(separator.join(cells) for cells in (("prompt", "a", "b", "winner"), ("Q", "A", "B", cell))))
+    pairs, unusable, quarantine, _ = read(tmp_path, path=str(path), shape="winner", codes=codes)
+    assert [p["chosen"] for p in pairs] + [r["reason"] for r in unusable + quarantine] == [expected]
 
 
 def test_scores_give_every_two_responses_with_different_scores(tmp_path):
@@ -248,7 +282,8 @@ def test_single_responses_without_a_prompt_or_a_text_are_told_once_each(tmp_path
 def test_labels_of_single_responses_may_be_any_code(tmp_path):
     path = tmp_path / "f.csv"
     path.write_text("prompt,response,label\nP,good,True\nP,bad,False\nP,?,\nP,what,maybe\n")
-    assert [q["reason"] for q in read(tmp_path, path=str(path), shape="unpaired")[2]] == ["unknown_code"] * 3
+    pairs, _, quarantine, _ = read(tmp_path, path=str(path), shape="unpaired")
+    assert texts(pairs) == [(["P"], "good", "bad")] and [(q["row"], q["reason"]) for q in quarantine] == [(4, "unknown_code")]
     codes = {"a": ["True"], "b": ["False"], "tie": ["maybe"]}
     pairs, unusable, quarantine, _ = read(tmp_path, path=str(path), shape="unpaired", codes=codes)
     assert texts(pairs) == [(["P"], "good", "bad")] and quarantine == []
