@@ -19,6 +19,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from curation.records import ambiguous
+
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -72,6 +74,16 @@ class Records(Part):
     def _one_origin(self):
         if (self.path is None) == (self.query is None):
             raise ValueError("give either path or query")
+        if "" in (self.path, self.query):
+            raise ValueError("path and query must not be empty")
+        return self
+
+    @model_validator(mode="after")
+    def _says_what_is_what(self):
+        if empty := [name for name, path in self.fields.items() if not path.strip(".[] ")]:
+            raise ValueError(f"fields.{empty[0]}: name a key, or a path of keys such as 'a.b', 'a[].b' or 'a[0]'")
+        if both := ambiguous(self.codes):
+            raise ValueError(f"codes: a value may mean one thing only, found {both}")
         return self
 
 

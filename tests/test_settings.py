@@ -47,6 +47,13 @@ def test_paths_are_relative_to_the_file(tmp_path):
         ("seed = 'x'", ["seed", "integer"]),
         ("[[sources]]\nname = 'a'\npath = 'b'", ["source names must differ"]),
         ("[[sources]]\nname = 'b'", ["give either path or query"]),
+        ("[[sources]]\nname = 'b'\nquery = ' '", ["sources[1]", "must not be empty"]),
+        ("[[sources]]\nname = 'b'\npath = ''", ["sources[1]", "must not be empty"]),
+        *((f"[[sources]]\nname = 'b'\npath = 'c'\nfields = {{prompt = '{path}'}}", ["sources[1]", "fields.prompt", "key"])
+          for path in ("", " ", ".", "[]")),
+        *((f"[[sources]]\nname = 'b'\npath = 'c'\ncodes = {codes}", ["sources[1]", "codes", "a = ", "b = "])
+          for codes in ("{a = [1], b = [1, 2]}", "{a = [1], b = [1.0]}", "{a = ['x'], b = ['x']}", "{a = [true], b = [true]}",
+                        "{a = ['[1, 1.5]'], b = ['[1.5, 2]']}", "{a = ['(1, 3)'], b = ['(2, 4)']}", "{a = ['(1, 3)'], b = [2]}")),
         ("[[judges.panel]]\nname = 'g'\nbackend = 'openai'", ["needs model"]),
         ("[training.backbone]\npath = '${NOT_SET_ANYWHERE}'", ["training.backbone.path", "NOT_SET_ANYWHERE"]),
     ],
@@ -57,6 +64,12 @@ def test_an_error_names_the_key_and_what_is_allowed(tmp_path, more, words):
         load(write(tmp_path, text))
     for word in words:
         assert word in str(error.value)
+
+
+def test_codes_that_touch_but_do_not_meet_are_fine(tmp_path):
+    codes = "{a = ['[1, 1.5)', true, '1'], b = ['(1.5, 2]', 'true'], tie = [0, 1.5], none = ['x']}"
+    source = load(write(tmp_path, f"{GOOD}[[sources]]\nname = 'b'\npath = 'c'\nshape = 'winner'\ncodes = {codes}")).sources[1]
+    assert source.codes["tie"] == [0, 1.5]
 
 
 def test_simulations_need_a_world(tmp_path):
