@@ -31,6 +31,7 @@ from .settings import Answers, Records, Source
 from .tables import CONVERSATION, QUARANTINE, RAW_POOL, TURN, UNUSABLE
 
 BATCH_CHARS = 16_000_000  # flushes a batch of long texts early
+MOST_PAIRS = 100_000  # of one record: its pairs grow with the square of its responses
 SETTLED = 2_000_000_000  # ns since its last change after which a file's time says whether it has changed
 PEEK = 1_000  # records whose keys must show every field that the shape needs
 
@@ -66,6 +67,8 @@ class _Builder:
         for part, one in enumerate(found):
             if isinstance(one, BadRecord):
                 raise one
+            if part == MOST_PAIRS and self.source.shape != "unpaired":
+                raise BadRecord("too_many_pairs", f"its responses make more than {MOST_PAIRS} pairs")
             problem = (one.reason, str(one)) if isinstance(one, Unfit) else one.problem()
             if problem is None:
                 pairs.append(self._pair(row, part, one))
@@ -106,28 +109,40 @@ class _Builder:
         rows = len(self.pairs) + len(self.unusable) + len(self.quarantine)
         return rows >= BATCH_ROWS or self.chars >= BATCH_CHARS
 
-    def flush(self) -> Batch:
-        batch = Batch(
-            self._columns(),
-            pa.RecordBatch.from_pylist(self.unusable, schema=UNUSABLE.schema),
-            pa.RecordBatch.from_pylist(self.quarantine, schema=QUARANTINE.schema),
-            self.records,
-        )
+    def flush(self) -> Iterator[Batch]:
+        """What was collected; in several batches where one record has brought more text than a batch should hold."""
+        unusable = pa.RecordBatch.from_pylist(self.unusable, schema=UNUSABLE.schema)
+        quarantine = pa.RecordBatch.from_pylist(self.quarantine, schema=QUARANTINE.schema)
+        parts, records = _portions(self.pairs), self.records
         self._clear()
-        return batch
+        for pairs in parts:
+            yield Batch(self._columns(pairs), unusable, quarantine, records)
+            unusable, quarantine, records = unusable[:0], quarantine[:0], 0
 
-    def _columns(self) -> pa.RecordBatch:
+    def _columns(self, pairs: list[tuple]) -> pa.RecordBatch:
         names = ("pair_id", "conv_id", "comparison_id", "conversation", "chosen", "rejected", "row", "part", "n_chars")
-        columns = dict(zip(names, zip(*self.pairs, strict=True) if self.pairs else ((),) * len(names), strict=True))
+        columns = dict(zip(names, zip(*pairs, strict=True) if pairs else ((),) * len(names), strict=True))
         columns["conversation"] = _conversations(columns["conversation"])
-        columns["source"] = pa.repeat(self.source.name, len(self.pairs))
+        columns["source"] = pa.repeat(self.source.name, len(pairs))
         for name in ("label_origin", "stage", "joined", "priority"):
-            columns[name] = pa.repeat(getattr(self.source, name), len(self.pairs))
+            columns[name] = pa.repeat(getattr(self.source, name), len(pairs))
         arrays = [
             value if isinstance(value := columns[f.name], pa.Array) else pa.array(value, f.type)
             for f in RAW_POOL.schema
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=RAW_POOL.schema)
+
+
+def _portions(pairs: list[tuple]) -> Iterator[list[tuple]]:
+    """Pairs, at least one at a time, with at most BATCH_CHARS of text; one empty list where there are none."""
+    some, chars = [], 0
+    for pair in pairs:
+        if some and chars + pair[-1] > BATCH_CHARS:
+            yield some
+            some, chars = [], 0
+        some.append(pair)
+        chars += pair[-1]
+    yield some
 
 
 def _conversations(conversations: Iterable[Sequence[Turn]]) -> pa.ListArray:
@@ -163,12 +178,12 @@ def read_source(source: Source, lake: Lake) -> Iterator[Batch]:
             except (ValueError, ArithmeticError, RecursionError) as e:
                 building.refuse(row, "wrong_type", f"{type(e).__name__}: {first_line(e)}", _json(record))
             if building.full():
-                yield building.flush()
+                yield from building.flush()
     except BadFile as e:
         building.refuse(0, e.reason, str(e), "")
     finally:
         gc.unfreeze()
-    yield building.flush()
+    yield from building.flush()
 
 
 def read_answers(answers: Answers, lake: Lake) -> pa.RecordBatchReader:

@@ -8,12 +8,13 @@ from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 
 from curation.identity import comparison_id, text_hash
 from resources.lake import Lake
-from resources.records import BadFile, fingerprint, read_answers, read_source
+from resources.records import BATCH_CHARS, BadFile, fingerprint, read_answers, read_source
 from resources.settings import Answers, Source
 
 SHARED = Path(os.environ.get("ASSAY_SHARED", Path(__file__).parents[2] / "shared")) / "data"
@@ -234,6 +235,24 @@ def test_scores_give_every_two_responses_with_different_scores(tmp_path):
     assert {(p["chosen"], p["rejected"]) for p in pairs} == {("B", "A"), ("B", "C")}
     assert Counter(u["reason"] for u in unusable) == {"tie": 1, "no_label": 3}
     assert sorted(r["part"] for r in pairs + unusable) == list(range(6))
+
+
+def test_the_pairs_of_one_record_are_many_batches_where_they_are_long(tmp_path):
+    responses = [f"{i}" + "x" * 30_000 for i in range(60)]
+    record = {"prompt": "Q", "responses": responses, "scores": [*range(59), 58]}
+    path = lines(tmp_path / "f.jsonl", record, record | {"prompt": "P"})
+    batches = list(read_source(Source(name="s", path=path, shape="scores"), Lake(str(tmp_path / "lake"))))
+    assert max(pa.compute.sum(b.pairs.column("n_chars")).as_py() or 0 for b in batches) <= BATCH_CHARS
+    assert sum(b.pairs.num_rows for b in batches) == 2 * (60 * 59 // 2 - 1) and sum(b.records for b in batches) == 2
+    assert [row for b in batches for row in b.unusable.column("row").to_pylist()] == [1, 2]
+
+
+@pytest.mark.parametrize("shape", ["scores", "ranking"])
+def test_a_record_of_too_many_pairs_costs_itself(tmp_path, shape):
+    few, many = ({"prompt": "Q", "responses": [f"{i}" for i in range(n)], "scores": [*range(n)]} for n in (3, 500))
+    pairs, unusable, quarantine, records = read(tmp_path, path=lines(tmp_path / "f.jsonl", many, few), shape=shape)
+    assert [(q["row"], q["reason"]) for q in quarantine] == [(1, "too_many_pairs")] and "100000" in quarantine[0]["error"]
+    assert {p["row"] for p in pairs} == {2} and (len(pairs), unusable, records) == (3, [], 2)
 
 
 def test_scores_may_stand_inside_the_responses(tmp_path):
