@@ -11,6 +11,7 @@ import heapq
 import json
 import re
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, islice
@@ -33,6 +34,7 @@ from .tables import CONVERSATION, QUARANTINE, RAW_POOL, TURN, UNUSABLE
 BATCH_CHARS = 16_000_000  # flushes a batch of long texts early
 MOST_PAIRS = 100_000  # of one record: its pairs grow with the square of its responses
 SETTLED = 2_000_000_000  # ns since its last change after which a file's time says whether it has changed
+ODD = {"long int", "half a surrogate pair"}  # types of values for which Arrow has none
 PEEK = 1_000  # records whose keys must show every field that the shape needs
 
 ANSWERS = pa.schema([(n, pa.string()) for n in ("comparison_id", "winner", "annotator", "first", "second")])
@@ -397,25 +399,89 @@ def _until_broken(rows: Iterator[Row], broken: list[BadFile]) -> Iterator[Row]:
 
 
 def _where(rows: Iterator[Row], condition: str) -> Iterator[Row]:
-    """Rows that satisfy a DuckDB condition on their fields; a field of mixed types is text there, as JSON writes it."""
-    columns: dict[str, None] = {}
+    """Rows that satisfy a DuckDB condition on their fields.
+
+    Rows whose fields differ in type are looked at apart, so that the neighbours of a row do not change what the
+    condition says of it. One that the condition cannot be asked of is refused; where that is every one, the condition is.
+    """
+    names: dict[str, None] = {}
+    asked = False
     with duckdb.connect() as con:
         con.execute("SET threads=1")
         for chunk in _chunks(rows, BATCH_ROWS):
             records = [row.record for row in chunk if row.record is not None]
-            columns |= dict.fromkeys(key for record in records for key in record if key in condition)
-            arrays = [_column([record.get(name) for record in records]) for name in columns]
-            table = pa.table([*arrays, pa.array(range(len(records)))], [*columns, "__index"])
-            con.register("records", table)
-            try:
-                kept = con.execute(f"SELECT __index FROM records WHERE ({condition})").fetchall() if records else []
-            except duckdb.Error as e:
-                raise BadFile("wrong_fields", f"where = {condition!r}: {first_line(e)}") from e
-            passing = {id(records[i]) for (i,) in kept}
-            yield from (row for row in chunk if row.record is None or id(row.record) in passing)
+            names |= dict.fromkeys(key for record in records for key in record if key in condition)
+            found: dict[int, str] = {}
+            for alike in _alike(records, names):
+                found |= _satisfying(con, condition, names, alike)
+            errors = list(filter(None, found.values()))
+            asked = asked or len(errors) < len(records)
+            if errors and not asked:
+                raise BadFile("wrong_fields", f"where = {condition!r}: {errors[0]}")
+            for row in chunk:
+                error = "" if row.record is None else found.get(id(row.record))
+                if error:
+                    yield Row(row.number, None, "wrong_type", f"where = {condition!r}: {error}", _json(row.record))
+                elif error is not None:
+                    yield row
+
+
+def _satisfying(con: duckdb.DuckDBPyConnection, condition: str, names: Iterable[str], records: list[dict]) -> dict[int, str]:
+    """By id: '' for a record that satisfies the condition, and why for one that the condition cannot be asked of."""
+    index = "_" * (1 + max(map(len, names), default=0))  # no column is called so
+    arrays = [_column([record.get(name) for record in records]) for name in names]
+    con.register("records", pa.table([*arrays, pa.array(range(len(records)))], [*names, index]))
+    try:
+        kept = con.execute(f"SELECT {index} FROM records WHERE ({condition})").fetchall()
+    except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException) as e:  # for their types, all of them
+        return dict.fromkeys(map(id, records), first_line(e))
+    except duckdb.Error as e:  # for the value of some
+        if len(records) == 1:
+            return {id(records[0]): first_line(e)}
+        half = len(records) // 2
+        return _satisfying(con, condition, names, records[:half]) | _satisfying(con, condition, names, records[half:])
+    return {id(records[i]): "" for (i,) in kept}
+
+
+def _alike(records: list[dict], names: Iterable[str]) -> Iterable[list[dict]]:
+    """The records in groups; in one, the fields of these names are of the same types at every depth, or missing."""
+    types = [_types({name: record[name] for name in names if name in record}) for record in records]
+    kinds: dict[tuple, set[str]] = defaultdict(set)
+    for path, kind in chain.from_iterable(one.items() for one in types):
+        kinds[path] |= kind
+    mixed = [path for path, found in kinds.items() if len(found) > 1 or found & ODD]
+    groups: dict[tuple, list[dict]] = defaultdict(list)
+    for record, one in zip(records, types, strict=True):
+        groups[tuple(frozenset(one.get(path, ())) for path in mixed)].append(record)
+    return groups.values()
+
+
+def _types(record: dict) -> dict[tuple, set[str]]:
+    """The types that a record has at each path; null is of none."""
+    found: dict[tuple, set[str]] = defaultdict(set)
+    stack: list[tuple[tuple, Any]] = [((), record)]
+    while stack:
+        path, value = stack.pop()
+        if isinstance(value, dict):
+            stack += [((*path, key), one) for key, one in value.items()]
+        elif isinstance(value, list):
+            stack += [((*path, None), one) for one in value]
+        if value is not None:
+            found[path].add(_type(value))
+    return found
+
+
+def _type(value: Any) -> str:
+    """The name of a value's type, or one of ODD."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return "long int"
+    if isinstance(value, str) and not value.isascii() and _printable(value, len(value)) != value:
+        return "half a surrogate pair"
+    return type(value).__name__
 
 
 def _column(values: list) -> pa.Array:
+    """Values of one type, as text in JSON's spelling where Arrow has no type for them."""
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError, OverflowError):

@@ -673,6 +673,34 @@ def test_one_odd_row_does_not_change_what_a_condition_means_for_its_neighbours(t
     assert [p["row"] for p in read(tmp_path, path=path, where="tag = '7'")[0]] == [3]
 
 
+MIXED = [9, 10, 11, 10.5, "9", "11", "n/a", None, True, 2**70, [10, "x"], {"of": 11}, {"of": "11"}, [], "\ud800"]
+
+
+@pytest.mark.parametrize("condition", ["score > '10'", "score > 10", "score::INT > 10", "length(score) > 1", "score.of = '11'",
+                                       "score IS NULL"])  # fmt: skip
+def test_what_a_condition_says_of_a_row_does_not_depend_on_its_neighbours(tmp_path, condition):
+    def outcome(*scores) -> list:
+        path = lines(tmp_path / "f.jsonl", *(json.dumps(GOOD | {"score": score}) for score in scores))
+        pairs, unusable, quarantine, _ = read(tmp_path, path=path, where=condition)
+        assert unusable == []
+        found = dict.fromkeys(range(1, len(scores) + 1), "left out") | {p["row"]: "kept" for p in pairs}
+        return [*(found | {q["row"]: q["reason"] for q in quarantine}).values()]
+
+    together = outcome(*MIXED)
+    assert {"kept", "left out"} <= {*together} <= {"kept", "left out", "wrong_type"}
+    for some in (slice(None, None, -1), slice(None, None, 2), slice(1, None, 2), slice(6, None), slice(0, 9), slice(0, 4)):
+        scores, expected = MIXED[some], together[some]
+        if {*expected} != {"wrong_type"}:
+            assert outcome(*scores) == expected
+
+
+def test_a_condition_asks_a_number_as_a_number_and_refuses_what_it_cannot_ask(tmp_path):
+    path = lines(tmp_path / "f.jsonl", *(GOOD | {"score": score} for score in (9, 11, "n/a", "12", "8")))
+    pairs, _, quarantine, _ = read(tmp_path, path=path, where="score::INT > 10")
+    assert [p["row"] for p in pairs] == [2, 4] and [(q["row"], q["reason"]) for q in quarantine] == [(3, "wrong_type")]
+    assert "score::INT > 10" in quarantine[0]["error"] and "n/a" in quarantine[0]["error"]
+
+
 def test_a_sample_does_not_depend_on_the_order_of_rows(tmp_path):
     records = [GOOD | {"chosen": f"answer {i}"} for i in range(50)]
     one = read(tmp_path, path=lines(tmp_path / "a.jsonl", *records), sample=10)[0]
