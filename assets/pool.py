@@ -12,6 +12,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from curation.identity import digest
 from resources.lake import Lake, label
@@ -95,11 +96,22 @@ class _Spool:
                 yield reader.get_batch(i)
 
 
+def _try_again(settings: Settings, lake: Lake, name: str) -> str | None:
+    """Why a source that has not changed must be read again: what it could not be read for may be gone."""
+    from resources.records import may_pass
+
+    whole = pq.read_table(lake.path(QUARANTINE, name), columns=["reason"], filters=[("row", "=", 0)], partitioning=None)
+    source = _source(settings, name)
+    reasons = [reason for reason in whole["reason"].to_pylist() if may_pass(source, lake, reason)]
+    return f"could not be read and may be now: {reasons[0]}" if reasons else None
+
+
 @table_asset(
     RAW_POOL,
     UNUSABLE,
     QUARANTINE,
     reads=[SOURCES],
+    again=_try_again,
     group="pool",
     kinds={"python"},
     checks={

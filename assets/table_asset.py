@@ -76,6 +76,7 @@ class Step:
         settings: top-level sections of the configuration that decide the result.
         version: raised by hand when the code's result changes.
         outside: for a step that reads what no table holds: a short text that changes when that changes, of the partition.
+        again: for a step that stores what went wrong: why a partition whose inputs are the same must be tried again.
     """
 
     fn: Callable[[Run], Iterator[Rows]]
@@ -87,6 +88,7 @@ class Step:
     settings: tuple[str, ...] = ()
     version: str = "1"
     outside: Callable[[Settings, Lake, str | None], str] | None = None
+    again: Callable[[Settings, Lake, str | None], str | None] | None = None
     kinds: frozenset[str] = frozenset()
     pool: str | None = None
     checks: dict[Table, list[Check]] = field(default_factory=dict, hash=False, compare=False)
@@ -146,7 +148,7 @@ class Step:
             old, new = note.get("inputs", {}), now["inputs"]
             if changed := sorted(k for k in new | old if new.get(k) != old.get(k)):
                 return "changed: " + ", ".join(changed[:3])
-        return None
+        return self.again(settings, lake, partition) if self.again else None
 
 
 def table_asset(
@@ -158,6 +160,7 @@ def table_asset(
     settings: tuple[str, ...] = (),
     version: str = "1",
     outside: Callable[[Settings, Lake, str | None], str] | None = None,
+    again: Callable[[Settings, Lake, str | None], str | None] | None = None,
     kinds: set[str] = frozenset({"duckdb"}),
     pool: str | None = None,
     checks: dict[Table, list[Check]] | None = None,
@@ -166,8 +169,8 @@ def table_asset(
 
     def declare(fn: Callable[[Run], Iterator[Rows]]) -> Step:
         return Step(
-            fn, tables, group, tuple(reads), tuple(upto), tuple(earlier), settings, version, outside, frozenset(kinds),
-            pool, checks or {},
+            fn, tables, group, tuple(reads), tuple(upto), tuple(earlier), settings, version, outside, again,
+            frozenset(kinds), pool, checks or {},
         )  # fmt: skip
 
     return declare

@@ -35,6 +35,7 @@ BATCH_CHARS = 16_000_000  # flushes a batch of long texts early
 MOST_PAIRS = 100_000  # of one record: its pairs grow with the square of its responses
 SETTLED = 2_000_000_000  # ns since its last change after which a file's time says whether it has changed
 ODD = {"long int", "half a surrogate pair"}  # types of values for which Arrow has none
+_REMOTE = re.compile(r"\b(https?|s3[an]?|gcs|gs|r2|hf|az|azure|abfss?)://", re.IGNORECASE)  # what DuckDB reads elsewhere
 PEEK = 1_000  # records whose keys must show every field that the shape needs
 
 ANSWERS = pa.schema([(n, pa.string()) for n in ("comparison_id", "winner", "annotator", "first", "second")])
@@ -265,6 +266,18 @@ def file_hash(path: Path) -> tuple[bytes, int]:
 def _file_hash(path: Path, *state: int) -> bytes:
     with open(path, "rb") as f:
         return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).digest()
+
+
+def may_pass(records: Records, lake: Lake, reason: str) -> bool:
+    """Whether what kept the records from being read may be gone though the configuration and the files are the same."""
+    if records.path is None:
+        remote = _REMOTE.search(records.query) is not None
+    else:
+        remote = records.path.startswith(hub.PREFIX)
+        # a file that the system would not open; of a folder it says that its content is broken
+        if reason == "unreadable" and not Path(_located(records.path, lake)).is_dir():
+            return True
+    return reason == "needs_package" or (remote and reason in ("unreadable", "truncated", "query_failed", "missing_file"))
 
 
 def origin(records: Records) -> str:

@@ -1,5 +1,6 @@
 """Stage 0 through its assets: planted defects are found, the ledger closes, and neither order nor buckets matter."""
 
+import gzip
 import json
 import random
 import sys
@@ -170,6 +171,45 @@ def test_a_changed_file_makes_what_was_made_from_it_stale(tmp_path):
     with open(tmp_path / "a.jsonl", "a") as f:
         f.write(json.dumps(pair("R")) + "\n")
     assert pool.sources.stale(config, lake, "a")
+
+
+def test_what_may_pass_is_tried_again_by_every_run_and_a_broken_file_is_not(tmp_path, monkeypatch):
+    """A hub whose package is missing, and a query over the network that failed; a cut file stays as it is."""
+    cut = tmp_path / "cut.jsonl.gz"
+    cut.write_bytes(gzip.compress(b"".join(json.dumps(pair(f"Q{i}")).encode() + b"\n" for i in range(900)))[:-30])
+    sources = [
+        {"name": "hub", "path": f"huggingface:owner/pairs@{40 * '0'}"},
+        {"name": "net", "query": "SELECT error('lost') AS prompt WHERE 'https://host/x.parquet' > ''"},
+        {"name": "cut", "path": str(cut)},
+        {"name": "cut2", "query": f"FROM '{cut}'"},
+        {"name": "bad", "query": "SELECT error('lost') AS prompt"},
+    ]
+    config, lake = settings(sources=sources), Lake(str(tmp_path / "lake"))
+
+    def run() -> list[str]:
+        again = []
+        for step in (pool.sources, pool.raw_pool):
+            for key in config.partition_keys("source"):
+                if step.stale(config, lake, key):
+                    again.append(f"{step.name} {key}")
+                    list(publish(step, Run(config, lake, key)))
+        return again
+
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    assert len(run()) == 10
+    assert query(lake, "SELECT source, reason FROM quarantine WHERE row = 0 ORDER BY 1") == [
+        ("bad", "query_failed"), ("cut", "truncated"), ("cut2", "unreadable"), ("hub", "needs_package"),
+        ("net", "query_failed"),
+    ]  # fmt: skip
+    assert run() == run() == ["raw_pool hub", "raw_pool net"]
+
+    class Rows(list):
+        with_format = iter = lambda self, *_, **__: self
+
+    found = types.SimpleNamespace(load_dataset=lambda *_, **__: Rows([pa.Table.from_pylist([pair("Q")])]))
+    monkeypatch.setitem(sys.modules, "datasets", found)
+    assert run() == ["raw_pool hub", "raw_pool net"] and run() == ["raw_pool net"]
+    assert query(lake, "SELECT count(*) FROM raw_pool WHERE source = 'hub'") == [(1,)]
 
 
 # ---- contamination -------------------------------------------------------------------------------------------------
