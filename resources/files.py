@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import re
+import sys
 import zlib
 from collections.abc import Iterator
 from itertools import chain
@@ -270,7 +271,7 @@ def _csv_rows(path: Path, suffix: str, delimiter: str, max_row: int) -> Iterator
 
     with opening(path), _opened(path, suffix) as raw:
         text = io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="")
-        csv.field_size_limit(CSV_CEILING * max_row)
+        csv.field_size_limit(min(CSV_CEILING * max_row, sys.maxsize))
         reader = csv.reader(lines(), delimiter=delimiter, strict=True)
         header, number = None, 0
         while True:

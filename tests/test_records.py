@@ -427,6 +427,22 @@ def test_a_bad_element_of_an_array_costs_that_element(tmp_path, case, before):
     assert (len(pairs), unusable, records) == (before + 1, [], before + 2)
 
 
+@pytest.mark.parametrize("error", [ValueError("no"), OverflowError("no"), RecursionError("no"), ZeroDivisionError("no")])
+@pytest.mark.parametrize("shape", ["pair", "unpaired"])
+def test_an_error_that_nobody_foresaw_costs_its_row(tmp_path, monkeypatch, error, shape):
+    def value_at(record, path):
+        if record["prompt"] == "odd":
+            raise error
+        return record.get(path)
+
+    monkeypatch.setattr("curation.records.value_at", value_at)
+    records = [GOOD | {"response": f"{i}", "label": i % 2} for i in range(4)]
+    path = lines(tmp_path / "f.jsonl", *records[:2], records[2] | {"prompt": "odd"}, records[3])
+    pairs, _, quarantine, records = read(tmp_path, path=path, shape=shape)
+    assert [(q["row"], q["reason"]) for q in quarantine] == [(3, "wrong_type")] and "no" in quarantine[0]["error"]
+    assert len(pairs) > 1 and records == 4
+
+
 def test_line_separators_inside_a_text_end_no_line(tmp_path):
     odd = "one\u2028two\u2029three\x85four\x0bfive"
     path = lines(tmp_path / "f.jsonl", GOOD | {"chosen": odd}, GOOD)
@@ -574,6 +590,11 @@ def test_lines_inside_a_csv_field_that_cannot_be_read_are_no_rows(tmp_path, bad,
     assert [(q["row"], q["reason"]) for q in quarantine] == refused and unusable == []
     assert [(p["row"], p["conversation"][0]["content"]) for p in pairs] == [(r, f"Q{r}") for r in rows]
     assert all("row 2" in q["error"] for q in quarantine if not q["row"])
+
+
+def test_csv_may_have_rows_of_any_length(tmp_path):
+    (tmp_path / "f.csv").write_text("prompt,chosen,rejected\nQ,A,B\n")
+    assert len(read(tmp_path, path=str(tmp_path / "f.csv"), max_row_bytes=10**18)[0]) == 1
 
 
 def test_rows_of_mixed_schemas_are_read_one_by_one(tmp_path):
