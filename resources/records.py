@@ -3,12 +3,14 @@
 What cannot be read is kept with its reason: a bad row costs that row, a bad file that file; neither stops the others.
 """
 
+import contextlib
 import functools
 import gc
 import glob
 import hashlib
 import heapq
 import json
+import os
 import re
 import time
 from collections import defaultdict
@@ -241,7 +243,7 @@ def fingerprint(records: Records, lake: Lake) -> tuple[str, int]:
         path = _file(records.path, lake)
         files = hub.files(path) if path.is_dir() else [path]
     else:
-        files = _named(_located(records.query, lake))
+        files = _named(_located(records.query, lake), records.folder)
     for path in files:
         content, length = file_hash(path)
         hasher.update(content)
@@ -285,11 +287,16 @@ def origin(records: Records) -> str:
     return records.path if records.path is not None else records.query
 
 
-def _named(query: str) -> list[Path]:
-    """The files that the quoted texts of a query name, as DuckDB reads them: *, ?, [] and ** stand for others."""
+def _named(query: str, folder: Path) -> list[Path]:
+    """The files that the quoted texts of a query name, as DuckDB reads them in the folder: *, ?, [] and ** stand for
+    others, ~ for the home folder."""
     quoted = re.findall(r"""'((?:[^']|'')*)'|"((?:[^"]|"")*)\"""", query)
     names = {one.replace("''", "'") or other.replace('""', '"') for one, other in quoted} - {"", "*", "**"}
-    found = {Path(path) for name in names for path in (name, *glob.glob(name, recursive=True, include_hidden=True))}
+    found = {
+        folder / path
+        for name in map(os.path.expanduser, names)
+        for path in (name, *glob.glob(name, root_dir=folder, recursive=True, include_hidden=True))
+    }
     return sorted(path for path in found if _is_file(path))
 
 
@@ -370,7 +377,7 @@ def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
 
 def _rows(records: Records, lake: Lake, max_row: int) -> Iterator[Row]:
     if records.query is not None:
-        rows = query_rows(_located(records.query, lake), lake.memory_limit)
+        rows = _inside(records.folder, query_rows(_located(records.query, lake), lake.memory_limit))
     elif records.path.startswith(hub.PREFIX):
         rows = hub.rows(*hub.pinned(records.path), records.config, records.split)
     elif (path := _file(records.path, lake)).is_dir():
@@ -382,6 +389,17 @@ def _rows(records: Records, lake: Lake, max_row: int) -> Iterator[Row]:
     if records.where:
         rows = _where(rows, records.where)
     return _sampled(rows, records.sample) if records.sample else rows
+
+
+def _inside(folder: Path, rows: Iterator[Row]) -> Iterator[Row]:
+    """The rows, read while the folder is the current one: DuckDB prefers that to every other it is told to look into."""
+    chunks = _chunks(rows, BATCH_ROWS)
+    while True:
+        with contextlib.chdir(folder):
+            chunk = next(chunks, None)
+        if chunk is None:
+            return
+        yield from chunk
 
 
 def _sampled(rows: Iterator[Row], size: int) -> Iterator[Row]:

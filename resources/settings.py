@@ -17,7 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
 from curation.records import ambiguous
 
@@ -54,7 +54,8 @@ class Records(Part):
 
     `shape` names the adapter, `fields` which fields hold what, and `codes` which values of the winner, or of a single
     response's label, mean a (good), b (bad), a tie, both bad, or none of it. `where` is a DuckDB condition on the fields,
-    `sample` keeps that many records, drawn by hash. `query` replaces `path` by DuckDB SQL over several files.
+    `sample` keeps that many records, drawn by hash. `query` replaces `path` by DuckDB SQL over several files, whose
+    relative names are relative to the configuration as well.
 
     `path` is a file, a folder that holds a Hugging Face data set, or `huggingface:<owner>/<name>@<commit>`; `config`
     and `split` choose within a data set.
@@ -69,6 +70,7 @@ class Records(Part):
     codes: dict[Literal["a", "b", "tie", "both_bad", "none"], list[Any]] = {}
     where: str | None = None
     sample: Count | None = None
+    _folder: Path = PrivateAttr(Path("."))
 
     @model_validator(mode="after")
     def _one_origin(self):
@@ -77,6 +79,16 @@ class Records(Part):
         if "" in (self.path, self.query):
             raise ValueError("path and query must not be empty")
         return self
+
+    @model_validator(mode="after")
+    def _where_it_stands(self, info: ValidationInfo):
+        self._folder = (info.context or {}).get("folder", self._folder)
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """What relative names in `query` are relative to: the configuration's folder."""
+        return self._folder
 
     @model_validator(mode="after")
     def _says_what_is_what(self):
@@ -590,7 +602,8 @@ def load(path: str | Path) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise ConfigError(f"{path}: not valid TOML: {e}") from e
     try:
-        settings = Settings.model_validate(_anchor(_interpolate(raw, ""), path.parent) | {"base": path.parent})
+        anchored = _anchor(_interpolate(raw, ""), path.parent) | {"base": path.parent}
+        settings = Settings.model_validate(anchored, context={"folder": path.parent})
     except ConfigError as e:
         raise ConfigError(f"{path}:\n  {e}") from None
     except ValidationError as e:

@@ -15,7 +15,7 @@ import pytest
 from curation.identity import comparison_id, text_hash
 from resources.lake import Lake
 from resources.records import BATCH_CHARS, BadFile, fingerprint, read_answers, read_source
-from resources.settings import Answers, Source
+from resources.settings import Answers, Source, load
 
 SHARED = Path(os.environ.get("ASSAY_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 GOOD = {"prompt": "Why is the sky blue?", "chosen": "Rayleigh scattering.", "rejected": "Paint."}
@@ -728,6 +728,30 @@ def test_a_sample_does_not_depend_on_the_order_of_rows(tmp_path):
     two = read(tmp_path, path=lines(tmp_path / "b.jsonl", *records[::-1]), sample=10)[0]
     assert len(one) == 10 and {p["pair_id"] for p in one} == {p["pair_id"] for p in two}
     assert [p["row"] for p in one] == sorted(p["row"] for p in one)
+
+
+@pytest.mark.parametrize("name", ["f.jsonl", "f*.jsonl", "sub/../f.jsonl", "{home}/f.jsonl"])
+def test_names_in_a_query_are_relative_to_the_configuration(tmp_path, monkeypatch, name):
+    """In whatever folder it is read, also one with a file of that name; ~ is the home folder. Changes are seen."""
+    ours, other = tmp_path / "ours", tmp_path / "other"
+    for folder in (ours / "sub", other / "sub"):
+        folder.mkdir(parents=True)
+    lines(other / "f.jsonl", GOOD, GOOD, GOOD)
+    lines(ours / "f.jsonl", GOOD)
+    monkeypatch.setenv("HOME", str(ours))
+    (ours / "assay.toml").write_text(
+        f"""[[sources]]\nname = "s"\nquery = "FROM '{name.format(home="~")}'"\n[judges]\nquorum = 1\n"""
+        "panel = [{name = 'one', backend = 'openai', model = 'm'}]\n"
+        "[people]\nbackend = 'files'\n[attributes]\nbackend = 'heuristic'\n"
+    )
+    lake, seen = Lake(str(tmp_path / "lake")), set()
+    for folder, records in ((ours, 1), (other, 1), (tmp_path, 2)):
+        monkeypatch.chdir(folder)
+        lines(ours / "f.jsonl", *[GOOD] * records)
+        source = load(ours / "assay.toml").sources[0]
+        assert sum(batch.records for batch in read_source(source, lake)) == records and Path.cwd() == folder
+        seen.add(fingerprint(source, lake))
+    assert len(seen) == 2
 
 
 def test_a_query_that_fails_or_finds_no_file_says_so(tmp_path):
