@@ -58,18 +58,16 @@ def _fingerprint(source: Source, lake: Lake) -> tuple[str, int, str | None]:
     try:
         return *fingerprint(source, lake), None
     except BadFile as e:
-        return "", 0, str(e)
+        return "", 0, source.hidden(str(e))
 
 
 @table_asset(SOURCES, group="pool", outside=_as_it_is, kinds={"python"})
 def sources(run: Run) -> Iterator[Rows]:
     """Hashes a source's bytes, so that a changed file is noticed and everything made from it is made again."""
-    from resources.records import origin
-
     source = _source(run.settings, run.partition)
     hashed, size, problem = _fingerprint(source, run.lake)
     row = source.model_dump(include={"shape", "licence", "redistribution", "label_origin", "stage", "joined", "priority"})
-    row |= {"source": source.name, "path": origin(source), "fingerprint": hashed, "bytes": size, "problem": problem}
+    row |= {"source": source.name, "path": source.origin, "fingerprint": hashed, "bytes": size, "problem": problem}
     row["settings"] = run.settings.source_hash(source.name)
     yield Rows(SOURCES, pa.Table.from_pylist([row], SOURCES.schema), {"problem": problem or "none"})
 

@@ -79,7 +79,7 @@ class _Builder:
                 pairs.append(self._pair(row, part, one))
             else:
                 unusable.append({"source": self.source.name, "row": row, "part": part, "reason": problem[0],
-                                 "evidence": _printable(problem[1])})  # fmt: skip
+                                 "evidence": _printable(self.source.hidden(problem[1]))})  # fmt: skip
         self.pairs += pairs
         self.unusable += unusable
         self.chars += sum(pair[-1] for pair in pairs)
@@ -101,11 +101,11 @@ class _Builder:
         self.quarantine.append(
             {
                 "source": self.source.name,
-                "file": origin(self.source),
+                "file": self.source.origin,
                 "row": row,
                 "reason": reason,
-                "error": _printable(error, 1000),
-                "excerpt": _printable(excerpt),
+                "error": _printable(self.source.hidden(error), 1000),
+                "excerpt": _printable(self.source.hidden(excerpt)),
             }
         )
         self.records += row > 0
@@ -235,7 +235,7 @@ def fingerprint(records: Records, lake: Lake) -> tuple[str, int]:
     Raises:
         BadFile: there is no such file.
     """
-    hasher, size = hashlib.blake2b(origin(records).encode(), digest_size=16), 0
+    hasher, size = hashlib.blake2b(records.origin.encode(), digest_size=16), 0
     if records.path is not None and records.path.startswith(hub.PREFIX):
         hub.pinned(records.path)
         files = []  # a commit stands for its content
@@ -280,11 +280,6 @@ def may_pass(records: Records, lake: Lake, reason: str) -> bool:
         if reason == "unreadable" and not Path(_located(records.path, lake)).is_dir():
             return True
     return reason == "needs_package" or (remote and reason in ("unreadable", "truncated", "query_failed", "missing_file"))
-
-
-def origin(records: Records) -> str:
-    """The path or query as configured."""
-    return records.path if records.path is not None else records.query
 
 
 def _named(query: str, folder: Path) -> list[Path]:
@@ -360,7 +355,7 @@ def _checked_fields(records: Records, rows: Iterator[Row]) -> Iterator[Row]:
             "wrong_fields",
             f"shape '{records.shape}' needs {', '.join(missing)}; the first row has {', '.join(map(str, seen[0]))}"
             + (f"; the nearest adapter is {hint}" if hint else "")
-            + f"; first row: {_printable(_json(seen[0]))}",
+            + f"; first row: {_printable(records.hidden(_json(seen[0])))}",
         )
     return chain(head, chain.from_iterable(chunks))
 

@@ -2,7 +2,7 @@
 
 Every error names the key and what is allowed. `${NAME}` in a string is replaced by the environment variable NAME;
 relative paths are relative to the file. Secrets never stand in it: a judge names the environment variable that holds
-its key.
+its key, and what a source says of itself keeps the name of a variable in the place of its value.
 """
 
 import functools
@@ -25,6 +25,10 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]  # as far as the model knows them
+
+
+VARIABLE = re.compile(r"\$\{(\w+)\}")
+SECRET = 6  # characters; the value of a shorter variable is no secret, and stands in texts by chance
 
 
 class ConfigError(Exception):
@@ -71,6 +75,8 @@ class Records(Part):
     where: str | None = None
     sample: Count | None = None
     _folder: Path = PrivateAttr(Path("."))
+    _origin: str | None = PrivateAttr(None)
+    _variables: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_origin(self):
@@ -89,6 +95,24 @@ class Records(Part):
     def folder(self) -> Path:
         """What relative names in `query` are relative to: the configuration's folder."""
         return self._folder
+
+    @property
+    def origin(self) -> str:
+        """The path or query; where it names environment variables, as it is written."""
+        return self._origin or self.path or self.query
+
+    def written_as(self, raw: dict[str, Any]) -> None:
+        """Remembers the names of the environment variables in the configuration that this was validated from."""
+        origin = raw.get("query") or raw.get("path")
+        self._origin = origin.strip() if VARIABLE.search(origin) else None
+        self._variables = {name: os.environ[name] for name in VARIABLE.findall(json.dumps(raw, default=str))}
+
+    def hidden(self, text: str) -> str:
+        """A text for people, such as an error, with the names of environment variables in the place of their values."""
+        for name, value in sorted(self._variables.items(), key=lambda v: (-len(v[1]), v)):
+            if len(value) >= SECRET:
+                text = text.replace(value, f"${{{name}}}")
+        return text
 
     @model_validator(mode="after")
     def _says_what_is_what(self):
@@ -560,7 +584,7 @@ def _interpolate(value: Any, key: str) -> Any:
             raise ConfigError(f"{key}: the environment variable {match[1]} is not set")
         return os.environ[match[1]]
 
-    return re.sub(r"\$\{(\w+)\}", replace, value)
+    return VARIABLE.sub(replace, value)
 
 
 def _anchor(value: Any, folder: Path) -> Any:
@@ -608,6 +632,8 @@ def load(path: str | Path) -> Settings:
         raise ConfigError(f"{path}:\n  {e}") from None
     except ValidationError as e:
         raise ConfigError(f"{path}:\n  {_explain(e)}") from None
+    for source, written in zip(settings.sources, raw["sources"], strict=True):
+        source.written_as(written)
     lake = settings.lake.model_copy(update={"path": path.parent / settings.lake.path})
     people = settings.people.model_copy(update={"folder": path.parent / settings.people.folder})
     return settings.model_copy(update={"lake": lake, "people": people})

@@ -71,7 +71,7 @@ SOURCES = _t(
     "What the pool is made from: a configured source and the hash of its bytes.",
     [
         _f("source", S, "name"),
-        _f("path", S, "file or query as configured"),
+        _f("path", S, "file or query as configured, with the names of environment variables"),
         _f("fingerprint", S, "hash of the bytes read, '' where the file could not be read"),
         _f("bytes", I, "size of the file"),
         _f("shape", S, "adapter that reads it"),
@@ -119,7 +119,7 @@ QUARANTINE = _t(
     "Rows and files that could not be read at all: file, row and error.",
     [
         _f("source", S, "the configured source"),
-        _f("file", S, "path as configured"),
+        _f("file", S, "path or query as configured, with the names of environment variables"),
         _f("row", I, "record number, 0 for the whole file"),
         _f("reason", S, "missing_file, empty_file, truncated, not_utf8, not_json, wrong_fields, row_too_big, …"),
         _f("error", S, "the message, naming what was expected"),

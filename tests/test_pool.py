@@ -17,6 +17,7 @@ from assets.table_asset import Run, publish
 from curation.clusters import clusters, signatures
 from curation.contamination import BenchmarkIndex, tokens
 from resources.lake import Lake
+from resources.settings import load
 from resources.tables import BENCHMARK_PROMPTS
 
 from .lakes import query, settings
@@ -210,6 +211,38 @@ def test_what_may_pass_is_tried_again_by_every_run_and_a_broken_file_is_not(tmp_
     monkeypatch.setitem(sys.modules, "datasets", found)
     assert run() == ["raw_pool hub", "raw_pool net"] and run() == ["raw_pool net"]
     assert query(lake, "SELECT count(*) FROM raw_pool WHERE source = 'hub'") == [(1,)]
+
+
+def test_no_table_holds_the_value_of_an_environment_variable(tmp_path, monkeypatch):
+    """Neither what a source is read from, nor what is said of its errors and of the rows that cannot be read."""
+    monkeypatch.setenv("TOKEN", "hunter-2-hunter")
+    monkeypatch.setenv("FOLDER", str(tmp_path))
+    monkeypatch.setenv("N", "1")
+    (tmp_path / "here.jsonl").write_text(json.dumps(pair("Q")) + "\n")
+    rows = "SELECT 'Q' AS prompt, 'A' AS chosen, 1 AS rejected, '${TOKEN}' AS t WHERE ${N} = 1"
+    sources = {
+        "rows": f'query = "{rows}"',
+        "other": f'query = "{rows}"\nfields = {{prompt = "t2"}}',
+        "fails": """query = "SELECT error('no ${TOKEN}')" """,
+        "where": """path = "here.jsonl"\nwhere = "error('no ${TOKEN}') > ''" """,
+        "here": 'path = "${FOLDER}/here.jsonl"',
+        "gone": 'path = "${FOLDER}/gone.jsonl"',
+    }
+    (tmp_path / "assay.toml").write_text(
+        "".join(f'[[sources]]\nname = "{name}"\n{text}\n' for name, text in sources.items())
+        + "[world]\n[judges]\npanel = [{name = 'one'}, {name = 'two'}]\n"
+    )
+    config, lake = load(tmp_path / "assay.toml"), Lake(str(tmp_path / "lake"))
+    for step in (pool.sources, pool.raw_pool):
+        for key in config.partition_keys("source"):
+            list(publish(step, Run(config, lake, key)))
+    tables = {t: query(lake, f"SELECT * FROM {t} ORDER BY source") for t in ("sources", "raw_pool", "unusable", "quarantine")}
+    assert [len(rows) for rows in tables.values()] == [6, 1, 0, 5]
+    assert "hunter" not in str(tables) and str(tmp_path / "gone") not in str(tables)
+    assert query(lake, "SELECT file, excerpt LIKE '%\"${TOKEN}\"%' FROM quarantine WHERE source = 'rows'") == [(rows, True)]
+    assert query(lake, "SELECT path, problem FROM sources WHERE source IN ('here', 'gone') ORDER BY ALL") == [
+        ("${FOLDER}/gone.jsonl", "${FOLDER}/gone.jsonl: no such file"), ("${FOLDER}/here.jsonl", None),
+    ]  # fmt: skip
 
 
 # ---- contamination -------------------------------------------------------------------------------------------------
