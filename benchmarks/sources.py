@@ -170,7 +170,7 @@ REASON = r"""
 CASE WHEN a IS NULL OR b IS NULL THEN 'null_response'
     WHEN conversation IS NULL THEN 'no_prompt'
     WHEN winner IN ('different_conversations', 'bad_roles') THEN winner
-    WHEN regexp_full_match(a, '[\s\p{Z}]*') OR regexp_full_match(b, '[\s\p{Z}]*') THEN 'empty_response'
+    WHEN regexp_full_match(a, '[\s\p{Z}\p{Cf}]*') OR regexp_full_match(b, '[\s\p{Z}\p{Cf}]*') THEN 'empty_response'
     WHEN a = b THEN 'identical'
     WHEN spelt(a) = spelt(b) THEN 'identical_normalised'
     WHEN winner IS NULL THEN 'no_label' WHEN winner = 'tie' THEN 'tie' ELSE 'pair' END
