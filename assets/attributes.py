@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from resources.embedder import TEXT_VERSION
-from resources.lake import label
+from resources.lake import in_batches, label
 from resources.tables import ATTRIBUTES, CLEAN_POOL, EMBEDDINGS, SEED_COVERAGE, SEED_SELECTION, Table
 from sql import statement
 
@@ -58,7 +58,7 @@ def attributed(run: Run, table: Table, pairs: "duckdb.DuckDBPyRelation") -> Rows
     some = pairs.limit(SAMPLE).to_arrow_table().combine_chunks().to_batches()
     n = pairs.count("*").fetchall()[0][0]
     shown = agreed(run, made.estimate(some[0], n), name) if some else {}
-    return Rows(table, made.label(pairs.to_arrow_reader(2_000)), shown)
+    return Rows(table, made.label(in_batches(pairs, 2_000)), shown)
 
 
 @table_asset(
@@ -74,8 +74,8 @@ def embeddings(run: Run) -> Iterator[Rows]:
             "SELECT pair_id, conversation, category, objectivity, controversiality, desired, guideline"
             " FROM clean_pool JOIN attributes USING (pair_id) WHERE clean_pool.bucket = ? ORDER BY pair_id",
             params=[run.partition],
-        ).to_arrow_reader(2_000)
-        yield Rows(EMBEDDINGS, embed(run.settings.embedding, pairs))
+        )
+        yield Rows(EMBEDDINGS, embed(run.settings.embedding, in_batches(pairs)))
 
 
 @table_asset(

@@ -8,6 +8,7 @@ import dagster as dg
 import pyarrow as pa
 
 from curation.intervals import Estimate, wilson
+from resources.lake import in_batches
 from resources.settings import Settings
 from resources.tables import (
     BENCHMARK_HITS,
@@ -86,11 +87,11 @@ def _looked_at(con: "duckdb.DuckDBPyConnection") -> list[dict]:
     seen: Counter[tuple[str, str, str]] = Counter()
     sizes: Counter[str] = Counter()
     known: dict[str, dict[str, str]] = {}  # many pairs share a conversation
-    reader = con.sql(
+    pairs = con.sql(
         f"SELECT source, conv_id, conversation, chosen FROM (SELECT pair_id FROM clean_pool ORDER BY pair_id LIMIT {SAMPLE}) "
         "JOIN clean_pool USING (pair_id)"
-    ).to_arrow_reader(2_000)
-    for batch in reader:
+    )
+    for batch in in_batches(pairs):
         for source, name, turns, chosen in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             asked = "\n".join(t["content"] for t in turns if t["role"] == "user")
             if name not in known:

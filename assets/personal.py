@@ -6,11 +6,10 @@ from collections.abc import Iterator
 import dagster as dg
 import pyarrow as pa
 
+from resources.lake import in_batches
 from resources.tables import CLEAN_POOL, PERSONAL, REDACTED
 
 from .table_asset import Check, Rows, Run, markdown, table_asset
-
-BATCH = 2_000
 
 
 @table_asset(
@@ -36,11 +35,11 @@ def personal_data(run: Run) -> Iterator[Rows]:
     findings: list[dict] = []
     copies: list[dict] = []
     with run.lake.connect() as con:
-        reader = con.sql(
+        pairs = con.sql(
             "SELECT pair_id, conversation, chosen, rejected FROM clean_pool WHERE bucket = $bucket ORDER BY pair_id",
             params={"bucket": run.partition},
-        ).to_arrow_reader(BATCH)
-        for batch in reader:
+        )
+        for batch in in_batches(pairs):
             for pair in batch.to_pylist():
                 texts = {f"turn {i}": t["content"] for i, t in enumerate(pair["conversation"])}
                 texts |= {"chosen": pair["chosen"], "rejected": pair["rejected"]}

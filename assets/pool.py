@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.identity import digest
-from resources.lake import Lake, label
+from resources.lake import Lake, in_batches, label
 from resources.settings import Settings, Source
 from resources.tables import (
     BENCHMARK_HITS,
@@ -37,7 +37,7 @@ from sql import statement
 from .benchmarks import as_they_are
 from .table_asset import Check, Rows, Run, table_asset
 
-SCAN_ROWS = 4_000  # conversations split into words at a time
+SCAN = (4_000, 8 << 20)  # conversations, and bytes of them, split into words at a time: the words take 20 times as much
 FREQUENT = 20  # conversations of the pool; a benchmark n-gram in more of them looks like boilerplate
 
 
@@ -260,11 +260,11 @@ def clusters(run: Run) -> Iterator[Rows]:
     from curation.clusters import clusters as near_duplicates
 
     with run.lake.connect() as con:
-        reader = con.sql(
+        conversations = con.sql(
             "SELECT conv_id, any_value(array_to_string(list_transform(conversation, lambda t: t.content), chr(10))) "
             "AS text, min(joined) AS joined FROM raw_pool GROUP BY conv_id"
-        ).to_arrow_reader(SCAN_ROWS)
-        texts = ((b.column(0).to_pylist(), b.column(1), b.column(2).to_numpy()) for b in reader)
+        )
+        texts = ((b.column(0).to_pylist(), b.column(1), b.column(2).to_numpy()) for b in in_batches(conversations, *SCAN))
         about = {"clusters": 0}
 
         def rows() -> Iterator[pa.RecordBatch]:
@@ -342,10 +342,12 @@ def _known_hits(run: Run, benchmarks: list[str]) -> Iterator[pa.RecordBatch]:
     if not benchmarks:
         return
     with run.lake.connect() as con:
-        yield from con.sql(
-            "SELECT * EXCLUDE (bucket) FROM benchmark_hits WHERE bucket = $bucket AND list_contains($names, benchmark)",
-            params={"bucket": run.partition, "names": benchmarks},
-        ).to_arrow_reader(SCAN_ROWS)
+        yield from in_batches(
+            con.sql(
+                "SELECT * EXCLUDE (bucket) FROM benchmark_hits WHERE bucket = $bucket AND list_contains($names, benchmark)",
+                params={"bucket": run.partition, "names": benchmarks},
+            )
+        )
 
 
 def _hits(run: Run, index) -> Iterator[pa.RecordBatch]:
@@ -358,10 +360,10 @@ def _hits(run: Run, index) -> Iterator[pa.RecordBatch]:
     columns = "conv_id, conversation" + (", pair_id, chosen, rejected" if everything else "")
     seen = set()
     with run.lake.connect() as con:
-        reader = con.sql(
+        pairs = con.sql(
             f"SELECT {columns} FROM ({statement('deduped_texts')})", params={"bucket": run.partition, **_bounds(run)}
-        ).to_arrow_reader(SCAN_ROWS)
-        for batch in reader:
+        )
+        for batch in in_batches(pairs, *SCAN):
             names = batch.column(0).to_pylist()
             new = [i for i, name in enumerate(names) if name not in seen and not seen.add(name)]
             yield scan_conversations(index, batch.take(pa.array(new, pa.int64())), everything)

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from curation.identity import text_hash
 from curation.intervals import NOTHING, Estimate, difference, paired_difference, wilson
+from resources.lake import in_batches
 from resources.tables import REPORT_FIGURES
 from sql import statement
 
@@ -95,7 +96,7 @@ def _truth(con: "duckdb.DuckDBPyConnection") -> None:
         "SELECT pair_id, chosen FROM clean_pool WHERE comparison_id IN (SELECT comparison_id FROM reference_labels)"
     )
     ids, hashes = [], []
-    for batch in texts.to_arrow_reader(10_000):
+    for batch in in_batches(texts):
         ids += batch.column("pair_id").to_pylist()
         hashes += [text_hash(t) for t in batch.column("chosen").to_pylist()]
     columns = {"pair_id": pa.array(ids, pa.string()), "chosen_id": pa.array(hashes, pa.string())}

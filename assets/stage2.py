@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from curation.gold_roles import OPEN, TRAINED_ON, sql_list
 from curation.partition import Calibration, Rule, decide, loads
+from resources.lake import in_batches
 from resources.people import answered
 from resources.tables import (
     ANNOTATION_BATCH,
@@ -354,7 +355,7 @@ def stage2_votes(run: Run) -> Iterator[Rows]:
                     " FROM routed JOIN clean_pool USING (pair_id, bucket) JOIN stage2_attributes USING (pair_id, bucket)"
                     f" WHERE bucket = '{run.partition}' ORDER BY pair_id"
                 )
-                for batch in targets.to_arrow_reader(ASKED_AT_ONCE):
+                for batch in in_batches(targets, ASKED_AT_ONCE):
                     some = pa.Table.from_batches([batch])
                     yield some, examples_for(run, con, some, index)
 

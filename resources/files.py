@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 BATCH_ROWS = 2_000
+STEP = 100  # rows of Arrow read at a time: one of its columns of texts ends at 2 GiB
 EXCERPT = 200
 DEEPEST = 400  # objects and lists inside each other, far from where Python's own stack ends
 CSV_CEILING = 16  # times max_row: a longer cell is not read to its end, which its row could be refused after
@@ -329,7 +330,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
     try:
         with pq.ParquetFile(path) as file:
             _distinct(str(path), file.schema_arrow.names)
-            for batch in file.iter_batches(BATCH_ROWS):
+            for batch in file.iter_batches(STEP):
                 for row in arrow_rows(batch, number):
                     number = row.number
                     yield row
@@ -343,7 +344,7 @@ def query_rows(query: str, memory_limit: str) -> Iterator[Row]:
     try:
         with duckdb.connect() as con:
             con.execute(f"SET threads=1; SET memory_limit='{memory_limit}'")
-            reader = con.sql(query).to_arrow_reader(BATCH_ROWS)
+            reader = con.sql(query).to_arrow_reader(STEP)
             _distinct("the query", reader.schema.names)
             for batch in reader:
                 for row in arrow_rows(batch, number):

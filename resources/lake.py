@@ -11,7 +11,6 @@ import contextlib
 import functools
 import glob
 import hashlib
-import itertools
 import json
 import os
 import tempfile
@@ -35,7 +34,10 @@ Data = duckdb.DuckDBPyRelation | pa.Table | pa.RecordBatchReader | Iterable[pa.R
 
 BOUND = ("source", "bucket", "iteration")  # kinds of partition that count only while they are configured
 ROW_GROUP = 20_000  # rows; texts are long, and DuckDB's default of 122,880 makes groups of hundreds of megabytes
-PIECE = 1_000  # rows that come from DuckDB at a time: an Arrow column of texts ends at 2 GiB
+GROUP_BYTES = 256 << 20  # of Arrow; where texts are very long, a row group has fewer rows
+STEP = 100  # rows that come from DuckDB at a time: an Arrow column of texts ends at 2 GiB
+PIECE = 1_000  # rows, or
+PIECE_BYTES = 32 << 20  # of Arrow: what is worked on at a time
 
 
 class LakeError(Exception):
@@ -199,8 +201,8 @@ class Lake:
         """Write a partition beside its place; `publish()` moves it there, leaving the block without it discards it.
 
         Raises:
-            LakeError: missing or unknown columns, a value that does not fit its type, a null where none may be, or
-                two rows with the same key.
+            LakeError: missing or unknown columns, a value that does not fit its type, a null where none may be, two
+                rows with the same key, or more to sort than the memory allows.
         """
         target = self.path(table, partition)
         with beside(target) as new:
@@ -209,6 +211,11 @@ class Lake:
                     rows, version = _write(table, reader, new, note or {})
             except (pa.ArrowInvalid, duckdb.ConversionException) as e:
                 raise LakeError(f"{label(table, partition)}: {e}") from e
+            except duckdb.OutOfMemoryException as e:
+                raise LakeError(
+                    f"{label(table, partition)}: DuckDB needs more than memory_limit = {self.memory_limit}; raise it, or "
+                    f"the number of buckets, in [lake] ({e})"
+                ) from e
             yield Staged(new, target, rows, version)
 
 
@@ -255,7 +262,7 @@ def _sorted_reader(table: Table, data: Data, lake: Lake) -> Iterator[pa.RecordBa
     query = f"SELECT {columns} FROM rows_to_write ORDER BY {order}"
     if isinstance(data, duckdb.DuckDBPyRelation):
         _same_columns(table, data.columns)
-        yield data.query("rows_to_write", query).to_arrow_reader(PIECE)
+        yield data.query("rows_to_write", query).to_arrow_reader(STEP)
         return
     if isinstance(data, pa.Table):
         data = data.to_reader()
@@ -272,7 +279,7 @@ def _sorted_reader(table: Table, data: Data, lake: Lake) -> Iterator[pa.RecordBa
         con.execute(f"SET memory_limit='{lake.memory_limit}'; SET threads={lake.threads}")
         con.execute(f"SET temp_directory='{spill}'")
         con.register("rows_to_write", data)
-        yield con.sql(query).to_arrow_reader(PIECE)
+        yield con.sql(query).to_arrow_reader(STEP)
 
 
 def _chain(first: pa.RecordBatch, rest: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -298,25 +305,46 @@ def _write(table: Table, reader: pa.RecordBatchReader, path: Path, note: dict) -
     return rows, version
 
 
-def _groups(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
-    """Tables of exactly ROW_GROUP rows, the last one shorter, in chunks of PIECE rows, however the batches came."""
-    pieces = _pieces(reader)
-    while group := list(itertools.islice(pieces, ROW_GROUP // PIECE)):
-        yield pa.concat_tables(group)
+def in_batches(rows: duckdb.DuckDBPyRelation, most: int = PIECE, size: int = PIECE_BYTES) -> Iterator[pa.RecordBatch]:
+    """A relation as record batches of at most so many rows and, as long as one row has fewer, bytes: the memory of those
+    who read texts follows neither the number of rows nor how long they are."""
+    return _batches(rows.to_arrow_reader(min(STEP, most)), most, size)
 
 
-def _pieces(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
-    waiting, count = [], 0
-    for batch in reader:
-        while batch.num_rows:
-            take = min(PIECE - count, batch.num_rows)
-            waiting.append(batch.slice(0, take))
-            batch, count = batch.slice(take), count + take
-            if count == PIECE:
-                yield pa.Table.from_batches(waiting).combine_chunks()
-                waiting, count = [], 0
+def _batches(steps: Iterable[pa.RecordBatch], most: int, size: int) -> Iterator[pa.RecordBatch]:
+    waiting, rows, held = [], 0, 0
+    for step in steps:
+        for part in _parts(step, most, size):
+            if waiting and (rows + part.num_rows > most or held + part.nbytes > size):
+                yield pa.concat_batches(waiting)
+                waiting, rows, held = [], 0, 0
+            waiting.append(part)
+            rows, held = rows + part.num_rows, held + part.nbytes
     if waiting:
-        yield pa.Table.from_batches(waiting).combine_chunks()
+        yield pa.concat_batches(waiting)
+
+
+def _parts(batch: pa.RecordBatch, most: int, size: int) -> Iterator[pa.RecordBatch]:
+    """Halves of halves, until each has at most so many rows and bytes, or is one row."""
+    if batch.num_rows > 1 and (batch.num_rows > most or batch.nbytes > size):
+        half = batch.num_rows // 2
+        yield from _parts(batch.slice(0, half), most, size)
+        yield from _parts(batch.slice(half), most, size)
+    elif batch.num_rows:
+        yield batch
+
+
+def _groups(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
+    """Tables of ROW_GROUP rows, or fewer where they have GROUP_BYTES; the same rows give the same groups."""
+    waiting, rows, held = [], 0, 0
+    for piece in _batches(reader, PIECE, PIECE_BYTES):
+        if waiting and (rows + piece.num_rows > ROW_GROUP or held + piece.nbytes > GROUP_BYTES):
+            yield pa.Table.from_batches(waiting)
+            waiting, rows, held = [], 0, 0
+        waiting.append(piece)
+        rows, held = rows + piece.num_rows, held + piece.nbytes
+    if waiting:
+        yield pa.Table.from_batches(waiting)
 
 
 def _conform(table: Table, group: pa.Table) -> pa.Table:

@@ -1,11 +1,13 @@
 """The lake: what is written is what is read, bytes are reproducible, broken rows never land."""
 
+from itertools import pairwise
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from resources import lake as lake_module
-from resources.lake import Lake, LakeError, Missing
+from resources.lake import Lake, LakeError, Missing, in_batches
 from resources.tables import GOLD, RAW_POOL, SILVER, TABLES
 from resources.writing import beside
 
@@ -64,15 +66,41 @@ def test_broken_rows_never_land(lake, rows, message):
     assert [p.name for p in good.path.parent.iterdir()] == ["data.parquet"]
 
 
-def test_long_texts_come_from_duckdb_a_thousand_rows_at_a_time(lake, monkeypatch):
-    """An Arrow column of texts ends at 2 GiB; a row group of long texts is larger than that."""
+def test_what_is_worked_on_at_a_time_follows_neither_the_rows_nor_their_length(lake):
+    """Few rows where they are long, many where they are short, one where it alone is too long; none is lost."""
+    lengths = [*range(3_000), *[40_000] * 50, *[10] * 3_000, 500_000, 1, 200_000, 2]
+    with lake.connect() as con:
+        con.register("texts", pa.table({"i": range(len(lengths)), "text": ["x" * n for n in lengths]}))
+        found = list(in_batches(con.sql("SELECT * FROM texts"), 1_000, 100_000))
+    assert [n for b in found for n in b.column("i").to_pylist()] == list(range(len(lengths)))
+    assert [len(t) for b in found for t in b.column("text").to_pylist()] == lengths
+    assert all(b.num_rows == 1 or b.nbytes <= 100_000 for b in found) and max(b.num_rows for b in found) == 1_000
+    small = [b.nbytes for b in found if b.num_rows < 1_000]
+    assert all(a + b > 100_000 for a, b in pairwise(small[:-1])), "no more batches than needed"
+
+
+def test_a_row_group_of_long_texts_has_fewer_rows(lake, tmp_path, monkeypatch):
+    """An Arrow column of texts ends at 2 GiB, and a writer holds a row group."""
+    monkeypatch.setattr(lake_module, "GROUP_BYTES", 2_000_000)
+    rows = [pair(i, chosen=f"{i} " + "x" * (2_000 if i < 2_500 else 0)) for i in range(23_000)]
     seen = []
     monkeypatch.setattr(lake_module, "_groups", lambda reader: groups(seen.append(b.num_rows) or b for b in reader))
-    with lake.connect() as con:
-        written = lake.write(RAW_POOL, con.from_arrow(pairs(*[pair(i) for i in range(21_500)])), "s")
-    assert max(seen) <= 2 * lake_module.PIECE + 48 and sum(seen) == 21_500  # DuckDB rounds up to its own vectors
-    with pq.ParquetFile(written.path) as file:
+    one = lake.write(RAW_POOL, pairs(*rows), "s")
+    assert max(seen) == lake_module.STEP and sum(seen) == 23_000
+    with pq.ParquetFile(one.path) as file:
+        sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+    assert sum(sizes) == 23_000 and sizes[:2] == [1_000, 1_000] and max(sizes) > 10_000
+    assert Lake(str(tmp_path / "b"), threads=1).write(RAW_POOL, pairs(*rows[::-1]), "s").version == one.version
+    monkeypatch.undo()
+    plain = lake.write(RAW_POOL, pairs(*[pair(i) for i in range(21_500)]), "s")
+    with pq.ParquetFile(plain.path) as file:
         assert [file.metadata.row_group(i).num_rows for i in range(2)] == [20_000, 1_500]
+
+
+def test_too_little_memory_names_what_to_change(tmp_path):
+    rows = pairs(*[pair(i, chosen=f"{i}" * 20_000) for i in range(300)])
+    with pytest.raises(LakeError, match=r"raw_pool/s: DuckDB needs more than memory_limit = 3MB; raise it"):
+        Lake(str(tmp_path), memory_limit="3MB").write(RAW_POOL, rows, "s")
 
 
 def test_a_repeated_key_is_found_across_row_groups(lake):
