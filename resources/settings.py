@@ -16,6 +16,7 @@ import tomllib
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
@@ -76,7 +77,7 @@ class Records(Part):
     sample: Count | None = None
     _folder: Path = PrivateAttr(Path("."))
     _origin: str | None = PrivateAttr(None)
-    _variables: dict[str, str] = PrivateAttr(default_factory=dict)
+    _variables: list[tuple[str, re.Pattern]] = PrivateAttr(default_factory=list)
 
     @model_validator(mode="after")
     def _one_origin(self):
@@ -105,14 +106,11 @@ class Records(Part):
         """Remembers the names of the environment variables in the configuration that this was validated from."""
         origin = raw.get("query") or raw.get("path")
         self._origin = origin.strip() if VARIABLE.search(origin) else None
-        self._variables = {name: os.environ[name] for name in VARIABLE.findall(json.dumps(raw, default=str))}
+        self._variables = _variables(raw)
 
     def hidden(self, text: str) -> str:
         """A text for people, such as an error, with the names of environment variables in the place of their values."""
-        for name, value in sorted(self._variables.items(), key=lambda v: (-len(v[1]), v)):
-            if len(value) >= SECRET:
-                text = text.replace(value, f"${{{name}}}")
-        return text
+        return _hidden(text, self._variables)
 
     @model_validator(mode="after")
     def _says_what_is_what(self):
@@ -587,6 +585,27 @@ def _interpolate(value: Any, key: str) -> Any:
     return VARIABLE.sub(replace, value)
 
 
+def _variables(raw: Any) -> list[tuple[str, re.Pattern]]:
+    """The environment variables that a configuration names, and what finds their values, or lines of them, in a text."""
+    values = {name: os.environ.get(name, "") for name in VARIABLE.findall(json.dumps(raw, ensure_ascii=False, default=str))}
+    lines = {(line.strip(), name) for name, value in values.items() for line in (value, *value.splitlines())}
+    lines = {(line.replace("''", "'"), name) for line, name in lines if len(line) >= SECRET}
+    return [(name, re.compile("".join(map(_spelt, line)))) for line, name in sorted(lines, key=lambda v: (-len(v[0]), v))]
+
+
+def _spelt(character: str) -> str:
+    """A pattern of a character as Python, JSON, SQL and addresses write it."""
+    ways = {character, repr(character)[1:-1], json.dumps(character)[1:-1], quote(character, "", errors="surrogateescape")}
+    ways |= {2 * character, f"\\{character}"} if character in "'\"" else set()
+    return f"(?:{'|'.join(map(re.escape, sorted(ways, key=len, reverse=True)))})" if len(ways) > 1 else re.escape(character)
+
+
+def _hidden(text: str, variables: list[tuple[str, re.Pattern]]) -> str:
+    for name, value in variables:
+        text = value.sub(f"${{{name}}}", text)
+    return text
+
+
 def _anchor(value: Any, folder: Path) -> Any:
     """The same configuration with every relative `path` of a file made absolute; `{world}` and `scheme:` stay."""
     if isinstance(value, list):
@@ -602,13 +621,14 @@ def _anchor(value: Any, folder: Path) -> Any:
     return {k: absolute(k, v) for k, v in value.items()}
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, variables: list[tuple[str, re.Pattern]]) -> str:
     lines = []
     for e in error.errors():
         key = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in e["loc"]).lstrip(".") or "(whole file)"
-        found = "" if e["type"] in ("missing", "value_error") else f", found {json.dumps(e['input'], default=str)[:80]}"
+        quiet = e["type"] in ("missing", "value_error", "extra_forbidden")  # what stands under an unknown key may be a secret
+        found = "" if quiet else f", found {_hidden(json.dumps(e['input'], default=str), variables)[:80]}"
         message = {"extra_forbidden": "no such key", "missing": "this key is required"}.get(e["type"], e["msg"])
-        lines.append(f"{key}: {message}{found}")
+        lines.append(f"{key}: {_hidden(message, variables)}{found}")
     return "\n  ".join(lines)
 
 
@@ -631,7 +651,7 @@ def load(path: str | Path) -> Settings:
     except ConfigError as e:
         raise ConfigError(f"{path}:\n  {e}") from None
     except ValidationError as e:
-        raise ConfigError(f"{path}:\n  {_explain(e)}") from None
+        raise ConfigError(f"{path}:\n  {_explain(e, _variables(raw))}") from None
     for source, written in zip(settings.sources, raw["sources"], strict=True):
         source.written_as(written)
     lake = settings.lake.model_copy(update={"path": path.parent / settings.lake.path})

@@ -213,9 +213,13 @@ def test_what_may_pass_is_tried_again_by_every_run_and_a_broken_file_is_not(tmp_
     assert query(lake, "SELECT count(*) FROM raw_pool WHERE source = 'hub'") == [(1,)]
 
 
-def test_no_table_holds_the_value_of_an_environment_variable(tmp_path, monkeypatch):
-    """Neither what a source is read from, nor what is said of its errors and of the rows that cannot be read."""
-    monkeypatch.setenv("TOKEN", "hunter-2-hunter")
+@pytest.mark.parametrize(
+    "token", ["hunter-2-hunter", 'hunter"2\\hunter', "hunter-2-hunter \n", "hunter-2\nhunter-3", "hunter''2-hünter"]
+)
+def test_no_table_holds_the_value_of_an_environment_variable(tmp_path, monkeypatch, token):
+    """Neither what a source is read from, nor what is said of its errors and of the rows that cannot be read, however
+    its characters are spelt there."""
+    monkeypatch.setenv("TOKEN", token)
     monkeypatch.setenv("FOLDER", str(tmp_path))
     monkeypatch.setenv("N", "1")
     (tmp_path / "here.jsonl").write_text(json.dumps(pair("Q")) + "\n")
@@ -239,7 +243,7 @@ def test_no_table_holds_the_value_of_an_environment_variable(tmp_path, monkeypat
     tables = {t: query(lake, f"SELECT * FROM {t} ORDER BY source") for t in ("sources", "raw_pool", "unusable", "quarantine")}
     assert [len(rows) for rows in tables.values()] == [6, 1, 0, 5]
     assert "hunter" not in str(tables) and str(tmp_path / "gone") not in str(tables)
-    assert query(lake, "SELECT file, excerpt LIKE '%\"${TOKEN}\"%' FROM quarantine WHERE source = 'rows'") == [(rows, True)]
+    assert query(lake, "SELECT file, excerpt LIKE '%\"${TOKEN}%' FROM quarantine WHERE source = 'rows'") == [(rows, True)]
     assert query(lake, "SELECT path, problem FROM sources WHERE source IN ('here', 'gone') ORDER BY ALL") == [
         ("${FOLDER}/gone.jsonl", "${FOLDER}/gone.jsonl: no such file"), ("${FOLDER}/here.jsonl", None),
     ]  # fmt: skip

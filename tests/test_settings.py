@@ -66,6 +66,24 @@ def test_an_error_names_the_key_and_what_is_allowed(tmp_path, more, words):
         assert word in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        "[[judges.panel]]\nname = 'g'\napi_key = 'hunter-2-hunter'",
+        "[[judges.panel]]\nname = 'g'\napi_key = '${TOKEN}'",
+        "[[judges.panel]]\nname = 'g'\nprice = '${TOKEN}'",
+        "[[sources]]\nname = '${TOKEN}!'\npath = 'b'",
+        f"[[sources]]\nname = '{'x' * 70}! ${{TOKEN}}'\npath = 'b'",
+        "[[sources]]\nname = 'b'\npath = 'c'\ncodes = {a = ['${TOKEN}'], b = ['${TOKEN}']}",
+    ],
+)
+def test_an_error_does_not_tell_what_may_be_a_secret(tmp_path, monkeypatch, more):
+    monkeypatch.setenv("TOKEN", 'hunter-2-hunter "\\ü')
+    with pytest.raises(ConfigError) as error:
+        load(write(tmp_path, GOOD + more))
+    assert "hunte" not in str(error.value) and ("TOKEN" in str(error.value) or "api_key: no such key" in str(error.value))
+
+
 def test_codes_that_touch_but_do_not_meet_are_fine(tmp_path):
     codes = "{a = ['[1, 1.5)', true, '1'], b = ['(1.5, 2]', 'true'], tie = [0, 1.5], none = ['x']}"
     source = load(write(tmp_path, f"{GOOD}[[sources]]\nname = 'b'\npath = 'c'\nshape = 'winner'\ncodes = {codes}")).sources[1]
