@@ -353,7 +353,7 @@ def query_rows(query: str, memory_limit: str) -> Iterator[Row]:
     except duckdb.IOException as e:
         reason = "missing_file" if "No files found" in str(e) else "unreadable"
         raise BadFile(reason, f"the query cannot read its files: {first_line(e)}") from e
-    except (duckdb.Error, pa.ArrowException) as e:
+    except (duckdb.Error, pa.ArrowException, OSError) as e:  # the reader turns what DuckDB says on the way into OSError
         raise BadFile("query_failed", f"after row {number}: {first_line(e)}") from e
 
 

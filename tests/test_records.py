@@ -760,6 +760,12 @@ def test_a_query_that_fails_or_finds_no_file_says_so(tmp_path):
     assert [q["reason"] for q in read(tmp_path, query="SELEC 1")[2]] == ["query_failed"]
 
 
+def test_a_query_that_fails_on_the_way_costs_its_source_and_no_more(tmp_path):
+    query = "SELECT 'Q' AS prompt, 'A' AS chosen, 'B' AS rejected FROM range(5000) t(i) WHERE if(i < 4000, true, error('lost'))"
+    (problem,) = read(tmp_path, query=query)[2]
+    assert (problem["row"], problem["reason"]) == (0, "query_failed") and "lost" in problem["error"]
+
+
 def test_a_query_that_names_a_column_twice_is_refused(tmp_path):
     pairs, _, (problem,), _ = read(tmp_path, query="SELECT 'Q' AS prompt, 'A' AS chosen, 'B' AS rejected, 'C' AS chosen")
     assert pairs == [] and (problem["row"], problem["reason"]) == (0, "wrong_fields") and "'chosen'" in problem["error"]
