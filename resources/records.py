@@ -212,7 +212,7 @@ def _answers(rows: Iterator[tuple[str, str, str, str, str]]) -> Iterator[pa.Reco
 
 
 def _labels(answers: Answers, lake: Lake) -> Iterator[tuple[str, str, str, str, str]]:
-    for _, found, record in _found(answers, lake, Source.model_fields["max_row_bytes"].default):
+    for _, found, record in _told(answers, _found(answers, lake, Source.model_fields["max_row_bytes"].default)):
         if isinstance(found, Row):
             continue
         annotator = answers.annotator
@@ -226,6 +226,14 @@ def _labels(answers: Answers, lake: Lake) -> Iterator[tuple[str, str, str, str, 
                     yield comparison_id(conv_id(one.turns), one.a, one.b), winner, annotator, a, b
         except (BadRecord, Unfit, ValueError, ArithmeticError, RecursionError):
             continue
+
+
+def _told(records: Records, found: Iterable) -> Iterator:
+    """The same; what ends it early does not tell the values of environment variables."""
+    try:
+        yield from found
+    except BadFile as e:
+        raise BadFile(e.reason, records.hidden(str(e))) from None
 
 
 def fingerprint(records: Records, lake: Lake) -> tuple[str, int]:

@@ -13,6 +13,7 @@ import math
 import os
 import re
 import tomllib
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -632,6 +633,20 @@ def _explain(error: ValidationError, variables: list[tuple[str, re.Pattern]]) ->
     return "\n  ".join(lines)
 
 
+def _as_written(part: Any, raw: Any) -> Iterator[tuple[Records, dict]]:
+    """Every part of the configuration that is read from a path or a query, beside the part of the file it stands in."""
+    if isinstance(part, Records):
+        yield part, raw
+    elif isinstance(part, list):
+        for one, written in zip(part, raw, strict=True):
+            yield from _as_written(one, written)
+    elif isinstance(part, Part):
+        for name, field in type(part).model_fields.items():
+            key = name if name in raw else field.alias
+            if key in raw:
+                yield from _as_written(getattr(part, name), raw[key])
+
+
 def load(path: str | Path) -> Settings:
     """Read and validate one configuration.
 
@@ -652,8 +667,8 @@ def load(path: str | Path) -> Settings:
         raise ConfigError(f"{path}:\n  {e}") from None
     except ValidationError as e:
         raise ConfigError(f"{path}:\n  {_explain(e, _variables(raw))}") from None
-    for source, written in zip(settings.sources, raw["sources"], strict=True):
-        source.written_as(written)
+    for records, written in _as_written(settings, raw):
+        records.written_as(written)
     lake = settings.lake.model_copy(update={"path": path.parent / settings.lake.path})
     people = settings.people.model_copy(update={"folder": path.parent / settings.people.folder})
     return settings.model_copy(update={"lake": lake, "people": people})

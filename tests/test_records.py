@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 
@@ -828,6 +829,28 @@ def test_answers_name_the_winner_by_content(tmp_path):
 def test_answers_in_a_missing_file_are_an_error_that_names_it(tmp_path):
     with pytest.raises(BadFile, match="gone"):
         read_answers(Answers(path=str(tmp_path / "gone.jsonl")), Lake(str(tmp_path)))
+
+
+def test_what_is_wrong_with_answers_does_not_tell_the_values_of_environment_variables(tmp_path, monkeypatch):
+    """An error is told with all those that it comes from."""
+    monkeypatch.setenv("TOKEN", "hunter-2-hunter")
+    (tmp_path / "assay.toml").write_text(
+        """sources = [{name = "s", path = "s.jsonl"}]
+        [world]
+        [judges]
+        panel = [{name = "one"}, {name = "two", answers = [{query = "SELECT error('no ${TOKEN}')"}]}]
+        [people]
+        answers = [{query = "SELECT 'Q' AS prompt, 'A' AS chosen, 'B' AS rejected WHERE error('no ${TOKEN}') > ''"}]
+        [reference]
+        answers = [{path = "${TOKEN}/a.jsonl"}]
+        """
+    )
+    config = load(tmp_path / "assay.toml")
+    for answers in (*config.judges.judges[1].answers, *config.people.answers, *config.reference.answers):
+        with pytest.raises(BadFile) as error:
+            read_answers(answers, Lake(str(tmp_path / "lake")))
+        told = "".join(traceback.format_exception(error.value))
+        assert "hunter" not in told and "${TOKEN}" in told
 
 
 # ---- real files ----------------------------------------------------------------------------------------------------
