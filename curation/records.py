@@ -21,6 +21,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import combinations
 from typing import Any, Literal
 
@@ -349,7 +350,7 @@ def _same(x: Any, y: Any) -> bool:
 
 
 def _code(value: Any) -> tuple:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
     return ("number", value) if number else (type(value).__name__, str(value))
 
 

@@ -644,6 +644,15 @@ def test_a_value_that_python_cannot_hold_costs_its_row(tmp_path, case):
     assert [p["row"] for p in pairs] == [1, *range(3, rows + 1)] and unusable == [] and records == rows
 
 
+def test_a_code_may_be_a_decimal_as_queries_have_them(tmp_path):
+    query = "SELECT 'Q' AS prompt, 'A' AS a, 'B' AS b, unnest([1.0, 1.5, 2.25, 3.0]) AS winner"
+    pairs, unusable, quarantine, _ = read(
+        tmp_path, query=query, shape="winner", codes={"a": [1], "b": ["(2, 2.5]"], "tie": [1.5]}
+    )
+    assert [(p["row"], p["chosen"]) for p in pairs] == [(1, "A"), (3, "B")]
+    assert [(r["row"], r["reason"]) for r in unusable + quarantine] == [(2, "tie"), (4, "unknown_code")]
+
+
 def test_a_value_of_a_query_that_python_cannot_hold_costs_its_row(tmp_path):
     query = (
         "SELECT 'Q' AS prompt, 'A' AS chosen, 'B' AS rejected, "
