@@ -12,7 +12,8 @@ import json
 import re
 import sys
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -179,9 +180,13 @@ class _Repeated(ValueError):
 def _object(pairs: list[tuple[str, Any]]) -> dict:
     record = dict(pairs)
     if len(record) != len(pairs):
-        keys = [k for k, _ in pairs]
-        raise _Repeated(f"the key {next(k for k in keys if keys.count(k) > 1)!r} stands twice in an object")
+        raise _Repeated(f"the key {_twice(k for k, _ in pairs)[0]!r} stands twice in an object")
     return record
+
+
+def _twice(names: Iterable[str]) -> list[str]:
+    """The names that stand there more than once, in the order of their first places."""
+    return [name for name, n in Counter(names).items() if n > 1]
 
 
 def _no_constant(name: str) -> None:
@@ -320,7 +325,7 @@ def _distinct(where: str, columns: list[str]) -> list[str]:
     Raises:
         BadFile: two have the same name.
     """
-    if twice := sorted({name for name in columns if columns.count(name) > 1}):
+    if twice := sorted(_twice(columns)):
         raise BadFile("wrong_fields", f"{where}: these columns stand twice: {', '.join(map(repr, twice))}")
     return columns
 

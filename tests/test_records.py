@@ -653,6 +653,14 @@ def test_a_code_may_be_a_decimal_as_queries_have_them(tmp_path):
     assert [(r["row"], r["reason"]) for r in unusable + quarantine] == [(2, "tie"), (4, "unknown_code")]
 
 
+def test_a_repeated_key_among_very_many_is_found_at_once(tmp_path):
+    many = "{" + ", ".join(f'"k{i}": 0' for i in range(30_000)) + ', "k29999": 1}'
+    began = time.perf_counter()
+    pairs, _, quarantine, _ = read(tmp_path, path=lines(tmp_path / "f.jsonl", GOOD, many))
+    assert [(q["row"], q["reason"]) for q in quarantine] == [(2, "duplicate_key")] and "k29999" in quarantine[0]["error"]
+    assert len(pairs) == 1 and time.perf_counter() - began < 3
+
+
 def test_a_value_of_a_query_that_python_cannot_hold_costs_its_row(tmp_path):
     query = (
         "SELECT 'Q' AS prompt, 'A' AS chosen, 'B' AS rejected, "
