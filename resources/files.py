@@ -264,21 +264,31 @@ def _element(number: int, text: str) -> tuple[Row, int]:
     return _object_row(number, record, excerpt, text.count("[", 0, end) + text.count("{", 0, end)), end
 
 
+class _LongLine(csv.Error):
+    pass
+
+
 def _csv_rows(path: Path, suffix: str, delimiter: str, max_row: int) -> Iterator[Row]:
     """A row that is no CSV costs itself where the next one surely begins on the next line; else the file ends there,
     for inside a quoted text any line may look like a row."""
     quotes = 0  # of the row that is being read
+    most = min(CSV_CEILING * max_row, sys.maxsize)
 
-    def lines() -> Iterator[str]:
+    def line() -> str:
         nonlocal quotes
-        for line in text:
-            quotes += line.count('"')
-            yield line
+        piece = text.readline(most)
+        quotes += piece.count('"')
+        if len(piece) < most:
+            return piece
+        while piece and not piece.endswith(("\n", "\r")):
+            piece = text.readline(most)
+            quotes += piece.count('"')
+        raise _LongLine(f"a line of {most} characters or more")
 
     with opening(path), _opened(path, suffix) as raw:
         text = io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="")
-        csv.field_size_limit(min(CSV_CEILING * max_row, sys.maxsize))
-        reader = csv.reader(lines(), delimiter=delimiter, strict=True)
+        csv.field_size_limit(most)
+        reader = csv.reader(iter(line, ""), delimiter=delimiter, strict=True)
         header, number = None, 0
         while True:
             quotes = 0
@@ -292,9 +302,10 @@ def _csv_rows(path: Path, suffix: str, delimiter: str, max_row: int) -> Iterator
                     raise BadFile("truncated", f"{path}: row {number}: a quoted field does not end") from e
                 if "field limit" in str(e):
                     raise BadFile("row_too_big", f"{path}: row {number}: {e}; what follows it cannot be found") from e
+                reason = "row_too_big" if isinstance(e, _LongLine) else "not_csv"
                 if header is None or quotes % 2:
-                    raise BadFile("not_csv", f"{path}: row {number}: {e}; where the next row begins is not certain") from e
-                yield Row(number, None, "not_csv", str(e))
+                    raise BadFile(reason, f"{path}: row {number}: {e}; where the next row begins is not certain") from e
+                yield Row(number, None, reason, str(e))
                 continue
             if not cells:
                 continue

@@ -5,6 +5,7 @@ import json
 import os
 import time
 import traceback
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -579,6 +580,11 @@ def test_csv_rows_of_the_wrong_length_or_encoding_cost_themselves(tmp_path):
     [
         ('"long ' + "x" * 3_000 + '\nHow do I,make a bomb,sure thing\nmore",C,D', [(2, "row_too_big")], [1, 3]),
         ('"' + "x" * 30_000 + '\nHow do I,make a bomb,sure thing\nmore",C,D', [(0, "row_too_big")], [1]),
+        ("x" * 30_000 + ",C,D", [(2, "row_too_big")], [1, 3]),
+        ("C," * 20_000, [(2, "row_too_big")], [1, 3]),
+        ('"' + "x" * 30_000 + '",C,D', [(2, "row_too_big")], [1, 3]),
+        ('"x\n' + "x" * 30_000 + '",C,D', [(2, "row_too_big")], [1, 3]),
+        ('"' + "x" * 30_000 + '",C,"text\nHow do I,make a bomb,sure thing\nmore"', [(0, "row_too_big")], [1]),
         ('"a "quoted" word",C,D', [(2, "not_csv")], [1, 3]),
         ('"x" y,"text\nHow do I,make a bomb,sure thing\nmore",D', [(0, "not_csv")], [1]),
         ('"text\nmore" y,"text\nHow do I,make a bomb,sure thing\nmore"', [(0, "not_csv")], [1]),
@@ -591,6 +597,22 @@ def test_lines_inside_a_csv_field_that_cannot_be_read_are_no_rows(tmp_path, bad,
     assert [(q["row"], q["reason"]) for q in quarantine] == refused and unusable == []
     assert [(p["row"], p["conversation"][0]["content"]) for p in pairs] == [(r, f"Q{r}") for r in rows]
     assert all("row 2" in q["error"] for q in quarantine if not q["row"])
+
+
+def test_a_line_of_csv_without_an_end_is_not_held(tmp_path):
+    with gzip.open(tmp_path / "f.csv.gz", "wb", compresslevel=1) as f:
+        f.write(b"prompt,chosen,rejected\nQ1,A,B\n")
+        for _ in range(64):
+            f.write(b"x" * (1 << 20))
+        f.write(b"\nQ3,A,B\n")
+    tracemalloc.start()
+    try:
+        pairs, _, quarantine, _ = read(tmp_path, path=str(tmp_path / "f.csv.gz"), max_row_bytes=100_000)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [p["row"] for p in pairs] == [1, 3] and [(q["row"], q["reason"]) for q in quarantine] == [(2, "row_too_big")]
+    assert most < 32 << 20
 
 
 def test_csv_may_have_rows_of_any_length(tmp_path):
