@@ -38,6 +38,9 @@ MOST_PAIRS = 100_000  # of one record: its pairs grow with the square of its res
 SETTLED = 2_000_000_000  # ns since its last change after which a file's time says whether it has changed
 ODD = {"long int", "half a surrogate pair"}  # types of values for which Arrow has none
 _REMOTE = re.compile(r"\b(https?|s3[an]?|gcs|gs|r2|hf|az|azure|abfss?)://", re.IGNORECASE)  # what DuckDB reads elsewhere
+_QUOTED = re.compile(  # texts of SQL; a quote in a comment is none
+    r"""--[^\n]*|/\*.*?\*/|'((?:[^']|'')*)'|"((?:[^"]|"")*)"|\$(\w*)\$(.*?)\$\3\$""", re.DOTALL
+)
 PEEK = 1_000  # records whose keys must show every field that the shape needs
 
 ANSWERS = pa.schema([(n, pa.string()) for n in ("comparison_id", "winner", "annotator", "first", "second")])
@@ -292,9 +295,10 @@ def may_pass(records: Records, lake: Lake, reason: str) -> bool:
 
 def _named(query: str, folder: Path) -> list[Path]:
     """The files that the quoted texts of a query name, as DuckDB reads them in the folder: *, ?, [] and ** stand for
-    others, ~ for the home folder."""
-    quoted = re.findall(r"""'((?:[^']|'')*)'|"((?:[^"]|"")*)\"""", query)
-    names = {one.replace("''", "'") or other.replace('""', '"') for one, other in quoted} - {"", "*", "**"}
+    others, ~ for the home folder, file: for nothing."""
+    quoted = _QUOTED.findall(query)
+    names = {one.replace("''", "'") or other.replace('""', '"') or plain for one, other, _, plain in quoted}
+    names = {re.sub(r"^file:(//(localhost)?)?(?=/)", "", name) for name in names} - {"", "*", "**"}
     found = {
         folder / path
         for name in map(os.path.expanduser, names)

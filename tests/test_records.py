@@ -814,7 +814,9 @@ def test_a_query_that_names_a_column_twice_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "name",
     ["'{d}/one/a.jsonl'", "'{d}/*/a.jsonl'", "'{d}/**/a.jsonl'", "'{d}/one/?.jsonl'", "'{d}/[no]*/[a]*.jsonl'",
-     '"{d}/one/a.jsonl"', '"{d}/o*/*"', "'a.jsonl'", "['{d}/none.jsonl', '{d}/one/a.jsonl']", "'{d}/it''s/a.jsonl'"],
+     '"{d}/one/a.jsonl"', '"{d}/o*/*"', "'a.jsonl'", "['{d}/none.jsonl', '{d}/one/a.jsonl']", "'{d}/it''s/a.jsonl'",
+     "/* it's\nhere */ '{d}/one/a.jsonl'", "-- isn't it here?\n'{d}/one/a.jsonl'", "'{d}/one/a.jsonl' -- isn't it?\n",
+     "read_json($${d}/one/a.jsonl$$)", "read_json($of${d}/one/a.jsonl$of$)", "'file://{d}/one/a.jsonl'", "'file:{d}/o*/a.jsonl'"],
 )  # fmt: skip
 def test_a_change_of_any_file_that_a_query_names_is_seen(tmp_path, monkeypatch, name):
     for folder in ("one", "it's"):
