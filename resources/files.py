@@ -360,7 +360,10 @@ def query_rows(query: str, memory_limit: str) -> Iterator[Row]:
     try:
         with duckdb.connect() as con:
             con.execute(f"SET threads=1; SET memory_limit='{memory_limit}'")
-            reader = con.sql(query).to_arrow_reader(STEP)
+            found = con.sql(query)
+            if found is None:
+                raise BadFile("query_failed", "the query selects nothing")
+            reader = found.to_arrow_reader(STEP)
             _distinct("the query", reader.schema.names)
             for batch in reader:
                 for row in arrow_rows(batch, number):

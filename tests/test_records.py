@@ -797,7 +797,8 @@ def test_names_in_a_query_are_relative_to_the_configuration(tmp_path, monkeypatc
 def test_a_query_that_fails_or_finds_no_file_says_so(tmp_path):
     missing = f"SELECT * FROM '{tmp_path}/no.parquet'"
     assert [q["reason"] for q in read(tmp_path, query=missing)[2]] == ["missing_file"]
-    assert [q["reason"] for q in read(tmp_path, query="SELEC 1")[2]] == ["query_failed"]
+    for nothing in ("SELEC 1", ";", "-- SELECT 1"):
+        assert [q["reason"] for q in read(tmp_path, query=nothing)[2]] == ["query_failed"]
 
 
 def test_a_query_that_fails_on_the_way_costs_its_source_and_no_more(tmp_path):
