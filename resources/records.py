@@ -442,13 +442,13 @@ def _where(rows: Iterator[Row], condition: str) -> Iterator[Row]:
     Rows whose fields differ in type are looked at apart, so that the neighbours of a row do not change what the
     condition says of it. One that the condition cannot be asked of is refused; where that is every one, the condition is.
     """
-    names: dict[str, None] = {}
     asked = False
     with duckdb.connect() as con:
         con.execute("SET threads=1")
+        names, unseen = _asked_of(con, condition)
         for chunk in _chunks(rows, BATCH_ROWS):
             records = [row.record for row in chunk if row.record is not None]
-            names |= dict.fromkeys(key for record in records for key in record if key in condition)
+            unseen = {name for name in unseen if not any(name in record for record in records)}
             found: dict[int, str] = {}
             for alike in _alike(records, names):
                 found |= _satisfying(con, condition, names, alike)
@@ -462,6 +462,35 @@ def _where(rows: Iterator[Row], condition: str) -> Iterator[Row]:
                     yield Row(row.number, None, "wrong_type", f"where = {condition!r}: {error}", _json(row.record))
                 elif error is not None:
                     yield row
+    if asked and unseen:
+        raise BadFile("wrong_fields", f"where = {condition!r}: no record has a field {', '.join(sorted(unseen))}")
+
+
+def _asked_of(con: duckdb.DuckDBPyConnection, condition: str) -> tuple[list[str], set[str]]:
+    """The fields that a condition names, and those of them that are not also variables of its own.
+
+    Raises:
+        BadFile: it is no condition.
+    """
+    [(text,)] = con.execute("SELECT json_serialize_sql($query)", {"query": f"SELECT 1 WHERE ({condition})"}).fetchall()
+    if (parsed := json.loads(text))["error"]:
+        raise BadFile("wrong_fields", f"where = {condition!r}: {first_line(parsed['error_message'])}")
+    fields: set[str] = set()
+    variables: set[str] = set()
+    stack = [(parsed, fields)]
+    while stack:
+        node, into = stack.pop()
+        if isinstance(node, list):
+            stack += [(part, into) for part in node]
+        elif isinstance(node, dict):
+            if node.get("class") == "COLUMN_REF":
+                into.add(node["column_names"][0])
+            own = node.get("class") == "LAMBDA"
+            stack += [(part, variables if own and key == "lhs" else into) for key, part in node.items()]
+    for name in sorted(fields):
+        if same := sorted(n for n in fields if n != name and n.lower() == name.lower()):
+            raise BadFile("wrong_fields", f"where = {condition!r}: DuckDB cannot tell {name} from {same[0]}")
+    return sorted(fields), fields - variables
 
 
 def _satisfying(con: duckdb.DuckDBPyConnection, condition: str, names: Iterable[str], records: list[dict]) -> dict[int, str]:

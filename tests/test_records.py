@@ -722,8 +722,31 @@ def test_where_keeps_rows_and_their_numbers_whatever_the_types(tmp_path):
     pairs, unusable, quarantine, records = read(tmp_path, path=path, where="n = '1' AND length(prompt) > 3")
     assert [p["row"] for p in pairs] == [1] and [u["row"] for u in unusable] == [4]
     assert [q["row"] for q in quarantine] == [5] and records == 3
-    (problem,) = read(tmp_path, path=path, where="nothing = 1")[2]
-    assert (problem["row"], problem["reason"]) == (0, "wrong_fields") and "nothing" in problem["error"]
+    broken, problem = read(tmp_path, path=path, where="nothing = 1")[2]
+    assert broken["row"] == 5 and (problem["row"], problem["reason"]) == (0, "wrong_fields") and "nothing" in problem["error"]
+
+
+def test_a_condition_may_name_a_field_that_shows_late_but_none_that_never_does(tmp_path):
+    records = [GOOD | {"chosen": f"answer {i}", "n": i} for i in range(2_500)] + [GOOD | {"flag": {"on": True}, "tags": [1, 2]}]
+    path = lines(tmp_path / "f.jsonl", *records)
+    late = {
+        "flag.on": [2_501],
+        "flag.on OR n = 7": [8, 2_501],
+        "len([t FOR t IN tags IF t > 1]) = 1": [2_501],
+        "len(list_filter(tags, lambda n: n > 1)) = 1": [2_501],
+    }
+    for condition, kept in late.items():
+        pairs, _, quarantine, _ = read(tmp_path, path=path, where=condition)
+        assert ([p["row"] for p in pairs], quarantine) == (kept, []), condition
+    wrong = {
+        "flga.on OR n = 7": "no record has a field flga",
+        "n = ": "syntax error",
+        "n = 1; DROP TABLE records": "syntax error",
+        'n = 1 AND "N" = 2': "cannot tell N from n",
+    }
+    for condition, error in wrong.items():
+        (problem,) = read(tmp_path, path=path, where=condition)[2]
+        assert (problem["row"], problem["reason"]) == (0, "wrong_fields") and error in problem["error"], problem
 
 
 def test_one_odd_row_does_not_change_what_a_condition_means_for_its_neighbours(tmp_path):
