@@ -35,7 +35,7 @@ Data = duckdb.DuckDBPyRelation | pa.Table | pa.RecordBatchReader | Iterable[pa.R
 BOUND = ("source", "bucket", "iteration")  # kinds of partition that count only while they are configured
 ROW_GROUP = 20_000  # rows; texts are long, and DuckDB's default of 122,880 makes groups of hundreds of megabytes
 GROUP_BYTES = 256 << 20  # of Arrow; where texts are very long, a row group has fewer rows
-STEP = 100  # rows that come from DuckDB at a time: an Arrow column of texts ends at 2 GiB
+STEP = 250  # rows that come from DuckDB at a time: an Arrow column of texts ends at 2 GiB
 PIECE = 1_000  # rows, or
 PIECE_BYTES = 32 << 20  # of Arrow: what is worked on at a time
 
@@ -314,24 +314,25 @@ def in_batches(rows: duckdb.DuckDBPyRelation, most: int = PIECE, size: int = PIE
 def _batches(steps: Iterable[pa.RecordBatch], most: int, size: int) -> Iterator[pa.RecordBatch]:
     waiting, rows, held = [], 0, 0
     for step in steps:
-        for part in _parts(step, most, size):
-            if waiting and (rows + part.num_rows > most or held + part.nbytes > size):
+        for part, length in _parts(step, most, size):
+            if waiting and (rows + part.num_rows > most or held + length > size):
                 yield pa.concat_batches(waiting)
                 waiting, rows, held = [], 0, 0
             waiting.append(part)
-            rows, held = rows + part.num_rows, held + part.nbytes
+            rows, held = rows + part.num_rows, held + length
     if waiting:
         yield pa.concat_batches(waiting)
 
 
-def _parts(batch: pa.RecordBatch, most: int, size: int) -> Iterator[pa.RecordBatch]:
-    """Halves of halves, until each has at most so many rows and bytes, or is one row."""
-    if batch.num_rows > 1 and (batch.num_rows > most or batch.nbytes > size):
+def _parts(batch: pa.RecordBatch, most: int, size: int) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """Halves of halves with their bytes, until each has at most so many rows and bytes, or is one row."""
+    length = batch.nbytes
+    if batch.num_rows > 1 and (batch.num_rows > most or length > size):
         half = batch.num_rows // 2
         yield from _parts(batch.slice(0, half), most, size)
         yield from _parts(batch.slice(half), most, size)
     elif batch.num_rows:
-        yield batch
+        yield batch, length
 
 
 def _groups(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:

@@ -85,7 +85,7 @@ def kill_within(settings: Settings, root: Path, left: tuple[str, ...], step: tup
         time.sleep(delay)
         worker.kill()
         lake = Lake(str(root))
-        if lake.note(tables[-1], key) is None:
+        if any(lake.note(table, key) is None for table in tables):
             return
         for table in tables:
             lake.path(table, key).unlink()
