@@ -31,7 +31,7 @@ SHORT = 300  # characters of an earlier answer, at most
 FILE_ROWS = 1_000_000
 BUCKET_BYTES = 640_000_000  # of JSON lines: a quarter of a million pairs a bucket
 MEMORY = "4GB"  # DuckDB's limit; the process has more, see the peaks
-SCANNED = 50_000  # texts searched for n-grams
+SCANNED = 200_000  # texts searched for n-grams
 
 
 # ---- data ----------------------------------------------------------------------------------------------------------
