@@ -78,17 +78,21 @@ def durations(settings: Settings, root: Path, left: tuple[str, ...]) -> dict[tup
 def kill_within(settings: Settings, root: Path, left: tuple[str, ...], step: tuple, delay: float) -> None:
     """SIGKILL while the step is at work: earlier and earlier until it has not finished by then."""
     name, key = step
-    tables = next(s for s in steps(settings) if s.name == name).tables
+    tables, lake = next(s for s in steps(settings) if s.name == name).tables, Lake(str(root))
+
+    def done() -> bool:
+        return all(lake.note(table, key) is not None for table in tables)
+
     while True:
+        if done():  # this attempt, or one at the step before it, was killed too late
+            for table in tables:
+                lake.path(table, key).unlink()
         worker = Worker(settings, root, left)
         worker.until(step)
         time.sleep(delay)
         worker.kill()
-        lake = Lake(str(root))
-        if any(lake.note(table, key) is None for table in tables):
+        if not done():
             return
-        for table in tables:
-            lake.path(table, key).unlink()
         delay /= 3
 
 
