@@ -22,8 +22,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .lake import STEP
+
 BATCH_ROWS = 2_000
-STEP = 100  # rows of Arrow read at a time: one of its columns of texts ends at 2 GiB
 EXCERPT = 200
 DEEPEST = 400  # objects and lists inside each other, far from where Python's own stack ends
 CSV_CEILING = 16  # times max_row: a longer cell is not read to its end, which its row could be refused after

@@ -312,16 +312,8 @@ def in_batches(rows: duckdb.DuckDBPyRelation, most: int = PIECE, size: int = PIE
 
 
 def _batches(steps: Iterable[pa.RecordBatch], most: int, size: int) -> Iterator[pa.RecordBatch]:
-    waiting, rows, held = [], 0, 0
-    for step in steps:
-        for part, length in _parts(step, most, size):
-            if waiting and (rows + part.num_rows > most or held + length > size):
-                yield pa.concat_batches(waiting)
-                waiting, rows, held = [], 0, 0
-            waiting.append(part)
-            rows, held = rows + part.num_rows, held + length
-    if waiting:
-        yield pa.concat_batches(waiting)
+    parts = (part for step in steps for part in _parts(step, most, size))
+    return map(pa.concat_batches, _gathered(parts, most, size))
 
 
 def _parts(batch: pa.RecordBatch, most: int, size: int) -> Iterator[tuple[pa.RecordBatch, int]]:
@@ -335,17 +327,23 @@ def _parts(batch: pa.RecordBatch, most: int, size: int) -> Iterator[tuple[pa.Rec
         yield batch, length
 
 
-def _groups(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
-    """Tables of ROW_GROUP rows, or fewer where they have GROUP_BYTES; the same rows give the same groups."""
+def _gathered(parts: Iterable[tuple[pa.RecordBatch, int]], most: int, size: int) -> Iterator[list[pa.RecordBatch]]:
+    """Neighbours together, up to so many rows and bytes; the same parts are gathered in the same way."""
     waiting, rows, held = [], 0, 0
-    for piece in _batches(reader, PIECE, PIECE_BYTES):
-        if waiting and (rows + piece.num_rows > ROW_GROUP or held + piece.nbytes > GROUP_BYTES):
-            yield pa.Table.from_batches(waiting)
+    for part, length in parts:
+        if waiting and (rows + part.num_rows > most or held + length > size):
+            yield waiting
             waiting, rows, held = [], 0, 0
-        waiting.append(piece)
-        rows, held = rows + piece.num_rows, held + piece.nbytes
+        waiting.append(part)
+        rows, held = rows + part.num_rows, held + length
     if waiting:
-        yield pa.Table.from_batches(waiting)
+        yield waiting
+
+
+def _groups(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
+    """Tables of ROW_GROUP rows, or fewer where they have GROUP_BYTES."""
+    pieces = ((piece, piece.nbytes) for piece in _batches(reader, PIECE, PIECE_BYTES))
+    return map(pa.Table.from_batches, _gathered(pieces, ROW_GROUP, GROUP_BYTES))
 
 
 def _conform(table: Table, group: pa.Table) -> pa.Table:
