@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pyarrow as pa
 
+from assets.table_asset import Check, Rows, Run, markdown, table_asset
 from curation.intervals import Estimate, wilson
-from resources.lake import in_batches
-from resources.settings import Settings
-from resources.tables import (
+from curation.tables import (
     BENCHMARK_HITS,
     BENCHMARK_PROMPTS,
     CLEAN_POOL,
@@ -23,12 +22,12 @@ from resources.tables import (
     SOURCES,
     UNUSABLE,
 )
-from resources.writing import replace
+from report import charts
+from report.plots import counts
+from resources.lake import in_batches
+from resources.settings import Settings
 from sql import statement
-
-from . import charts
-from .plots import counts
-from .table_asset import Check, Rows, Run, markdown, table_asset
+from training.atomic import replace
 
 if TYPE_CHECKING:
     import duckdb
@@ -45,17 +44,30 @@ SHOWN = 15  # of a list of classes; the rest is added up
 
 @table_asset(
     DATA_CARD,
-    reads=[SOURCES, RAW_POOL, UNUSABLE, QUARANTINE, DEDUPED, DUPLICATES, BENCHMARK_PROMPTS, BENCHMARK_HITS,
-           CONTAMINATED, CLEAN_POOL],
+    reads=[
+        SOURCES,
+        RAW_POOL,
+        UNUSABLE,
+        QUARANTINE,
+        DEDUPED,
+        DUPLICATES,
+        BENCHMARK_PROMPTS,
+        BENCHMARK_HITS,
+        CONTAMINATED,
+        CLEAN_POOL,
+    ],
     group="pool",
     kinds={"duckdb", "html"},
     checks={
         DATA_CARD: [
-            Check("parts_of_a_whole", "SELECT * FROM new WHERE n < 0 OR (n > of AND figure NOT LIKE 'percentile%')",
-                  "a count is at most what it is a part of"),
+            Check(
+                "parts_of_a_whole",
+                "SELECT * FROM new WHERE n < 0 OR (n > of AND figure NOT LIKE 'percentile%')",
+                "a count is at most what it is a part of",
+            ),
         ]
     },
-)  # fmt: skip
+)
 def data_card(run: Run) -> Iterator[Rows]:
     """Counts the pool and writes `files/data_card/index.html`. Language and task are looked at in a sample, by rules."""
     scanned = run.settings.personal.backend != "none"
@@ -131,7 +143,7 @@ class Card:
 
 def render(con: "duckdb.DuckDBPyConnection", card: Card, settings: Settings) -> str:
     """The whole page, nothing outside it referred to; every text is escaped by the template or the drawing."""
-    from .report_page import template
+    from report.page import template
 
     return template("data_card.html").render(
         name=settings.name,
@@ -143,11 +155,14 @@ def render(con: "duckdb.DuckDBPyConnection", card: Card, settings: Settings) -> 
         sources=_dicts(con, "SELECT * FROM sources ORDER BY joined, priority, source"),
         growth=_dicts(con, "SELECT * FROM growth WHERE (SELECT max(joined) FROM sources) > 0 ORDER BY joined, source"),
         benchmarks=_dicts(con, "SELECT benchmark, count(*) AS prompts FROM benchmark_prompts GROUP BY 1 ORDER BY 1"),
-        matches=_dicts(con, "SELECT * FROM contaminated QUALIFY row_number() OVER (PARTITION BY source, benchmark "
-                            "ORDER BY pair_id) = 1 ORDER BY benchmark, source LIMIT 12"),
+        matches=_dicts(
+            con,
+            "SELECT * FROM contaminated QUALIFY row_number() OVER (PARTITION BY source, benchmark "
+            "ORDER BY pair_id) = 1 ORDER BY benchmark, source LIMIT 12",
+        ),
         looked_at=card.share("language", "").value is not None and max(r[2] for r in card.items("language")),
         drawings=_drawings(card, _dicts(con, "SELECT source FROM sources ORDER BY source")),
-    )  # fmt: skip
+    )
 
 
 def _dicts(con: "duckdb.DuckDBPyConnection", query: str) -> list[dict]:
@@ -163,7 +178,9 @@ def _drawings(card: Card, sources: Sequence[dict]) -> dict[str, str]:
         (name, card.share("longer response", "chosen", name), charts.PLAIN) for name in (s["source"] for s in sources)
     ]
     return {
-        "attrition": charts.waterfall([*steps, ("clean", card.n("end", "clean"), "total")], "From what came to the pool"),
+        "attrition": charts.waterfall(
+            [*steps, ("clean", card.n("end", "clean"), "total")], "From what came to the pool"
+        ),
         "sizes": charts.columns(
             {t: [card.share(f"characters of the {t}", str(s)).value or 0 for s in sizes] for t in TEXTS},
             [f"< {s:,}" for s in sizes],

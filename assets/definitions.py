@@ -4,10 +4,41 @@ from dataclasses import replace
 
 import dagster as dg
 
-from resources import settings as config
-from resources.lake import Lake
-from resources.settings import Settings
-from resources.tables import (
+from assets import (
+    benchmark_results as benchmarks,
+)
+from assets import (
+    data_card,
+    pool,
+    report,
+    stage1,
+    stage2,
+)
+from assets import (
+    judge_report as panel,
+)
+from assets import (
+    personal_data as personal,
+)
+from assets import (
+    reference as world,
+)
+from assets import (
+    releases as release,
+)
+from assets import (
+    reward_models as models,
+)
+from assets import (
+    seed as attributes,
+)
+from assets import (
+    spending as money,
+)
+from assets.judging import weighted
+from assets.runs import close_abandoned
+from assets.table_asset import Step, as_asset
+from curation.tables import (
     ANNOTATION_BATCH,
     GOLD_VOTES,
     JUDGE_VOTES,
@@ -17,25 +48,9 @@ from resources.tables import (
     STAGE2_WEIGHTS,
     WORLD_FILES,
 )
-
-from . import (
-    attributes,
-    benchmarks,
-    data_card,
-    models,
-    money,
-    panel,
-    personal,
-    pool,
-    release,
-    report,
-    stage1,
-    stage2,
-    world,
-)
-from .judging import weighted
-from .runs import close_abandoned
-from .table_asset import Step, as_asset
+from resources import settings as config
+from resources.lake import Lake
+from resources.settings import Settings
 
 
 def steps(settings: Settings) -> list[Step]:
@@ -149,8 +164,8 @@ def build(settings: Settings) -> dg.Definitions:
         description="Makes votes again once all batches that were sent for them have ended at the provider.",
     )
     def collect_batches(context: dg.SensorEvaluationContext):
-        from resources.calls import store
-        from resources.judges.batch import due
+        from resources.llm.batch_calls import due
+        from resources.llm.call_store import store
 
         with store(lake) as calls:
             stages = due(settings.judges.judges, calls)

@@ -10,19 +10,18 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute
 
+from assets.table_asset import Check, Run, Step
 from curation.gold_roles import EXAMPLES as EXAMPLE_ROLES
 from curation.gold_roles import sql_list
+from curation.tables import GOLD, GOLD_VOTES, JUDGE_VOTES, Table
 from resources.lake import label
 from resources.settings import Settings
-from resources.tables import GOLD, GOLD_VOTES, JUDGE_VOTES, Table
-
-from .table_asset import Check, Run, Step
 
 if TYPE_CHECKING:
     import duckdb
 
-    from resources.judges.estimate import Bill
-    from resources.vectors import Index
+    from resources.llm.bill import Bill
+    from resources.retrieval.vectors import Index
 
 LEAST_GOLD = 30  # pairs with a vote below which no weights are fitted
 
@@ -72,7 +71,7 @@ def prompt_checks(gold: str) -> list[Check]:
 @contextlib.contextmanager
 def gold_index(run: Run, con: "duckdb.DuckDBPyConnection", upto: str) -> Iterator["Index"]:
     """An index over the gold pairs that may serve as examples, up to an iteration (spec 3.08)."""
-    from resources.vectors import Index
+    from resources.retrieval.vectors import Index
 
     rows = con.sql(
         f"SELECT pair_id, cluster_id, vector FROM gold_attributes WHERE role IN {sql_list(EXAMPLE_ROLES)}"
@@ -89,7 +88,7 @@ def examples_for(run: Run, con: "duckdb.DuckDBPyConnection", targets: pa.Table, 
 
     `targets` may carry a column `k` that lowers the number (spec 3.07); never the target's own cluster.
     """
-    from resources.embedder import embed
+    from resources.retrieval.embedder import embed
 
     limit = run.settings.judges.examples
     rows, done = [], 0
@@ -140,7 +139,7 @@ def ask_in_parts(
             answers are only waited for, everything else has been asked first.
     """
     from resources.judges import panel
-    from resources.judges.batch import Pending
+    from resources.llm.batch_calls import Pending
 
     name = label(table, run.partition)
     judges = panel(run.settings, run.lake, name)
@@ -166,7 +165,9 @@ def ask_in_parts(
             raise Pending("\n".join(pending))
         # more than a few answers that are not ok deserve a look at the judge's settings
         answers = ", ".join(f"{judge} {status} {n:,}" for (judge, status), n in sorted(ends.items()))
-        shown.update({"votes": rows, "answers": answers} | ({"dollars": micros / 1e6} if "dollars expected" in shown else {}))
+        shown.update(
+            {"votes": rows, "answers": answers} | ({"dollars": micros / 1e6} if "dollars expected" in shown else {})
+        )
 
     return votes(), shown
 
@@ -177,13 +178,15 @@ def agreed(run: Run, bills: "Iterable[Bill | None]", name: str) -> dict:
     Raises:
         Unconfirmed: see `resources.judges.estimate.agree`.
     """
-    from resources.judges.estimate import TAG, agree
+    from resources.llm.bill import TAG, agree
 
     paid = [b for b in bills if b is not None]
     if not paid:
         return {}
     for b in paid:
-        run.log(f"{b.who}: {b.requests:,} calls, ${b.expected_micros / 1e6:,.2f} expected ({b.basis}), {b.stored:,} stored")
+        run.log(
+            f"{b.who}: {b.requests:,} calls, ${b.expected_micros / 1e6:,.2f} expected ({b.basis}), {b.stored:,} stored"
+        )
     tag = run.context.run.tags.get(TAG) if run.context is not None else None
     agree(paid, name, run.settings, run.lake, tag)
     return {
@@ -202,7 +205,7 @@ def verdicts_of(
     Raises:
         dagster.Failure: too few gold pairs to fit weights on.
     """
-    from curation import panel
+    from curation import vote_models as panel
     from curation.verdicts import aggregate
 
     weights = None

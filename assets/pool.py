@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from assets.benchmark_results import as_they_are
+from assets.table_asset import Check, Rows, Run, table_asset
 from curation.identity import digest
-from resources.lake import Lake, in_batches, label
-from resources.settings import Settings, Source
-from resources.tables import (
+from curation.tables import (
     BENCHMARK_HITS,
     BENCHMARK_PROMPTS,
     BENCHMARK_SCANS,
@@ -32,10 +32,9 @@ from resources.tables import (
     SOURCES,
     UNUSABLE,
 )
+from resources.lake import Lake, in_batches, label
+from resources.settings import Settings, Source
 from sql import statement
-
-from .benchmarks import as_they_are
-from .table_asset import Check, Rows, Run, table_asset
 
 SCAN = (4_000, 8 << 20)  # conversations, and bytes of them, split into words at a time: the words take 20 times as much
 FREQUENT = 20  # conversations of the pool; a benchmark n-gram in more of them looks like boilerplate
@@ -53,7 +52,7 @@ def _source(settings: Settings, name: str) -> Source:
 
 def _fingerprint(source: Source, lake: Lake) -> tuple[str, int, str | None]:
     """(hash, bytes, problem) of what a source is read from."""
-    from resources.records import BadFile, fingerprint
+    from resources.sources.reader import BadFile, fingerprint
 
     try:
         return *fingerprint(source, lake), None
@@ -66,7 +65,9 @@ def sources(run: Run) -> Iterator[Rows]:
     """Hashes a source's bytes, so that a changed file is noticed and everything made from it is made again."""
     source = _source(run.settings, run.partition)
     hashed, size, problem = _fingerprint(source, run.lake)
-    row = source.model_dump(include={"shape", "licence", "redistribution", "label_origin", "stage", "joined", "priority"})
+    row = source.model_dump(
+        include={"shape", "licence", "redistribution", "label_origin", "stage", "joined", "priority"}
+    )
     row |= {"source": source.name, "path": source.origin, "fingerprint": hashed, "bytes": size, "problem": problem}
     row["settings"] = run.settings.source_hash(source.name)
     yield Rows(SOURCES, pa.Table.from_pylist([row], SOURCES.schema), {"problem": problem or "none"})
@@ -96,7 +97,7 @@ class _Spool:
 
 def _try_again(settings: Settings, lake: Lake, name: str) -> str | None:
     """Why a source that has not changed must be read again: what it could not be read for may be gone."""
-    from resources.records import may_pass
+    from resources.sources.reader import may_pass
 
     whole = pq.read_table(lake.path(QUARANTINE, name), columns=["reason"], filters=[("row", "=", 0)], partitioning=None)
     source = _source(settings, name)
@@ -114,25 +115,38 @@ def _try_again(settings: Settings, lake: Lake, name: str) -> str | None:
     kinds={"python"},
     checks={
         RAW_POOL: [
-            Check("one_pair_per_part", "SELECT row, part FROM new GROUP BY ALL HAVING count(*) > 1",
-                  "every part of a record is one pair"),
-            Check("two_different_responses", "SELECT pair_id FROM new WHERE chosen = rejected OR trim(chosen) = ''",
-                  "a pair has two different responses, neither of them empty"),
+            Check(
+                "one_pair_per_part",
+                "SELECT row, part FROM new GROUP BY ALL HAVING count(*) > 1",
+                "every part of a record is one pair",
+            ),
+            Check(
+                "two_different_responses",
+                "SELECT pair_id FROM new WHERE chosen = rejected OR trim(chosen) = ''",
+                "a pair has two different responses, neither of them empty",
+            ),
         ],
         UNUSABLE: [
-            Check("not_in_raw_pool", "SELECT n.source, n.row, n.part FROM new n JOIN raw_pool o USING (source, row, part) "
-                  "WHERE o.source = getvariable('partition')", "a part of a record is usable or not"),
+            Check(
+                "not_in_raw_pool",
+                "SELECT n.source, n.row, n.part FROM new n JOIN raw_pool o USING (source, row, part) "
+                "WHERE o.source = getvariable('partition')",
+                "a part of a record is usable or not",
+            ),
         ],
         QUARANTINE: [
-            Check("in_one_place", "SELECT n.source, n.row FROM new n JOIN (SELECT source, row FROM raw_pool UNION ALL "
-                  "SELECT source, row FROM unusable) o USING (source, row) WHERE o.source = getvariable('partition')",
-                  "a record is read or quarantined"),
+            Check(
+                "in_one_place",
+                "SELECT n.source, n.row FROM new n JOIN (SELECT source, row FROM raw_pool UNION ALL "
+                "SELECT source, row FROM unusable) o USING (source, row) WHERE o.source = getvariable('partition')",
+                "a record is read or quarantined",
+            ),
         ],
     },
-)  # fmt: skip
+)
 def raw_pool(run: Run) -> Iterator[Rows]:
     """Reads a source record by record through its adapter; nothing is guessed and nothing disappears."""
-    from resources.records import read_source
+    from resources.sources.reader import read_source
 
     source = _source(run.settings, run.partition)
     reasons: Counter[str] = Counter()
@@ -178,21 +192,35 @@ def _listed(counts: Counter[str]) -> str:
     group="pool",
     checks={
         DEDUPED: [
-            Check("same_ids_same_bucket", "SELECT n.pair_id FROM new n JOIN (SELECT pair_id FROM new GROUP BY 1 "
-                  "HAVING count(*) > 1) USING (pair_id)", "a pair stands once"),
-            Check("mirrors_are_in_conflict", "SELECT comparison_id FROM new GROUP BY 1 HAVING (count(*) > 1) "
-                  "<> bool_or(conflict)", "exactly the pairs that also appear the other way round are in conflict"),
+            Check(
+                "same_ids_same_bucket",
+                "SELECT n.pair_id FROM new n JOIN (SELECT pair_id FROM new GROUP BY 1 "
+                "HAVING count(*) > 1) USING (pair_id)",
+                "a pair stands once",
+            ),
+            Check(
+                "mirrors_are_in_conflict",
+                "SELECT comparison_id FROM new GROUP BY 1 HAVING (count(*) > 1) <> bool_or(conflict)",
+                "exactly the pairs that also appear the other way round are in conflict",
+            ),
         ],
         DUPLICATES: [
-            Check("every_copy_is_listed", "SELECT pair_id FROM (SELECT pair_id, count(*) AS lost FROM new GROUP BY 1) "
-                  "JOIN deduped d USING (pair_id) WHERE d.bucket = getvariable('partition') AND d.copies <> lost + 1",
-                  "copies are the survivor and the lost"),
-            Check("the_survivor_exists", "SELECT n.pair_id FROM new n LEFT JOIN deduped d ON n.pair_id = d.pair_id "
-                  "AND n.kept_source = d.source AND n.kept_row = d.row AND d.bucket = getvariable('partition') "
-                  "WHERE d.pair_id IS NULL", "the winner was kept"),
+            Check(
+                "every_copy_is_listed",
+                "SELECT pair_id FROM (SELECT pair_id, count(*) AS lost FROM new GROUP BY 1) "
+                "JOIN deduped d USING (pair_id) WHERE d.bucket = getvariable('partition') AND d.copies <> lost + 1",
+                "copies are the survivor and the lost",
+            ),
+            Check(
+                "the_survivor_exists",
+                "SELECT n.pair_id FROM new n LEFT JOIN deduped d ON n.pair_id = d.pair_id "
+                "AND n.kept_source = d.source AND n.kept_row = d.row AND d.bucket = getvariable('partition') "
+                "WHERE d.pair_id IS NULL",
+                "the winner was kept",
+            ),
         ],
     },
-)  # fmt: skip
+)
 def deduped(run: Run) -> Iterator[Rows]:
     """Exact duplicates over all sources at once, by content; the survivor is the source with the lowest priority
     number, then the first row. The same responses with opposite labels are both kept and marked."""
@@ -247,7 +275,7 @@ def _same_texts(run: Run) -> None:
 )
 def benchmark_prompts(run: Run) -> Iterator[Rows]:
     """The first user turn of every item of every configured benchmark."""
-    from resources.benchmarks import prompts
+    from resources.benchmarks.load import prompts
 
     tables = [prompts(benchmark, run.lake) for benchmark in run.settings.benchmarks]
     rows = pa.concat_tables(tables) if tables else BENCHMARK_PROMPTS.schema.empty_table()
@@ -264,7 +292,9 @@ def clusters(run: Run) -> Iterator[Rows]:
             "SELECT conv_id, any_value(array_to_string(list_transform(conversation, lambda t: t.content), chr(10))) "
             "AS text, min(joined) AS joined FROM raw_pool GROUP BY conv_id"
         )
-        texts = ((b.column(0).to_pylist(), b.column(1), b.column(2).to_numpy()) for b in in_batches(conversations, *SCAN))
+        texts = (
+            (b.column(0).to_pylist(), b.column(1), b.column(2).to_numpy()) for b in in_batches(conversations, *SCAN)
+        )
         about = {"clusters": 0}
 
         def rows() -> Iterator[pa.RecordBatch]:
@@ -291,7 +321,9 @@ def benchmark_hits(run: Run) -> Iterator[Rows]:
     _same_texts(run)
     prompts = _fingerprints_of_prompts(run.lake)
     earlier = _scanned(run)
-    new = tuple(name for name, fingerprint in prompts.items() if earlier.get(name, {}).get("fingerprint") != fingerprint)
+    new = tuple(
+        name for name, fingerprint in prompts.items() if earlier.get(name, {}).get("fingerprint") != fingerprint
+    )
     kept = [name for name in prompts if name not in new]
     index = _index(run.lake, run.lake.note(BENCHMARK_PROMPTS)["version"], run.settings.decontamination.n, new)
     run.log(f"searched for {', '.join(new) or 'nothing'}; kept what is known of {', '.join(kept) or 'none'}")
@@ -378,21 +410,29 @@ def _hits(run: Run, index) -> Iterator[pa.RecordBatch]:
     group="pool",
     checks={
         CLEAN_POOL: [
-            Check("clean_or_contaminated", "SELECT pair_id FROM new JOIN contaminated c USING (pair_id) "
-                  "WHERE c.bucket = getvariable('partition')", "a pair is in one of the two"),
-            Check("nothing_is_lost", "SELECT pair_id FROM deduped WHERE bucket = getvariable('partition') "
-                  "AND pair_id NOT IN (SELECT pair_id FROM new) AND pair_id NOT IN "
-                  "(SELECT pair_id FROM contaminated WHERE bucket = getvariable('partition'))",
-                  "every pair of the bucket is in one of the two"),
+            Check(
+                "clean_or_contaminated",
+                "SELECT pair_id FROM new JOIN contaminated c USING (pair_id) WHERE c.bucket = getvariable('partition')",
+                "a pair is in one of the two",
+            ),
+            Check(
+                "nothing_is_lost",
+                "SELECT pair_id FROM deduped WHERE bucket = getvariable('partition') "
+                "AND pair_id NOT IN (SELECT pair_id FROM new) AND pair_id NOT IN "
+                "(SELECT pair_id FROM contaminated WHERE bucket = getvariable('partition'))",
+                "every pair of the bucket is in one of the two",
+            ),
         ],
     },
-)  # fmt: skip
+)
 def clean_pool(run: Run) -> Iterator[Rows]:
     """Leaves out every pair that shares an n-gram, or a whole short prompt, with a benchmark, and says which."""
     _same_texts(run)
     bucket = {"bucket": run.partition}
     with run.lake.connect() as con:
-        con.execute("CREATE TEMP TABLE pairs AS SELECT pair_id, conv_id, source FROM deduped WHERE bucket = $bucket", bucket)
+        con.execute(
+            "CREATE TEMP TABLE pairs AS SELECT pair_id, conv_id, source FROM deduped WHERE bucket = $bucket", bucket
+        )
         con.execute(f"CREATE TEMP TABLE flagged AS {statement('contaminated')}", bucket)
         [(removed, pairs)] = con.execute(
             "SELECT (SELECT count(*) FROM flagged), (SELECT count(*) FROM pairs)"

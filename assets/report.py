@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from resources.settings import Settings
-from resources.tables import (
+from assets.table_asset import Check, Rows, Run, markdown, table_asset
+from curation.tables import (
     ANNOTATION_BATCH,
     ATTRIBUTES,
     BENCHMARK_BASELINES,
@@ -43,19 +43,49 @@ from resources.tables import (
     UNDECIDED,
     UNUSABLE,
 )
-from resources.writing import replace
-
-from .report_figures import Figures, measure
-from .report_page import claims, points, render
-from .table_asset import Check, Rows, Run, markdown, table_asset
+from report.figures import Figures, measure
+from report.page import claims, points, render
+from resources.settings import Settings
+from training.atomic import replace
 
 # planted_rows is read too where the world is generated; the step that writes it writes reference_labels with it
 READS = (
-    SOURCES, RAW_POOL, UNUSABLE, QUARANTINE, DEDUPED, DUPLICATES, CONTAMINATED, CLEAN_POOL, ATTRIBUTES,
-    ANNOTATION_BATCH, HUMAN_LABELS, JUDGE_VOTES, GOLD_VOTES, JUDGE_CARDS, SPENDING, GOLD, SILVER, UNDECIDED, GOLD_PREDICTIONS,
-    BEST_RM, SCORES, STAGE2_ATTRIBUTES, STAGE2_VOTES, STAGE2_VERDICTS, DECISIONS, KEPT, FLIPPED, DROPPED, RELEASE_CURATED,
-    RELEASE_CORRECTED, FINAL_MODEL, BENCHMARK_SCORES, BENCHMARK_RESULTS, BENCHMARK_BASELINES, REFERENCE,
-)  # fmt: skip
+    SOURCES,
+    RAW_POOL,
+    UNUSABLE,
+    QUARANTINE,
+    DEDUPED,
+    DUPLICATES,
+    CONTAMINATED,
+    CLEAN_POOL,
+    ATTRIBUTES,
+    ANNOTATION_BATCH,
+    HUMAN_LABELS,
+    JUDGE_VOTES,
+    GOLD_VOTES,
+    JUDGE_CARDS,
+    SPENDING,
+    GOLD,
+    SILVER,
+    UNDECIDED,
+    GOLD_PREDICTIONS,
+    BEST_RM,
+    SCORES,
+    STAGE2_ATTRIBUTES,
+    STAGE2_VOTES,
+    STAGE2_VERDICTS,
+    DECISIONS,
+    KEPT,
+    FLIPPED,
+    DROPPED,
+    RELEASE_CURATED,
+    RELEASE_CORRECTED,
+    FINAL_MODEL,
+    BENCHMARK_SCORES,
+    BENCHMARK_RESULTS,
+    BENCHMARK_BASELINES,
+    REFERENCE,
+)
 
 
 @table_asset(
@@ -68,7 +98,7 @@ READS = (
         REPORT_FIGURES: [
             Check(
                 "whole_intervals",
-                "SELECT figure, \"group\", low, high FROM new WHERE low > high OR (low IS NULL) <> (high IS NULL)",
+                'SELECT figure, "group", low, high FROM new WHERE low > high OR (low IS NULL) <> (high IS NULL)',
                 "an interval has two ends, in order",
             ),
         ]

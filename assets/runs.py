@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 import dagster as dg
 from dagster._core.storage.runs import SqliteRunStorage
 
-from training.guard import began
+from training.supervise import began
 
 POLL_S = 2.0
 AT_WORK = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
@@ -28,7 +28,9 @@ def close_abandoned(instance: dg.DagsterInstance) -> list[str]:
     storage, marked = instance.event_log_storage, []
     for run in instance.get_runs(dg.RunsFilter(statuses=AT_WORK)):
         if _gone(instance, run.run_id):
-            instance.report_run_failed(run, "The process of this run ended without a word: killed, or the machine stopped.")
+            instance.report_run_failed(
+                run, "The process of this run ended without a word: killed, or the machine stopped."
+            )
             marked.append(run.run_id)
     for run_id in storage.get_concurrency_run_ids():
         run = instance.get_run_by_id(run_id)

@@ -12,14 +12,13 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute
 
+from assets.judging import ask_panel, examples_for, gold_index, prompt_checks, verdicts_of
+from assets.table_asset import Check, Rows, Run, table_asset
 from curation.gold_roles import OPEN, sql_list
 from curation.neighbours import k_for
 from curation.selection import draw, select
 from curation.stopping import no_more_to_gain
-from resources.embedder import TEXT_VERSION
-from resources.lake import label
-from resources.people import answered
-from resources.tables import (
+from curation.tables import (
     ANNOTATION_BATCH,
     ATTRIBUTES,
     CLEAN_POOL,
@@ -38,11 +37,11 @@ from resources.tables import (
     UNDECIDED,
     VERDICTS,
 )
+from report.plots import histograms, training
+from resources.annotators.backends import answered
+from resources.lake import label
+from resources.retrieval.embedder import TEXT_VERSION
 from sql import statement
-
-from .judging import ask_panel, examples_for, gold_index, prompt_checks, verdicts_of
-from .plots import histograms, training
-from .table_asset import Check, Rows, Run, table_asset
 
 SO_FAR = "iteration <= getvariable('partition')"  # a rerun does not look at what later iterations left
 GOLD_SO_FAR = f"SELECT pair_id, cluster_id, role FROM gold WHERE {SO_FAR}"
@@ -107,11 +106,15 @@ def _closed(run: Run, previous: list[str]) -> None:
     Raises:
         dagster.Failure: one of its steps is stale; the message names it.
     """
-    from .definitions import steps
+    from assets.definitions import steps
 
     for key in previous:
         for step in steps(run.settings):
-            if step.group == "stage1" and step.partition == "iteration" and (why := step.stale(run.settings, run.lake, key)):
+            if (
+                step.group == "stage1"
+                and step.partition == "iteration"
+                and (why := step.stale(run.settings, run.lake, key))
+            ):
                 raise dg.Failure(
                     f"{label(ANNOTATION_BATCH, run.partition)} is not opened: {label(step.tables[0], key)} is not up to"
                     f" date ({why}). Run {key} again first.",
@@ -130,10 +133,12 @@ def _closed(run: Run, previous: list[str]) -> None:
 )
 def human_labels(run: Run) -> Iterator[Rows]:
     """Simulated, recorded, or exchanged as files; with files the step stops until the answers are there."""
-    from resources.people import backend
+    from resources.annotators.backends import backend
 
     with run.lake.connect() as con:
-        batch = con.sql(statement("batch_texts"), params={"iteration": run.partition, "desk": "people"}).to_arrow_table()
+        batch = con.sql(
+            statement("batch_texts"), params={"iteration": run.partition, "desk": "people"}
+        ).to_arrow_table()
     labels = backend(run.settings, run.lake).label(batch, run.partition)
     yield Rows(HUMAN_LABELS, labels, {"pairs asked": batch.num_rows, "labels": labels.num_rows})
 
@@ -180,7 +185,7 @@ def gold(run: Run) -> Iterator[Rows]:
 )
 def edited_attributes(run: Run) -> Iterator[Rows]:
     """People see the attributes beside the pair and may correct them (spec 1.07)."""
-    from resources.embedder import embed
+    from resources.retrieval.embedder import embed
 
     with run.lake.connect() as con:
         edited = con.sql(statement("edited_attributes"), params={"iteration": run.partition}).to_arrow_table()
@@ -188,7 +193,11 @@ def edited_attributes(run: Run) -> Iterator[Rows]:
     vectors = pa.Table.from_batches(made, EMBEDDINGS.schema)
     for name in ("vector", "embedder"):
         edited = edited.append_column(name, vectors.column(name))
-    yield Rows(EDITED_ATTRIBUTES, edited.drop_columns("conversation"), {"gold pairs with corrected attributes": edited.num_rows})
+    yield Rows(
+        EDITED_ATTRIBUTES,
+        edited.drop_columns("conversation"),
+        {"gold pairs with corrected attributes": edited.num_rows},
+    )
 
 
 @table_asset(
@@ -206,8 +215,12 @@ def judge_votes(run: Run) -> Iterator[Rows]:
     gives for the target's own p, all that are allowed where no model has seen it (spec O-11)."""
     k_max = run.settings.stage1.k_max
     with run.lake.connect() as con:
-        targets = con.sql(statement("batch_texts"), params={"iteration": run.partition, "desk": "judges"}).to_arrow_table()
-        p_of = dict(con.sql("SELECT pair_id, p FROM annotation_batch WHERE iteration = ?", params=[run.partition]).fetchall())
+        targets = con.sql(
+            statement("batch_texts"), params={"iteration": run.partition, "desk": "judges"}
+        ).to_arrow_table()
+        p_of = dict(
+            con.sql("SELECT pair_id, p FROM annotation_batch WHERE iteration = ?", params=[run.partition]).fetchall()
+        )
         p = [p_of[pair] for pair in targets.column("pair_id").to_pylist()]
         k = [k_max if x is None else k_for(x, k_max) for x in p]
         targets = targets.append_column("k", pa.array(k, pa.int64()))
@@ -249,7 +262,7 @@ def silver(run: Run) -> Iterator[Rows]:
     for want of a recorded label or a quorum, stays in the pool for stage 2."""
     with run.lake.connect() as con:
         rows = con.sql(
-            'SELECT pair_id, cluster_id, CASE verdict WHEN \'original\' THEN \'original\' ELSE \'swapped\' END AS "order",'
+            "SELECT pair_id, cluster_id, CASE verdict WHEN 'original' THEN 'original' ELSE 'swapped' END AS \"order\","
             " share FROM verdicts v JOIN annotation_batch b USING (pair_id, iteration)"
             " WHERE iteration = ? AND verdict IN ('original', 'swapped')",
             params=[run.partition],
@@ -275,7 +288,7 @@ def reward_model(run: Run) -> Iterator[Rows]:
     with run.lake.connect() as con:
         pairs = con.sql(
             statement("ordered_pairs").format(
-                labels="SELECT pair_id, \"order\" FROM silver WHERE iteration <= '" + run.partition + "'"
+                labels='SELECT pair_id, "order" FROM silver WHERE iteration <= \'' + run.partition + "'"
             )
         )
         validation = con.sql(statement("ordered_pairs").format(labels=OPEN_GOLD.format(run.partition)))
@@ -356,7 +369,7 @@ def gold_predictions(run: Run) -> Iterator[Rows]:
 def retrieved(run: Run) -> Iterator[Rows]:
     """Gold errors -> pool: each gold pair asks for k of its nearest unlabelled pairs; a candidate wanted by several
     belongs to the nearest of them (spec 3.05, O-11)."""
-    from resources.vectors import Index
+    from resources.retrieval.vectors import Index
 
     with run.lake.connect() as con:
         size = _dimensions(con)
@@ -372,8 +385,13 @@ def retrieved(run: Run) -> Iterator[Rows]:
         for rank, (found, similarity) in enumerate(index.nearest(vector, k, cluster_id), start=1):
             if found not in best or similarity > best[found]["similarity"]:
                 best[found] = {
-                    "pair_id": found, "query_pair": pair_id, "rank": rank, "similarity": similarity, "p_query": p, "k": k,
-                }  # fmt: skip
+                    "pair_id": found,
+                    "query_pair": pair_id,
+                    "rank": rank,
+                    "similarity": similarity,
+                    "p_query": p,
+                    "k": k,
+                }
     rows = pa.Table.from_pylist([best[p] for p in sorted(best)], RETRIEVED.schema)
     yield Rows(RETRIEVED, rows, {"queries": len(queries), "candidates searched": len(index)})
 
@@ -424,7 +442,9 @@ def selection(run: Run) -> Iterator[Rows]:
         picked = select(s.policy, candidates, s.batch, round(s.batch * s.random_share), seed)
         con.register("picked", picked)
         model = con.sql("SELECT path FROM reward_model WHERE iteration = ?", params=[run.partition]).fetchall()[0][0]
-        pairs = con.sql("SELECT pair_id, conversation, chosen, rejected FROM clean_pool SEMI JOIN picked USING (pair_id)")
+        pairs = con.sql(
+            "SELECT pair_id, conversation, chosen, rejected FROM clean_pool SEMI JOIN picked USING (pair_id)"
+        )
         con.register("scored", score(run, {"loop": model}, pairs))
         rows = con.sql(
             "SELECT picked.*, 1 / (1 + exp(r_rejected_loop - r_chosen_loop)) AS p FROM picked LEFT JOIN scored USING (pair_id)"

@@ -9,11 +9,12 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
+from assets.judging import ask_in_parts, examples_for, gold_index, prompt_checks, verdicts_of
+from assets.seed import attributed
+from assets.table_asset import Check, Rows, Run, markdown, table_asset
+from curation.decision_rule import Calibration, Rule, decide, loads
 from curation.gold_roles import OPEN, TRAINED_ON, sql_list
-from curation.partition import Calibration, Rule, decide, loads
-from resources.lake import in_batches
-from resources.people import answered
-from resources.tables import (
+from curation.tables import (
     ANNOTATION_BATCH,
     ATTRIBUTES,
     AUDIT,
@@ -39,12 +40,10 @@ from resources.tables import (
     STAGE2_WEIGHTS,
     UNDECIDED,
 )
+from report.plots import counts, histograms, training
+from resources.annotators.backends import answered
+from resources.lake import in_batches
 from sql import statement
-
-from .attributes import attributed
-from .judging import ask_in_parts, examples_for, gold_index, prompt_checks, verdicts_of
-from .plots import counts, histograms, training
-from .table_asset import Check, Rows, Run, markdown, table_asset
 
 if TYPE_CHECKING:
     import duckdb
@@ -67,7 +66,7 @@ def best_reward_model(run: Run) -> Iterator[Rows]:
 
     with run.lake.connect() as con:
         models = con.sql("SELECT iteration, model_id, path FROM reward_model ORDER BY iteration").fetchall()
-        labels = f"SELECT pair_id, \"order\" FROM gold WHERE role IN {sql_list(OPEN)}"
+        labels = f'SELECT pair_id, "order" FROM gold WHERE role IN {sql_list(OPEN)}'
         names = {iteration: path for iteration, _, path in models}
         scores = score(run, names, con.sql(statement("ordered_pairs").format(labels=labels)))
     rows = []
@@ -83,9 +82,15 @@ def best_reward_model(run: Run) -> Iterator[Rows]:
         ]
         right = sum((m > 0) + 0.5 * (m == 0) for m in margins)
         rows.append(
-            {"iteration": iteration, "model_id": model_id, "path": path, "pairs": len(margins),
-             "accuracy": right / len(margins) if margins else 0.0, "best": False}
-        )  # fmt: skip
+            {
+                "iteration": iteration,
+                "model_id": model_id,
+                "path": path,
+                "pairs": len(margins),
+                "accuracy": right / len(margins) if margins else 0.0,
+                "best": False,
+            }
+        )
     best = max(rows, key=lambda r: (r["accuracy"], r["iteration"]))
     best["best"] = True
     yield Rows(
@@ -109,7 +114,7 @@ def gold_reward_model(run: Run) -> Iterator[Rows]:
         pairs, validation = (
             con.sql(
                 statement("ordered_pairs").format(
-                    labels=f"SELECT pair_id, \"order\" FROM gold WHERE role IN {sql_list(roles)}"
+                    labels=f'SELECT pair_id, "order" FROM gold WHERE role IN {sql_list(roles)}'
                 )
             )
             for roles in (TRAINED_ON, ("validation",))
@@ -165,7 +170,7 @@ def audit_attributes(run: Run) -> Iterator[Rows]:
 )
 def audit(run: Run) -> Iterator[Rows]:
     """People label the sample, the same people in the same way as in stage 1."""
-    from resources.people import backend
+    from resources.annotators.backends import backend
 
     with run.lake.connect() as con:
         batch = con.sql(
@@ -193,15 +198,22 @@ def decision_rule(run: Run) -> Iterator[Rows]:
     if s.stage2.decision == "calibrated" or "soft" in s.training.arms:
         calibration, metadata = _calibrated(run)
     rule = Rule(
-        decision=s.stage2.decision, policy=s.stage2.policy, threshold=s.stage2.threshold, band=s.stage2.band,
+        decision=s.stage2.decision,
+        policy=s.stage2.policy,
+        threshold=s.stage2.threshold,
+        band=s.stage2.band,
         calibration=calibration,
-    )  # fmt: skip
+    )
     path = run.lake.path(DECISIONS, "b00").parents[1] / "rule.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(rule.dumps(), encoding="utf-8")
     part.replace(path)
-    row = {**rule.model_dump(include={"decision", "policy", "threshold", "band"}), "rule": rule.id, "file": rule.dumps()}
+    row = {
+        **rule.model_dump(include={"decision", "policy", "threshold", "band"}),
+        "rule": rule.id,
+        "file": rule.dumps(),
+    }
     yield Rows(DECISION_RULE, pa.Table.from_pylist([row], DECISION_RULE.schema), {"file": str(path), **metadata})
 
 
@@ -221,7 +233,7 @@ def _calibrated(run: Run) -> tuple[Calibration, dict]:
         con.register("scores_now", score(run, {"best": best[1], "gold": gold[1]}, pairs))
         rows = con.sql(
             "SELECT pair_id, r_chosen_best - r_rejected_best AS best, r_chosen_gold - r_rejected_gold AS gold,"
-            " \"right\", pair_id IN (SELECT pair_id FROM audited) AS drawn FROM scores_now JOIN labels USING (pair_id)"
+            ' "right", pair_id IN (SELECT pair_id FROM audited) AS drawn FROM scores_now JOIN labels USING (pair_id)'
             " WHERE unscored_best IS NULL AND unscored_gold IS NULL ORDER BY pair_id"
         ).to_arrow_table()
     best_margin, gold_margin, right, drawn = (rows.column(i).to_numpy() for i in range(1, 5))
@@ -229,16 +241,23 @@ def _calibrated(run: Run) -> tuple[Calibration, dict]:
     margins = np.stack([best_margin, gold_margin], axis=1)
     try:
         found = calibrate(
-            Sample(margins[~tests], right[~tests]), Sample(margins[tests], right[tests]), models=(best[0], gold[0]),
-            alpha=s.stage2.alpha, delta=s.stage2.delta, threshold=s.stage2.threshold, band=s.stage2.band,
-        )  # fmt: skip
+            Sample(margins[~tests], right[~tests]),
+            Sample(margins[tests], right[tests]),
+            models=(best[0], gold[0]),
+            alpha=s.stage2.alpha,
+            delta=s.stage2.delta,
+            threshold=s.stage2.threshold,
+            band=s.stage2.band,
+        )
     except TooFew as e:
         raise dg.Failure(
             f"stage2.decision = 'calibrated' and the arm 'soft' need more labels: {e}. More come with stage2.audit or"
             " stage1.seed_people.",
             allow_retries=False,
         ) from None
-    thresholds = {f"{side} {name}": getattr(t, side) for name, t in found.thresholds.items() for side in ("keep", "flip")}
+    thresholds = {
+        f"{side} {name}": getattr(t, side) for name, t in found.thresholds.items() for side in ("keep", "flip")
+    }
     shown = {k: "abstains" if v is None else v for k, v in thresholds.items()}
     run.log(f"fitted on {found.fitted_on} labels, tested on {found.tested_on}: {shown}")
     return found, {"fitted on": found.fitted_on, "tested on": found.tested_on, **shown}
@@ -271,9 +290,7 @@ def scores(run: Run) -> Iterator[Rows]:
         gold = con.sql("SELECT model_id, path FROM gold_reward_model").fetchall()[0]
         pairs = con.sql(statement("undecided_pool").format(bucket=run.partition))
         con.register("scores_now", score(run, {"best": best[1], "gold": gold[1]}, pairs))
-        rows = con.sql(
-            statement("scores"), params={"best_model": best[0], "gold_model": gold[0]}
-        ).to_arrow_table()
+        rows = con.sql(statement("scores"), params={"best_model": best[0], "gold_model": gold[0]}).to_arrow_table()
     unscored = {f"unscored by the {m} model": rows.column(f"p_{m}").null_count for m in ("best", "gold")}
     both = {f"{m} model": rows.column(f"p_{m}").drop_null().to_numpy() for m in ("best", "gold")}
     plot = histograms(both, "p(chosen better than rejected)", mark=run.settings.stage2.threshold)
@@ -292,26 +309,40 @@ def routed(run: Run) -> Iterator[Rows]:
         rule = rule_of(con)
         rows = con.sql(
             statement("routed").format(
-                bucket=run.partition, policy=rule.asks, threshold=rule.threshold, band=rule.band,
+                bucket=run.partition,
+                policy=rule.asks,
+                threshold=rule.threshold,
+                band=rule.band,
                 k_max=run.settings.stage1.k_max,
             )
-        ).to_arrow_table()  # fmt: skip
+        ).to_arrow_table()
         forecast = con.sql(f"FROM judge_calls_in('{run.partition}') ORDER BY policy, band")
         columns, found = forecast.columns, forecast.fetchall()
     each = sum(j.samples for j in run.settings.judges.judges)
     bars = {f"{policy}, band {band:g}": asked for policy, band, _, _, asked, _ in found if asked}
     metadata = {"judge calls": rows.num_rows * each, "forecast": dg.MetadataValue.md(markdown(columns, found))}
-    yield Rows(ROUTED, rows, metadata | ({"plot": counts(bars, "pairs the judges would be asked about")} if bars else {}))
+    yield Rows(
+        ROUTED, rows, metadata | ({"plot": counts(bars, "pairs the judges would be asked about")} if bars else {})
+    )
 
 
 @table_asset(
-    STAGE2_ATTRIBUTES, reads=[ROUTED, CLEAN_POOL], settings=("attributes", "seed"), group="stage2", kinds={"openai"},
+    STAGE2_ATTRIBUTES,
+    reads=[ROUTED, CLEAN_POOL],
+    settings=("attributes", "seed"),
+    group="stage2",
+    kinds={"openai"},
     pool="llm",
-    checks={STAGE2_ATTRIBUTES: [Check(
-        "routed_only", "SELECT pair_id FROM new WHERE pair_id NOT IN (SELECT pair_id FROM routed)",
-        "no attribute call for a confident pair (spec 4.05)",
-    )]},
-)  # fmt: skip
+    checks={
+        STAGE2_ATTRIBUTES: [
+            Check(
+                "routed_only",
+                "SELECT pair_id FROM new WHERE pair_id NOT IN (SELECT pair_id FROM routed)",
+                "no attribute call for a confident pair (spec 4.05)",
+            )
+        ]
+    },
+)
 def stage2_attributes(run: Run) -> Iterator[Rows]:
     """Attributes for the judges' prompts."""
     with run.lake.connect() as con:
@@ -338,7 +369,7 @@ def stage2_attributes(run: Run) -> Iterator[Rows]:
                 "SELECT pair_id FROM (SELECT DISTINCT pair_id FROM new) n FULL JOIN (SELECT pair_id FROM routed"
                 " WHERE bucket = getvariable('partition')) r USING (pair_id) WHERE n.pair_id IS NULL OR r.pair_id IS NULL",
                 "the judges are asked about the routed pairs, each of them and no other",
-            )
+            ),
         ]
     },
 )

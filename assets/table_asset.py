@@ -16,11 +16,11 @@ from typing import Any
 
 import dagster as dg
 
+from curation.tables import PartitionKind, Table
 from resources.lake import Data, Lake, Missing, label
 from resources.settings import Settings
 from resources.stops import Stop
-from resources.tables import PartitionKind, Table
-from training.guard import die_with_parent
+from training.supervise import die_with_parent
 
 
 @dataclass(frozen=True)
@@ -169,9 +169,20 @@ def table_asset(
 
     def declare(fn: Callable[[Run], Iterator[Rows]]) -> Step:
         return Step(
-            fn, tables, group, tuple(reads), tuple(upto), tuple(earlier), settings, version, outside, again,
-            frozenset(kinds), pool, checks or {},
-        )  # fmt: skip
+            fn,
+            tables,
+            group,
+            tuple(reads),
+            tuple(upto),
+            tuple(earlier),
+            settings,
+            version,
+            outside,
+            again,
+            frozenset(kinds),
+            pool,
+            checks or {},
+        )
 
     return declare
 

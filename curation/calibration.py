@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .identity import digest
-from .partition import STRATA, Calibration, Thresholds
+from curation.decision_rule import STRATA, Calibration, Thresholds
+from curation.identity import digest
 
 LEAST = 20  # labels below which nothing is fitted: three coefficients
 GRID = tuple(i / 100 for i in range(99, 49, -1))  # thresholds in the order of testing, strictest first

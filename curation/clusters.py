@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pyarrow as pa
 
-from .contamination import tokens
+from curation.contamination import tokens
 
 PERMUTATIONS = 128
 BANDS = 16  # 8 values a band: half of the pairs with similarity 0.7 share one

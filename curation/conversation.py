@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-from .identity import Turn
+from curation.identity import Turn
 
 ROLES = {
     **dict.fromkeys(("user", "human", "prompter"), "user"),

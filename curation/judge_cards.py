@@ -7,11 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.intervals import Estimate, paired_difference, wilson, wilson_by_pair
+from curation.verdicts import aggregate
+from curation.vote_models import ballots, dawid_skene_weights, effective_votes, stacking_weights
 from sql import statement
-
-from .intervals import Estimate, paired_difference, wilson, wilson_by_pair
-from .panel import ballots, dawid_skene_weights, effective_votes, stacking_weights
-from .verdicts import aggregate
 
 CARD_SCHEMA = pa.schema(
     [

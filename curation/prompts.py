@@ -14,7 +14,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from .attributes import MISSING, Category, Controversiality, Objectivity, known_category
+from curation.attributes import MISSING, Category, Controversiality, Objectivity, known_category
 
 T = TypeVar("T", bound=BaseModel)
 Answer = Literal["candidate_1", "candidate_2", "tie", "cannot_determine"]

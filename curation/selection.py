@@ -47,7 +47,9 @@ def select(policy: str, candidates: pa.Table, count: int, random: int, seed: str
         KeyError: no such policy.
     """
     rank = POLICIES[policy]
-    open_ones = candidates.filter(pc.invert(candidates["labelled"])) if "labelled" in candidates.column_names else candidates
+    open_ones = (
+        candidates.filter(pc.invert(candidates["labelled"])) if "labelled" in candidates.column_names else candidates
+    )
     drawn = draw(open_ones, count if rank is draw else min(random, count), seed)
     if rank is draw:
         return drawn
@@ -92,7 +94,9 @@ def d_optimal(candidates: pa.Table, count: int, seed: str) -> pa.Table:
     return _choice(picked["pair_id"], "d_optimal", gains, chance)
 
 
-def most_informative(x: np.ndarray, known: np.ndarray, count: int, ridge: float = RIDGE) -> tuple[list[int], list[float]]:
+def most_informative(
+    x: np.ndarray, known: np.ndarray, count: int, ridge: float = RIDGE
+) -> tuple[list[int], list[float]]:
     """Greedy maximisation of log det (ridge I + sum of z z') over rows z, those known included.
 
     The Fisher information of a Bradley-Terry pair with feature difference d is p (1 - p) d d', so z = sqrt(p (1 - p)) d.

@@ -3,9 +3,8 @@
 import duckdb
 import pyarrow as pa
 
+from curation.vote_models import WEIGHTS
 from sql import statement
-
-from .panel import WEIGHTS
 
 VERDICT_SCHEMA = pa.schema(
     [

@@ -21,10 +21,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from curation.tables import CONVERSATION, MODEL_FIELDS
+from resources.settings import Recipe, Training
 from training.launch import ROOT, command, environment, guarded
-
-from .settings import Recipe, Training
-from .tables import CONVERSATION, MODEL_FIELDS
 
 if TYPE_CHECKING:
     from assets.table_asset import Run

@@ -11,8 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .tokens import Tokens
-from .world import World, write_json
+from training.processes import World, write_json
+from training.tokens import Tokens
 
 DECISIVE = ("backbone", "recipe", "max_tokens", "seed")
 SHARDING = ("world", "zero_stage")

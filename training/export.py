@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from .model import RewardModel
+from training.model import RewardModel
 
 CARD = """---
 library_name: transformers

@@ -54,7 +54,7 @@ def guarded(command: list[str], *processes: int, log: Path | None = None) -> lis
     """
     watched = ",".join(map(str, processes or (os.getpid(),)))
     copy = ["--log", str(log)] if log else []
-    return [sys.executable, "-m", "training.guard", "--for", watched, *copy, "--", *command]
+    return [sys.executable, "-m", "training.supervise", "--for", watched, *copy, "--", *command]
 
 
 def environment(ranks: int = 1) -> dict[str, str]:

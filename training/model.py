@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from .attention import Segments, register
-from .plan import MicroBatch
-from .render import CHATML, settle
-from .tokens import Tokens
+from training.attention import Segments, register
+from training.plan import MicroBatch
+from training.render import CHATML, settle
+from training.tokens import Tokens
 
 SLICE_TOKENS = 1024  # enough to keep a CPU's or an accelerator's matrix units busy
 

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from .plan import Plan
+from training.plan import Plan
 
 MAX_TOKENS = 16_384  # follows Tulu 3 (spec 6.03)
 

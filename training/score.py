@@ -27,12 +27,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from .guard import die_with_parent
-from .model import RewardModel, collate, load_model
-from .plan import scoring
-from .render import RenderError, encode, render, shared_prefix
-from .tokens import Tokens, write
-from .world import World, voice
+from training.model import RewardModel, collate, load_model
+from training.plan import scoring
+from training.processes import World, voice
+from training.render import RenderError, encode, render, shared_prefix
+from training.supervise import die_with_parent
+from training.tokens import Tokens, write
 
 OVER_LENGTH, REFUSED = "over_length", "refused_by_template"
 FORMS = {

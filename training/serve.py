@@ -21,9 +21,9 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from .render import RenderError
-from .score import OVER_LENGTH, score, settings_of
-from .world import World
+from training.processes import World
+from training.render import RenderError
+from training.score import OVER_LENGTH, score, settings_of
 
 CHUNK = 1024
 MOST_BYTES = 64 << 20
@@ -41,7 +41,7 @@ class Scorer:
     """
 
     def __init__(self, folder: Path, max_tokens: int | None = None, budget: int = 4096):
-        from .model import load_model
+        from training.model import load_model
 
         self.max_tokens = max_tokens or settings_of(folder).get("max_tokens")
         if self.max_tokens is None:

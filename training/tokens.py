@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from .render import RenderError, encode, render, shared_prefix
+from training.render import RenderError, encode, render, shared_prefix
 
 IDS = pa.list_(pa.int32())
 SCHEMA = pa.schema([("id", pa.string()), ("row", pa.int64()), ("prefix", IDS), ("tails", pa.list_(IDS))])

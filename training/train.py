@@ -29,14 +29,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from .checkpoint import Checkpoints
-from .export import export, write_card
-from .guard import die_with_parent
-from .loss import bradley_terry, right
-from .model import Batch, RewardModel, collate, folder_of, learn_tokenizer, load_tokenizer, new_model
-from .plan import MicroBatch, Plan, scoring
-from .tokens import Tokens, write_pairs
-from .world import Voice, World, voice, write_json
+from training.checkpoint import Checkpoints
+from training.export import export, write_card
+from training.loss import bradley_terry, right
+from training.model import Batch, RewardModel, collate, folder_of, learn_tokenizer, load_tokenizer, new_model
+from training.plan import MicroBatch, Plan, scoring
+from training.processes import Voice, World, voice, write_json
+from training.supervise import die_with_parent
+from training.tokens import Tokens, write_pairs
 
 SENTINEL_STEPS = 20
 DIVERGED_AT = 4 * math.log(2)

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
-from ..lake import Lake
-from ..settings import Judge, Settings
-from ..tables import JUDGE_VOTES
+from curation.tables import JUDGE_VOTES
+from resources.lake import Lake
+from resources.settings import Judge, Settings
 
 if TYPE_CHECKING:
-    from .estimate import Bill
+    from resources.llm.bill import Bill
 
 VOTE_SCHEMA = JUDGE_VOTES.schema
 
@@ -51,14 +51,14 @@ def panel(settings: Settings, lake: Lake, stage: str = "judges") -> list[JudgeBa
 def _backend(judge: Judge, settings: Settings, lake: Lake, stage: str) -> JudgeBackend:
     match judge.backend:
         case "simulated":
-            from ..simulated import SimulatedJudge
+            from simulation.annotators import SimulatedJudge
 
             return SimulatedJudge(judge, settings, lake)
         case "recorded":
-            from .recorded import RecordedJudge
+            from resources.judges.recorded_judge import RecordedJudge
 
             return RecordedJudge(judge, lake)
         case _:
-            from .llm import LlmJudge
+            from resources.judges.llm_judge import LlmJudge
 
             return LlmJudge(judge, settings, lake, stage)

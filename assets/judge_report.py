@@ -1,0 +1,103 @@
+"""The panel of judges measured on pairs that people decided: its votes on gold, and its report cards."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from assets.judging import LEAST_GOLD, ask_panel, example_checks, examples_for, gold_index
+from assets.stage1 import GOLD_SO_FAR
+from assets.table_asset import Check, Rows, Run, table_asset
+from curation.gold_roles import OPEN, sql_list
+from curation.tables import (
+    ATTRIBUTES,
+    CLEAN_POOL,
+    EDITED_ATTRIBUTES,
+    EMBEDDINGS,
+    GOLD,
+    GOLD_VOTES,
+    HUMAN_LABELS,
+    JUDGE_CARDS,
+)
+from report.plots import judge_cards as draw
+from sql import statement
+
+
+@table_asset(
+    GOLD_VOTES,
+    reads=[CLEAN_POOL, ATTRIBUTES, EMBEDDINGS],
+    upto=[GOLD, EDITED_ATTRIBUTES],
+    settings=("judges", "seed"),
+    group="stage1",
+    kinds={"openai", "lancedb"},
+    pool="llm",
+    checks={
+        GOLD_VOTES: [
+            *example_checks(GOLD_SO_FAR),
+            Check(
+                "open_gold_only",
+                f"SELECT pair_id FROM new WHERE pair_id NOT IN (SELECT pair_id FROM gold WHERE role IN {sql_list(OPEN)})",
+                "the panel is measured on gold that the loop may look at: no calibration, no test share",
+            ),
+        ]
+    },
+)
+def gold_votes(run: Run) -> Iterator[Rows]:
+    """Up to `judges.measure` gold pairs an iteration, drawn by hash, asked like any other pair; each sees the rest of
+    the gold as examples."""
+    s = run.settings
+    with run.lake.connect() as con:
+        targets = con.sql(
+            statement("gold_texts").format(roles=sql_list(OPEN)),
+            params={"iteration": run.partition, "seed": str(s.seed), "n": s.judges.measure},
+        ).to_arrow_table()
+        with gold_index(run, con, upto=run.partition) as index:
+            examples = examples_for(run, con, targets, index)
+        votes, shown = ask_panel(run, targets, examples, GOLD_VOTES)
+    yield Rows(GOLD_VOTES, votes, shown)
+
+
+@table_asset(
+    JUDGE_CARDS,
+    reads=[GOLD_VOTES, GOLD, HUMAN_LABELS, CLEAN_POOL, ATTRIBUTES],
+    settings=("seed",),
+    group="report",
+    kinds={"duckdb", "python"},
+)
+def judge_cards(run: Run) -> Iterator[Rows]:
+    """Agreement with people beside people's agreement with each other, habits, price and time a label, by stratum; and
+    which way from votes to verdicts would have agreed best with people on pairs that it was not fitted on."""
+    from curation.judge_cards import CARD_SCHEMA, cards, methods, panel_card
+
+    with run.lake.connect() as con:
+        con.execute(statement("gold_votes_known"))
+        votes = con.sql("SELECT * EXCLUDE (iteration) FROM gold_votes ORDER BY pair_id, judge, replicate")
+        votes, known, people = (
+            t.to_arrow_table() for t in (votes, con.sql("FROM known ORDER BY pair_id"), con.sql("FROM people"))
+        )
+        paid = con.sql(
+            "SELECT judge, 'all' AS stratum, 'dollars_per_label' AS figure,"
+            " sum(cost_micros) / 1e6 / count(*) FILTER (status = 'ok') AS value, NULL::DOUBLE AS low,"
+            " NULL::DOUBLE AS high, count(*) FILTER (status = 'ok') AS n, count(DISTINCT pair_id) AS pairs"
+            " FROM gold_votes GROUP BY judge HAVING n > 0 ORDER BY judge"
+        ).to_arrow_table()
+    rows = [cards(votes, known, people), paid.cast(CARD_SCHEMA), _seconds(run)]
+    if known.num_rows >= LEAST_GOLD:
+        rows.append(panel_card(methods(votes, known, run.settings.seed), votes, known))
+    found = pa.concat_tables(rows)
+    yield Rows(JUDGE_CARDS, found, {"plot": draw(found.to_pylist())} if votes.num_rows else {})
+
+
+def _seconds(run: Run) -> pa.Table:
+    """Mean time a paid call of each judge took, of those sent one by one."""
+    from curation.judge_cards import CARD_SCHEMA
+    from resources.llm.call_store import store
+
+    with store(run.lake) as calls:
+        timed = calls.seconds(f"{GOLD_VOTES.name}/")
+    return pa.Table.from_pylist(
+        [
+            {"judge": judge, "stratum": "all", "figure": "seconds_per_call", "value": mean, "n": n, "pairs": n}
+            for judge, mean, n in timed
+        ],
+        CARD_SCHEMA,
+    )

@@ -1,0 +1,37 @@
+"""Final reward models: one recipe, one backbone, a training set an arm, any number of seeds (spec 6, 6.09, 6.10, 8.01)."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from assets.table_asset import Rows, Run, table_asset
+from curation.tables import CLEAN_POOL, DECISIONS, FINAL_MODEL, GOLD, RELEASE_CORRECTED, RELEASE_CURATED
+from report.plots import training
+from sql import statement
+
+
+@table_asset(
+    FINAL_MODEL,
+    reads=[CLEAN_POOL, GOLD, DECISIONS, RELEASE_CURATED, RELEASE_CORRECTED],
+    settings=("training", "seed"),
+    group="models",
+    kinds={"deepspeed", "torch"},
+    pool="gpu",
+)
+def final_reward_model(run: Run) -> Iterator[Rows]:
+    """No gold accuracy is reported here: the releases contain gold (spec O-06)."""
+    from resources.trainer import train
+
+    recipe = run.settings.training.final
+    arm, _, number = run.partition.partition("-")
+    seed = run.settings.seed + int(number or 1) - 1
+    with run.lake.connect() as con:
+        pairs = con.sql(
+            statement("arm_pairs").format(
+                arm=arm, seed=run.settings.seed, limit=recipe.max_pairs or "9223372036854775807"
+            )
+        )
+        row = train(run, kind="final", pairs=pairs, validation=None, recipe=recipe, seed=seed)
+    rows = pa.Table.from_pylist([{"arm": arm, "seed": seed, **row}], FINAL_MODEL.schema)
+    numbers = {k: row[k] for k in ("pairs", "steps", "train_loss", "seconds", "tokens")}
+    yield Rows(FINAL_MODEL, rows, {**numbers, "plot": training(row["path"])})

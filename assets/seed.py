@@ -1,0 +1,124 @@
+"""Attributes, vectors and the seed: what is known of a pair before anybody labels it."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from assets.judging import agreed
+from assets.table_asset import Check, Rows, Run, table_asset
+from curation.tables import ATTRIBUTES, CLEAN_POOL, EMBEDDINGS, SEED_COVERAGE, SEED_SELECTION, Table
+from report.plots import stacked
+from resources.lake import in_batches, label
+from resources.retrieval.embedder import TEXT_VERSION
+from sql import statement
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+@table_asset(
+    ATTRIBUTES,
+    reads=[CLEAN_POOL],
+    settings=("attributes", "seed"),
+    group="seed",
+    kinds={"openai"},
+    pool="llm",
+    checks={
+        ATTRIBUTES: [
+            Check(
+                "closed_vocabularies",
+                "SELECT * FROM new WHERE objectivity NOT IN ('objective', 'subjective', 'missing')"
+                " OR controversiality NOT IN ('low', 'medium', 'high', 'missing')",
+                "objectivity and controversiality are closed vocabularies (spec 1.02)",
+            )
+        ]
+    },
+)
+def attributes(run: Run) -> Iterator[Rows]:
+    """Only pairs that stage 1 may label are attributed; stage 2 attributes what it routes to judges (spec 4.05)."""
+    with run.lake.connect() as con:
+        pairs = con.sql(
+            "SELECT pair_id, comparison_id, conversation, chosen, rejected FROM clean_pool"
+            f" WHERE bucket = '{run.partition}' AND stage IN ('seed', 'stage1') ORDER BY pair_id"
+        )
+        yield attributed(run, ATTRIBUTES, pairs)
+
+
+def attributed(run: Run, table: Table, pairs: "duckdb.DuckDBPyRelation") -> Rows:
+    """Attributes of pairs (pair_id, comparison_id, conversation, chosen, rejected), once their cost is agreed to.
+
+    Raises:
+        Stop: nobody has agreed.
+    """
+    from resources.judges.attribute_models import labeller
+    from resources.llm.bill import SAMPLE
+
+    name = label(table, run.partition)
+    made = labeller(run.settings, run.lake, name)
+    some = pairs.limit(SAMPLE).to_arrow_table().combine_chunks().to_batches()
+    n = pairs.count("*").fetchall()[0][0]
+    shown = agreed(run, made.estimate(some[0], n), name) if some else {}
+    return Rows(table, made.label(in_batches(pairs, 2_000)), shown)
+
+
+@table_asset(
+    EMBEDDINGS,
+    reads=[CLEAN_POOL, ATTRIBUTES],
+    settings=("embedding",),
+    version=TEXT_VERSION,
+    group="seed",
+    kinds={"lancedb"},
+    pool="gpu",
+)
+def embeddings(run: Run) -> Iterator[Rows]:
+    """The two retrievals search these vectors."""
+    from resources.retrieval.embedder import embed
+
+    with run.lake.connect() as con:
+        pairs = con.sql(
+            "SELECT pair_id, conversation, category, objectivity, controversiality, desired, guideline"
+            " FROM clean_pool JOIN attributes USING (pair_id) WHERE clean_pool.bucket = ? ORDER BY pair_id",
+            params=[run.partition],
+        )
+        yield Rows(EMBEDDINGS, embed(run.settings.embedding, in_batches(pairs)))
+
+
+@table_asset(
+    SEED_SELECTION,
+    SEED_COVERAGE,
+    reads=[CLEAN_POOL, ATTRIBUTES],
+    settings=("stage1", "seed"),
+    group="seed",
+    checks={
+        SEED_SELECTION: [
+            Check(
+                "one_desk_a_cluster",
+                "SELECT cluster_id FROM new GROUP BY 1 HAVING count(DISTINCT assigned_to) > 1",
+                "people and judges never share a conversation cluster (spec O-07)",
+            )
+        ],
+        SEED_COVERAGE: [
+            Check(
+                "within_a_pair_of_an_even_spread",
+                "SELECT * FROM new WHERE abs(people + judges - target) >= 1",
+                "the achieved share of every stratum is its target to within one pair (spec 1.08)",
+            )
+        ],
+    },
+)
+def seed_selection(run: Run) -> Iterator[Rows]:
+    """One pair a conversation cluster, dealt round robin over the strata, both desks in proportion (spec 1.06, 1.08)."""
+    s = run.settings
+    size = {"people": s.stage1.seed_people, "judges": s.stage1.seed_judges}
+    with run.lake.connect() as con:
+        chosen = con.sql(statement("seed_selection"), params={"seed": str(s.seed), **size}).to_arrow_table()
+        yield Rows(SEED_SELECTION, chosen)
+        con.register("seed_now", chosen)
+        coverage = con.sql(
+            statement("seed_coverage"), params={"seed": str(s.seed), "total": sum(size.values())}
+        ).to_arrow_table()
+    rows = coverage.sort_by([(c, "ascending") for c in SEED_COVERAGE.key]).to_pylist()
+    names = [" / ".join(r[c] for c in SEED_COVERAGE.key) for r in rows]
+    bars = {desk: [r[desk] for r in rows] for desk in ("people", "judges")}
+    plot = stacked(names, bars, [r["target"] for r in rows], "pairs in the seed", "an even spread")
+    reached = sum(r["people"] + r["judges"] > 0 for r in rows)
+    yield Rows(SEED_COVERAGE, coverage, {"strata in the pool": len(rows), "strata in the seed": reached, "plot": plot})

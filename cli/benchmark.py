@@ -1,0 +1,285 @@
+"""`assay benchmark MODEL`: any model on the configured benchmarks; also the paper's claims, checked, and the sheet."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from assets.table_asset import Run
+
+PAPER_MEANS = {"mean of seven": (), "mean of six (without RewardBench 2)": ("RewardBench 2",)}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `assay benchmark`."""
+    parser.add_argument(
+        "model",
+        help="an arm, a model folder, huggingface:OWNER/NAME@COMMIT, a file of scores, judge:NAME or longer_answer;"
+        " several, one a seed, with commas between",
+    )
+    parser.add_argument(
+        "--against", metavar="MODEL", help="also test the difference to this model, or to as many seeds of it"
+    )
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="some of the configured benchmarks")
+    parser.add_argument("--holdout", action="store_true", help="also agreement with people on the gold of role test")
+    parser.add_argument("--subsets", action="store_true", help="print every subset, not only groups and wholes")
+    parser.add_argument("--published", action="store_true", help="print the published scores beside the model's")
+    parser.add_argument("--max-tokens", type=int, help="what is longer is cut; default: training.max_tokens")
+    parser.add_argument("--over-length", choices=("cut", "wrong"), help="default: evaluation.over_length")
+    parser.add_argument("--plot", metavar="FILE", help="draw every model's numbers beside the longer answer's as PNG")
+    parser.add_argument("--save", metavar="FILE", help="write the rewards to this Parquet file, to be read as a model")
+
+
+def main(arguments: argparse.Namespace, run: Run) -> int:
+    """Score, evaluate, print; returns the exit status (2 for a model or a benchmark that cannot be used)."""
+    from evaluation.items import BenchmarkError
+
+    try:
+        _benchmark(arguments, run)
+    except BenchmarkError as e:
+        print(f"assay: {e}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def claims(plots: Path | None = None) -> int:
+    """Print every claim about the published tables; status 1 when one is not as the claims file expects.
+
+    With `plots`, also draw there how the published benchmarks go together: `pearson.png` and `scatter.png`.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+
+    from resources.benchmarks.published import verdicts
+
+    console, unexpected = Console(highlight=False, soft_wrap=True), 0
+    for v in verdicts():
+        as_expected = v.holds == v.expected
+        unexpected += not as_expected
+        mark = "true " if v.holds else "false"
+        console.print(f"{v.id:6} {mark} {'' if as_expected else '(expected otherwise) '}{escape(v.text)}")
+        for row in v.contradictions:
+            console.print("         " + escape(", ".join(f"{c} {x}" for c, x in zip(v.columns, row, strict=True))))
+    if plots:
+        _draw(plots)
+    return 1 if unexpected else 0
+
+
+def sheets() -> int:
+    """Print what every benchmark is and how its number is defined (spec 7.20)."""
+    from rich.table import Table
+
+    from evaluation.sheets import SHEETS
+
+    table = Table("loader", "benchmark", "items", "reported number", "equal rewards", "reference", show_lines=True)
+    for name, s in SHEETS.items():
+        table.add_row(name, s.title, f"{s.items:,}" if s.items else "as the file", s.metric, s.tie_rule, s.reference)
+    _console().print(table)
+    return 0
+
+
+def _draw(folder: Path) -> None:
+    """The classifiers of the published main table: correlations, and the oldest benchmark against the newer ones."""
+    import numpy as np
+
+    from evaluation.correlation import pearson
+    from evaluation.sheets import PAPER
+    from report.benchmark_plots import matrix, scatter
+    from resources.benchmarks.published import published_scores
+
+    rows: dict[str, dict[str, float]] = {}
+    for a in published_scores().to_pylist():
+        if a["sheet"] == "main" and a["kind"] == "classifier":
+            rows.setdefault(a["model"], {})[a["metric"]] = a["value"]
+    names = list(PAPER)
+    scores = np.array([[r.get(n, np.nan) for n in names] for r in rows.values()])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "pearson.png").write_bytes(matrix(names, pearson(scores)))
+    newer = scores[:, 1:].mean(1)
+    picture = scatter(scores[:, 0], newer, names[0], "mean of the six newer benchmarks")
+    (folder / "scatter.png").write_bytes(picture)
+
+
+def _benchmark(arguments: argparse.Namespace, run: Run) -> None:
+    import pyarrow.parquet as pq
+
+    from assets.benchmark_results import headline, results
+    from evaluation.items import BenchmarkError
+    from report.benchmark_plots import bars
+    from resources.benchmarks.load import holdout, load
+    from resources.benchmarks.rewards import LONGER, longer_answer, scores_of
+
+    chosen = [b for b in run.settings.benchmarks if not arguments.only or b.name in arguments.only]
+    if unknown := sorted(set(arguments.only or ()) - {b.name for b in chosen}):
+        raise BenchmarkError(f"not configured: {', '.join(unknown)}")
+    if not chosen and not arguments.holdout:
+        raise BenchmarkError("no benchmark is configured: add [[benchmarks]] to the configuration")
+    given = {
+        "training": ("max_tokens", arguments.max_tokens),
+        "evaluation": ("over_length", arguments.over_length),
+    }
+    for section, (key, value) in given.items():
+        if value:
+            changed = getattr(run.settings, section).model_copy(update={key: value})
+            run = replace(run, settings=run.settings.model_copy(update={section: changed}))
+    loaded = [load(b, run.lake, run.settings.seed) for b in chosen]
+    loaded += [holdout(run.lake)] if arguments.holdout else []
+    models, others = (text.split(",") if text else [] for text in (arguments.model, arguments.against))
+    if others and len(others) != len(models):
+        raise BenchmarkError(f"--against: {len(others)} models against {len(models)}; seeds are compared in pairs")
+    if arguments.save and len(models) > 1:
+        raise BenchmarkError("--save: one file takes the rewards of one model")
+    scores = [scores_of(m, run, loaded) for m in models]
+    if arguments.save:
+        pq.write_table(scores[0], arguments.save)
+    loaders = {b.name: b.loader for b in chosen}
+    lines: dict[str, list[dict]] = {}  # model -> its headline of each benchmark
+    for model, its in zip(models, scores, strict=True):
+        table = results(model, loaded, its, run.settings.seed)
+        lines[model] = list(headline(table))
+        if len(models) > 1:
+            _console().print(model)
+        _print(table.to_pylist(), arguments.subsets)
+        _print_paper(table.to_pylist(), loaders, arguments.published)
+    if others:
+        theirs = [scores_of(m, run, loaded) for m in others]
+        if len(models) > 1 or arguments.plot:
+            for model, its in zip(others, theirs, strict=True):
+                lines[model] = list(headline(results(model, loaded, its, run.settings.seed)))
+        if len(models) == 1:
+            values = _print_difference(loaded, *scores, *theirs, *models, *others, run.settings.seed)
+        else:
+            values = _print_seeds([lines[m] for m in models], [lines[m] for m in others], models[0], others[0])
+        _print_over_benchmarks(values)
+    if arguments.plot:
+        lines[LONGER] = list(headline(results(LONGER, loaded, longer_answer(loaded), run.settings.seed)))
+        rows = [{**r, "arm": Path(r["arm"]).stem} for found in lines.values() for r in found]
+        Path(arguments.plot).write_bytes(bars(sorted(rows, key=lambda r: r["benchmark"])))
+
+
+def _print(rows: Sequence[dict], subsets: bool) -> None:
+    from rich.table import Table
+
+    at_hand = {(r["benchmark"], r["subset"], r["metric"]) for r in rows}
+    table = Table("benchmark", "subset", "metric", "value", "95 % interval", "items", "ties", "over-long", "missing")
+    for r in rows:
+        if r["metric"].startswith(("best_of_", "ceiling_")) and not subsets:
+            continue
+        if "/" in r["subset"] and not subsets:
+            continue
+        if r["value"] is None and (r["benchmark"], r["subset"], r["metric"] + "_at_hand") in at_hand and not subsets:
+            continue
+        interval = "-" if r["low"] is None else f"{100 * r['low']:.1f} to {100 * r['high']:.1f}"
+        items = f"{r['n']:,}" if r["n"] == r["of"] else f"{r['n']:,} of {r['of']:,}"
+        missing = ", ".join(r["missing"]) if len(r["missing"]) < 3 else f"{len(r['missing'])} parts"
+        cells = (r["benchmark"], r["subset"], r["metric"], _percent(r["value"]), interval, items)
+        table.add_row(*cells, str(r["ties"]), str(r["truncated"]), missing)
+    _console().print(table)
+
+
+def _print_paper(rows: Sequence[dict], loaders: dict[str, str], published: bool) -> None:
+    """The paper's seven columns and its means; what is missing or incomplete is '-', and so is every mean over it."""
+    from rich.table import Table
+
+    from evaluation.averages import average, columns
+    from evaluation.sheets import PAPER
+    from resources.benchmarks.published import published_scores
+
+    values = {
+        loaders[r["benchmark"]]: r["value"]
+        for r in rows
+        if r["subset"] == "" and r["metric"] == "accuracy" and r["benchmark"] in loaders
+    }
+    ours = columns(values)
+    table = Table("model", *PAPER, *PAPER_MEANS)
+    table.add_row(
+        "this model", *map(_percent, ours.values()), *(_percent(average(ours, x)) for x in PAPER_MEANS.values())
+    )
+    if published:
+        of: dict[str, dict[str, float]] = {}
+        for a in published_scores().to_pylist():
+            if a["sheet"] == "main":
+                of.setdefault(a["model"], {})[a["metric"]] = a["value"] / 100
+        for model, scores in sorted(of.items(), key=lambda kv: -kv[1].get("Average", 0)):
+            means = (_percent(average(scores, x)) for x in PAPER_MEANS.values())
+            table.add_row(model, *(_percent(scores.get(c)) for c in PAPER), *means)
+    _console().print(table)
+
+
+def _print_difference(loaded, a, b, name_a: str, name_b: str, seed: int) -> list[tuple[float, float]]:
+    """Differences over whole benchmarks, p-values corrected for the number of benchmarks; returns both values of each."""
+    from rich.table import Table
+
+    from evaluation.compare import compare, holm
+    from evaluation.items import attach
+    from resources.benchmarks.rewards import of
+
+    found = {}
+    for one in loaded:
+        pair = (attach(one.name, one.labelled, of(s, one.name)) for s in (a, b))
+        whole = [d for d in compare(one.name, one.sheet, *pair, one.found, seed=seed) if d.subset == ""]
+        found[one.name] = next(d for d in whole if d.metric in ("accuracy", "accuracy_at_hand"))
+    corrected = holm({name: d.p for name, d in found.items()})
+    exact = holm({name: d.mcnemar for name, d in found.items() if d.mcnemar is not None})
+    table = Table(
+        "benchmark", name_a, name_b, "difference", "95 % interval", "p (Holm)", "McNemar p (Holm)", "only one right"
+    )
+    for name, d in found.items():
+        only = "-" if d.only_a is None else f"{d.only_a} / {d.only_b}"
+        interval = f"{100 * d.low:+.1f} to {100 * d.high:+.1f}"
+        shown = (f"{100 * d.a:.1f}", f"{100 * d.b:.1f}", f"{100 * d.value:+.1f}", interval, f"{corrected[name]:.4f}")
+        table.add_row(name, *shown, f"{exact[name]:.2g}" if name in exact else "-", only)
+    _console().print(table)
+    return [(d.a, d.b) for d in found.values()]
+
+
+def _print_seeds(
+    ours: Sequence[list[dict]], theirs: Sequence[list[dict]], name_a: str, name_b: str
+) -> list[tuple[float, float]]:
+    """Means over seeds and a paired t-test over them for every benchmark (spec O-28); returns both means of each.
+
+    Args:
+        ours, theirs: a seed each, rows of `headline`.
+    """
+    from statistics import fmean, stdev
+
+    from rich.table import Table
+
+    from evaluation.compare import holm, paired_t
+
+    found: dict[str, tuple[list[float], list[float]]] = {}
+    for side, seeds in enumerate((ours, theirs)):
+        for row in (r for rows in seeds for r in rows):
+            found.setdefault(row["benchmark"], ([], []))[side].append(row["value"])
+    tests = {name: paired_t(*both) for name, both in found.items()}
+    corrected = holm({name: p for name, (_, p) in tests.items()})
+    table = Table("benchmark", f"{name_a} (sd)", f"{name_b} (sd)", "difference", "seeds", "t", "p", "p (Holm)")
+    for name, (a, b) in found.items():
+        t, p = tests[name]
+        shown = (f"{100 * fmean(x):.1f} ({100 * stdev(x):.1f})" for x in (a, b))
+        gain = f"{100 * (fmean(a) - fmean(b)):+.1f}"
+        table.add_row(name, *shown, gain, str(len(a)), f"{t:.2f}", f"{p:.4f}", f"{corrected[name]:.4f}")
+    _console().print(table)
+    return [(fmean(a), fmean(b)) for a, b in found.values()]
+
+
+def _print_over_benchmarks(values: list[tuple[float, float]]) -> None:
+    """A paired t-test over benchmarks (spec O-28)."""
+    from evaluation.compare import paired_t
+
+    if len(values) > 1:
+        a, b = zip(*values, strict=True)
+        t, p = paired_t(a, b)
+        gain = 100 * (sum(a) - sum(b)) / len(a)
+        _console().print(f"over {len(a)} benchmarks: difference {gain:+.1f}, paired t {t:.2f}, p {p:.4f}")
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _console():
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)

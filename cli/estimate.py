@@ -1,0 +1,192 @@
+"""What the paid steps that are still to be made are expected to cost, before any of them runs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table as Grid
+
+from curation.attributes import heuristic
+from curation.tables import (
+    ANNOTATION_BATCH,
+    ATTRIBUTES,
+    CLEAN_POOL,
+    GOLD_VOTES,
+    HUMAN_LABELS,
+    JUDGE_VOTES,
+    ROUTED,
+    STAGE2_ATTRIBUTES,
+    STAGE2_VOTES,
+    Table,
+)
+from resources.lake import Lake, label
+from resources.settings import Settings
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from resources.llm.bill import Bill
+
+ROUTED_SHARE = 0.5  # of stage 2's pairs, before the models have scored them
+STAND_IN = 50  # pairs whose prompts are built
+
+
+@dataclass(frozen=True)
+class Line:
+    """One paid step of one partition by one model, or by people."""
+
+    step: str
+    who: str
+    pairs: int
+    requests: int
+    dollars: float
+    most: float
+    known: str  # how the number of pairs is known
+    basis: str
+
+
+def show(settings: Settings, lake: Lake) -> None:
+    """Print a line a step and model, the totals, and where they stand against the budget."""
+    from resources.llm.call_store import store
+
+    console = Console()
+    if not all(lake.note(CLEAN_POOL, key) for key in settings.partition_keys("bucket")):
+        console.print(
+            "There is no clean pool yet, and what calls cost depends on its texts. First: assay run world pool"
+        )
+        return
+    lines = list(plan(settings, lake))
+    grid = Grid(title="Still to be paid", title_justify="left")
+    for name in ("step", "who", "pairs", "calls", "expected $", "at most $", "pairs are"):
+        grid.add_column(name, overflow="fold")
+    for x in lines:
+        grid.add_row(x.step, x.who, f"{x.pairs:,}", f"{x.requests:,}", f"{x.dollars:,.4f}", f"{x.most:,.4f}", x.known)
+    console.print(grid)
+    if any(x.known == "assumed" for x in lines):
+        console.print(
+            f"assumed: {ROUTED_SHARE:.0%} of stage 2's pairs go to judges; counted once the models have scored"
+        )
+    for basis in dict.fromkeys(f"{x.who}: {x.basis}" for x in lines if x.basis):
+        console.print(basis, markup=False, soft_wrap=True)
+    with store(lake) as calls:
+        spent = calls.committed() / 1e6
+    expected, most = (sum(getattr(x, k) for x in lines if x.requests) for k in ("dollars", "most"))
+    limit = settings.budget.confirm_above
+    console.print(
+        f"Calls: ${spent:,.4f} spent or reserved, ${expected:,.4f} more expected, at most ${most:,.4f} without retries; "
+        f"budget.dollars = {settings.budget.dollars:g}"
+        + ("" if limit is None else f", asked above budget.confirm_above = {limit:g}")
+        + ".",
+        soft_wrap=True,
+    )
+    if spent + expected > settings.budget.dollars:
+        console.print("[yellow]The budget would stop the run; what was answered until then is kept.[/]")
+
+
+def plan(settings: Settings, lake: Lake) -> Iterator[Line]:
+    """What is still to be paid. Prompts are made from real pairs; where attributes or gold are not there yet, keywords
+    and other pairs stand in for them."""
+    from resources.judges import panel
+    from resources.judges.attribute_models import labeller
+
+    with lake.connect() as con:
+        targets, examples = _stand_ins(con, settings)
+        for table, key, pairs, known in _pairs(con, settings, lake):
+            name = label(table, key)
+            bills: list[Bill | None] = []
+            if table is HUMAN_LABELS:
+                people = settings.people
+                if people.backend != "recorded":
+                    each = people.cost_per_label * people.annotators
+                    simulated = " (simulated)" if people.backend == "simulated" else ""
+                    yield Line(name, "people" + simulated, pairs, 0, pairs * each, pairs * each, known, "")
+                continue
+            if not pairs:
+                continue
+            if table in (ATTRIBUTES, STAGE2_ATTRIBUTES):
+                bills += labeller(settings, lake, name).estimate(_some(con, table, key), pairs)
+            else:
+                made = [b.estimate(targets, examples) for b in panel(settings, lake, name)]
+                bills += [b.times(pairs, targets.num_rows) for b in made if b is not None]
+            for b in bills:
+                dollars, most = b.expected_micros / 1e6, b.most_micros / 1e6
+                yield Line(name, b.who, pairs, b.requests, dollars, most, known, b.basis)
+
+
+def _pairs(con: "duckdb.DuckDBPyConnection", settings: Settings, lake: Lake) -> Iterator[tuple[Table, str, int, str]]:
+    """(table, partition, pairs, how that is known) of every paid step that is not made."""
+    s = settings.stage1
+    people = round(s.batch * s.people_share)
+
+    def count(sql: str, *values: str) -> int:
+        return con.sql(sql, params=values).fetchall()[0][0]
+
+    def open_partitions(table: Table) -> Iterator[str]:
+        return (k for k in settings.partition_keys(table.partition) if lake.note(table, k) is None)
+
+    for key in open_partitions(ATTRIBUTES):
+        counted = "SELECT count(*) FROM clean_pool WHERE bucket = ? AND stage IN ('seed', 'stage1')"
+        yield ATTRIBUTES, key, count(counted, key), "counted"
+    for i, key in enumerate(settings.partition_keys("iteration")):
+        planned = (
+            {"people": s.seed_people, "judges": s.seed_judges}
+            if not i
+            else {"people": people, "judges": s.batch - people}
+        )
+        known = "configured"
+        if lake.note(ANNOTATION_BATCH, key) is not None:
+            at_desk = "SELECT count(*) FROM annotation_batch WHERE iteration = ? AND assigned_to = ?"
+            planned, known = {desk: count(at_desk, key, desk) for desk in planned}, "counted"
+        for table, n in (
+            (HUMAN_LABELS, planned["people"]),
+            (JUDGE_VOTES, planned["judges"]),
+            (GOLD_VOTES, min(planned["people"], settings.judges.measure)),
+        ):
+            if lake.note(table, key) is None:
+                yield table, key, n, known if table is not GOLD_VOTES else "at most"
+    for table in (STAGE2_ATTRIBUTES, STAGE2_VOTES):
+        for key in open_partitions(table):
+            if lake.note(ROUTED, key) is not None:
+                yield table, key, count("SELECT count(*) FROM routed WHERE bucket = ?", key), "counted"
+            else:
+                n = count("SELECT count(*) FROM clean_pool WHERE bucket = ? AND stage = 'stage2'", key)
+                yield table, key, round(n * ROUTED_SHARE), "assumed"
+
+
+def _some(con: "duckdb.DuckDBPyConnection", table: Table, key: str) -> "pa.RecordBatch":
+    """Some of the pairs of a bucket that a step attributes."""
+    only = "AND stage IN ('seed', 'stage1')" if table is ATTRIBUTES else ""
+    rows = con.sql(
+        "SELECT pair_id, comparison_id, conversation, chosen, rejected FROM clean_pool"
+        f" WHERE bucket = ? {only} ORDER BY pair_id LIMIT {STAND_IN}",
+        params=[key],
+    )
+    return rows.to_arrow_table().combine_chunks().to_batches()[0]
+
+
+def _stand_ins(con: "duckdb.DuckDBPyConnection", settings: Settings) -> tuple["pa.Table", "pa.Table"]:
+    """Targets and examples as judges get them, of real pairs drawn by hash."""
+    import pyarrow as pa
+
+    n = STAND_IN + settings.judges.examples
+    rows = (
+        con.sql(
+            "SELECT pair_id, comparison_id, conversation, chosen, rejected FROM clean_pool"
+            f" ORDER BY md5_number_lower(pair_id || '{settings.seed}') LIMIT {n}"
+        )
+        .to_arrow_table()
+        .to_pylist()
+    )
+    for r in rows:
+        r |= heuristic(r["conversation"])
+    targets, near = rows[:STAND_IN], rows[STAND_IN:] or rows
+    examples = [
+        e | {"target_pair": t["pair_id"], "gold_pair": e["pair_id"], "rank": rank, "similarity": 0.0}
+        for t in targets
+        for rank, e in enumerate(near[: settings.judges.examples], 1)
+    ]
+    columns = ("target_pair", "rank")
+    empty = pa.table({c: pa.array([], t) for c, t in zip(columns, (pa.string(), pa.int64()), strict=True)})
+    return pa.Table.from_pylist(targets), pa.Table.from_pylist(examples) if examples else empty

@@ -1,0 +1,149 @@
+"""The rule that decides stage 2, as a small file that gives the same classes again from stored scores and verdicts
+(spec 4, partition; 4.13). The rule itself is SQL: sql/decision_rule.sql, sql/decisions.sql, sql/decisions_calibrated.sql."""
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sql import statement
+
+if TYPE_CHECKING:
+    import duckdb
+
+RULE_VERSION = "2"
+STRATUM = "CASE WHEN b = '+' AND g = '+' THEN 'agree' WHEN b = '-' AND g = '-' THEN 'reject' ELSE 'split' END"
+STRATA = ("agree", "reject", "split")
+
+Policy = Literal["symmetric", "flip_all", "direct_retain", "best_only", "gold_only", "both", "no_human"]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class RuleError(ValueError):
+    """The file is no rule, or it cannot be applied to these scores."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Thresholds(_Part):
+    """Least probabilities at which a stratum's pairs are kept or flipped; null where no bound held."""
+
+    keep: Probability | None = None
+    flip: Probability | None = None
+
+
+class Calibration(_Part):
+    """P(the original order is right) = sigmoid(intercept + best * m_best + gold * m_gold), where m is a model's
+    reward of the chosen response less that of the rejected one; fitted on human-labelled pairs, thresholds tested on
+    others."""
+
+    best_model: str
+    gold_model: str
+    intercept: float
+    best: float
+    gold: float
+    fitted_on: int
+    tested_on: int
+    alpha: Probability
+    delta: Probability
+    thresholds: dict[Literal["agree", "reject", "split"], Thresholds]
+
+
+class Rule(_Part):
+    """Everything that decides a class. Equal rules have equal files, byte for byte."""
+
+    version: Literal["2"] = RULE_VERSION
+    decision: Literal["paper", "calibrated"] = "paper"
+    policy: Policy = "symmetric"
+    threshold: Annotated[float, Field(ge=0.5, le=1)] = 0.5
+    band: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    calibration: Calibration | None = None
+
+    def dumps(self) -> str:
+        """The file's text."""
+        return json.dumps(self.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
+
+    @property
+    def id(self) -> str:
+        """Names the rule on every row it decided; the end is a hash of the file.
+
+        >>> Rule().id
+        'v2 symmetric threshold=0.5 band=0.0 #e19ee838'
+        """
+        digest = hashlib.blake2b(self.dumps().encode(), digest_size=4).hexdigest()
+        if self.decision == "calibrated" and self.calibration:
+            name = f"calibrated alpha={self.calibration.alpha} delta={self.calibration.delta}"
+        else:
+            name = f"{self.policy} threshold={self.threshold} band={self.band}"
+        return f"v{self.version} {name} #{digest}"
+
+    @property
+    def asks(self) -> str:
+        """The policy that says who is asked about; calibrated decisions ask nobody."""
+        return self.policy if self.decision == "paper" else "calibrated"
+
+
+def loads(text: str) -> Rule:
+    """Read a rule file.
+
+    Raises:
+        RuleError: no JSON, an unknown key, a value out of range, or a calibrated rule without its calibration.
+    """
+    try:
+        rule = Rule.model_validate_json(text)
+    except ValidationError as e:
+        first = e.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "file"
+        raise RuleError(f"not a rule of version {RULE_VERSION}: {where}: {first['msg']}") from None
+    if rule.decision == "calibrated" and rule.calibration is None:
+        raise RuleError("a calibrated rule needs its calibration")
+    return rule
+
+
+def decide(
+    con: "duckdb.DuckDBPyConnection", rule: Rule, scores: "duckdb.DuckDBPyRelation", verdicts: "duckdb.DuckDBPyRelation"
+) -> "duckdb.DuckDBPyRelation":
+    """Classes from stored scores and verdicts; nobody is asked and no model runs.
+
+    Args:
+        con: the connection of both relations.
+        scores: columns of the table `scores`.
+        verdicts: (pair_id, verdict), for at least the pairs the rule asks about; others are not heard.
+
+    Returns:
+        rows of the table `decisions`, without its bucket.
+
+    Raises:
+        RuleError: a calibrated rule meets scores of other models than it was fitted on.
+    """
+    con.execute(statement("decision_rule"))
+    scores.create_view("scores_to_decide")
+    verdicts.create_view("verdicts_to_decide")
+    values = {"threshold": rule.threshold, "band": rule.band, "policy": rule.policy, "rule": rule.id}
+    values["p_right"] = "NULL::DOUBLE"
+    if c := rule.calibration:
+        strangers = con.execute(
+            "SELECT DISTINCT best_model, gold_model FROM scores_to_decide WHERE best_model <> $1 OR gold_model <> $2",
+            [c.best_model, c.gold_model],
+        ).fetchall()
+        if strangers:
+            raise RuleError(
+                f"calibrated on the models {c.best_model} and {c.gold_model}, but there are scores of"
+                f" {' and '.join(strangers[0])}"
+            )
+        values["p_right"] = (
+            f"1 / (1 + exp(-({c.intercept!r} + {c.best!r} * (r_chosen_best - r_rejected_best)"
+            f" + {c.gold!r} * (r_chosen_gold - r_rejected_gold))))"
+        )
+    if rule.decision == "paper":
+        return con.sql(statement("decisions").format(**values))
+    rows = [(s, c.thresholds.get(s, Thresholds())) for s in STRATA]
+    values["thresholds"] = ", ".join(f"('{s}', {_sql(t.keep)}, {_sql(t.flip)})" for s, t in rows)
+    return con.sql(statement("decisions_calibrated").format(stratum=STRATUM, **values))
+
+
+def _sql(value: float | None) -> str:
+    return "NULL::DOUBLE" if value is None else f"{value!r}::DOUBLE"

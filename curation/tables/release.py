@@ -1,0 +1,55 @@
+"""Releases and the models trained on them."""
+
+from curation.tables.columns import CONV_ID, PAIR_ID, TEXTS, B, F, I, S, field, table
+from curation.tables.stage1 import MODEL_FIELDS
+
+RELEASE_FIELDS = [
+    PAIR_ID,
+    CONV_ID,
+    *TEXTS,
+    field("flipped", B, "chosen and rejected are swapped against the original label"),
+    field("label_source", S, "people, judges or models: who verified it"),
+    field("rule", S, "what admitted it"),
+    field("weight", F, "training weight, 1.0 unless configured"),
+    field("p_right", F, "calibrated probability that the order given here is right; null without calibration", True),
+    field("risk", S, "low, or risky: subjective or more than low controversiality", True),
+    field("source", S, "source"),
+    field("licence", S, "of the source"),
+]
+RELEASE_CURATED = table(
+    "release_curated",
+    "The curated release: pairs whose original order was verified, from gold, silver and stage 2.",
+    RELEASE_FIELDS,
+    ("pair_id",),
+    "bucket",
+)
+RELEASE_CORRECTED = table(
+    "release_corrected",
+    "The curated release and, swapped and flagged, the pairs whose original order was contradicted.",
+    RELEASE_FIELDS,
+    ("pair_id",),
+    "bucket",
+)
+SNAPSHOTS = table(
+    "snapshots",
+    "The views original, filtered and corrected after each iteration and after stage 2: how many pairs, and which.",
+    [
+        field("upto", S, "the last iteration that counts, or stage2"),
+        field("view", S, "original, filtered or corrected"),
+        field("pairs", I, "pairs in it"),
+        field("swapped", I, "of them in the other order than the original"),
+        field("hash", S, "of the pairs and their orders; equal views have equal hashes"),
+    ],
+    ("upto", "view"),
+)
+FINAL_MODEL = table(
+    "final_reward_model",
+    "Reward models trained alike on original, filtered and corrected data, with as many seeds as training.seeds says.",
+    [
+        field("arm", S, "original, random, filtered, corrected or soft"),
+        field("seed", I, "of the head, the order of the pairs and, without a backbone, the weights"),
+        *MODEL_FIELDS,
+    ],
+    ("model_id",),
+    "model",
+)

@@ -1,0 +1,1 @@
+"""The page people read: figures, plots, templates."""

@@ -1,0 +1,183 @@
+"""Every figure of the report, measured over the lake: SQL counts hits among n, the intervals come from one place."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from assets.table_asset import Run
+from curation.identity import text_hash
+from curation.intervals import NOTHING, Estimate, difference, paired_difference, wilson
+from curation.tables import REPORT_FIGURES
+from resources.lake import in_batches
+from sql import statement
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from evaluation.evaluate import Line
+    from resources.benchmarks.load import Loaded
+
+SHARES = ("report_labels", "report_batches", "report_judges", "report_models", "report_planted")
+CONTRASTS = (("filtered", "original"), ("corrected", "filtered"), ("filtered", "random"))
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row of `report_figures`."""
+
+    figure: str
+    group: str
+    estimate: Estimate
+    n: int
+    against: str = ""
+
+
+class Figures:
+    """The figures by name and group; what was not measured is an empty estimate on nothing."""
+
+    def __init__(self, figures: list[Figure]):
+        self._by_key = {(f.figure, f.group): f for f in figures}
+
+    def __getitem__(self, key: tuple[str, str]) -> Figure:
+        return self._by_key.get(key, Figure(*key, NOTHING, 0))
+
+    def names(self) -> set[str]:
+        return {figure for figure, _ in self._by_key}
+
+    def groups(self, figure: str) -> list[Figure]:
+        """All figures of one name, sorted by group."""
+        return [f for (name, _), f in sorted(self._by_key.items()) if name == figure]
+
+    def count(self, figure: str, group: str) -> int:
+        """A figure that is a count; 0 where there is none."""
+        return int(self[figure, group].estimate.value or 0)
+
+    def table(self) -> pa.Table:
+        return pa.Table.from_pylist(
+            [
+                {"figure": f.figure, "group": f.group, **f.estimate._asdict(), "n": f.n, "against": f.against}
+                for f in self._by_key.values()
+            ],
+            REPORT_FIGURES.schema,
+        )
+
+
+def measure(run: Run, con: "duckdb.DuckDBPyConnection") -> Figures:
+    """Measure everything on a lake's connection; leaves the table `truth` in it for the page's examples."""
+    _truth(con)
+    counts = con.sql(statement("report_counts")).fetchall()
+    found = [Figure(figure, group, Estimate(float(n), None, None), n) for figure, group, n in counts]
+    total = sum(f.n for f in found if f.figure == "records" and f.group != "input")
+    inputs = next(f.n for f in found if (f.figure, f.group) == ("records", "input"))
+    found.append(Figure("ledger_gap", "", Estimate(float(inputs - total), None, None), inputs))
+    for name in SHARES:
+        for figure, group, hits, n, against in con.sql(statement(name)).fetchall():
+            found.append(Figure(figure, group, wilson(hits, n), n, against or ""))
+    for figure, a, b in (
+        ("weak_topic_in_batch", "retrieved", "random"),
+        ("weak_topic_in_batch", "retrieved", "pool"),
+        ("mislabelled_in_batch", "retrieved", "random"),
+        ("mislabelled_in_batch", "retrieved", "pool"),
+        ("swapped_by_people", "retrieved", "random"),
+        ("label_precision", "kept", "stage 2 input"),
+        ("label_precision", "curated release", "original"),
+    ):
+        found += _contrast(found, figure, a, b)
+    found += _loop_gain(con, run.settings.seed) + _scores(con) + _score_gains(run, con) + _dollars(con)
+    return Figures(found)
+
+
+def _truth(con: "duckdb.DuckDBPyConnection") -> None:
+    """Create the table `truth`; the texts' hashes are taken batch by batch, and only where a reference exists."""
+    texts = con.sql(
+        "SELECT pair_id, chosen FROM clean_pool WHERE comparison_id IN (SELECT comparison_id FROM reference_labels)"
+    )
+    ids, hashes = [], []
+    for batch in in_batches(texts):
+        ids += batch.column("pair_id").to_pylist()
+        hashes += [text_hash(t) for t in batch.column("chosen").to_pylist()]
+    columns = {"pair_id": pa.array(ids, pa.string()), "chosen_id": pa.array(hashes, pa.string())}
+    con.register("chosen_ids", pa.table(columns))
+    con.execute(statement("report_truth"))
+
+
+def _contrast(found: list[Figure], figure: str, a: str, b: str) -> list[Figure]:
+    by_group = {f.group: f for f in found if f.figure == figure}
+    if a not in by_group or b not in by_group:
+        return []
+    one, other = by_group[a], by_group[b]
+    gap = difference(one.estimate, other.estimate)
+    return [Figure(f"{figure}_difference", f"{a} - {b}", gap, min(one.n, other.n), one.against)]
+
+
+def _loop_gain(con: "duckdb.DuckDBPyConnection", seed: int) -> list[Figure]:
+    """The last iteration's model against the first one's, on the gold pairs that both saw."""
+    rows = con.sql(
+        "WITH ends AS (SELECT min(iteration) AS first, max(iteration) AS last FROM gold_predictions)"
+        " SELECT a.p, b.p FROM gold_predictions a JOIN gold_predictions b USING (pair_id), ends"
+        " WHERE a.iteration = first AND b.iteration = last AND first < last ORDER BY pair_id"
+    ).fetchall()
+    if not rows:
+        return []
+    before, after = ([_right(p) for p in column] for column in zip(*rows, strict=True))
+    return [Figure("rm_accuracy_gain", "last - first", paired_difference(after, before, seed), len(rows), "people")]
+
+
+def _right(p: float) -> float:
+    return 0.5 if p == 0.5 else float(p > 0.5)
+
+
+def _scores(con: "duckdb.DuckDBPyConnection") -> list[Figure]:
+    """Scores of the arms and of the baseline over whole benchmarks."""
+    rows = con.sql(statement("report_scores")).fetchall()
+    return [Figure(f"score of {name}", arm, Estimate(*numbers), n) for name, arm, *numbers, n in rows]
+
+
+def _score_gains(run: Run, con: "duckdb.DuckDBPyConnection") -> list[Figure]:
+    """Differences between arms that the paper makes claims about, with a paired bootstrap: a benchmark's resamples
+    are the same items for every model, so the difference of two draws is a draw of the difference."""
+    import numpy as np
+
+    from assets.benchmark_results import configured
+
+    found = []
+    for benchmark in configured(run):
+        draws = {arm: _draws(run, con, benchmark, arm) for arm in run.settings.training.arms}
+        for a, b in CONTRASTS:
+            for metric in sorted(draws.get(a, {}).keys() & draws.get(b, {}).keys()):
+                one, other = draws[a][metric], draws[b][metric]
+                gap = one.draws - other.draws
+                low, high = np.nanquantile(gap[1:], [0.025, 0.975])
+                gain = Estimate(float(gap[0]), float(low), float(high))
+                name = f"score of {benchmark.name} {metric}_difference"
+                found.append(Figure(name, f"{a} - {b}", gain, min(one.n, other.n)))
+    return found
+
+
+def _draws(run: Run, con: "duckdb.DuckDBPyConnection", benchmark: "Loaded", arm: str) -> dict[str, "Line"]:
+    """Metric -> the number of the whole benchmark with its bootstrap draws, for one arm; empty when it has none."""
+    from evaluation.evaluate import lines
+    from evaluation.items import attach
+
+    rewards = con.sql(
+        "SELECT item_id, candidate, reward FROM benchmark_scores WHERE model = $arm AND benchmark = $benchmark",
+        params={"arm": arm, "benchmark": benchmark.name},
+    ).to_arrow_table()
+    if not rewards.num_rows:
+        return {}
+    scored = attach(benchmark.name, benchmark.labelled, rewards)
+    numbers = lines(
+        benchmark.sheet, scored, benchmark.found, seed=run.settings.seed, resamples=RESAMPLES, name=benchmark.name
+    )
+    return {
+        line.metric: line
+        for line in numbers
+        if line.subset == "" and line.draws is not None and not line.metric.startswith(("best_of_", "ceiling_"))
+    }
+
+
+def _dollars(con: "duckdb.DuckDBPyConnection") -> list[Figure]:
+    rows = con.sql("SELECT who || ' / ' || stage, sum(dollars), sum(labels)::BIGINT FROM cost GROUP BY 1").fetchall()
+    return [Figure("dollars", group, Estimate(dollars, None, None), n) for group, dollars, n in rows]

@@ -1,0 +1,414 @@
+"""The report's page: what the figures mean, in one self-contained HTML file."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curation.intervals import Estimate
+from curation.tables import Table
+from report import charts
+from report.figures import Figure, Figures
+from resources.lake import Lake, label
+from resources.settings import Settings
+from sql import statement
+
+if TYPE_CHECKING:
+    import duckdb
+
+EXAMPLES_EACH = 3
+LEAST_SHOWN = 0.005  # of the input: rarer reasons share a bar; the table has them all
+CLASSES = ("keep", "flip", "drop", "held_out", "pending", "removed", "quarantine")
+STAGES = [
+    ["unusable", "unreadable", "raw pool"],
+    ["clean pool", "duplicates", "contaminated"],
+    ["gold", "silver", "undecided", "kept", "flipped", "dropped", "pending"],
+    ["curated release", "corrected release only", "test share, held out", "left out"],
+]
+TONES = {
+    **dict.fromkeys(["gold", "silver", "kept", "curated release"], charts.GOOD),
+    **dict.fromkeys(["flipped", "corrected release only"], charts.MIXED),
+    **dict.fromkeys(["undecided", "dropped", "pending", "left out"], charts.QUIET),
+    **dict.fromkeys(["unusable", "unreadable", "duplicates", "contaminated"], charts.BAD),
+}
+ARM_TONES = {  # in the order of the page
+    "original": charts.QUIET,
+    "random": charts.QUIET,
+    "filtered": charts.GOOD,
+    "corrected": charts.MIXED,
+    "longer_answer": charts.BAD,
+}
+LABEL_TONES = {
+    "original": charts.QUIET,
+    "stage 2 input": charts.QUIET,
+    "gold": charts.GOOD,
+    "silver": charts.GOOD,
+    "kept": charts.GOOD,
+    "kept, confident": charts.GOOD,
+    "kept, judged": charts.GOOD,
+    "flipped": charts.MIXED,
+    "dropped": charts.BAD,
+    "undecided": charts.BAD,
+    "curated release": charts.PLAIN,
+    "corrected release": charts.PLAIN,
+}
+FILTERS = {  # filter -> what the paper's Table 9 has for keep and discard (spec 4.11)
+    "best": (0.78, 0.79),
+    "gold": (0.84, 0.88),
+    "best and gold": (0.86, 0.92),
+    "the rule": (None, None),
+}
+SCORE_CLAIMS = {
+    ("filtered", "original"): "Curated data trains a better reward model than the uncurated pool",
+    ("corrected", "filtered"): "Adding the flipped pairs makes it better still",
+    ("filtered", "random"): "Curation beats an equally large random part of the pool (the null test)",
+}
+OTHER_CLAIMS = (  # claim, what is compared, figure, group
+    (
+        "The loop's reward model gets better",
+        "accuracy on the same gold pairs, last − first",
+        "rm_accuracy_gain",
+        "last - first",
+    ),
+    (
+        "Retrieval looks where the model is weak",
+        "from topics the model errs on, retrieved − pool",
+        "weak_topic_in_batch_difference",
+        "retrieved - pool",
+    ),
+    (
+        "Retrieval finds mislabelled pairs",
+        "mislabelled by the reference, retrieved − pool",
+        "mislabelled_in_batch_difference",
+        "retrieved - pool",
+    ),
+    (
+        "Retrieval finds mislabelled pairs",
+        "swapped by people, retrieved − random",
+        "swapped_by_people_difference",
+        "retrieved - random",
+    ),
+    (
+        "Labels that stage 2 keeps are more often right",
+        "right labels, kept − all of stage 2",
+        "label_precision_difference",
+        "kept - stage 2 input",
+    ),
+    (
+        "The curated release is cleaner than the pool",
+        "right labels, release − pool",
+        "label_precision_difference",
+        "curated release - original",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement of the paper about the method, and what this run says about it.
+
+    `verdict` is "agrees" or "contradicts" when the interval excludes zero, "undecided" when it does not, and
+    "not measured" where there is none.
+    """
+
+    text: str
+    measured: str
+    gain: Estimate
+    n: int
+
+    @property
+    def verdict(self) -> str:
+        if self.gain.value is None or not self.gain.known:
+            return "not measured"
+        return "agrees" if self.gain.low > 0 else "contradicts" if self.gain.high < 0 else "undecided"
+
+
+def claims(figures: Figures) -> list[Claim]:
+    """The paper's claims about the method, each as a gain that should be above zero (spec 3.16, 4.11, 8.01 to 8.10)."""
+    found = []
+    scores = dict.fromkeys(f.figure for f in headline_scores(figures))
+    for a, b in SCORE_CLAIMS:
+        for name in scores or ["no benchmark"]:
+            gain = figures[f"{name}_difference", f"{a} - {b}"]
+            measured = f"{name.removeprefix('score of ')}, {a} − {b}"
+            found.append(Claim(SCORE_CLAIMS[a, b], measured, gain.estimate, gain.n))
+    for text, measured, figure, group in OTHER_CLAIMS:
+        gain = figures[figure, group]
+        found.append(Claim(text, measured, gain.estimate, gain.n))
+    flipped = figures["label_precision", "flipped"]
+    above = Estimate(*(None if v is None else v - 0.5 for v in flipped.estimate))
+    text = "Flipped pairs are right more often than wrong"
+    found.append(Claim(text, "right after the flip − 50 %", above, flipped.n))
+    return found
+
+
+def headline_scores(figures: Figures) -> list[Figure]:
+    """Scores by arm of each benchmark's own headline metric: its accuracy, over what is at hand where parts miss."""
+    names = dict.fromkeys(
+        f.figure
+        for name in _score_names(figures)
+        for f in figures.groups(name)
+        if name.rpartition(" ")[2] in ("accuracy", "accuracy_at_hand")
+    )
+    return [f for name in names for f in sorted(figures.groups(name), key=lambda f: _place(f.group))]
+
+
+def _place(arm: str) -> int:
+    return list(ARM_TONES).index(arm) if arm in ARM_TONES else len(ARM_TONES)
+
+
+def _score_names(figures: Figures) -> list[str]:
+    return sorted(n for n in figures.names() if n.startswith("score of ") and not n.endswith("_difference"))
+
+
+def template(name: str):
+    """A page's template; whatever it is given is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    env = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters |= {"share": share, "points": points, "short": short, "from_json": json.loads}
+    return env.get_template(name)
+
+
+def render(
+    con: "duckdb.DuckDBPyConnection", figures: Figures, settings: Settings, lake: Lake, reads: tuple[Table, ...]
+) -> str:
+    """The whole page. Texts of pairs are escaped by the template; nothing outside the file is referred to.
+
+    Args:
+        con: the lake's connection that `figures` were measured on.
+        reads: tables whose versions the page names.
+    """
+    return template("report.html").render(
+        name=settings.name,
+        figures=figures,
+        caveats=caveats(con, settings),
+        drawings=_drawings(con, figures),
+        benchmarks=_benchmarks(con),
+        claims=claims(figures),
+        classes=[c for c in CLASSES if figures["records", c].n],
+        labels=[figures["label_precision", c] for c in LABEL_TONES if figures["undecidable", c].n],
+        scores=headline_scores(figures),
+        simulated_judges=_simulated_judges(con),
+        filters=FILTERS,
+        topics=_topics(figures),
+        judges=sorted({f.group for f in figures.groups("judge_decides")}),
+        **_cards(con, settings),
+        reference=next((f.against for f in figures.groups("label_precision")), ""),
+        planted=sorted({f.group for f in figures.groups("planted_recall")}),
+        cost=_rows(con, "SELECT who, stage, model, labels, dollars, simulated FROM cost ORDER BY who, stage"),
+        per_pair=_rows(con, "SELECT * FROM cost_per_pair WHERE class IN ('keep', 'flip', 'drop') ORDER BY class"),
+        calls=_rows(con, "SELECT * FROM spending ORDER BY stage, who, model, status"),
+        sources=_rows(con, "SELECT * FROM sources ORDER BY priority, source"),
+        bad_input=_rows(con, "SELECT file, row, reason, error FROM quarantine ORDER BY row > 0, source, row LIMIT 12"),
+        models=sorted(
+            _rows(con, "SELECT DISTINCT arm, pairs, steps FROM final_reward_model"), key=lambda r: _place(r["arm"])
+        ),
+        examples=_rows(con, statement("report_examples"), each=EXAMPLES_EACH),
+        config_hash=settings.section_hash(*type(settings).model_fields),
+        versions=_versions(lake, settings, reads),
+    )
+
+
+def caveats(con: "duckdb.DuckDBPyConnection", settings: Settings) -> dict[str, list[str]]:
+    """What in this run is no live person, model or datum: `simulated`, `recorded`, `heuristic` -> names."""
+    flagged = con.sql(
+        "SELECT (SELECT bool_or(simulated) FROM human_labels), (SELECT bool_or(simulated) FROM attributes)"
+    ).fetchall()[0]
+    judges = _simulated_judges(con)
+    simulated = ["the pool and its planted truth"] if settings.world else []
+    simulated += ["people"] if flagged[0] else []
+    simulated += [f"the judges {_listed(judges)}"] if judges else []
+    simulated += ["attributes"] if flagged[1] else []
+    recorded = ["people"] if settings.people.backend == "recorded" else []
+    names = [j.name for j in settings.judges.judges if j.backend == "recorded"]
+    recorded += [f"the judges {_listed(names)}"] if names else []
+    heuristic = ["attributes"] if any(m.backend == "heuristic" for m in settings.attributes.models) else []
+    return {"simulated": simulated, "recorded": recorded, "heuristic": heuristic}
+
+
+@dataclass(frozen=True)
+class Card:
+    """One figure of `judge_cards`, as the page shows an estimate."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+    @property
+    def known(self) -> bool:
+        return self.low is not None
+
+
+def _cards(con: "duckdb.DuckDBPyConnection", settings: Settings) -> dict[str, Any]:
+    """The panel's report cards: `cards` by (judge, stratum, figure), and what the page lists them by."""
+    rows = con.sql("SELECT judge, stratum, figure, value, low, high, n FROM judge_cards ORDER BY ALL").fetchall()
+    cards = {(judge, stratum, figure): Card(*found) for judge, stratum, figure, *found in rows}
+    return {
+        "cards": cards,
+        "ways": [j.removeprefix("panel: ") for j, _, f in cards if f == "credit" and j.startswith("panel: ")],
+        "way": {"majority": "majority, both orders"}.get(settings.judges.aggregation, settings.judges.aggregation),
+        "strata": sorted({s for _, s, _ in cards if s != "all"}),
+        "measured": con.sql("SELECT count(DISTINCT pair_id) FROM gold_votes").fetchall()[0][0],
+    }
+
+
+def _card_chart(con: "duckdb.DuckDBPyConnection") -> str:
+    rows = con.sql(
+        "SELECT judge, value, low, high FROM judge_cards WHERE stratum = 'all' AND figure = 'agrees_with_people'"
+        " ORDER BY judge = 'people' DESC, judge LIKE 'panel: %', judge"
+    ).fetchall()
+    tones = {"people": charts.GOOD}
+    named = {"people": "people, with each other"} | {j: f"{j} (simulated)" for j in _simulated_judges(con)}
+    return charts.intervals(
+        [
+            (
+                named.get(judge, judge),
+                Estimate(*found),
+                tones.get(judge, charts.MIXED if ":" in judge else charts.PLAIN),
+            )
+            for judge, *found in rows
+        ],
+        "Agreement with people, of what is decided",
+        line=0.5,
+    )
+
+
+def _simulated_judges(con: "duckdb.DuckDBPyConnection") -> list[str]:
+    found = con.sql(
+        "SELECT judge FROM judge_votes WHERE simulated UNION SELECT judge FROM stage2_votes WHERE simulated ORDER BY 1"
+    ).fetchall()
+    return [name for (name,) in found]
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def share(estimate: Estimate) -> str:
+    """`83.1 % (80.2 to 85.7)`, or a dash where nothing was measured."""
+    if estimate.value is None:
+        return "–"
+    interval = f" ({estimate.low * 100:.1f} to {estimate.high * 100:.1f})" if estimate.known else ""
+    return f"{estimate.value * 100:.1f} %{interval}"
+
+
+def points(estimate: Estimate) -> str:
+    """A difference of shares, in points: `+4.2 (+1.1 to +7.3)`."""
+    if estimate.value is None:
+        return "–"
+    interval = f" ({estimate.low * 100:+.1f} to {estimate.high * 100:+.1f})" if estimate.known else ""
+    return f"{estimate.value * 100:+.1f}{interval}".replace("-", "−")
+
+
+def short(text: str, width: int = 180) -> str:
+    """One line of at most `width` characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _drawings(con: "duckdb.DuckDBPyConnection", figures: Figures) -> dict[str, str]:
+    links = con.sql(statement("report_flow")).fetchall()
+    sources = [f"source {f.group}" for f in figures.groups("records_of_source")]
+    scores = headline_scores(figures)
+    gains = [c for c in claims(figures) if c.gain.value is not None]
+    colours = {"agrees": charts.GOOD, "contradicts": charts.BAD}
+    return {
+        "flow": charts.flow([sources, *STAGES], links, TONES, "Flow of records from sources to releases"),
+        "attrition": charts.waterfall(_attrition(figures), "From input records to the curated release"),
+        "rm": charts.intervals(
+            [(f.group, f.estimate, charts.PLAIN) for f in figures.groups("rm_accuracy_final_gold")],
+            "Accuracy of each iteration's reward model on the final gold",
+        ),
+        "scores": charts.intervals(
+            [
+                (f"{f.figure.removeprefix('score of ')}: {f.group}", f.estimate, ARM_TONES.get(f.group, charts.PLAIN))
+                for f in scores
+            ],
+            "Benchmark scores by training data",
+        ),
+        "labels": charts.intervals(
+            [(c, figures["label_precision", c].estimate, tone) for c, tone in LABEL_TONES.items()],
+            "Share of right labels by class",
+            line=0.5,
+        ),
+        "judges": _card_chart(con),
+        "claims": charts.intervals(
+            [(short(c.measured, 54), c.gain, colours.get(c.verdict, charts.QUIET)) for c in gains],
+            "Gains that the paper claims",
+            line=0.0,
+            signed=True,
+        ),
+    }
+
+
+def _attrition(figures: Figures) -> list[tuple[str, int, str]]:
+    """Input, every reason to leave by class, the curated release; what is left is counted, not assumed."""
+    steps = [("input records", figures.count("records", "input"), "total")]
+    lost = {f.group: f.n for f in figures.groups("records_by_reason")}
+    for classes, level in (
+        (("quarantine", "removed"), ("clean pool", figures.count("pairs", "clean pool"))),
+        (("drop", "pending", "held_out", "flip"), ("curated release", figures.count("pairs", "curated release"))),
+    ):
+        for name in classes:
+            some = {g.partition(" / ")[2]: n for g, n in lost.items() if g.startswith(f"{name} / ")}
+            word = _WORDS.get(name, name)
+            large = {r: n for r, n in some.items() if n >= LEAST_SHOWN * steps[0][1] or len(some) == 1}
+            for reason, n in sorted(large.items(), key=lambda item: -item[1]):
+                steps.append((f"{word}: {reason}".removesuffix(": "), n, "loss"))
+            if rest := {r: n for r, n in some.items() if r not in large}:
+                steps.append((f"{word}: {len(rest)} rarer reasons", sum(rest.values()), "loss"))
+        steps.append((*level, "total"))
+    return steps
+
+
+_WORDS = {
+    "quarantine": "unreadable",
+    "removed": "removed",
+    "drop": "dropped",
+    "held_out": "held out",
+    "flip": "label swapped",
+}
+
+
+def _benchmarks(con: "duckdb.DuckDBPyConnection") -> list[dict]:
+    rows = _rows(
+        con,
+        "SELECT * EXCLUDE (model) FROM benchmark_results UNION ALL BY NAME SELECT * FROM benchmark_baselines"
+        " ORDER BY benchmark, metric, arm",
+    )
+    whole = [r for r in rows if r["subset"] == "" and not r["metric"].startswith(("best_of_", "ceiling_"))]
+    return sorted(whole, key=lambda r: (r["benchmark"], r["metric"], _place(r["arm"])))
+
+
+def _topics(figures: Figures) -> list[dict[str, Any]]:
+    """Topics with their right labels by class, the noisiest first."""
+    table: dict[str, dict[str, Figure]] = {}
+    for f in figures.groups("label_precision_by_topic"):
+        topic, _, name = f.group.rpartition(" / ")
+        table.setdefault(topic, {})[name] = f
+    nothing = figures["label_precision_by_topic", ""]
+    classes = ("original", "curated release", "corrected release", "kept", "flipped")
+    rows = [{"topic": t, "classes": [by.get(c, nothing) for c in classes]} for t, by in table.items()]
+    return sorted(rows, key=lambda r: (r["classes"][0].estimate.value or 0.0, r["topic"]))
+
+
+def _rows(con: "duckdb.DuckDBPyConnection", sql: str, **values) -> list[dict]:
+    return con.sql(sql, params=values or None).to_arrow_table().to_pylist()
+
+
+def _versions(lake: Lake, settings: Settings, reads: tuple[Table, ...]) -> list[tuple[str, str, int]]:
+    """(table or table/partition, version, rows) of everything the page was made from."""
+    found = []
+    for table in reads:
+        for key in settings.partition_keys(table.partition) if table.partition else [None]:
+            if note := lake.note(table, key):
+                found.append((label(table, key), note["version"], lake.rows(table, key)))
+    return found

@@ -1,0 +1,1 @@
+"""Reward-model benchmarks as files, published scores, and rewards for their responses."""

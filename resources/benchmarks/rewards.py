@@ -1,0 +1,212 @@
+"""Rewards for the responses of benchmarks, from whatever can tell a better response from a worse one.
+
+Reward models are started once for all benchmarks; judges vote and their votes are rewards; a table that somebody else
+made is read; the longer answer needs nobody.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.identity import comparison_id
+from curation.tables import ATTRIBUTE_FIELDS, BENCHMARK_SCORES, CONVERSATION, FINAL_MODEL
+from evaluation.items import REWARDS, BenchmarkError
+from evaluation.judged import rewards as judged
+from resources.benchmarks.load import Loaded
+from resources.sources import hub
+
+if TYPE_CHECKING:
+    from assets.table_asset import Run
+
+LONGER = "longer_answer"
+JUDGE = "judge:"
+ATTRIBUTES_OF_A_TARGET = ", ".join(f.name for f in ATTRIBUTE_FIELDS)
+NO_EXAMPLES = pa.schema(
+    [
+        ("target_pair", pa.string()),
+        ("rank", pa.int64()),
+        ("gold_pair", pa.string()),
+        ("similarity", pa.float64()),
+        ("conversation", CONVERSATION),
+        *((name, pa.string()) for name in ("chosen", "rejected", *(f.name for f in ATTRIBUTE_FIELDS))),
+    ]
+).empty_table()
+
+
+def scores_of(model: str, run: "Run", benchmarks: Sequence[Loaded]) -> pa.Table:
+    """`BENCHMARK_SCORES` rows of any model.
+
+    Args:
+        model: an arm whose final model was made (`arm-2` for its second seed); the folder of an exported model;
+            `huggingface:<owner>/<name>@<commit>`; a Parquet or JSONL file (benchmark, item_id, candidate, reward) of
+            scores made elsewhere; `judge:<name>` of the configuration; or `longer_answer`.
+
+    Raises:
+        BenchmarkError: there is no such model, or it cannot answer these benchmarks.
+    """
+    if model == LONGER:
+        return longer_answer(benchmarks)
+    if model.startswith(JUDGE):
+        return judge_scores(run, model.removeprefix(JUDGE), benchmarks)
+    if model.startswith(hub.PREFIX):
+        return model_scores(run, _downloaded(model.removeprefix(hub.PREFIX)), benchmarks)
+    if Path(model).is_file():
+        return read_scores(Path(model), benchmarks)
+    if Path(model).is_dir():
+        return model_scores(run, str(Path(model).resolve()), benchmarks)
+    with run.lake.connect() as con:
+        rows = con.execute("SELECT path FROM final_reward_model WHERE model = ?", [model]).fetchall()
+    if not rows:
+        arms = run.lake.partitions(FINAL_MODEL)
+        raise BenchmarkError(f"no model {model!r}: neither a file, a folder nor one of the arms made: {arms}")
+    return model_scores(run, rows[0][0], benchmarks)
+
+
+def model_scores(run: "Run", folder: str, benchmarks: Sequence[Loaded]) -> pa.Table:
+    """`BENCHMARK_SCORES` rows of a reward model; each different (conversation, response) is computed once."""
+    from resources.trainer import score_items
+
+    with run.lake.connect() as con:
+        _register(con, benchmarks)
+        con.execute("""
+            CREATE TEMP TABLE known AS
+            SELECT benchmark, item_id AS of_item, candidate, conversation, response,
+                   md5(to_json([to_json(conversation), to_json(response)])) AS item_id
+            FROM candidates
+        """)
+        unique = con.sql("""
+            SELECT item_id, any_value(conversation) AS conversation, any_value(response) AS response
+            FROM known GROUP BY item_id
+        """)
+        con.register("rewards", score_items(run, folder, unique, cut=run.settings.evaluation.over_length == "cut"))
+        table = con.sql("""
+            SELECT benchmark, of_item AS item_id, candidate, reward, unscored, truncated
+            FROM known JOIN rewards USING (item_id)
+        """).to_arrow_table()
+    return table.cast(BENCHMARK_SCORES.schema)
+
+
+def judge_scores(run: "Run", name: str, benchmarks: Sequence[Loaded]) -> pa.Table:
+    """`BENCHMARK_SCORES` rows of a configured judge: how many of its answers, over both orders, a response wins.
+
+    Attributes come from the configured labeller, blind to the labels; the judge is shown no examples.
+
+    Raises:
+        BenchmarkError: no such judge, or a benchmark holds other items than pairs.
+        Exception: what the judge's or the labeller's back end raises, such as an exhausted budget.
+    """
+    from resources.judges import panel
+    from resources.judges.attribute_models import labeller
+
+    judges = {b.judge.name: b for b in panel(run.settings, run.lake, "benchmarks")}
+    if name not in judges:
+        raise BenchmarkError(f"no judge {name!r} is configured, only {', '.join(judges)}")
+    parts = []
+    for benchmark in benchmarks:
+        pairs = _pairs(benchmark)
+        attributes = pa.Table.from_batches(labeller(run.settings, run.lake, "benchmarks").label(pairs.to_batches()))
+        with duckdb.connect() as con:
+            con.register("pairs", pairs)
+            con.register("attributes", attributes)
+            targets = con.sql(f"SELECT pairs.*, {ATTRIBUTES_OF_A_TARGET} FROM pairs JOIN attributes USING (pair_id)")
+            votes = judges[name].vote(targets.to_arrow_table(), NO_EXAMPLES)
+        given = pa.table({"item_id": votes["pair_id"], "vote": votes["vote"]})
+        parts.append(_rows(benchmark.name, judged(benchmark.name, benchmark.labelled, given)))
+    return pa.concat_tables(parts)
+
+
+def longer_answer(benchmarks: Iterable[Loaded]) -> pa.Table:
+    """`BENCHMARK_SCORES` rows of what needs no model: the number of characters."""
+    parts = []
+    for b in benchmarks:
+        length = pc.cast(pc.utf8_length(b.candidates["response"]), pa.float64())
+        parts.append(_rows(b.name, b.candidates.select(["item_id", "candidate"]).append_column("reward", length)))
+    return pa.concat_tables([BENCHMARK_SCORES.schema.empty_table(), *parts])
+
+
+def read_scores(path: Path, benchmarks: Sequence[Loaded]) -> pa.Table:
+    """`BENCHMARK_SCORES` rows from a file of scores made elsewhere; other benchmarks' rows are left out.
+
+    Raises:
+        BenchmarkError: a column is missing or is no number.
+    """
+    where = str(path).replace("'", "''")
+    reader = f"read_parquet('{where}')" if path.suffix == ".parquet" else f"read_json('{where}')"
+    names = [b.name for b in benchmarks]
+    try:
+        with duckdb.connect() as con:
+            columns = con.sql(f"FROM {reader} LIMIT 0").columns
+            truncated = "coalesce(truncated, false)" if "truncated" in columns else "false"
+            table = con.sql(
+                "SELECT benchmark::VARCHAR AS benchmark, item_id::VARCHAR AS item_id, candidate::BIGINT AS candidate, "
+                f"reward::DOUBLE AS reward, NULL::VARCHAR AS unscored, {truncated} AS truncated FROM {reader}"
+                " WHERE benchmark IN $names",
+                params={"names": names},
+            ).to_arrow_table()
+    except duckdb.Error as e:
+        raise BenchmarkError(f"{path}: {str(e).splitlines()[0]}") from e
+    return table.cast(BENCHMARK_SCORES.schema)
+
+
+def of(scores: pa.Table, benchmark: str) -> pa.Table:
+    """(item_id, candidate, reward, truncated) of one benchmark."""
+    return scores.filter(pc.equal(scores["benchmark"], benchmark)).select(REWARDS.names)
+
+
+def _register(con: duckdb.DuckDBPyConnection, benchmarks: Sequence[Loaded]) -> None:
+    """The view `candidates` over all benchmarks."""
+    for number, b in enumerate(benchmarks):
+        con.register(f"benchmark_{number}", b.candidates.append_column("benchmark", _constant(b.name, b.candidates)))
+    con.execute(
+        "CREATE TEMP VIEW candidates AS "
+        + " UNION ALL ".join(f"SELECT * FROM benchmark_{n}" for n in range(len(benchmarks)))
+    )
+
+
+def _pairs(benchmark: Loaded) -> pa.Table:
+    """The benchmark's pairs as judges read them; candidate 0 stands as `chosen`, whichever is right."""
+    if set(benchmark.candidates["unit"].unique().to_pylist()) != {"pair"}:
+        raise BenchmarkError(f"{benchmark.name}: judges are evaluated on pairs only")
+    first, second = (benchmark.candidates.filter(pc.equal(benchmark.candidates["candidate"], c)) for c in (0, 1))
+    texts = zip(*(t.to_pylist() for t in (first["conversation"], first["response"], second["response"])), strict=True)
+    ids = pa.array([comparison_id(*three) for three in texts], pa.string())
+    return pa.table(
+        {
+            "pair_id": first["item_id"],
+            "comparison_id": ids,
+            "conversation": first["conversation"],
+            "chosen": first["response"],
+            "rejected": second["response"],
+        }
+    )
+
+
+def _downloaded(model: str) -> str:
+    """The folder of a model of the Hugging Face hub."""
+    from huggingface_hub import snapshot_download
+
+    name, _, revision = model.partition("@")
+    if not revision:
+        raise BenchmarkError(f"pin the model: {hub.PREFIX}{name}@<commit>")
+    try:
+        return snapshot_download(name, revision=revision)
+    except Exception as e:  # the hub raises errors of several packages
+        raise BenchmarkError(f"{model}: {str(e).splitlines()[0]}") from e
+
+
+def _rows(benchmark: str, rewards: pa.Table) -> pa.Table:
+    columns = {
+        "benchmark": _constant(benchmark, rewards),
+        **{n: rewards[n] for n in ("item_id", "candidate", "reward")},
+        "unscored": pa.nulls(rewards.num_rows, pa.string()),
+        "truncated": pa.repeat(False, rewards.num_rows),
+    }
+    return pa.table(columns).cast(BENCHMARK_SCORES.schema)
+
+
+def _constant(value: str, table: pa.Table) -> pa.Array:
+    return pa.array([value] * table.num_rows, pa.string())

@@ -1,0 +1,242 @@
+"""The data lake: one Parquet file a partition, replaced whole, read by DuckDB as views.
+
+    <root>/<table>/data.parquet  or  <root>/<table>/<kind>=<key>/data.parquet
+
+A file's bytes depend on its rows, its inputs' versions, the code's version and the settings, on nothing else: no time
+and no run id stand in it, so that equal runs give equal files. Those four stand in the footer under `assay`, which
+makes lineage a query.
+"""
+
+import contextlib
+import functools
+import glob
+import hashlib
+import json
+import os
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.tables import TABLES, Table
+from resources.lake.staging import Data, LakeError, duck_type, sorted_reader, write
+from resources.settings import Settings
+from sql import statement
+from training.atomic import beside
+
+BOUND = ("source", "bucket", "iteration")  # kinds of partition that count only while they are configured
+
+
+class Missing(LakeError):
+    """A table or partition that is needed has not been materialised."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was published: `version` is a hash of the content, `path` the file."""
+
+    rows: int
+    bytes: int
+    version: str
+    path: Path
+
+
+class Staged:
+    """A complete file that readers cannot see yet."""
+
+    def __init__(self, path: Path, target: Path, rows: int, version: str):
+        self.path, self.target, self.rows, self.version = path, target, rows, version
+
+    def publish(self) -> Written:
+        with open(self.path, "rb") as f:
+            os.fsync(f.fileno())
+        os.replace(self.path, self.target)
+        return Written(self.rows, self.target.stat().st_size, self.version, self.target)
+
+
+@dataclass(frozen=True)
+class Lake:
+    """Tables under a folder.
+
+    Attributes:
+        root: the folder.
+        memory_limit: of a DuckDB session, in its spelling.
+        threads: of a DuckDB session.
+        keys: (kind, partitions) that the views show. A source that was taken out of the configuration, or a bucket of a
+            former number of buckets, leaves its file behind; nothing is deleted and nobody reads it.
+    """
+
+    root: str
+    memory_limit: str = "2GB"
+    threads: int = 2
+    keys: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Lake":
+        """The lake of a configuration."""
+        keys = tuple((kind, tuple(settings.partition_keys(kind))) for kind in BOUND)
+        return cls(str(settings.lake.path), settings.lake.memory_limit, settings.lake.threads, keys)
+
+    def folder(self, name: str) -> Path:
+        """A folder for what is no table: models, vectors, stored calls. Created when missing."""
+        path = Path(self.root).absolute() / "files" / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def path(self, table: Table, partition: str | None = None) -> Path:
+        if (table.partition is None) != (partition is None):
+            raise ValueError(f"{table.name} is partitioned by {table.partition}, got partition {partition!r}")
+        folder = Path(self.root).absolute() / table.name
+        if partition is not None:
+            folder = folder.joinpath(*map("=".join, zip(_dimensions(table), partition.split("|"), strict=True)))
+        return folder / "data.parquet"
+
+    def partitions(self, table: Table) -> list[str]:
+        """The partitions of a table that exist, sorted."""
+        base = Path(self.root).absolute() / table.name
+        return sorted("|".join(d.partition("=")[2] for d in p.relative_to(base).parts[:-1]) for p in self._files(table))
+
+    def _files(self, table: Table) -> Iterator[Path]:
+        """The published files of a table; never one that is being written."""
+        return (Path(self.root).absolute() / table.name).glob(_pattern(table))
+
+    # ---- reading ---------------------------------------------------------------------------------------------------
+    @contextlib.contextmanager
+    def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A DuckDB session with a view for every table, materialised or not, and the views of sql/views.sql.
+
+        Partitioned tables carry their partition as a VARCHAR column.
+        """
+        with tempfile.TemporaryDirectory(prefix="assay-spill-") as spill, duckdb.connect() as con:
+            con.execute(f"SET memory_limit='{self.memory_limit}'")
+            con.execute(f"SET threads={self.threads}")
+            con.execute(f"SET temp_directory='{spill}'")
+            con.execute("SET enable_progress_bar=false")
+            here = f"SET VARIABLE lake = {self._quoted()}"
+            con.execute(here)
+            views = self._views("getvariable('lake')")
+            con.execute(f"ATTACH '{_catalogue(views, here)}' AS lake (READ_ONLY)")
+            con.execute("SET search_path = 'memory.main,lake.main'")  # what a session creates is its own
+            yield con
+
+    def _quoted(self) -> str:
+        """The root as a string of SQL, to be continued by a pattern of files."""
+        return _quote(glob.escape(str(Path(self.root).absolute())))
+
+    def _views(self, root: str) -> str:
+        """SQL that defines all views; it changes where a table gets its first file or loses its last."""
+        tables = (f'CREATE OR REPLACE VIEW "{t.name}" AS {self._select(t, root)}' for t in TABLES.values())
+        return ";\n".join([*tables, statement("decision_rule").rstrip().rstrip(";"), statement("views")])
+
+    def shell(self) -> Path:
+        """Write `assay.duckdb`, the same views for a plain DuckDB shell, and return its path."""
+        path = Path(self.root).absolute() / "assay.duckdb"
+        with beside(path) as new:
+            with duckdb.connect(str(new)) as con:
+                con.execute(self._views(self._quoted()))
+            os.replace(new, path)
+        return path
+
+    def _select(self, table: Table, root: str) -> str:
+        in_path = [d for d in _dimensions(table) if d not in table.schema.names]
+        if next(self._files(table), None) is None:
+            names = [(f.name, duck_type(f.type)) for f in table.schema] + [(d, "VARCHAR") for d in in_path]
+            return "SELECT " + ", ".join(f'NULL::{t} AS "{n}"' for n, t in names) + " WHERE false"
+        types = ", ".join(f"'{d}': VARCHAR" for d in _dimensions(table))
+        hive = f"true, hive_types={{{types}}}" if in_path else "false"
+        rows = f"SELECT * FROM read_parquet({root} || '/{table.name}/{_pattern(table)}', hive_partitioning={hive})"
+        wanted = dict(self.keys).get(table.partition or "")
+        return rows if wanted is None else f'{rows} WHERE "{table.partition}" IN ({", ".join(map(_quote, wanted))})'
+
+    # ---- lineage ---------------------------------------------------------------------------------------------------
+    def note(self, table: Table, partition: str | None = None) -> dict | None:
+        """The footer of one partition: version, inputs {name: version}, code, settings; None when it is missing."""
+        path = self.path(table, partition)
+        if not path.exists():
+            return None
+        return json.loads(pq.read_metadata(path).metadata[b"assay"])
+
+    def rows(self, table: Table, partition: str | None = None) -> int:
+        path = self.path(table, partition)
+        return pq.read_metadata(path).num_rows if path.exists() else 0
+
+    def versions(self, inputs: Iterable[tuple[Table, str | None]]) -> dict[str, str]:
+        """The version of each input now.
+
+        Raises:
+            Missing: an input has not been materialised.
+        """
+        notes = {label(t, p): self.note(t, p) for t, p in inputs}
+        if absent := [n for n, note in notes.items() if note is None]:
+            raise Missing(f"not materialised: {', '.join(absent)}")
+        return {n: note["version"] for n, note in notes.items()}
+
+    # ---- writing ---------------------------------------------------------------------------------------------------
+    def write(self, table: Table, data: Data, partition: str | None = None, note: dict | None = None) -> Written:
+        """Write one whole partition and put it in place at once."""
+        with self.staged(table, data, partition, note) as staged:
+            return staged.publish()
+
+    @contextlib.contextmanager
+    def staged(
+        self, table: Table, data: Data, partition: str | None = None, note: dict | None = None
+    ) -> Iterator[Staged]:
+        """Write a partition beside its place; `publish()` moves it there, leaving the block without it discards it.
+
+        Raises:
+            LakeError: missing or unknown columns, a value that does not fit its type, a null where none may be, two
+                rows with the same key, or more to sort than the memory allows.
+        """
+        target = self.path(table, partition)
+        with beside(target) as new:
+            try:
+                with sorted_reader(table, data, self.memory_limit, self.threads) as reader:
+                    rows, version = write(table, reader, new, note or {})
+            except (pa.ArrowInvalid, duckdb.ConversionException) as e:
+                raise LakeError(f"{label(table, partition)}: {e}") from e
+            except duckdb.OutOfMemoryException as e:
+                raise LakeError(
+                    f"{label(table, partition)}: DuckDB needs more than memory_limit = {self.memory_limit}; raise it, or "
+                    f"the number of buckets, in [lake] ({e})"
+                ) from e
+            yield Staged(new, target, rows, version)
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _dimensions(table: Table) -> list[str]:
+    return table.partition.split("|") if table.partition else []
+
+
+def _pattern(table: Table) -> str:
+    return "/".join([*(f"{d}=*" for d in _dimensions(table)), "data.parquet"])
+
+
+_catalogues = functools.cache(lambda: tempfile.TemporaryDirectory(prefix="assay-views-"))
+_making = threading.Lock()
+
+
+def _catalogue(views: str, here: str) -> Path:
+    """A database of these views and nothing else, made once a process for all lakes that have the same tables: to define
+    them anew in every session would cost more than most queries do."""
+    path = Path(_catalogues().name) / f"{hashlib.blake2b(views.encode(), digest_size=16).hexdigest()}.duckdb"
+    with _making:
+        if not path.exists():
+            with beside(path) as new:
+                with duckdb.connect(str(new)) as con:
+                    con.execute(here)
+                    con.execute(views)
+                os.replace(new, path)
+    return path
+
+
+def label(table: Table, partition: str | None = None) -> str:
+    """`gold/iter_01`, or `clusters` for a table of one file."""
+    return table.name if partition is None else f"{table.name}/{partition}"

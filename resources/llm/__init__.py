@@ -1,0 +1,1 @@
+"""Paid calls: their store, the providers, limits, prices."""

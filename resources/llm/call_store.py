@@ -1,0 +1,399 @@
+"""Paid calls: the request as a pure record, and the append-only store that is cache, resume point, ledger and audit.
+
+Two events make a call: an attempt is written before anything is sent, its result once it is known. What the process
+dies between is an attempt without a result, 'lost': it may have been paid, so it counts at the most it can have cost.
+"""
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import json
+import sqlite3
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from resources.lake import Lake
+from resources.stops import Stop
+
+# The provider answered, and charged. 'error', 'expired' and 'cancelled' brought no answer; the next run asks again.
+ANSWERED = ("ok", "refused", "truncated", "unparsable", "invalid")
+
+LEDGER = pa.schema(
+    [
+        pa.field("stage", pa.string(), False),
+        pa.field("judge", pa.string(), False),
+        pa.field("model", pa.string(), False),
+        pa.field("status", pa.string(), False),
+        pa.field("calls", pa.int64(), False),
+        pa.field("cost_micros", pa.int64(), False),
+        pa.field("at_risk_micros", pa.int64(), False),
+    ]
+)
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS requests(key TEXT PRIMARY KEY, provider TEXT, base_url TEXT, replicate INTEGER, body BLOB)
+    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS attempts(
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL, stage TEXT NOT NULL, judge TEXT NOT NULL, model TEXT NOT NULL,
+    batch TEXT NOT NULL, reserved INTEGER NOT NULL, started REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS results(
+    id INTEGER PRIMARY KEY, attempt INTEGER NOT NULL UNIQUE REFERENCES attempts(id), key TEXT NOT NULL,
+    status TEXT NOT NULL, http INTEGER NOT NULL, cost INTEGER NOT NULL, at_risk INTEGER NOT NULL,
+    released INTEGER NOT NULL, error TEXT NOT NULL, raw BLOB NOT NULL, sdk TEXT NOT NULL, finished REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS batches(
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL, judge TEXT NOT NULL, event TEXT NOT NULL, data TEXT NOT NULL,
+    at REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS results_by_key ON results(key);
+CREATE INDEX IF NOT EXISTS attempts_by_key ON attempts(key);
+CREATE INDEX IF NOT EXISTS attempts_by_batch ON attempts(batch) WHERE batch <> '';
+CREATE INDEX IF NOT EXISTS batches_by_name ON batches(name);
+""" + "".join(
+    f"CREATE TRIGGER IF NOT EXISTS {table}_{event} BEFORE {event} ON {table} "
+    f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END;\n"
+    for table in ("requests", "attempts", "results", "batches")
+    for event in ("UPDATE", "DELETE")
+)
+
+
+class BudgetExceeded(Stop):
+    """The next call could overstep `budget.dollars`. Every answer so far is stored; a higher budget continues."""
+
+
+def canonical(value: Any) -> bytes:
+    """JSON of a value in the one spelling that is hashed: sorted keys, no spaces, UTF-8, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything of a call that reaches the wire, and which of several equal calls it is.
+
+    Attributes:
+        provider: openai or anthropic, whose protocol is spoken.
+        base_url: of the server, '' for the provider's own.
+        body: arguments of the SDK's call: model, messages, schema, parameters. No key, no timeout, no row number.
+        replicate: from 0; without it several equal calls would be one.
+    """
+
+    provider: str
+    base_url: str
+    body: Mapping[str, Any]
+    replicate: int
+
+    @functools.cached_property
+    def wire(self) -> bytes:
+        return canonical(self.body)
+
+    @property
+    def most_tokens(self) -> int:
+        """What bounds the answer, by either of its names."""
+        return max(self.body.get(name, 0) for name in ("max_completion_tokens", "max_tokens"))
+
+    @functools.cached_property
+    def key(self) -> str:
+        """32 hex digits."""
+        parts = canonical([self.provider, self.base_url, self.replicate]) + b"\0" + self.wire
+        return hashlib.blake2b(parts, digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class Call:
+    """The last answer to a request: raw body as received, how many answers there were, and what all of them cost."""
+
+    status: str
+    raw: bytes
+    answers: int
+    cost_micros: int
+
+
+class Store:
+    """Requests, attempts and results in one SQLite file; rows are only ever added.
+
+    Several processes of one machine may use it at once: an attempt and its check against the budget are one
+    transaction. Open it with `store(lake)`.
+    """
+
+    def __init__(self, path: Path):
+        self._folder = path.parent
+        # `group` may run on a helper thread, one at a time
+        self._con = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+        self._con.execute("PRAGMA journal_mode=WAL")
+        self._con.execute("PRAGMA synchronous=FULL")
+        self._con.executescript(_SCHEMA)
+        self._seen = [0, 0]
+        self._committed = 0
+
+    def close(self) -> None:
+        self._con.close()
+
+    @contextlib.contextmanager
+    def alone(self, whom: str) -> Iterator[None]:
+        """While one process asks somebody, others that would ask the same wait for what is then stored; both would pay
+        else. The system ends the wait with the process, however that ends."""
+        with open(self._folder / f"{hashlib.blake2b(whom.encode(), digest_size=8).hexdigest()}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        if self._con.in_transaction:  # part of a group
+            yield self._con
+            return
+        self._con.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._con
+            self._con.execute("COMMIT")
+        except BaseException:
+            self._con.execute("ROLLBACK")
+            self._seen, self._committed = [0, 0], 0  # sums may have been of rows that are no more
+            raise
+
+    def group(self, writes: Iterable[Callable[["Store"], Any]]) -> list[Any]:
+        """Several writes as one transaction, since each waits for the disk.
+
+        Returns:
+            What each write returned, or the error that the store refused it with.
+        """
+        results: list[Any] = []
+        with self._transaction():
+            for write in writes:
+                try:
+                    results.append(write(self))
+                except sqlite3.IntegrityError as e:
+                    results.append(e)
+        return results
+
+    # ---- cache -----------------------------------------------------------------------------------------------------
+    def answered(self, keys: Iterable[str]) -> dict[str, Call]:
+        """The last answer to each of those keys that ever had one."""
+        sql = (
+            "SELECT key, status, raw, answers, paid FROM results JOIN (SELECT max(id) AS last, count(*) AS answers, "
+            f"sum(cost) AS paid FROM results WHERE status IN {ANSWERED} AND key IN (%s) GROUP BY key) ON last = id"
+        )
+        keys, found = list(keys), {}
+        for i in range(0, len(keys), 500):
+            part = keys[i : i + 500]
+            for key, status, raw, answers, cost in self._con.execute(sql % ",".join("?" * len(part)), part):
+                found[key] = Call(status, zlib.decompress(raw), answers, cost)
+        return found
+
+    # ---- events ----------------------------------------------------------------------------------------------------
+    def start(
+        self, request: Request, stage: str, judge: str, model: str, reserve: int, cap: int, batch: str = ""
+    ) -> int | None:
+        """Write that a request is about to be sent.
+
+        Returns:
+            The attempt's number, or None where everything spent and reserved, with `reserve`, would exceed `cap`
+            (both in micro-dollars); then nothing is written. What costs nothing is always allowed.
+        """
+        with self._transaction() as con:
+            if reserve and self._total() + reserve > cap:
+                return None
+            con.execute(
+                "INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?, ?)",
+                (request.key, request.provider, request.base_url, request.replicate, zlib.compress(request.wire, 1)),
+            )
+            return con.execute(
+                "INSERT INTO attempts(key, stage, judge, model, batch, reserved, started) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (request.key, stage, judge, model, batch, reserve, time.time()),
+            ).lastrowid
+
+    def finish(
+        self,
+        attempt: int,
+        status: str,
+        *,
+        raw: bytes = b"",
+        http: int = 0,
+        cost: int = 0,
+        at_risk: bool = False,
+        error: str = "",
+        sdk: str = "",
+    ) -> None:
+        """Write how an attempt ended. A second result of one attempt is refused by the store.
+
+        Args:
+            attempt: number given by `start`.
+            status: one of ANSWERED, or error, expired or cancelled.
+            raw: body as received.
+            http: status code, 0 where there was no response.
+            cost: micro-dollars by the provider's usage.
+            at_risk: the provider may charge for it although nothing arrived: what was reserved stays counted.
+            error: message without any key.
+            sdk: name and version of the SDK.
+        """
+        with self._transaction() as con:
+            con.execute(
+                "INSERT INTO results(attempt, key, status, http, cost, at_risk, released, error, raw, sdk, finished) "
+                "SELECT id, key, ?, ?, ?, ? * reserved, reserved, ?, ?, ?, ? FROM attempts WHERE id = ?",
+                (status, http, cost, at_risk, error, zlib.compress(raw), sdk, time.time(), attempt),
+            )
+
+    # ---- batches ---------------------------------------------------------------------------------------------------
+    def plan_batch(
+        self, name: str, stage: str, judge: str, model: str, requests: Iterable[tuple[Request, int]], cap: int
+    ) -> bool:
+        """Write a batch of requests with what each may cost, all or nothing: False where the budget does not reach."""
+        try:
+            with self._transaction() as con:
+                for request, reserve in requests:
+                    if self.start(request, stage, judge, model, reserve, cap, batch=name) is None:
+                        raise BudgetExceeded
+                con.execute(
+                    "INSERT INTO batches(name, judge, event, data, at) VALUES (?, ?, 'planned', '', ?)",
+                    (name, judge, time.time()),
+                )
+        except BudgetExceeded:
+            return False
+        return True
+
+    def batch_event(self, name: str, event: str, data: str = "") -> None:
+        """Write the next step of a batch: submitting, submitted (data: the provider's id) or ingested."""
+        with self._transaction() as con:
+            con.execute(
+                "INSERT INTO batches(name, judge, event, data, at) "
+                "SELECT name, judge, ?, ?, ? FROM batches WHERE name = ? LIMIT 1",
+                (event, data, time.time(), name),
+            )
+
+    def batch_state(self, name: str) -> tuple[str, str, float]:
+        """Last event, its data and its time."""
+        return self._con.execute(
+            "SELECT event, data, at FROM batches WHERE name = ? ORDER BY id DESC LIMIT 1", (name,)
+        ).fetchone()
+
+    def open_batches(self, judge: str) -> list[str]:
+        rows = self._con.execute(
+            "SELECT name FROM batches WHERE judge = ? GROUP BY name HAVING sum(event = 'ingested') = 0 "
+            "ORDER BY min(id)",
+            (judge,),
+        )
+        return [name for (name,) in rows]
+
+    def batch_stage(self, name: str) -> str:
+        """The ledger's name for what a batch was sent for."""
+        return self._con.execute("SELECT stage FROM attempts WHERE batch = ? LIMIT 1", (name,)).fetchone()[0]
+
+    def submitted_batches(self) -> frozenset[str]:
+        """The providers' ids of all batches that are known to have arrived."""
+        return frozenset(d for (d,) in self._con.execute("SELECT data FROM batches WHERE event = 'submitted'"))
+
+    def batch_requests(self, name: str) -> list[tuple[str, dict]]:
+        """Key and body of each request of a batch."""
+        rows = self._con.execute(
+            "SELECT key, body FROM attempts JOIN requests USING (key) WHERE batch = ? ORDER BY attempts.id", (name,)
+        )
+        return [(key, json.loads(zlib.decompress(body))) for key, body in rows]
+
+    def batch_attempts(self, name: str) -> dict[str, int]:
+        """Key -> attempt of the requests of a batch whose end is not known."""
+        return dict(
+            self._con.execute(
+                "SELECT a.key, a.id FROM attempts a LEFT JOIN results r ON r.attempt = a.id "
+                "WHERE a.batch = ? AND r.id IS NULL ORDER BY a.id",
+                (name,),
+            )
+        )
+
+    def in_open_batches(self, keys: Iterable[str]) -> set[str]:
+        return set(keys) & {
+            key
+            for (key,) in self._con.execute(
+                "SELECT a.key FROM attempts a LEFT JOIN results r ON r.attempt = a.id "
+                "WHERE a.batch <> '' AND r.id IS NULL"
+            )
+        }
+
+    def batch_tries(self, keys: Iterable[str]) -> dict[str, int]:
+        """In how many batches each of the keys has been."""
+        wanted = set(keys)
+        rows = self._con.execute("SELECT key, count(*) FROM attempts WHERE batch <> '' GROUP BY key")
+        return {key: n for key, n in rows if key in wanted}
+
+    # ---- money -----------------------------------------------------------------------------------------------------
+    def committed(self) -> int:
+        """Micro-dollars spent, at risk and reserved by attempts whose end is not known."""
+        with self._transaction():
+            return self._total()
+
+    def _total(self) -> int:
+        """Adds what was written since the last look; a writer holds the lock, so no smaller id can follow."""
+        attempts, results = self._seen
+        new = self._con.execute(
+            "SELECT coalesce(sum(reserved), 0), coalesce(max(id), ?1) FROM attempts WHERE id > ?1", (attempts,)
+        ).fetchone()
+        done = self._con.execute(
+            "SELECT coalesce(sum(cost + at_risk - released), 0), coalesce(max(id), ?1) FROM results WHERE id > ?1",
+            (results,),
+        ).fetchone()
+        self._seen = [new[1], done[1]]
+        self._committed += new[0] + done[0]
+        return self._committed
+
+    def ledger(self) -> pa.Table:
+        """Calls and money by stage, judge, model and status; 'lost', 'open' (in a batch) and failures without an
+        answer are at risk."""
+        rows = self._con.execute(
+            "SELECT stage, judge, model, coalesce(status, iif(batch = '', 'lost', 'open')), count(*), "
+            "coalesce(sum(cost), 0), sum(coalesce(at_risk, reserved)) "
+            "FROM attempts LEFT JOIN results ON attempt = attempts.id GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
+        ).fetchall()
+        columns = zip(*rows, strict=True) if rows else [[]] * len(LEDGER)
+        return pa.table([pa.array(c, f.type) for c, f in zip(columns, LEDGER, strict=True)], schema=LEDGER)
+
+    def recent(self, judge: str, model: str, n: int) -> Iterator[tuple[int, bytes]]:
+        """(bytes of the request, body as received) of the last n usable answers of a judge by a model."""
+        rows = self._con.execute(
+            "SELECT body, raw FROM results r JOIN attempts a ON r.attempt = a.id JOIN requests q ON q.key = r.key "
+            "WHERE a.judge = ? AND a.model = ? AND status = 'ok' ORDER BY r.id DESC LIMIT ?",
+            (judge, model, n),
+        )
+        for body, raw in rows.fetchall():
+            yield len(zlib.decompress(body)), zlib.decompress(raw)
+
+    def bodies(self) -> Iterator[tuple[str, str, str, str, str, bytes]]:
+        """(stage, judge, model, status, provider, body as received) of every answered call."""
+        rows = self._con.execute(
+            "SELECT stage, judge, model, status, provider, raw FROM results r JOIN attempts a ON r.attempt = a.id "
+            f"JOIN requests q ON q.key = r.key WHERE status IN {ANSWERED}"
+        )
+        for *key, raw in rows:
+            yield *key, zlib.decompress(raw)
+
+    def mark(self) -> str:
+        """A text that changes with every attempt and result."""
+        return "/".join(
+            str(self._con.execute(f"SELECT max(id) FROM {t}").fetchone()[0]) for t in ("attempts", "results")
+        )
+
+    def seconds(self, stages: str) -> list[tuple[str, float, int]]:
+        """(judge, mean seconds of a call, calls) of answered calls outside batches, in stages that begin with `stages`."""
+        return self._con.execute(
+            "SELECT judge, avg(finished - started), count(*) FROM attempts JOIN results ON attempt = attempts.id "
+            f"WHERE batch = '' AND status IN {ANSWERED} AND substr(stage, 1, ?2) = ?1 GROUP BY judge ORDER BY judge",
+            (stages, len(stages)),
+        ).fetchall()
+
+
+@contextlib.contextmanager
+def store(lake: Lake) -> Iterator[Store]:
+    """The lake's store of calls, `files/calls/calls.sqlite`."""
+    opened = Store(lake.folder("calls") / "calls.sqlite")
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def spent(lake: Lake) -> pa.Table:
+    """The ledger so far: stage, judge, model, status, calls, cost_micros, at_risk_micros."""
+    with store(lake) as opened:
+        return opened.ledger()

@@ -1,0 +1,88 @@
+"""Text of (conversation, attributes) to unit vectors (spec 3.06); responses never reach it."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+
+from curation.tables import EMBEDDINGS
+from resources.settings import Embedding
+
+TEXT_VERSION = "2"  # raised when the text, or what of it an encoder sees, changes
+MAX_TOKENS = 256  # of an encoder
+FIELDS = ("category", "objectivity", "controversiality", "desired", "guideline")
+
+
+def text(row: dict) -> str:
+    """Conversation turns, then the five attributes with headings (spec O-15)."""
+    turns = "\n".join(f"{t['role']}: {t['content']}" for t in row["conversation"])
+    return turns + "\n" + "\n".join(f"{name}: {row[name]}" for name in FIELDS)
+
+
+def embed(settings: Embedding, rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Batches with pair_id, conversation and the five attributes to batches of EMBEDDINGS."""
+    rows = iter(rows)
+    if (first := next(rows, None)) is None:
+        return
+    encode = _hashing(settings.dimensions) if settings.backend == "hashing" else _encoder(settings.model)
+    name = f"{settings.backend}:{settings.model or settings.dimensions}/text-{TEXT_VERSION}"
+    for batch in itertools.chain([first], rows):
+        vectors = encode([text(r) for r in batch.to_pylist()])
+        flat = pa.array(vectors.reshape(-1), pa.float32())
+        offsets = pa.array(range(0, len(flat) + 1, vectors.shape[1]), pa.int32())
+        yield pa.RecordBatch.from_arrays(
+            [batch.column("pair_id"), pa.ListArray.from_arrays(offsets, flat), pa.array([name] * batch.num_rows)],
+            names=EMBEDDINGS.schema.names,
+        )
+
+
+def _cut(ids: list[int]) -> list[int]:
+    """At most MAX_TOKENS of a text's tokens, without its middle (spec O-15). Three quarters of them come from the end,
+    where the attributes stand."""
+    over = len(ids) - MAX_TOKENS
+    return ids if over <= 0 else ids[: MAX_TOKENS // 4] + ids[MAX_TOKENS // 4 + over :]
+
+
+def _hashing(dimensions: int):
+    """Signed hashing of words and word pairs: no model, the same vectors everywhere."""
+    import re
+    import zlib
+
+    import numpy as np
+
+    def encode(texts: list[str]):
+        out = np.zeros((len(texts), dimensions), np.float32)
+        for i, t in enumerate(texts):
+            words = re.findall(r"\w+", t.lower())
+            for term in (*words, *(f"{a} {b}" for a, b in zip(words, words[1:], strict=False))):
+                h = zlib.crc32(term.encode())
+                out[i, (h >> 1) % dimensions] += 1 if h & 1 else -1
+        norms = np.linalg.norm(out, axis=1, keepdims=True)
+        return out / np.maximum(norms, 1e-12)
+
+    return encode
+
+
+def _encoder(model: str):
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    from training.model import folder_of
+
+    folder = folder_of(model)
+    tokenizer, net = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+
+    @torch.inference_mode()
+    def encode(texts: list[str]):
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        out = torch.zeros(len(texts), net.config.hidden_size)
+        for start in range(0, len(order), 32):
+            some = order[start : start + 32]
+            ids = [_cut(x) for x in tokenizer([texts[i] for i in some], verbose=False)["input_ids"]]
+            batch = tokenizer.pad({"input_ids": ids}, return_tensors="pt")
+            mask = batch["attention_mask"].unsqueeze(-1)
+            mean = (net(**batch).last_hidden_state * mask).sum(1) / mask.sum(1)
+            out[some] = torch.nn.functional.normalize(mean, dim=-1)
+        return out.numpy()
+
+    return encode

@@ -1,0 +1,106 @@
+"""The whole configuration."""
+
+import hashlib
+import itertools
+import json
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from resources.settings.base import Name, Part
+from resources.settings.evaluation import Benchmark, Evaluation, Reference
+from resources.settings.models import AttributeSettings, Panel
+from resources.settings.people import People
+from resources.settings.sources import Source
+from resources.settings.stages import Decontamination, Embedding, Gold, LakeSettings, Personal, Stage1, Stage2, World
+from resources.settings.training import BESIDE_THE_POINT, Training
+
+
+class Budget(Part):
+    dollars: Annotated[float, Field(ge=0)] = 0.0  # hard stop for paid calls: no call that could overstep it is made
+    # dollars of paid calls in all, as expected, above which somebody must agree before a step; None never asks
+    confirm_above: Annotated[float, Field(ge=0)] | None = None
+
+
+class Settings(Part):
+    name: Name = "assay"
+    base: Path = Path(".")  # the configuration's folder; set by `load`
+    seed: int = 0
+    lake: LakeSettings = LakeSettings()
+    world: World | None = None
+    sources: Annotated[list[Source], Field(min_length=1)]
+    decontamination: Decontamination = Decontamination()
+    personal: Personal = Personal()
+    attributes: AttributeSettings = AttributeSettings()
+    embedding: Embedding = Embedding()
+    people: People = People()
+    judges: Panel
+    gold: Gold = Gold()
+    stage1: Stage1 = Stage1()
+    stage2: Stage2 = Stage2()
+    training: Training = Training()
+    benchmarks: list[Benchmark] = []
+    evaluation: Evaluation = Evaluation()
+    reference: Reference = Reference()
+    budget: Budget = Budget()
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        names = [s.name for s in self.sources]
+        if twice := sorted({n for n in names if names.count(n) > 1}):
+            raise ValueError(f"source names must differ: {twice}")
+        names = [b.name for b in self.benchmarks]
+        if twice := sorted({n for n in names if names.count(n) > 1}):
+            raise ValueError(f"benchmark names must differ: {twice}")
+        if self.world is None:
+            users = ["people"] * (self.people.backend == "simulated") + [
+                f"judges.{j.name}" for j in self.judges.judges if j.backend == "simulated"
+            ]
+            users += ["attributes"] * any(m.backend == "simulated" for m in self.attributes.models)
+            if users:
+                raise ValueError(f"{', '.join(users)}: backend 'simulated' needs a [world] with planted truth")
+        return self
+
+    def section_hash(self, *sections: str) -> str:
+        """16 hex digits over the named top-level sections; equal settings give equal hashes on every machine.
+
+        The lake's path is not part of it, nor how many final models there are, on what machines they are trained, and
+        how many iterations there may be: moving a lake, adding a seed or an iteration makes nothing stale.
+        """
+        whole = self.model_dump(mode="json")
+        whole["lake"].pop("path")
+        whole["stage1"].pop("iterations")
+        for key in BESIDE_THE_POINT:
+            whole["training"].pop(key)
+        return self._hash({s: whole[s] for s in sorted(sections)})
+
+    def source_hash(self, name: str) -> str:
+        """As `section_hash`, over the whole configuration of one source."""
+        return self._hash(next(s for s in self.sources if s.name == name).model_dump(mode="json"))
+
+    def _hash(self, values: dict) -> str:
+        data = json.dumps(values, sort_keys=True).replace(f"{self.base}/", "")
+        return hashlib.blake2b(data.encode(), digest_size=8).hexdigest()
+
+    def partition_keys(self, kind: str) -> list[str]:
+        """The partitions of one kind, zero-padded so that their string order is their order.
+
+        >>> settings.partition_keys("benchmark|model")
+        ['rm-bench|original', 'rm-bench|filtered', …]
+        """
+        if "|" in kind:
+            return ["|".join(keys) for keys in itertools.product(*map(self.partition_keys, kind.split("|")))]
+        match kind:
+            case "source":
+                return [s.name for s in self.sources]
+            case "bucket":
+                return [f"b{i:02d}" for i in range(self.lake.buckets)]
+            case "iteration":
+                return [f"iter_{i:02d}" for i in range(self.stage1.iterations + 1)]
+            case "model":
+                numbers = range(1, self.training.seeds + 1)
+                return [a if n == 1 else f"{a}-{n}" for a in self.training.arms for n in numbers]
+            case "benchmark":
+                return [b.name for b in self.benchmarks]
+        raise ValueError(f"no such partition kind: {kind!r}")

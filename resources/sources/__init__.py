@@ -1,0 +1,1 @@
+"""Files, queries and data sets as pairs and labels."""

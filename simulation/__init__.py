@@ -1,0 +1,1 @@
+"""The generated world with planted truth, its people and judges; everything it makes says "simulated"."""

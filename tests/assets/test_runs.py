@@ -1,0 +1,177 @@
+"""Runs whose process was killed hold nothing up; those at work are waited for, and the wait is said."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.events import EngineEventData
+
+from assets import runs
+from assets.table_asset import Rows, as_asset, table_asset
+from cli import run as pipeline
+from curation.tables import SEED_SELECTION
+from resources.lake import Lake
+from tests.stage1.test_iterations import until
+from tests.support.lakes import settings
+from tests.support.places import ROOT
+from training.supervise import started
+
+
+def held(folder: Path, seconds: float):
+    """A step that holds the pool `gpu` for so long and writes which process it is, and its asset."""
+
+    @table_asset(SEED_SELECTION, group="seed", pool="gpu")
+    def step(run):
+        (folder / "holding").write_text(str(os.getpid()))
+        time.sleep(seconds)
+        yield Rows(SEED_SELECTION, SEED_SELECTION.schema.empty_table())
+
+    made = settings(lake={"path": str(folder / "lake"), "buckets": 1})
+    return step, as_asset(step, made, Lake.of(made))
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    _, asset = held(Path.cwd(), float(os.environ.get("HOLD_SECONDS", "0")))
+    return dg.Definitions(assets=[asset], jobs=[dg.define_asset_job("hold", [asset])])
+
+
+def ended() -> int:
+    """The id of a process that is gone."""
+    done = subprocess.Popen(["true"])
+    done.wait()
+    return done.pid
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return os.environ | {"DAGSTER_HOME": str(folder), "PYTHONPATH": str(ROOT)}
+
+
+def work(folder: Path, seconds: str) -> str | None:
+    """A run of one step that holds the pool `gpu` for so long; why it failed."""
+
+    step, asset = held(folder, float(seconds))
+    with dg.DagsterInstance.get() as instance:
+        return pipeline.materialize([asset], (step,), None, instance)
+
+
+def start(folder: Path, seconds: float) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.assets.test_runs", str(folder), str(seconds)],
+        cwd=folder, env=environment(folder), stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    shutil.copy(ROOT / "dagster.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)  # its folders are relative
+    return tmp_path
+
+
+def holding(home: Path, seconds: float) -> subprocess.Popen:
+    first = start(home, seconds)
+    until(lambda: (home / "holding").exists(), 120)
+    return first
+
+
+def statuses(home: Path) -> list[str]:
+    """Of the runs, oldest first."""
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        return [r.dagster_run.status.value for r in reversed(instance.get_run_records())]
+
+
+def test_what_a_killed_run_held_is_free_for_the_next(home):
+    first = holding(home, 600)
+    first.kill()
+    first.wait()
+    assert statuses(home) == ["STARTED"]  # as a killed process leaves it
+    said, _ = start(home, 0).communicate(timeout=60)
+    assert said == "None\n"
+    assert statuses(home) == ["FAILURE", "SUCCESS"]
+
+
+def test_a_run_at_work_is_waited_for(home):
+    first = holding(home, 12)
+    second = start(home, 0)
+    said, _ = second.communicate(timeout=90)
+    assert said.startswith("        waiting for gpu (run ") and said.endswith("\nNone\n") and said.count("waiting") == 1
+    assert first.wait() == 0 and statuses(home) == ["SUCCESS", "SUCCESS"]
+
+
+def test_a_killed_worker_takes_its_step_along_and_the_next_run_goes_on(home):
+    """A run with a process for every step, as the UI starts them."""
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "dagster", "job", "execute", "-m", "tests.assets.test_runs", "-j", "hold"],
+        cwd=home, env=environment(home) | {"HOLD_SECONDS": "600"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    until(lambda: (home / "holding").exists(), 120)
+    (step,) = [int(p) for p in (home / "holding").read_text().split()]
+    assert step != worker.pid
+    worker.kill()
+    worker.wait()
+    until(lambda: started(step) is None, 10)
+    assert start(home, 0).communicate(timeout=90)[0] == "None\n"
+    assert statuses(home) == ["FAILURE", "SUCCESS"]
+
+
+def test_a_run_that_was_cancelled_and_killed_holds_nothing(home):
+    first = holding(home, 600)
+    first.kill()
+    first.wait()
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        (record,) = instance.get_run_records()
+        instance.report_run_canceled(record.dagster_run)
+        assert instance.event_log_storage.get_concurrency_info("gpu").active_slot_count == 1
+    assert start(home, 0).communicate(timeout=90)[0] == "None\n"
+    assert statuses(home) == ["CANCELED", "SUCCESS"]
+
+
+def test_a_slot_that_waits_for_its_owner_is_no_free_slot(home):
+    """A live run queues for a slot that a killed one holds: it is next, and a third one waits for it."""
+    said = []
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        dead, alive = (instance.add_run(dg.DagsterRun("j", status=dg.DagsterRunStatus.STARTED)) for _ in range(2))
+        for run, pid in ((dead, ended()), (alive, os.getpid())):
+            instance.report_engine_event("started", run, EngineEventData.in_process(pid))
+            instance.event_log_storage.initialize_concurrency_limit_to_default("gpu")
+            instance.event_log_storage.claim_concurrency_slot("gpu", run.run_id, "step")
+
+        def free(line: str) -> None:
+            said.append(line.strip())
+            instance.event_log_storage.free_concurrency_slots_for_run(alive.run_id)
+
+        runs.wait_for(instance, ["gpu"], free)
+        assert said == [f"waiting for gpu (run {alive.run_id[:8]})"]
+
+
+def test_a_run_is_gone_when_none_of_its_processes_is_left(home, monkeypatch):
+    """An id that a younger process has is nobody's; a run that named no process yet is let be."""
+    cases = {
+        "ended": ([ended()], True),
+        "its step works on": ([ended(), os.getpid()], False),
+        "at work": ([os.getpid()], False),
+        "nothing known": ([], False),
+    }
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        ids = {}
+        for name, (pids, _) in cases.items():
+            run = instance.add_run(dg.DagsterRun("j", status=dg.DagsterRunStatus.STARTED))
+            for pid in pids:
+                instance.report_engine_event("started", run, EngineEventData.in_process(pid))
+            ids[name] = run.run_id
+        gone = {ids[name] for name, (_, is_gone) in cases.items() if is_gone}
+        assert set(runs.close_abandoned(instance)) == gone and runs.close_abandoned(instance) == []
+        for name, (_, is_gone) in cases.items():
+            assert (instance.get_run_by_id(ids[name]).status is dg.DagsterRunStatus.FAILURE) == is_gone, name
+        monkeypatch.setattr(runs, "REUSED_S", -1e9)  # as if this process had begun long after the runs
+        assert set(runs.close_abandoned(instance)) == {ids["at work"], ids["its step works on"]}
+
+
+if __name__ == "__main__":
+    print(work(Path(sys.argv[1]), sys.argv[2]))

@@ -1,0 +1,146 @@
+"""Rewards for a file and over HTTP equal those of plain transformers; the paper's recipes expand to its values."""
+
+import json
+import threading
+import urllib.error
+import urllib.request
+
+import pytest
+import torch
+
+from resources.settings import Recipe, Training
+from tests.support.training_jobs import pairs
+from training import duration as estimate
+from training.duration import SHAPES, operations, weights
+from training.export import export
+from training.model import learn_tokenizer, new_model
+from training.profiles import MODELS, PROFILES, expand, recipe_of, steps
+from training.serve import BadItem, Scorer, score_file, server
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    backbone = {"name": "t", "path": None, "hidden": 32, "layers": 1, "heads": 2, "trainable_layers": None}
+    tokenizer = learn_tokenizer([p["chosen"] for p in pairs(20)], 300)
+    path = tmp_path_factory.mktemp("served") / "model"
+    export(new_model(backbone, tokenizer, 128, seed=1), path, {"max_tokens": 128})
+    return path
+
+
+@pytest.fixture(scope="module")
+def scorer(folder):
+    return Scorer(folder)
+
+
+@pytest.fixture(scope="module")
+def address(scorer):
+    with server(scorer) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+
+
+def post(url: str, body: bytes) -> tuple[int, dict]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=30) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as e:
+        return e.code, json.load(e)
+
+
+def test_file_endpoint_and_plain_transformers_give_the_same_numbers(folder, scorer, address, tmp_path):
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    items = [{k: p[k] for k in ("conversation", "chosen", "rejected")} for p in pairs(7, seed=3)]
+    items.append({"messages": [*items[0]["conversation"], {"role": "assistant", "content": "ein anderes – ✓"}]})
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text("".join(json.dumps(i, ensure_ascii=False) + "\n\n" for i in items), encoding="utf-8")
+    assert score_file(scorer, source, target) == 8
+    by_file = [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
+    status, answer = post(f"{address}/score", json.dumps({"items": items}).encode())
+    assert status == 200
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+
+    def plain(turns, response=None):
+        turns = [*turns, {"role": "assistant", "content": response}] if response is not None else turns
+        with torch.no_grad():
+            text = tokenizer.apply_chat_template(turns, tokenize=False)
+            return float(model(**tokenizer(text, return_tensors="pt")).logits[0, 0])
+
+    for item, row, reward in zip(items, by_file, answer["rewards"], strict=True):
+        if "messages" in item:
+            expected = {"reward": plain(item["messages"])}
+        else:
+            expected = {f"r_{c}": plain(item["conversation"], item[c]) for c in ("chosen", "rejected")}
+        assert reward == pytest.approx(expected, abs=1e-5)
+        assert {k: row[k] for k in expected} == pytest.approx(expected, abs=1e-5)
+        assert {k: row[k] for k in item} == item
+
+
+def test_what_is_too_long_has_no_reward(scorer):
+    long = {"prompt": "x", "chosen": "word1 " * 200, "rejected": "short"}
+    assert scorer.score([long]) == [{"r_chosen": None, "r_rejected": None, "unscored": "over_length"}]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{broken", "line 2: no JSON"),
+        ("[1]", "line 2: expected an object, found list"),
+        ('{"prompt": "x", "chosen": "y"}', "line 2: .*no rejected"),
+        ('{"messages": [{"role": "user", "content": "x"}]}', "line 2: the last of `messages` must be the assistant's"),
+        ('{"conversation": "x", "chosen": "y", "rejected": "z"}', "line 2: turns must be a list"),
+    ],
+)
+def test_a_bad_line_is_named_and_nothing_is_written(scorer, tmp_path, line, message):
+    good = json.dumps({"prompt": "x", "chosen": "y", "rejected": "z"})
+    (tmp_path / "in.jsonl").write_text(f"{good}\n{line}\n")
+    with pytest.raises(BadItem, match=f"in.jsonl, {message}"):
+        score_file(scorer, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_the_endpoint_refuses_what_it_cannot_score(address):
+    assert post(f"{address}/score", b"nonsense")[0] == 400
+    status, answer = post(f"{address}/score", b'{"items": [{"prompt": "x"}]}')
+    assert (status, "item 1" in answer["error"]) == (400, True)
+    assert post(f"{address}/elsewhere", b"{}")[0] == 404
+    with urllib.request.urlopen(f"{address}/health", timeout=30) as health:
+        assert json.load(health) == {"max_tokens": 128}
+
+
+# ---- the paper's recipes -------------------------------------------------------------------------------------------
+def test_profiles_are_the_papers(monkeypatch):
+    assert len(MODELS) == 8
+    assert len({backbone for backbone, _ in MODELS.values()}) == 7
+    for name in MODELS:
+        dev, final = (Training.model_validate(expand(name, p)) for p in ("dev", "final"))
+        assert dev.max_tokens == final.max_tokens == 16_384
+        assert dev.zero_stage == final.zero_stage == 1
+        assert (dev.final.learning_rate, dev.final.batch_pairs) == (1e-6 if "8b" in name else 4e-6, 256)
+        assert (dev.final.schedule, dev.final.epochs) == ("linear", 1)
+        assert (final.final.learning_rate, final.final.batch_pairs, final.final.schedule) == (3e-6, 10_240, "constant")
+    final_steps = {millions: steps(millions * 1_000_000, PROFILES["final"]) for _, millions in MODELS.values()}
+    assert final_steps == {26: 2_539, 40: 3_906}
+
+
+def test_a_recipe_may_name_a_profile_and_change_it():
+    recipe = Recipe.model_validate({"profile": "final", "batch_pairs": 512})
+    assert recipe == Recipe(**{**recipe_of("final"), "batch_pairs": 512})
+    with pytest.raises(ValueError, match="no such profile: 'big'; there are dev, dev-8b, final"):
+        Recipe.model_validate({"profile": "big"})
+    with pytest.raises(ValueError, match="no such model"):
+        expand("gpt", "dev")
+
+
+def test_the_estimate_by_hand(capsys, monkeypatch):
+    """Qwen3-0.6B: 28 layers of 2 x 1024 x 2048 + 2 x 1024 x 1024 + 3 x 1024 x 3072 weights."""
+    assert weights("Qwen/Qwen3-0.6B") == 440_401_920
+    assert operations("Qwen/Qwen3-0.6B", 100) == 2 * 440_401_920 + 4 * 28 * 2048 * 100
+    assert {b for b, _ in MODELS.values()} == SHAPES.keys()
+    monkeypatch.setattr("sys.argv", ["x", "--model", "qwen3-0.6b", "--gpus", "1", "--peak", "1e15", "--mfu", "0.5",
+                                     "--tokens", "1000", "--computed", "0.5", "--seen", "100"])  # fmt: skip
+    assert estimate.main() == 0
+    hours = 26e6 * 1000 * 0.5 * 3 * (2 * 440_401_920 + 4 * 28 * 2048 * 100) / 0.5e15 / 3600
+    assert f"{hours:.1f} h  computing" in capsys.readouterr().out
