@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from assets.table_asset import Check, Rows, Run, table_asset
+from assets.table_asset import Check, Rows, table_asset
 from curation.tables import BENCHMARK_BASELINES, BENCHMARK_PROMPTS, BENCHMARK_RESULTS, BENCHMARK_SCORES, FINAL_MODEL
 from evaluation.evaluate import evaluate
 from evaluation.items import BenchmarkError, attach
 from resources.lake import Lake
+from resources.run import Run
 from resources.settings import Settings
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ def configured(run: Run, only: str | None = None) -> list["Loaded"]:
 @table_asset(
     BENCHMARK_SCORES,
     reads=[FINAL_MODEL, BENCHMARK_PROMPTS],
-    settings=("benchmarks", "evaluation", "seed"),
-    outside=as_they_are,
+    settings=("benchmarks", "evaluation", "training", "seed"),
+    external_version=as_they_are,
     group="evaluation",
     kinds={"pytorch"},
     checks={BENCHMARK_SCORES: [CLEANED_AGAINST]},
@@ -77,7 +78,7 @@ def benchmark_scores(run: Run):
     BENCHMARK_RESULTS,
     reads=[BENCHMARK_SCORES],
     settings=("benchmarks", "seed"),
-    outside=as_they_are,
+    external_version=as_they_are,
     group="evaluation",
     checks={BENCHMARK_RESULTS: [IN_RANGE]},
 )
@@ -96,7 +97,7 @@ def benchmark_results(run: Run):
     BENCHMARK_BASELINES,
     reads=[BENCHMARK_PROMPTS],
     settings=("benchmarks", "seed"),
-    outside=as_they_are,
+    external_version=as_they_are,
     group="evaluation",
     checks={BENCHMARK_BASELINES: [IN_RANGE]},
 )

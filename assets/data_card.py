@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pyarrow as pa
 
-from assets.table_asset import Check, Rows, Run, markdown, table_asset
+from assets.publishing import markdown
+from assets.table_asset import Check, Rows, table_asset
 from curation.intervals import Estimate, wilson
 from curation.tables import (
     BENCHMARK_HITS,
@@ -17,6 +18,7 @@ from curation.tables import (
     DATA_CARD,
     DEDUPED,
     DUPLICATES,
+    PERSONAL,
     QUARANTINE,
     RAW_POOL,
     SOURCES,
@@ -25,6 +27,7 @@ from curation.tables import (
 from report import charts
 from report.plots import counts
 from resources.lake import in_batches
+from resources.run import Run
 from resources.settings import Settings
 from sql import statement
 from training.atomic import replace
@@ -55,7 +58,10 @@ SHOWN = 15  # of a list of classes; the rest is added up
         BENCHMARK_HITS,
         CONTAMINATED,
         CLEAN_POOL,
+        PERSONAL,
     ],
+    settings=("personal",),
+    settings_seen=("sources", "world"),
     group="pool",
     kinds={"duckdb", "html"},
     checks={

@@ -1,117 +1,20 @@
 """The code location: every step as an asset, the loop's job and the sensors."""
 
-from dataclasses import replace
-
 import dagster as dg
 
-from assets import (
-    benchmark_results as benchmarks,
-)
-from assets import (
-    data_card,
-    pool,
-    report,
-    stage1,
-    stage2,
-)
-from assets import (
-    judge_report as panel,
-)
-from assets import (
-    personal_data as personal,
-)
-from assets import (
-    reference as world,
-)
-from assets import (
-    releases as release,
-)
-from assets import (
-    reward_models as models,
-)
-from assets import (
-    seed as attributes,
-)
-from assets import (
-    spending as money,
-)
-from assets.judging import weighted
+from assets.publishing import as_asset
+from assets.registry import steps
 from assets.runs import close_abandoned
-from assets.table_asset import Step, as_asset
 from curation.tables import (
     ANNOTATION_BATCH,
     GOLD_VOTES,
     JUDGE_VOTES,
-    JUDGE_WEIGHTS,
     SELECTION,
     STAGE2_VOTES,
-    STAGE2_WEIGHTS,
-    WORLD_FILES,
 )
 from resources import settings as config
 from resources.lake import Lake
 from resources.settings import Settings
-
-
-def steps(settings: Settings) -> list[Step]:
-    """Every step of a configuration in an order in which they can run."""
-    generated = (WORLD_FILES,) if settings.world else ()
-    return [
-        *world.steps(settings),
-        replace(pool.sources, reads=generated),
-        pool.raw_pool,
-        pool.deduped,
-        replace(pool.benchmark_prompts, reads=generated),
-        pool.clusters,
-        pool.benchmark_hits,
-        pool.clean_pool,
-        pool.ngram_frequency,
-        *_described(settings),
-        attributes.attributes,
-        attributes.embeddings,
-        attributes.seed_selection,
-        stage1.annotation_batch,
-        stage1.human_labels,
-        stage1.gold,
-        stage1.edited_attributes,
-        stage1.judge_votes,
-        panel.gold_votes,
-        weighted(stage1.verdicts, JUDGE_WEIGHTS, settings),
-        stage1.silver,
-        stage1.reward_model,
-        stage1.gold_predictions,
-        stage1.retrieved,
-        stage1.selection,
-        stage2.best_reward_model,
-        stage2.gold_reward_model,
-        stage2.audit_attributes,
-        stage2.audit,
-        stage2.decision_rule,
-        stage2.scores,
-        stage2.routed,
-        stage2.stage2_attributes,
-        stage2.stage2_votes,
-        weighted(stage2.stage2_verdicts, STAGE2_WEIGHTS, settings),
-        stage2.decisions,
-        stage2.partition,
-        release.release_curated,
-        release.release_corrected,
-        release.snapshots,
-        models.final_reward_model,
-        benchmarks.benchmark_scores,
-        benchmarks.benchmark_results,
-        benchmarks.benchmark_baselines,
-        panel.judge_cards,
-        money.spending,
-        report.report,
-    ]
-
-
-def _described(settings: Settings) -> list[Step]:
-    if settings.personal.backend == "none":
-        return [data_card.data_card]
-    scan = personal.personal_data
-    return [scan, replace(data_card.data_card, reads=(*data_card.data_card.reads, scan.tables[0]))]
 
 
 def build(settings: Settings) -> dg.Definitions:
@@ -187,7 +90,7 @@ def build(settings: Settings) -> dg.Definitions:
         return dg.SkipReason(f"closed {', '.join(closed)}" if closed else "every run has its process")
 
     return dg.Definitions(
-        assets=[as_asset(s, settings, lake) for s in steps(settings)],
+        assets=[as_asset(s, settings, lake) for s in steps()],
         jobs=[loop, *collecting.values()],
         sensors=[stage1_loop, collect_batches, abandoned_runs],
         executor=dg.multiprocess_executor.configured({"max_concurrent": settings.lake.threads}),

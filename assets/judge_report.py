@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from assets.judging import LEAST_GOLD, ask_panel, example_checks, examples_for, gold_index
 from assets.stage1 import GOLD_SO_FAR
-from assets.table_asset import Check, Rows, Run, table_asset
+from assets.table_asset import Check, Rows, table_asset
 from curation.gold_roles import OPEN, sql_list
 from curation.tables import (
     ATTRIBUTES,
@@ -17,16 +17,18 @@ from curation.tables import (
     GOLD_VOTES,
     HUMAN_LABELS,
     JUDGE_CARDS,
+    PLANTED_LABELS,
 )
 from report.plots import judge_cards as draw
+from resources.run import Run
 from sql import statement
 
 
 @table_asset(
     GOLD_VOTES,
-    reads=[CLEAN_POOL, ATTRIBUTES, EMBEDDINGS],
-    upto=[GOLD, EDITED_ATTRIBUTES],
-    settings=("judges", "seed"),
+    reads=[CLEAN_POOL, ATTRIBUTES, EMBEDDINGS, PLANTED_LABELS],
+    reads_upto=[GOLD, EDITED_ATTRIBUTES],
+    settings=("judges", "embedding", "seed"),
     group="stage1",
     kinds={"openai", "lancedb"},
     pool="llm",

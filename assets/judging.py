@@ -3,19 +3,18 @@
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import dagster as dg
 import pyarrow as pa
 import pyarrow.compute
 
-from assets.table_asset import Check, Run, Step
+from assets.table_asset import Check
 from curation.gold_roles import EXAMPLES as EXAMPLE_ROLES
 from curation.gold_roles import sql_list
-from curation.tables import GOLD, GOLD_VOTES, JUDGE_VOTES, Table
+from curation.tables import JUDGE_VOTES, JUDGE_WEIGHTS, Table
 from resources.lake import label
-from resources.settings import Settings
+from resources.run import Run
 
 if TYPE_CHECKING:
     import duckdb
@@ -195,10 +194,8 @@ def agreed(run: Run, bills: "Iterable[Bill | None]", name: str) -> dict:
     }
 
 
-def verdicts_of(
-    run: Run, con: "duckdb.DuckDBPyConnection", votes: pa.Table, upto: str
-) -> tuple[pa.Table, pa.Table | None]:
-    """VERDICTS rows from JUDGE_VOTES rows, and the weights they rest on where weights decide.
+def verdicts_of(run: Run, con: "duckdb.DuckDBPyConnection", votes: pa.Table, upto: str) -> tuple[pa.Table, pa.Table]:
+    """VERDICTS rows from JUDGE_VOTES rows, and the weights they rest on; none where heads are counted.
 
     Weights by stacking are fitted on the gold of iterations up to `upto`.
 
@@ -223,7 +220,8 @@ def verdicts_of(
                 )
             weights = panel.stacking_weights(labelled, gold)
     judges = run.settings.judges
-    return aggregate(votes, judges.quorum, weights, judges.sure), weights
+    rows = aggregate(votes, judges.quorum, weights, judges.sure)
+    return rows, JUDGE_WEIGHTS.schema.empty_table() if weights is None else weights
 
 
 def gold_votes_upto(con: "duckdb.DuckDBPyConnection", upto: str) -> tuple[pa.Table, pa.Table]:
@@ -237,13 +235,3 @@ def gold_votes_upto(con: "duckdb.DuckDBPyConnection", upto: str) -> tuple[pa.Tab
     votes = con.sql("FROM measured ORDER BY pair_id, judge, replicate").to_arrow_table()
     gold = con.sql('SELECT pair_id, "order" FROM gold SEMI JOIN measured USING (pair_id) ORDER BY pair_id')
     return votes, gold.to_arrow_table()
-
-
-def weighted(step: Step, weights: Table, settings: Settings) -> Step:
-    """The step that gives verdicts, with the table of weights and the gold they are fitted on where they decide."""
-    if settings.judges.aggregation == "majority":
-        return step
-    measured = (GOLD, GOLD_VOTES) if settings.judges.aggregation == "stacking" else ()
-    if step.partition == "iteration":
-        return replace(step, tables=(*step.tables, weights), upto=(*step.upto, *measured))
-    return replace(step, tables=(*step.tables, weights), reads=(*step.reads, *measured))

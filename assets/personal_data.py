@@ -6,9 +6,11 @@ from collections.abc import Iterator
 import dagster as dg
 import pyarrow as pa
 
-from assets.table_asset import Check, Rows, Run, markdown, table_asset
+from assets.publishing import markdown
+from assets.table_asset import Check, Rows, table_asset
 from curation.tables import CLEAN_POOL, PERSONAL, REDACTED
 from resources.lake import in_batches
+from resources.run import Run
 
 
 @table_asset(
@@ -34,7 +36,12 @@ def personal_data(run: Run) -> Iterator[Rows]:
     from curation.redaction import redacted
     from resources.sources.personal_scan import scanner
 
-    scan, least = scanner(run.settings.personal), run.settings.personal.redact_from
+    personal = run.settings.personal
+    if personal.backend == "none":
+        yield Rows(PERSONAL, PERSONAL.schema.empty_table())
+        yield Rows(REDACTED, REDACTED.schema.empty_table())
+        return
+    scan, least = scanner(personal), personal.redact_from
     findings: list[dict] = []
     copies: list[dict] = []
     with run.lake.connect() as con:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assets.benchmark_results import as_they_are
-from assets.table_asset import Check, Rows, Run, table_asset
+from assets.table_asset import Check, Rows, table_asset
 from curation.identity import digest
 from curation.tables import (
     BENCHMARK_HITS,
@@ -31,8 +31,10 @@ from curation.tables import (
     RAW_POOL,
     SOURCES,
     UNUSABLE,
+    WORLD_FILES,
 )
 from resources.lake import Lake, in_batches, label
+from resources.run import Run
 from resources.settings import Settings, Source
 from sql import statement
 
@@ -60,7 +62,9 @@ def _fingerprint(source: Source, lake: Lake) -> tuple[str, int, str | None]:
         return "", 0, source.hidden(str(e))
 
 
-@table_asset(SOURCES, group="pool", outside=_as_it_is, kinds={"python"})
+@table_asset(
+    SOURCES, reads=[WORLD_FILES], settings_seen=("sources",), external_version=_as_it_is, group="pool", kinds={"python"}
+)
 def sources(run: Run) -> Iterator[Rows]:
     """Hashes a source's bytes, so that a changed file is noticed and everything made from it is made again."""
     source = _source(run.settings, run.partition)
@@ -110,7 +114,8 @@ def _try_again(settings: Settings, lake: Lake, name: str) -> str | None:
     UNUSABLE,
     QUARANTINE,
     reads=[SOURCES],
-    again=_try_again,
+    settings_seen=("sources",),
+    retry_reason=_try_again,
     group="pool",
     kinds={"python"},
     checks={
@@ -268,9 +273,10 @@ def _same_texts(run: Run) -> None:
 # ---- decontamination -----------------------------------------------------------------------------------------------
 @table_asset(
     BENCHMARK_PROMPTS,
+    reads=[WORLD_FILES],
     group="pool",
     settings=("benchmarks", "world", "seed"),
-    outside=as_they_are,
+    external_version=as_they_are,
     kinds={"python"},
 )
 def benchmark_prompts(run: Run) -> Iterator[Rows]:
@@ -310,7 +316,8 @@ def clusters(run: Run) -> Iterator[Rows]:
 @table_asset(
     BENCHMARK_HITS,
     BENCHMARK_SCANS,
-    reads=[DEDUPED, BENCHMARK_PROMPTS],
+    reads=[DEDUPED, RAW_POOL, BENCHMARK_PROMPTS],
+    reads_itself=True,
     settings=("decontamination",),
     group="pool",
     kinds={"python"},
@@ -406,7 +413,7 @@ def _hits(run: Run, index) -> Iterator[pa.RecordBatch]:
 @table_asset(
     CLEAN_POOL,
     CONTAMINATED,
-    reads=[DEDUPED, BENCHMARK_HITS, CLUSTERS],
+    reads=[DEDUPED, RAW_POOL, BENCHMARK_HITS, CLUSTERS],
     group="pool",
     checks={
         CLEAN_POOL: [

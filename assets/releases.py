@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from assets.table_asset import Check, Rows, Run, table_asset
+from assets.table_asset import Check, Rows, table_asset
 from curation.tables import (
     ANNOTATION_BATCH,
     ATTRIBUTES,
@@ -18,8 +18,10 @@ from curation.tables import (
     SNAPSHOTS,
     SOURCES,
     STAGE2_ATTRIBUTES,
+    UNDECIDED,
     Table,
 )
+from resources.run import Run
 from sql import statement
 
 READS = [
@@ -44,6 +46,7 @@ NOT_UNDECIDED = Check(
     "no_undecided",
     "SELECT pair_id FROM new WHERE pair_id IN (SELECT pair_id FROM undecided)",
     "a pair that nobody could decide trains nothing (spec 2.08)",
+    reads=(UNDECIDED,),
 )
 
 

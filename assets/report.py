@@ -4,88 +4,16 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.table_asset import Check, Rows, Run, markdown, table_asset
-from curation.tables import (
-    ANNOTATION_BATCH,
-    ATTRIBUTES,
-    BENCHMARK_BASELINES,
-    BENCHMARK_RESULTS,
-    BENCHMARK_SCORES,
-    BEST_RM,
-    CLEAN_POOL,
-    CONTAMINATED,
-    DECISIONS,
-    DEDUPED,
-    DROPPED,
-    DUPLICATES,
-    FINAL_MODEL,
-    FLIPPED,
-    GOLD,
-    GOLD_PREDICTIONS,
-    GOLD_VOTES,
-    HUMAN_LABELS,
-    JUDGE_CARDS,
-    JUDGE_VOTES,
-    KEPT,
-    QUARANTINE,
-    RAW_POOL,
-    REFERENCE,
-    RELEASE_CORRECTED,
-    RELEASE_CURATED,
-    REPORT_FIGURES,
-    SCORES,
-    SILVER,
-    SOURCES,
-    SPENDING,
-    STAGE2_ATTRIBUTES,
-    STAGE2_VERDICTS,
-    STAGE2_VOTES,
-    UNDECIDED,
-    UNUSABLE,
-)
+from assets.publishing import markdown
+from assets.table_asset import Check, Rows, table_asset
+from curation.tables import REPORT_FIGURES, TABLES
 from report.figures import Figures, measure
 from report.page import claims, points, render
+from resources.run import Run
 from resources.settings import Settings
 from training.atomic import replace
 
-# planted_rows is read too where the world is generated; the step that writes it writes reference_labels with it
-READS = (
-    SOURCES,
-    RAW_POOL,
-    UNUSABLE,
-    QUARANTINE,
-    DEDUPED,
-    DUPLICATES,
-    CONTAMINATED,
-    CLEAN_POOL,
-    ATTRIBUTES,
-    ANNOTATION_BATCH,
-    HUMAN_LABELS,
-    JUDGE_VOTES,
-    GOLD_VOTES,
-    JUDGE_CARDS,
-    SPENDING,
-    GOLD,
-    SILVER,
-    UNDECIDED,
-    GOLD_PREDICTIONS,
-    BEST_RM,
-    SCORES,
-    STAGE2_ATTRIBUTES,
-    STAGE2_VOTES,
-    STAGE2_VERDICTS,
-    DECISIONS,
-    KEPT,
-    FLIPPED,
-    DROPPED,
-    RELEASE_CURATED,
-    RELEASE_CORRECTED,
-    FINAL_MODEL,
-    BENCHMARK_SCORES,
-    BENCHMARK_RESULTS,
-    BENCHMARK_BASELINES,
-    REFERENCE,
-)
+READS = tuple(t for t in TABLES.values() if t is not REPORT_FIGURES)  # it tells of everything
 
 
 @table_asset(

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from assets.table_asset import Rows, Run, table_asset
+from assets.table_asset import Rows, table_asset
 from curation.tables import CLEAN_POOL, DECISIONS, FINAL_MODEL, GOLD, RELEASE_CORRECTED, RELEASE_CURATED
 from report.plots import training
+from resources.run import Run
 from sql import statement
 
 

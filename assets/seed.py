@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from assets.judging import agreed
-from assets.table_asset import Check, Rows, Run, table_asset
-from curation.tables import ATTRIBUTES, CLEAN_POOL, EMBEDDINGS, SEED_COVERAGE, SEED_SELECTION, Table
+from assets.table_asset import Check, Rows, table_asset
+from curation.tables import ATTRIBUTES, CLEAN_POOL, EMBEDDINGS, PLANTED_LABELS, SEED_COVERAGE, SEED_SELECTION, Table
 from report.plots import stacked
 from resources.lake import in_batches, label
 from resources.retrieval.embedder import TEXT_VERSION
+from resources.run import Run
 from sql import statement
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @table_asset(
     ATTRIBUTES,
-    reads=[CLEAN_POOL],
+    reads=[CLEAN_POOL, PLANTED_LABELS],
     settings=("attributes", "seed"),
     group="seed",
     kinds={"openai"},

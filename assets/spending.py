@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from assets.table_asset import Rows, Run, table_asset
+from assets.table_asset import Rows, table_asset
 from curation.tables import ATTRIBUTES, GOLD_VOTES, JUDGE_VOTES, SPENDING, STAGE2_ATTRIBUTES, STAGE2_VOTES
+from resources.run import Run
 
 
 def _mark(settings, lake, partition) -> str:
@@ -15,7 +16,7 @@ def _mark(settings, lake, partition) -> str:
 @table_asset(
     SPENDING,
     reads=[ATTRIBUTES, JUDGE_VOTES, GOLD_VOTES, STAGE2_ATTRIBUTES, STAGE2_VOTES],
-    outside=_mark,
+    external_version=_mark,
     group="report",
     kinds={"sqlite"},
 )

@@ -8,12 +8,12 @@ Iteration 0 is the seed round.
 
 from collections.abc import Iterator
 
-import dagster as dg
 import pyarrow as pa
 import pyarrow.compute
 
 from assets.judging import ask_panel, examples_for, gold_index, prompt_checks, verdicts_of
-from assets.table_asset import Check, Rows, Run, table_asset
+from assets.registry import steps
+from assets.table_asset import Check, Rows, table_asset
 from curation.gold_roles import OPEN, sql_list
 from curation.neighbours import k_for
 from curation.selection import draw, select
@@ -22,13 +22,16 @@ from curation.tables import (
     ANNOTATION_BATCH,
     ATTRIBUTES,
     CLEAN_POOL,
+    CONTAMINATED,
     EDITED_ATTRIBUTES,
     EMBEDDINGS,
     GOLD,
     GOLD_PREDICTIONS,
+    GOLD_VOTES,
     HUMAN_LABELS,
     JUDGE_VOTES,
     JUDGE_WEIGHTS,
+    PLANTED_LABELS,
     RETRIEVED,
     REWARD_MODEL,
     SEED_SELECTION,
@@ -39,8 +42,10 @@ from curation.tables import (
 )
 from report.plots import histograms, training
 from resources.annotators.backends import answered
-from resources.lake import label
+from resources.lake import Lake, label
 from resources.retrieval.embedder import TEXT_VERSION
+from resources.run import Run
+from resources.settings import Settings
 from sql import statement
 
 SO_FAR = "iteration <= getvariable('partition')"  # a rerun does not look at what later iterations left
@@ -50,14 +55,27 @@ NOTHING_CONTAMINATED = Check(
     "nothing_contaminated",
     "SELECT pair_id FROM new WHERE pair_id IN (SELECT pair_id FROM contaminated)",
     "no flagged pair may enter gold (spec 0.10)",
+    reads=(CONTAMINATED,),
 )
+
+
+def _predecessor_is_open(settings: Settings, lake: Lake, iteration: str | None) -> str | None:
+    """The iteration before must be up to date as a whole: a batch that rests on a selection which is itself due to be
+    made again would ask people and judges about the wrong pairs."""
+    keys = settings.partition_keys("iteration")
+    for key in keys[: keys.index(iteration)][-1:]:
+        for step in (s for s in steps() if s.group == "stage1" and s.partition == "iteration"):
+            if why := step.stale(settings, lake, key):
+                return f"{label(step.tables[0], key)} is not up to date ({why}). Run {key} again first."
+    return None
 
 
 @table_asset(
     ANNOTATION_BATCH,
     reads=[CLEAN_POOL, ATTRIBUTES, SEED_SELECTION],
-    earlier=[SELECTION, ANNOTATION_BATCH],
+    reads_earlier=[SELECTION, ANNOTATION_BATCH],
     settings=("stage1", "seed"),
+    blocked=_predecessor_is_open,
     group="stage1",
     checks={
         ANNOTATION_BATCH: [
@@ -79,7 +97,6 @@ NOTHING_CONTAMINATED = Check(
 def annotation_batch(run: Run) -> Iterator[Rows]:
     """The seed, or what the last iteration selected; people take what is random and then the priority cells."""
     s, earlier = run.settings.stage1, run.earlier()
-    _closed(run, earlier[-1:])
     with run.lake.connect() as con:
         if not earlier:
             batch = con.sql(statement("batch_from_seed"))
@@ -99,34 +116,11 @@ def annotation_batch(run: Run) -> Iterator[Rows]:
     yield Rows(ANNOTATION_BATCH, batch, counts)
 
 
-def _closed(run: Run, previous: list[str]) -> None:
-    """The iteration before must be up to date as a whole: a batch that rests on a selection which is itself due to be
-    made again would ask people and judges about the wrong pairs.
-
-    Raises:
-        dagster.Failure: one of its steps is stale; the message names it.
-    """
-    from assets.definitions import steps
-
-    for key in previous:
-        for step in steps(run.settings):
-            if (
-                step.group == "stage1"
-                and step.partition == "iteration"
-                and (why := step.stale(run.settings, run.lake, key))
-            ):
-                raise dg.Failure(
-                    f"{label(ANNOTATION_BATCH, run.partition)} is not opened: {label(step.tables[0], key)} is not up to"
-                    f" date ({why}). Run {key} again first.",
-                    allow_retries=False,
-                )
-
-
 @table_asset(
     HUMAN_LABELS,
-    reads=[ANNOTATION_BATCH, CLEAN_POOL, ATTRIBUTES],
+    reads=[ANNOTATION_BATCH, CLEAN_POOL, ATTRIBUTES, PLANTED_LABELS],
     settings=("people", "seed"),
-    outside=answered,
+    external_version=answered,
     group="stage1",
     kinds={"python"},
     pool="people",
@@ -146,7 +140,7 @@ def human_labels(run: Run) -> Iterator[Rows]:
 @table_asset(
     GOLD,
     reads=[HUMAN_LABELS, ANNOTATION_BATCH],
-    earlier=[GOLD],
+    reads_earlier=[GOLD],
     settings=("gold", "seed"),
     group="stage1",
     checks={
@@ -202,9 +196,9 @@ def edited_attributes(run: Run) -> Iterator[Rows]:
 
 @table_asset(
     JUDGE_VOTES,
-    reads=[ANNOTATION_BATCH, CLEAN_POOL, ATTRIBUTES, EMBEDDINGS],
-    upto=[GOLD, EDITED_ATTRIBUTES],
-    settings=("judges", "stage1", "seed"),
+    reads=[ANNOTATION_BATCH, CLEAN_POOL, ATTRIBUTES, EMBEDDINGS, PLANTED_LABELS],
+    reads_upto=[GOLD, EDITED_ATTRIBUTES],
+    settings=("judges", "embedding", "stage1", "seed"),
     group="stage1",
     kinds={"openai", "lancedb"},
     pool="llm",
@@ -230,7 +224,14 @@ def judge_votes(run: Run) -> Iterator[Rows]:
     yield Rows(JUDGE_VOTES, votes, shown)
 
 
-@table_asset(VERDICTS, reads=[JUDGE_VOTES], settings=("judges",), group="stage1")
+@table_asset(
+    VERDICTS,
+    JUDGE_WEIGHTS,
+    reads=[JUDGE_VOTES],
+    reads_upto=[GOLD, GOLD_VOTES],
+    settings=("judges",),
+    group="stage1",
+)
 def verdicts(run: Run) -> Iterator[Rows]:
     """Majority inside each judge, then one voice a judge; ties and missing quorums decide nothing (spec 3.10). Or, by
     configuration, the judges' weights."""
@@ -238,8 +239,7 @@ def verdicts(run: Run) -> Iterator[Rows]:
         votes = con.sql("SELECT * EXCLUDE (iteration) FROM judge_votes WHERE iteration = ?", params=[run.partition])
         rows, weights = verdicts_of(run, con, votes.to_arrow_table(), upto=run.partition)
     yield Rows(VERDICTS, rows, _count(rows, "verdict"))
-    if weights is not None:
-        yield Rows(JUDGE_WEIGHTS, weights)
+    yield Rows(JUDGE_WEIGHTS, weights)
 
 
 @table_asset(
@@ -275,7 +275,7 @@ def silver(run: Run) -> Iterator[Rows]:
 @table_asset(
     REWARD_MODEL,
     reads=[CLEAN_POOL],
-    upto=[SILVER, GOLD],
+    reads_upto=[SILVER, GOLD],
     settings=("training", "seed"),
     group="stage1",
     kinds={"deepspeed", "torch"},
@@ -301,8 +301,8 @@ def reward_model(run: Run) -> Iterator[Rows]:
 @table_asset(
     GOLD_PREDICTIONS,
     reads=[REWARD_MODEL, CLEAN_POOL],
-    upto=[GOLD],
-    settings=("stage1",),
+    reads_upto=[GOLD],
+    settings=("stage1", "training"),
     group="stage1",
     kinds={"torch"},
     pool="gpu",
@@ -346,7 +346,7 @@ def gold_predictions(run: Run) -> Iterator[Rows]:
 @table_asset(
     RETRIEVED,
     reads=[GOLD_PREDICTIONS, CLEAN_POOL, ATTRIBUTES, EMBEDDINGS],
-    upto=[ANNOTATION_BATCH, GOLD, EDITED_ATTRIBUTES],
+    reads_upto=[ANNOTATION_BATCH, GOLD, EDITED_ATTRIBUTES],
     settings=("stage1",),
     group="stage1",
     kinds={"lancedb"},
@@ -399,8 +399,8 @@ def retrieved(run: Run) -> Iterator[Rows]:
 @table_asset(
     SELECTION,
     reads=[RETRIEVED, REWARD_MODEL, CLEAN_POOL, EMBEDDINGS],
-    upto=[ANNOTATION_BATCH, SILVER, GOLD_PREDICTIONS],
-    settings=("stage1", "seed"),
+    reads_upto=[ANNOTATION_BATCH, SILVER, GOLD_PREDICTIONS],
+    settings=("stage1", "training", "seed"),
     group="stage1",
     kinds={"torch"},
     pool="gpu",

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from assets.judging import ask_in_parts, examples_for, gold_index, prompt_checks, verdicts_of
+from assets.publishing import markdown
 from assets.seed import attributed
-from assets.table_asset import Check, Rows, Run, markdown, table_asset
+from assets.table_asset import Check, Rows, table_asset
 from curation.decision_rule import Calibration, Rule, decide, loads
 from curation.gold_roles import OPEN, TRAINED_ON, sql_list
 from curation.tables import (
@@ -29,7 +30,9 @@ from curation.tables import (
     FLIPPED,
     GOLD,
     GOLD_RM,
+    GOLD_VOTES,
     KEPT,
+    PLANTED_LABELS,
     REWARD_MODEL,
     ROUTED,
     SCORES,
@@ -43,6 +46,7 @@ from curation.tables import (
 from report.plots import counts, histograms, training
 from resources.annotators.backends import answered
 from resources.lake import in_batches
+from resources.run import Run
 from sql import statement
 
 if TYPE_CHECKING:
@@ -127,7 +131,7 @@ def gold_reward_model(run: Run) -> Iterator[Rows]:
 
 @table_asset(
     AUDIT_ATTRIBUTES,
-    reads=[CLEAN_POOL, GOLD, SILVER, UNDECIDED],
+    reads=[CLEAN_POOL, GOLD, SILVER, UNDECIDED, PLANTED_LABELS],
     settings=("stage2", "attributes", "seed"),
     group="stage2",
     kinds={"openai"},
@@ -152,9 +156,9 @@ def audit_attributes(run: Run) -> Iterator[Rows]:
 
 @table_asset(
     AUDIT,
-    reads=[AUDIT_ATTRIBUTES, CLEAN_POOL],
+    reads=[AUDIT_ATTRIBUTES, CLEAN_POOL, PLANTED_LABELS],
     settings=("people", "seed"),
-    outside=lambda settings, lake, _: answered(settings, lake, "stage2"),
+    external_version=lambda settings, lake, _: answered(settings, lake, "stage2"),
     group="stage2",
     kinds={"python"},
     pool="people",
@@ -186,7 +190,8 @@ def audit(run: Run) -> Iterator[Rows]:
     DECISION_RULE,
     reads=[BEST_RM, GOLD_RM, GOLD, ANNOTATION_BATCH, CLEAN_POOL, AUDIT],
     settings=("stage2", "seed"),
-    outside=lambda settings, *_: str("soft" in settings.training.arms),
+    settings_seen=("training",),
+    external_version=lambda settings, *_: str("soft" in settings.training.arms),
     group="stage2",
     kinds={"duckdb", "torch"},
     pool="gpu",
@@ -267,6 +272,7 @@ def _calibrated(run: Run) -> tuple[Calibration, dict]:
     SCORES,
     reads=[CLEAN_POOL, BEST_RM, GOLD_RM, GOLD, SILVER, UNDECIDED],
     settings=("training",),
+    settings_seen=("stage2",),
     group="stage2",
     kinds={"torch"},
     pool="gpu",
@@ -301,6 +307,7 @@ def scores(run: Run) -> Iterator[Rows]:
     ROUTED,
     reads=[SCORES, DECISION_RULE],
     settings=("stage1",),
+    settings_seen=("judges",),
     group="stage2",
 )
 def routed(run: Run) -> Iterator[Rows]:
@@ -328,7 +335,7 @@ def routed(run: Run) -> Iterator[Rows]:
 
 @table_asset(
     STAGE2_ATTRIBUTES,
-    reads=[ROUTED, CLEAN_POOL],
+    reads=[ROUTED, CLEAN_POOL, PLANTED_LABELS],
     settings=("attributes", "seed"),
     group="stage2",
     kinds={"openai"},
@@ -356,8 +363,8 @@ def stage2_attributes(run: Run) -> Iterator[Rows]:
 
 @table_asset(
     STAGE2_VOTES,
-    reads=[ROUTED, CLEAN_POOL, STAGE2_ATTRIBUTES, ATTRIBUTES, GOLD, EDITED_ATTRIBUTES, EMBEDDINGS],
-    settings=("judges", "seed"),
+    reads=[ROUTED, CLEAN_POOL, STAGE2_ATTRIBUTES, ATTRIBUTES, GOLD, EDITED_ATTRIBUTES, EMBEDDINGS, PLANTED_LABELS],
+    settings=("judges", "embedding", "seed"),
     group="stage2",
     kinds={"openai", "lancedb"},
     pool="llm",
@@ -394,7 +401,13 @@ def stage2_votes(run: Run) -> Iterator[Rows]:
         yield Rows(STAGE2_VOTES, votes, shown)
 
 
-@table_asset(STAGE2_VERDICTS, reads=[STAGE2_VOTES], settings=("judges",), group="stage2")
+@table_asset(
+    STAGE2_VERDICTS,
+    STAGE2_WEIGHTS,
+    reads=[STAGE2_VOTES, GOLD, GOLD_VOTES],
+    settings=("judges",),
+    group="stage2",
+)
 def stage2_verdicts(run: Run) -> Iterator[Rows]:
     """The same way from votes to verdicts as in stage 1; weights rest on the gold of all iterations."""
     last = run.settings.partition_keys("iteration")[-1]
@@ -405,8 +418,7 @@ def stage2_verdicts(run: Run) -> Iterator[Rows]:
         )
         rows, weights = verdicts_of(run, con, votes.to_arrow_table(), upto=last)
     yield Rows(STAGE2_VERDICTS, rows)
-    if weights is not None:
-        yield Rows(STAGE2_WEIGHTS, weights)
+    yield Rows(STAGE2_WEIGHTS, weights)
 
 
 @table_asset(

@@ -269,8 +269,8 @@ def _decide(arguments: argparse.Namespace) -> int:
 
 
 def _benchmark(arguments: argparse.Namespace) -> int:
-    from assets.table_asset import Run
     from cli.benchmark import main as benchmark
+    from resources.run import Run
 
     return benchmark(arguments, Run(_settings(), _lake()))
 

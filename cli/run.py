@@ -9,7 +9,8 @@ from itertools import groupby
 import dagster as dg
 
 from assets import runs
-from assets.definitions import build, steps
+from assets.definitions import build
+from assets.registry import steps
 from assets.table_asset import Step
 from resources.lake import Lake
 from resources.settings import ConfigError, Settings
@@ -40,7 +41,7 @@ def units(settings: Settings, groups: Collection[str] = ()) -> Iterator[Unit]:
     Raises:
         ConfigError: there is no such group.
     """
-    every = steps(settings)
+    every = steps()
     if unknown := sorted(set(groups) - {s.group for s in every}):
         there = ", ".join(dict.fromkeys(s.group for s in every))
         raise ConfigError(f"no such group: {', '.join(unknown)}; there are {there}")
@@ -58,7 +59,7 @@ def todo(unit: Unit, settings: Settings) -> dict[Step, str]:
     touched = set()
     for step in unit.steps:
         why = step.stale(settings, lake, unit.partition)
-        if upstream := touched & {*step.reads, *step.upto}:
+        if upstream := touched & set(step.needs):
             why = why or f"reads {', '.join(sorted(t.name for t in upstream))}, which is made again"
         if why:
             found[step] = why
@@ -95,7 +96,7 @@ def iterate(
     settings: Settings, key: str, instance: dg.DagsterInstance, say: Callable[[str], None] = print
 ) -> str | None:
     """Run one iteration of stage 1 whole, whether it is up to date or not; returns why it failed, or None."""
-    loop = tuple(s for s in steps(settings) if s.partition == "iteration")
+    loop = tuple(s for s in steps() if s.partition == "iteration")
     return materialize(list(build(settings).assets), loop, key, instance, say)
 
 

@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table as Grid
 
-from assets.definitions import steps
+from assets.registry import steps
 from resources.lake import Lake
 from resources.settings import Settings
 
@@ -12,7 +12,7 @@ def show(settings: Settings, lake: Lake) -> None:
     """Print the state of the lake: one row a table, then the ledger, the cost and the places to look."""
     console = Console()
     grid = Grid("table", "partitions", "rows", "state", title=f"{settings.name}: {lake.root}", title_justify="left")
-    for step in steps(settings):
+    for step in steps():
         keys = settings.partition_keys(step.partition) if step.partition else [None]
         why = {k: step.stale(settings, lake, k) for k in keys}
         stale = {k: w for k, w in why.items() if w}

@@ -20,12 +20,12 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from assets.table_asset import Run
 from curation.calibration import Sample, calibrate, halves, probability, strata
 from curation.decision_rule import STRATA, Rule, decide
 from curation.identity import digest, text_hash
 from curation.intervals import paired_difference, wilson
 from resources.lake import Lake
+from resources.run import Run
 from resources.settings import Settings, load
 from sql import statement
 

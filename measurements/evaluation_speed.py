@@ -25,11 +25,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from assets.table_asset import Run
 from evaluation.units import STYLES
 from resources.benchmarks.load import Loaded, load
 from resources.benchmarks.rewards import model_scores, of
 from resources.lake import Lake
+from resources.run import Run
 from resources.settings import Benchmark, Settings
 
 DATA = Path(os.environ.get("ASSAY_SHARED", Path(__file__).parents[2] / "shared")) / "data" / "bench"

@@ -17,9 +17,11 @@ import time
 from pathlib import Path
 
 from assets import stage2
-from assets.definitions import steps
-from assets.table_asset import Run, Step, publish
+from assets.publishing import publish
+from assets.registry import steps
+from assets.table_asset import Step
 from resources.lake import Lake
+from resources.run import Run
 from resources.settings import Settings, load
 
 STAGE1 = 1_500  # records in the sources of stage 1, at every size
@@ -51,7 +53,7 @@ def run(step: Step, settings: Settings) -> None:
 
 def before_stage2(settings: Settings) -> list[Step]:
     """Everything that stage 2 reads, in order: iterations of stage 1 go round the loop, not step by step."""
-    return [s for s in steps(settings) if s.group not in ("stage2", "release", "models", "evaluation", "report")]
+    return [s for s in steps() if s.group not in ("stage2", "release", "models", "evaluation", "report")]
 
 
 def prepare(config: Path) -> None:
@@ -77,7 +79,7 @@ def peak() -> int:
 
 def one(config: Path, name: str) -> None:
     settings = load(config)
-    step = next(s for s in steps(settings) if s.name == name)
+    step = next(s for s in steps() if s.name == name)
     began, before = time.monotonic(), peak()
     run(step, settings)
     child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
@@ -96,7 +98,7 @@ def measure(size: int, buckets: int) -> list[dict]:
         began = time.monotonic()
         _python("_prepare", config)
         print(f"{size:,} pairs: pool and stage 1 in {time.monotonic() - began:.0f} s", flush=True)
-        names = [s.name for s in steps(load(config)) if s.group in ("stage2", "release") and s not in MODELS]
+        names = [s.name for s in steps() if s.group in ("stage2", "release") and s not in MODELS]
         found = []
         for name in names:
             found.append({"size": size, **json.loads(_python("_one", config, name).splitlines()[-1])})

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from assets.table_asset import Run
 from curation.identity import text_hash
 from curation.intervals import NOTHING, Estimate, difference, paired_difference, wilson
 from curation.tables import REPORT_FIGURES
 from resources.lake import in_batches
+from resources.run import Run
 from sql import statement
 
 if TYPE_CHECKING:

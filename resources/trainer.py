@@ -26,7 +26,7 @@ from resources.settings import Recipe, Training
 from training.launch import ROOT, command, environment, guarded
 
 if TYPE_CHECKING:
-    from assets.table_asset import Run
+    from resources.run import Run
 
 VERSION = "1"  # raised by hand when the same data and recipe give another model
 PART_ROWS = 2048

@@ -1,6 +1,6 @@
 """Simulated people, judges and attribute labeller for the generated world (spec 14).
 
-They know the planted truth from `reference_labels` and blur it: people err rarely and admit when nobody could tell;
+They know the planted truth from `planted_labels` and blur it: people err rarely and admit when nobody could tell;
 judges have blind spots, like long answers, favour a position, and improve with gold examples of the same kind.
 Every draw is a hash of the seed and of what is asked, so that no answer depends on order or batch.
 """
@@ -62,13 +62,13 @@ def truths(lake: Lake, comparisons: Iterable[str]) -> dict[str, Truth]:
     with lake.connect() as con:
         con.register("wanted", wanted)
         rows = con.sql(
-            "SELECT comparison_id, winner, topic, gap FROM reference_labels SEMI JOIN wanted USING (comparison_id)"
+            "SELECT comparison_id, winner, topic, gap FROM planted_labels SEMI JOIN wanted USING (comparison_id)"
         )
         found = {row[0]: Truth(*row[1:]) for row in rows.fetchall()}
     if missing := wanted.num_rows - len(found):
         raise UnknownPairs(
             f"{missing} of {wanted.num_rows} comparisons have no planted truth; backend 'simulated' can label the "
-            "generated world only: materialise reference_labels, or choose another backend"
+            "generated world only: materialise planted_labels, or choose another backend"
         )
     return found
 

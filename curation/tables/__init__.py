@@ -47,7 +47,7 @@ from curation.tables.pool import (
     SOURCES,
     UNUSABLE,
 )
-from curation.tables.reference import PLANTED_ROWS, REFERENCE, WORLD_FILES
+from curation.tables.reference import PLANTED_LABELS, PLANTED_ROWS, REFERENCE, WORLD_FILES
 from curation.tables.release import FINAL_MODEL, RELEASE_CORRECTED, RELEASE_CURATED, RELEASE_FIELDS, SNAPSHOTS
 from curation.tables.seed import ATTRIBUTE_FIELDS, ATTRIBUTES, EMBEDDINGS, SEED_COVERAGE, SEED_SELECTION
 from curation.tables.stage1 import (
@@ -139,6 +139,7 @@ __all__ = [
     "PAIR",
     "PAIR_ID",
     "PERSONAL",
+    "PLANTED_LABELS",
     "PLANTED_ROWS",
     "QUARANTINE",
     "RAW_POOL",

@@ -2,16 +2,23 @@
 
 from curation.tables.columns import COMPARISON_ID, F, I, S, field, table
 
+LABELS = [
+    COMPARISON_ID,
+    field("winner", S, "128-bit hash of the better response, '' when nobody can tell"),
+    field("origin", S, "planted or people"),
+    field("topic", S, "planted topic, or the source of the human label"),
+    field("gap", F, "planted difference in quality, or share of the people's votes for the winner"),
+]
 REFERENCE = table(
     "reference_labels",
-    "The truth a run is measured against, planted or from people; nothing but the report and simulations reads it.",
-    [
-        COMPARISON_ID,
-        field("winner", S, "128-bit hash of the better response, '' when nobody can tell"),
-        field("origin", S, "planted or people"),
-        field("topic", S, "planted topic, or the source of the human label"),
-        field("gap", F, "planted difference in quality, or share of the people's votes for the winner"),
-    ],
+    "The truth a run is measured against, planted or from people; nothing but the report reads it.",
+    LABELS,
+    ("comparison_id",),
+)
+PLANTED_LABELS = table(
+    "planted_labels",
+    "The truth of the generated pool, empty without one; only simulated people and judges read it.",
+    LABELS,
     ("comparison_id",),
 )
 WORLD_FILES = table(

@@ -20,7 +20,7 @@ from resources.benchmarks.load import Loaded
 from resources.sources import hub
 
 if TYPE_CHECKING:
-    from assets.table_asset import Run
+    from resources.run import Run
 
 LONGER = "longer_answer"
 JUDGE = "judge:"

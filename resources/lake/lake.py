@@ -13,10 +13,11 @@ import glob
 import hashlib
 import json
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -24,12 +25,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.tables import TABLES, Table
-from resources.lake.staging import Data, LakeError, duck_type, sorted_reader, write
-from resources.settings import Settings
-from sql import statement
+from resources.lake.staging import Data, LakeError, sorted_reader, write
+from resources.lake.views import definitions, dimensions, empty, rests_on
+from resources.settings import Settings, Undeclared
 from training.atomic import beside
 
 BOUND = ("source", "bucket", "iteration")  # kinds of partition that count only while they are configured
+_LACKS = re.compile(r"(?:Table|Macro|Scalar Function|Table Function)[^!]*? with name \"?(\w+)\"? does not exist")
 
 
 class Missing(LakeError):
@@ -69,18 +71,26 @@ class Lake:
         threads: of a DuckDB session.
         keys: (kind, partitions) that the views show. A source that was taken out of the configuration, or a bucket of a
             former number of buckets, leaves its file behind; nothing is deleted and nobody reads it.
+        shown: names of the tables that may be read, or None for all of them.
+        reader: who reads, named where it asks for another table.
     """
 
     root: str
     memory_limit: str = "2GB"
     threads: int = 2
     keys: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    shown: frozenset[str] | None = None
+    reader: str = ""
 
     @classmethod
     def of(cls, settings: Settings) -> "Lake":
         """The lake of a configuration."""
         keys = tuple((kind, tuple(settings.partition_keys(kind))) for kind in BOUND)
         return cls(str(settings.lake.path), settings.lake.memory_limit, settings.lake.threads, keys)
+
+    def only(self, tables: Iterable[Table], reader: str) -> "Lake":
+        """The same lake with these tables and the views over them, and no other."""
+        return replace(self, shown=frozenset(t.name for t in tables), reader=reader)
 
     def folder(self, name: str) -> Path:
         """A folder for what is no table: models, vectors, stored calls. Created when missing."""
@@ -93,11 +103,12 @@ class Lake:
             raise ValueError(f"{table.name} is partitioned by {table.partition}, got partition {partition!r}")
         folder = Path(self.root).absolute() / table.name
         if partition is not None:
-            folder = folder.joinpath(*map("=".join, zip(_dimensions(table), partition.split("|"), strict=True)))
+            folder = folder.joinpath(*map("=".join, zip(dimensions(table), partition.split("|"), strict=True)))
         return folder / "data.parquet"
 
     def partitions(self, table: Table) -> list[str]:
         """The partitions of a table that exist, sorted."""
+        self._may_read(table)
         base = Path(self.root).absolute() / table.name
         return sorted("|".join(d.partition("=")[2] for d in p.relative_to(base).parts[:-1]) for p in self._files(table))
 
@@ -108,21 +119,46 @@ class Lake:
     # ---- reading ---------------------------------------------------------------------------------------------------
     @contextlib.contextmanager
     def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A DuckDB session with a view for every table, materialised or not, and the views of sql/views.sql.
+        """A DuckDB session with a view for every table that may be read, materialised or not, and the views over them.
 
         Partitioned tables carry their partition as a VARCHAR column.
+
+        Raises:
+            Undeclared: what is done in the session asks for a table that may not be read.
         """
         with tempfile.TemporaryDirectory(prefix="assay-spill-") as spill, duckdb.connect() as con:
             con.execute(f"SET memory_limit='{self.memory_limit}'")
             con.execute(f"SET threads={self.threads}")
             con.execute(f"SET temp_directory='{spill}'")
             con.execute("SET enable_progress_bar=false")
+            con.execute("SET python_enable_replacements=false")  # a name is a table, never a variable of the program
             here = f"SET VARIABLE lake = {self._quoted()}"
             con.execute(here)
             views = self._views("getvariable('lake')")
             con.execute(f"ATTACH '{_catalogue(views, here)}' AS lake (READ_ONLY)")
             con.execute("SET search_path = 'memory.main,lake.main'")  # what a session creates is its own
-            yield con
+            try:
+                yield con
+            except duckdb.CatalogException as e:
+                if why := self._undeclared(e):
+                    raise Undeclared(why) from e
+                raise
+
+    def _undeclared(self, error: duckdb.CatalogException) -> str | None:
+        """What is wrong where a session lacks a table or view because its reader does not declare it."""
+        if self.shown is None or not (match := _LACKS.search(str(error))):
+            return None
+        name = match[1]
+        if name in TABLES:
+            return f"{self.reader} reads the table {name}, which it does not declare"
+        if name in rests_on():
+            hidden = ", ".join(sorted(rests_on()[name] - self.shown))
+            return f"{self.reader} reads {name}, which rests on tables that it does not declare: {hidden}"
+        return None
+
+    def _may_read(self, table: Table) -> None:
+        if self.shown is not None and table.name not in self.shown:
+            raise Undeclared(f"{self.reader} reads the table {table.name}, which it does not declare")
 
     def _quoted(self) -> str:
         """The root as a string of SQL, to be continued by a pattern of files."""
@@ -130,8 +166,10 @@ class Lake:
 
     def _views(self, root: str) -> str:
         """SQL that defines all views; it changes where a table gets its first file or loses its last."""
-        tables = (f'CREATE OR REPLACE VIEW "{t.name}" AS {self._select(t, root)}' for t in TABLES.values())
-        return ";\n".join([*tables, statement("decision_rule").rstrip().rstrip(";"), statement("views")])
+        shown = TABLES.keys() if self.shown is None else self.shown
+        tables = (f'CREATE OR REPLACE VIEW "{n}" AS {self._select(TABLES[n], root)}' for n in sorted(shown))
+        over = (text for name, text in definitions().items() if rests_on()[name] <= shown)
+        return ";\n".join([*tables, *over])
 
     def shell(self) -> Path:
         """Write `assay.duckdb`, the same views for a plain DuckDB shell, and return its path."""
@@ -143,11 +181,10 @@ class Lake:
         return path
 
     def _select(self, table: Table, root: str) -> str:
-        in_path = [d for d in _dimensions(table) if d not in table.schema.names]
+        in_path = [d for d in dimensions(table) if d not in table.schema.names]
         if next(self._files(table), None) is None:
-            names = [(f.name, duck_type(f.type)) for f in table.schema] + [(d, "VARCHAR") for d in in_path]
-            return "SELECT " + ", ".join(f'NULL::{t} AS "{n}"' for n, t in names) + " WHERE false"
-        types = ", ".join(f"'{d}': VARCHAR" for d in _dimensions(table))
+            return empty(table)
+        types = ", ".join(f"'{d}': VARCHAR" for d in dimensions(table))
         hive = f"true, hive_types={{{types}}}" if in_path else "false"
         rows = f"SELECT * FROM read_parquet({root} || '/{table.name}/{_pattern(table)}', hive_partitioning={hive})"
         wanted = dict(self.keys).get(table.partition or "")
@@ -156,12 +193,14 @@ class Lake:
     # ---- lineage ---------------------------------------------------------------------------------------------------
     def note(self, table: Table, partition: str | None = None) -> dict | None:
         """The footer of one partition: version, inputs {name: version}, code, settings; None when it is missing."""
+        self._may_read(table)
         path = self.path(table, partition)
         if not path.exists():
             return None
         return json.loads(pq.read_metadata(path).metadata[b"assay"])
 
     def rows(self, table: Table, partition: str | None = None) -> int:
+        self._may_read(table)
         path = self.path(table, partition)
         return pq.read_metadata(path).num_rows if path.exists() else 0
 
@@ -211,12 +250,8 @@ def _quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _dimensions(table: Table) -> list[str]:
-    return table.partition.split("|") if table.partition else []
-
-
 def _pattern(table: Table) -> str:
-    return "/".join([*(f"{d}=*" for d in _dimensions(table)), "data.parquet"])
+    return "/".join([*(f"{d}=*" for d in dimensions(table)), "data.parquet"])
 
 
 _catalogues = functools.cache(lambda: tempfile.TemporaryDirectory(prefix="assay-views-"))

@@ -5,7 +5,7 @@ relative paths are relative to the file. Secrets never stand in it: a judge name
 its key, and what a source says of itself keeps the name of a variable in the place of its value.
 """
 
-from resources.settings.base import ConfigError, Count, Effort, Name, Part, Share
+from resources.settings.base import ConfigError, Count, Effort, Name, Part, Share, Undeclared
 from resources.settings.evaluation import Benchmark, Evaluation, Reference
 from resources.settings.load import current, load
 from resources.settings.models import AttributeModel, AttributeSettings, Called, Judge, Panel, Price
@@ -63,6 +63,7 @@ __all__ = [
     "Stage2",
     "StopWhen",
     "Training",
+    "Undeclared",
     "World",
     "current",
     "labels_needed",

@@ -14,5 +14,9 @@ class ConfigError(Exception):
     """The configuration cannot be used; the message names file, key and what is allowed."""
 
 
+class Undeclared(Exception):
+    """A step reads what it does not declare; the message names the step and the table or section."""
+
+
 class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)

@@ -3,12 +3,13 @@
 import hashlib
 import itertools
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
-from resources.settings.base import Name, Part
+from resources.settings.base import Name, Part, Undeclared
 from resources.settings.evaluation import Benchmark, Evaluation, Reference
 from resources.settings.models import AttributeSettings, Panel
 from resources.settings.people import People
@@ -21,6 +22,10 @@ class Budget(Part):
     dollars: Annotated[float, Field(ge=0)] = 0.0  # hard stop for paid calls: no call that could overstep it is made
     # dollars of paid calls in all, as expected, above which somebody must agree before a step; None never asks
     confirm_above: Annotated[float, Field(ge=0)] | None = None
+
+
+OPEN = frozenset({"name", "base", "lake", "budget"})  # where tables lie and what may be spent decide no result
+SECTIONS: frozenset[str] = frozenset()  # set once the class is there
 
 
 class Settings(Part):
@@ -44,6 +49,25 @@ class Settings(Part):
     evaluation: Evaluation = Evaluation()
     reference: Reference = Reference()
     budget: Budget = Budget()
+    _shown: frozenset[str] | None = PrivateAttr(None)
+    _reader: str = PrivateAttr("")
+
+    def only(self, sections: Iterable[str], reader: str) -> "Settings":
+        """The same configuration with these sections, and those that decide no result, and no other.
+
+        Raises:
+            Undeclared: later, by whoever reads another section.
+        """
+        limited = self.model_copy()
+        limited._shown, limited._reader = frozenset(sections) | OPEN, reader
+        return limited
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in SECTIONS and (private := object.__getattribute__(self, "__pydantic_private__")):
+            shown = private.get("_shown")
+            if shown is not None and name not in shown:
+                raise Undeclared(f"{private['_reader']} reads [{name}] of the configuration, which it does not declare")
+        return super().__getattribute__(name)
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -77,7 +101,7 @@ class Settings(Part):
 
     def source_hash(self, name: str) -> str:
         """As `section_hash`, over the whole configuration of one source."""
-        return self._hash(next(s for s in self.sources if s.name == name).model_dump(mode="json"))
+        return self._hash(next(s for s in self._section("sources") if s.name == name).model_dump(mode="json"))
 
     def _hash(self, values: dict) -> str:
         data = json.dumps(values, sort_keys=True).replace(f"{self.base}/", "")
@@ -93,14 +117,21 @@ class Settings(Part):
             return ["|".join(keys) for keys in itertools.product(*map(self.partition_keys, kind.split("|")))]
         match kind:
             case "source":
-                return [s.name for s in self.sources]
+                return [s.name for s in self._section("sources")]
             case "bucket":
                 return [f"b{i:02d}" for i in range(self.lake.buckets)]
             case "iteration":
-                return [f"iter_{i:02d}" for i in range(self.stage1.iterations + 1)]
+                return [f"iter_{i:02d}" for i in range(self._section("stage1").iterations + 1)]
             case "model":
-                numbers = range(1, self.training.seeds + 1)
-                return [a if n == 1 else f"{a}-{n}" for a in self.training.arms for n in numbers]
+                numbers = range(1, self._section("training").seeds + 1)
+                return [a if n == 1 else f"{a}-{n}" for a in self._section("training").arms for n in numbers]
             case "benchmark":
-                return [b.name for b in self.benchmarks]
+                return [b.name for b in self._section("benchmarks")]
         raise ValueError(f"no such partition kind: {kind!r}")
+
+    def _section(self, name: str) -> Any:
+        """Of the whole configuration, whatever may be read: keys of partitions say nothing of how results are made."""
+        return self.__dict__[name]
+
+
+SECTIONS = frozenset(Settings.model_fields)

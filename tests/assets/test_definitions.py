@@ -6,7 +6,8 @@ import sys
 import dagster as dg
 import pytest
 
-from assets.definitions import build, steps
+from assets.definitions import build
+from assets.registry import steps
 from cli.run import units
 from resources.settings import load
 from tests.support.places import ROOT
@@ -40,8 +41,8 @@ def test_every_asset_has_a_description_an_owner_a_kind_and_a_schema(settings):
 
 def test_steps_come_after_what_they_read(settings):
     made = set()
-    for step in steps(settings):
-        missing = {t.name for t in (*step.reads, *step.upto) if t not in made and t not in step.tables}
+    for step in steps():
+        missing = {t.name for t in (*step.reads, *step.reads_upto) if t not in made and t not in step.tables}
         assert not missing, (step.name, missing)
         made |= set(step.tables)
 
@@ -52,20 +53,20 @@ def test_the_loop_is_closed_by_what_is_read_and_not_declared(settings):
     assert {k.to_user_string() for k in batch.parent_keys} == {"clean_pool", "attributes", "seed_selection"}
     upstream = graph.get(dg.AssetKey("selection")).parent_keys
     assert dg.AssetKey("retrieved") in upstream and dg.AssetKey("annotation_batch") in upstream
-    step = next(s for s in steps(settings) if s.name == "annotation_batch")
+    step = next(s for s in steps() if s.name == "annotation_batch")
     inputs = [(t.name, p) for t, p in step.inputs(settings, "iter_02")]
     assert ("selection", "iter_01") in inputs and ("selection", "iter_02") not in inputs
 
 
 def test_gold_never_trains_the_loop_model_and_nothing_but_the_report_reads_the_truth(settings):
     """Spec O-06 and 2.12: the truth is read by simulations and the report alone."""
-    readers = {s.name for s in steps(settings) if any(t.name in ("reference_labels", "planted_rows") for t in s.reads)}
+    readers = {s.name for s in steps() if any(t.name in ("reference_labels", "planted_rows") for t in s.reads)}
     assert readers <= {"report"}
 
 
 def test_the_units_cover_every_step_once_a_partition(settings):
     covered = [(s.name, u.partition) for u in units(settings) for s in u.steps]
     assert len(covered) == len(set(covered))
-    for step in steps(settings):
+    for step in steps():
         keys = settings.partition_keys(step.partition) if step.partition else [None]
         assert {(step.name, k) for k in keys} <= set(covered)

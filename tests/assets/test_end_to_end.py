@@ -6,12 +6,13 @@ import shutil
 import dagster as dg
 import pytest
 
-from assets.table_asset import Run, publish
+from assets.publishing import publish
 from cli import decide, explain
 from cli import run as pipeline
 from curation.tables import HUMAN_LABELS, SELECTION
 from resources import settings as config
 from resources.lake import Lake
+from resources.run import Run
 from tests.stage1.test_iterations import contents, killed
 from tests.support.lakes import query
 from tests.support.places import ROOT
@@ -61,7 +62,7 @@ def test_a_changed_threshold_makes_stage_2_stale_and_nothing_before_it(job):
         return {s.name for u in pipeline.units(now) for s in pipeline.todo(u, now)}
 
     assert "decision_rule" in stale(changed) and not stale(settings)
-    rule = next(s for s in pipeline.steps(settings) if s.name == "decision_rule")
+    rule = next(s for s in pipeline.steps() if s.name == "decision_rule")
     list(publish(rule, Run(changed, lake)))
     found = stale(changed)
     assert {"routed", "decisions"} <= found
@@ -87,7 +88,7 @@ def test_an_iteration_killed_in_the_middle_is_finished_by_the_next_run(job, tmp_
     shutil.copy(ROOT / "dagster.yaml", tmp_path / "copy")
     copy = config.load(tmp_path / "copy" / "assay.toml")
     other = Lake(str(copy.lake.path))
-    for step in pipeline.steps(settings):
+    for step in pipeline.steps():
         if step.group == "stage1":
             for table in step.tables:
                 shutil.rmtree(other.path(table, "iter_01").parent)
@@ -188,7 +189,7 @@ def test_a_failing_step_stops_the_job_names_itself_and_leaves_what_was_there(job
     broken = settings.model_copy(
         update={"stage1": settings.stage1.model_copy(update={"seed_people": 61}), "judges": settings.judges}
     )
-    before = lake.note(next(s for s in pipeline.steps(settings) if s.name == "gold").tables[0], "iter_00")
+    before = lake.note(next(s for s in pipeline.steps() if s.name == "gold").tables[0], "iter_00")
 
     def refuse(*_):
         raise RuntimeError("nobody is at the desk")
@@ -196,13 +197,13 @@ def test_a_failing_step_stops_the_job_names_itself_and_leaves_what_was_there(job
     monkeypatch.setattr("resources.annotators.backends.backend", refuse)
     with pytest.raises(pipeline.JobFailed, match=r"human_labels: .*nobody is at the desk"):
         pipeline.run_all(broken, print)
-    assert lake.note(next(s for s in pipeline.steps(settings) if s.name == "gold").tables[0], "iter_00") == before
+    assert lake.note(next(s for s in pipeline.steps() if s.name == "gold").tables[0], "iter_00") == before
 
 
 def test_runs_and_checks_are_recorded_in_dagster(job):
     settings, _, _ = job
     with dg.DagsterInstance.ephemeral() as instance:
-        step = next(s for s in pipeline.steps(settings) if s.name == "decisions")
+        step = next(s for s in pipeline.steps() if s.name == "decisions")
         assert pipeline.materialize(list(pipeline.build(settings).assets), (step,), "b00", instance) is None
         event = instance.get_latest_materialization_event(dg.AssetKey("decisions")).asset_materialization
         assert event.metadata["dagster/partition_row_count"].value > 0

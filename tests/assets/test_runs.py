@@ -12,7 +12,8 @@ import pytest
 from dagster._core.events import EngineEventData
 
 from assets import runs
-from assets.table_asset import Rows, as_asset, table_asset
+from assets.publishing import as_asset
+from assets.table_asset import Rows, table_asset
 from cli import run as pipeline
 from curation.tables import SEED_SELECTION
 from resources.lake import Lake

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from assets import pool
 from assets.benchmark_results import benchmark_baselines, benchmark_results, benchmark_scores, results
-from assets.table_asset import Run, publish
+from assets.publishing import publish
 from cli import benchmark as benchmark_command
 from curation.tables import (
     ANNOTATION_BATCH,
@@ -36,6 +36,7 @@ from resources.benchmarks.load import holdout, load
 from resources.benchmarks.published import published_scores, verdicts
 from resources.benchmarks.rewards import longer_answer, model_scores, of, scores_of
 from resources.lake import Lake
+from resources.run import Run
 from tests.support.lakes import make, put, query, settings
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from assets.data_card import data_card
-from assets.table_asset import Run, publish
+from assets.publishing import publish
 from curation.languages import language
 from curation.tables import (
     BENCHMARK_HITS,
@@ -19,6 +19,7 @@ from curation.tables import (
     UNUSABLE,
 )
 from resources.lake import Lake
+from resources.run import Run
 from tests.support.lakes import put, query, settings
 
 EVIL = "<script>alert('x')</script>"

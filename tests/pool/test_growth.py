@@ -12,7 +12,7 @@ import pytest
 
 from assets import pool, stage1
 from assets import seed as attributes
-from assets.table_asset import Run, publish
+from assets.publishing import publish
 from curation.clusters import clusters
 from curation.identity import conv_id
 from curation.tables import (
@@ -27,6 +27,7 @@ from curation.tables import (
     SEED_SELECTION,
 )
 from resources.lake import Lake
+from resources.run import Run
 from resources.settings import Settings
 from sql import statement
 from tests.pool.test_pool import EXAMS, PROMPTS, benchmark, pair  # noqa: F401  (the fixture)

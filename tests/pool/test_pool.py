@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets import pool
-from assets.table_asset import Run, publish
+from assets.publishing import publish
 from curation.clusters import clusters, signatures
 from curation.contamination import BenchmarkIndex, tokens
 from curation.tables import BENCHMARK_PROMPTS
 from resources.lake import Lake
+from resources.run import Run
 from resources.settings import load
 from tests.support.lakes import query, settings
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from assets.definitions import steps
-from assets.table_asset import Run, publish
+from assets.publishing import publish
+from assets.registry import steps
 from resources.lake import Lake
+from resources.run import Run
 from resources.settings import Settings, load
 from tests.support.places import ROOT
 
@@ -30,7 +31,7 @@ def configured(pairs: int) -> Settings:
 def work(settings: Settings, root: str, left: tuple[str, ...], said) -> None:
     """Stage 0 without the steps in `left`, what is not up to date; says which begins, and at the end that all is done."""
     lake = Lake(root)
-    for step in steps(settings):
+    for step in steps():
         if step.group not in GROUPS or step.name in left:
             continue
         for key in settings.partition_keys(step.partition) if step.partition else [None]:
@@ -78,7 +79,7 @@ def durations(settings: Settings, root: Path, left: tuple[str, ...]) -> dict[tup
 def kill_within(settings: Settings, root: Path, left: tuple[str, ...], step: tuple, delay: float) -> None:
     """SIGKILL while the step is at work: earlier and earlier until it has not finished by then."""
     name, key = step
-    tables, lake = next(s for s in steps(settings) if s.name == name).tables, Lake(str(root))
+    tables, lake = next(s for s in steps() if s.name == name).tables, Lake(str(root))
 
     def done() -> bool:
         return all(lake.note(table, key) is not None for table in tables)

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 
 from assets.reference import planted_world
-from assets.table_asset import Run
 from curation.identity import pair_id, text_hash
 from curation.tables import ATTRIBUTES, HUMAN_LABELS, JUDGE_VOTES
 from resources.judges.attribute_models import labeller
 from resources.lake import Lake
+from resources.run import Run
 from resources.settings import AttributeSettings, Judge, load
 from resources.sources.reader import read_source
 from simulation.annotators import SimulatedAttributes, SimulatedJudge, SimulatedPeople, UnknownPairs

@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.reference import planted_world, reference_labels, steps
-from assets.table_asset import Run
 from curation.identity import comparison_id, conv_id, text_hash
 from curation.tables import PLANTED_ROWS, REFERENCE, WORLD_FILES
 from resources.lake import Lake
+from resources.run import Run
 from resources.settings import Settings, load
 from resources.sources.reader import read_source
 from simulation.topics import TOPICS

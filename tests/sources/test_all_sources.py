@@ -4,9 +4,10 @@ import duckdb
 import pytest
 
 from assets import pool
-from assets.table_asset import Run, publish
+from assets.publishing import publish
 from measurements import source_counts as sources
 from resources.lake import Lake
+from resources.run import Run
 from resources.settings import load
 from tests.support import places
 

@@ -34,7 +34,7 @@ def contents(root: Path) -> dict[str, str]:
     settings = config.load(root / "assay.toml")
     found = {}
     with Lake(str(settings.lake.path)).connect() as con:
-        for table in [t for s in pipeline.steps(settings) if s.group == "stage1" for t in s.tables]:
+        for table in [t for s in pipeline.steps() if s.group == "stage1" for t in s.tables]:
             left_out = ", ".join(OF_A_RUN.get(table.name, ()))
             rows = f"SELECT * {f'EXCLUDE ({left_out})' if left_out else ''} FROM {table.name}"
             for key, digest in con.sql(
@@ -191,8 +191,7 @@ def test_every_door_leaves_the_same_tables(prepared, tmp_path):
         tables = contents(folder)
         assert {f"annotation_batch/{k}" for k in KEYS} <= tables.keys()
 
-        settings = config.load(folder / "assay.toml")
-        names = [t.name for s in pipeline.steps(settings) if s.group == "stage1" for t in s.tables]
+        names = [t.name for s in pipeline.steps() if s.group == "stage1" for t in s.tables]
         backfill = {
             "assetSelection": [{"path": [n]} for n in names],
             "partitionNames": KEYS[::-1],  # the UI's order does not matter

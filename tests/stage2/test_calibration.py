@@ -10,11 +10,12 @@ from pydantic import ValidationError
 
 from assets import releases as release
 from assets import stage2
-from assets.table_asset import Run, publish
+from assets.publishing import publish
 from curation import tables as t
 from curation.calibration import LEAST, Sample, TooFew, calibrate, fit, fixed_sequence, halves, probability, strata
 from curation.decision_rule import STRATA, Calibration, Rule, RuleError, Thresholds, loads
 from resources.lake import Lake
+from resources.run import Run
 from sql import statement
 from tests.stage2.test_decision_rule import applied
 from tests.support.lakes import make, put, query, settings

@@ -14,12 +14,13 @@ from hypothesis import settings as prove
 from hypothesis import strategies as st
 
 from assets import stage2
-from assets.table_asset import Run, publish
+from assets.publishing import publish
 from cli.decide import again
 from curation.decision_rule import Rule, RuleError, loads
 from curation.decision_rule import decide as apply
 from curation.tables import AUDIT, BEST_RM, CLEAN_POOL, DECISION_RULE, GOLD, GOLD_RM, SCORES, STAGE2_VERDICTS
 from resources.lake import Lake
+from resources.run import Run
 from resources.settings import Settings
 from sql import statement
 from tests.support.lakes import put, query

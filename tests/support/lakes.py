@@ -5,10 +5,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assets.definitions import steps
-from assets.table_asset import Run, Step, publish
+from assets.publishing import publish
+from assets.registry import steps
+from assets.table_asset import Step
 from curation.tables import EDITED_ATTRIBUTES, GOLD, Table
 from resources.lake import Lake
+from resources.run import Run
 from resources.settings import Settings
 
 
@@ -50,7 +52,7 @@ def put(lake: Lake, table: Table, rows: list[dict], partition: str | None = None
 def close(lake: Lake, iteration: str, **sections) -> None:
     """Make every step of an iteration up to date with what there is; what is missing becomes empty."""
     made = settings(**sections)
-    for step in (s for s in steps(made) if s.group == "stage1" and s.partition == "iteration"):
+    for step in (s for s in steps() if s.group == "stage1" and s.partition == "iteration"):
         for table, key in [*step.inputs(made, iteration), *((t, iteration) for t in step.tables)]:
             if lake.note(table, key) is None:
                 put(lake, table, [], key)
