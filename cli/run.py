@@ -43,7 +43,7 @@ def units(settings: Settings, groups: Collection[str] = ()) -> Iterator[Unit]:
     """
     every = steps()
     if unknown := sorted(set(groups) - {s.group for s in every}):
-        there = ", ".join(dict.fromkeys(s.group for s in every))
+        there = ", ".join(sorted({s.group for s in every}))
         raise ConfigError(f"no such group: {', '.join(unknown)}; there are {there}")
     wanted = [s for s in every if not groups or s.group in groups]
     for kind, some in groupby(wanted, key=lambda s: s.partition):

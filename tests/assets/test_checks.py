@@ -73,7 +73,7 @@ def test_a_row_that_breaks_a_promise_is_not_published(tmp_path, check, step, par
         full = [{n: (DEFAULTS | row).get(n) for n in table.schema.names}] if row else []
         yield Rows(table, pa.Table.from_pylist(full, table.schema))
 
-    alone = replace(step, fn=rows, tables=(table,), reads=(), upto=(), earlier=(), outside=None)
+    alone = replace(step, fn=rows, tables=(table,), external_version=None, blocked=None)
     with pytest.raises(dg.Failure, match=f"was not published: .*{check}"):
         make(alone, lake, partition)
     assert lake.note(table, partition) is None

@@ -42,7 +42,7 @@ def test_every_asset_has_a_description_an_owner_a_kind_and_a_schema(settings):
 def test_steps_come_after_what_they_read(settings):
     made = set()
     for step in steps():
-        missing = {t.name for t in (*step.reads, *step.reads_upto) if t not in made and t not in step.tables}
+        missing = {t.name for t in step.needs if t not in made}
         assert not missing, (step.name, missing)
         made |= set(step.tables)
 
@@ -50,7 +50,8 @@ def test_steps_come_after_what_they_read(settings):
 def test_the_loop_is_closed_by_what_is_read_and_not_declared(settings):
     graph = build(settings).resolve_asset_graph()
     batch = graph.get(dg.AssetKey("annotation_batch"))
-    assert {k.to_user_string() for k in batch.parent_keys} == {"clean_pool", "attributes", "seed_selection"}
+    declared = {"clean_pool", "attributes", "seed_selection", "contaminated"}  # the last one for a check
+    assert {k.to_user_string() for k in batch.parent_keys} == declared
     upstream = graph.get(dg.AssetKey("selection")).parent_keys
     assert dg.AssetKey("retrieved") in upstream and dg.AssetKey("annotation_batch") in upstream
     step = next(s for s in steps() if s.name == "annotation_batch")
@@ -60,8 +61,11 @@ def test_the_loop_is_closed_by_what_is_read_and_not_declared(settings):
 
 def test_gold_never_trains_the_loop_model_and_nothing_but_the_report_reads_the_truth(settings):
     """Spec O-06 and 2.12: the truth is read by simulations and the report alone."""
-    readers = {s.name for s in steps() if any(t.name in ("reference_labels", "planted_rows") for t in s.reads)}
-    assert readers <= {"report"}
+    readers = {s.name for s in steps() if any(t.name in ("reference_labels", "planted_rows") for t in s.needs)}
+    assert readers == {"report"}
+    simulated = {s.name for s in steps() if any(t.name == "planted_labels" for t in s.needs)}
+    labellers = {"attributes", "human_labels", "judge_votes", "gold_votes", "audit", "audit_attributes"}
+    assert simulated == labellers | {"stage2_attributes", "stage2_votes", "reference_labels", "report"}
 
 
 def test_the_units_cover_every_step_once_a_partition(settings):

@@ -6,7 +6,6 @@ import shutil
 import dagster as dg
 import pytest
 
-from assets.publishing import publish
 from cli import decide, explain
 from cli import run as pipeline
 from curation.tables import HUMAN_LABELS, SELECTION
@@ -14,7 +13,7 @@ from resources import settings as config
 from resources.lake import Lake
 from resources.run import Run
 from tests.stage1.test_iterations import contents, killed
-from tests.support.lakes import query
+from tests.support.lakes import published, query
 from tests.support.places import ROOT
 
 
@@ -63,11 +62,11 @@ def test_a_changed_threshold_makes_stage_2_stale_and_nothing_before_it(job):
 
     assert "decision_rule" in stale(changed) and not stale(settings)
     rule = next(s for s in pipeline.steps() if s.name == "decision_rule")
-    list(publish(rule, Run(changed, lake)))
+    published(rule, Run(changed, lake))
     found = stale(changed)
     assert {"routed", "decisions"} <= found
     assert not found & {"raw_pool", "clean_pool", "attributes", "reward_model", "scores", "gold_reward_model"}
-    list(publish(rule, Run(settings, lake)))
+    published(rule, Run(settings, lake))
     assert not stale(settings)
 
 

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from assets import pool
 from assets.benchmark_results import benchmark_baselines, benchmark_results, benchmark_scores, results
-from assets.publishing import publish
 from cli import benchmark as benchmark_command
 from curation.tables import (
     ANNOTATION_BATCH,
@@ -37,7 +36,7 @@ from resources.benchmarks.published import published_scores, verdicts
 from resources.benchmarks.rewards import longer_answer, model_scores, of, scores_of
 from resources.lake import Lake
 from resources.run import Run
-from tests.support.lakes import make, put, query, settings
+from tests.support.lakes import make, published, put, query, settings
 
 
 @pytest.fixture
@@ -143,7 +142,7 @@ def test_holm_keeps_the_order_and_only_raises(p):
 
 
 # ---- published scores ----------------------------------------------------------------------------------------------
-def published(sheet):
+def published_accuracies(sheet):
     table: dict[str, dict[str, float]] = {}
     for row in published_scores().to_pylist():
         if row["sheet"] == sheet:
@@ -152,7 +151,7 @@ def published(sheet):
 
 
 def test_the_papers_average_is_the_mean_of_seven_columns():
-    complete = {m: s for m, s in published("main").items() if "Average" in s}
+    complete = {m: s for m, s in published_accuracies("main").items() if "Average" in s}
     assert len(complete) == 34
     off = {m: average(s) - s["Average"] for m, s in complete.items() if abs(average(s) - s["Average"]) > 0.0501}
     assert set(off) == {"Skywork-Reward-Gemma-2-27B", "Llama-3.1-8B"}  # printed 70.4 and 85.7
@@ -172,7 +171,7 @@ def test_an_average_over_a_missing_benchmark_is_missing():
 
 @pytest.mark.parametrize("sheet", ["judgebench", "rmb_bon", "rm_bench", "reward_bench_2"])
 def test_published_means_follow_from_their_columns(sheet):
-    for model, scores in published(sheet).items():
+    for model, scores in published_accuracies(sheet).items():
         parts = [v for m, v in scores.items() if m != "Average"]
         assert np.mean(parts) == pytest.approx(scores["Average"], abs=0.11), model
 
@@ -181,7 +180,7 @@ def test_published_judgebench_scores_are_whole_numbers_of_items():
     items = {g: sum(s.values()) for g, s in SHEETS["judgebench"].groups.items()}
     off = [
         (model, category)
-        for model, scores in published("judgebench").items()
+        for model, scores in published_accuracies("judgebench").items()
         for category, n in items.items()
         if abs(scores[category] * n / 100 - round(scores[category] * n / 100)) > n * 0.0005 + 1e-9
     ]
@@ -206,7 +205,7 @@ def test_a_claim_falls_when_its_table_changes():
 
 
 def test_pearson_matrix():
-    motivation = published("motivation").values()
+    motivation = published_accuracies("motivation").values()
     scores = np.array([[s["RewardBench"], s["Newer benchmarks"]] for s in motivation])
     matrix = pearson(scores)
     assert matrix.diagonal() == pytest.approx([1, 1])
@@ -344,7 +343,7 @@ def test_a_benchmark_file_that_changes_is_read_again_by_all_that_read_it(tmp_pat
                     scores = longer_answer([load(b, lake, 0) for b in config.benchmarks])
                     lake.write(BENCHMARK_SCORES, scores, key, step.note(config, lake, key))
                 else:
-                    list(publish(step, Run(config, lake, key)))
+                    published(step, Run(config, lake, key))
         return again
 
     assert len(made_again(*items[:2])) == len(steps) and made_again(*items[:2]) == []

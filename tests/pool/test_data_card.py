@@ -3,7 +3,6 @@
 import pytest
 
 from assets.data_card import data_card
-from assets.publishing import publish
 from curation.languages import language
 from curation.tables import (
     BENCHMARK_HITS,
@@ -20,7 +19,7 @@ from curation.tables import (
 )
 from resources.lake import Lake
 from resources.run import Run
-from tests.support.lakes import put, query, settings
+from tests.support.lakes import published, put, query, settings
 
 EVIL = "<script>alert('x')</script>"
 
@@ -34,7 +33,7 @@ def config():
 
 def described(root, config) -> tuple[Lake, str]:
     lake = Lake(str(root))
-    [made] = publish(data_card, Run(config, lake))
+    [made] = published(data_card, Run(config, lake))
     assert made.metadata["page"].value == str(lake.folder("data_card") / "index.html")
     assert "contradicting" in made.metadata["growth"].value
     return lake, (lake.folder("data_card") / "index.html").read_text()

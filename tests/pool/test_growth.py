@@ -12,7 +12,6 @@ import pytest
 
 from assets import pool, stage1
 from assets import seed as attributes
-from assets.publishing import publish
 from curation.clusters import clusters
 from curation.identity import conv_id
 from curation.tables import (
@@ -32,7 +31,7 @@ from resources.settings import Settings
 from sql import statement
 from tests.pool.test_pool import EXAMS, PROMPTS, benchmark, pair  # noqa: F401  (the fixture)
 from tests.support import lakes
-from tests.support.lakes import put, query, settings
+from tests.support.lakes import published, put, query, settings
 
 STEPS = (pool.sources, pool.raw_pool, pool.deduped, pool.benchmark_prompts, pool.clusters,
          pool.benchmark_hits, pool.clean_pool)  # fmt: skip
@@ -46,7 +45,7 @@ def make(folder: Path, *sources: dict, buckets: int = 3, benchmarks: tuple[str, 
     for step in steps:
         for key in config.partition_keys(step.partition) if step.partition else [None]:
             if step.stale(config, lake, key):
-                list(publish(step, Run(config, lake, key)))
+                published(step, Run(config, lake, key))
     return lake
 
 
@@ -216,7 +215,7 @@ def test_no_bucket_is_made_from_rows_that_have_moved_since_they_were_deduplicate
     config = configured(tmp_path, moved, buckets=1)
     make(tmp_path, moved, buckets=1, steps=(pool.sources, pool.raw_pool))
     with pytest.raises(dg.Failure, match="Make `deduped` again first"):
-        list(publish(step, Run(config, lake, "b00")))
+        published(step, Run(config, lake, "b00"))
     names = [t.name for t in (*pool.benchmark_hits.tables, *pool.clean_pool.tables) if t.name in before]
     after = everything(lake)
     assert [after[n] for n in names] == [before[n] for n in names]

@@ -13,14 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets import pool
-from assets.publishing import publish
 from curation.clusters import clusters, signatures
 from curation.contamination import BenchmarkIndex, tokens
 from curation.tables import BENCHMARK_PROMPTS
 from resources.lake import Lake
 from resources.run import Run
 from resources.settings import load
-from tests.support.lakes import query, settings
+from tests.support.lakes import published, query, settings
 
 WORDS = [f"{tens}{ones}" for tens in ("red", "blue", "green") for ones in ("ant", "bee", "cat", "dog", "elk")]
 PROMPTS = {"long": "Please count: " + ", ".join(WORDS) + "!", "short": "Who are you?"}
@@ -55,7 +54,7 @@ def make(folder: Path, files: dict[str, list], buckets: int = 2, **sections) -> 
              pool.clean_pool, pool.ngram_frequency)  # fmt: skip
     for step in steps:
         for key in config.partition_keys(step.partition) if step.partition else [None]:
-            list(publish(step, Run(config, lake, key)))
+            published(step, Run(config, lake, key))
     return lake
 
 
@@ -195,7 +194,7 @@ def test_what_may_pass_is_tried_again_by_every_run_and_a_broken_file_is_not(tmp_
             for key in config.partition_keys("source"):
                 if step.stale(config, lake, key):
                     again.append(f"{step.name} {key}")
-                    list(publish(step, Run(config, lake, key)))
+                    published(step, Run(config, lake, key))
         return again
 
     monkeypatch.setitem(sys.modules, "datasets", None)
@@ -241,7 +240,7 @@ def test_no_table_holds_the_value_of_an_environment_variable(tmp_path, monkeypat
     config, lake = load(tmp_path / "assay.toml"), Lake(str(tmp_path / "lake"))
     for step in (pool.sources, pool.raw_pool):
         for key in config.partition_keys("source"):
-            list(publish(step, Run(config, lake, key)))
+            published(step, Run(config, lake, key))
     tables = {
         t: query(lake, f"SELECT * FROM {t} ORDER BY source") for t in ("sources", "raw_pool", "unusable", "quarantine")
     }

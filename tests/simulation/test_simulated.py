@@ -16,6 +16,7 @@ from resources.settings import AttributeSettings, Judge, load
 from resources.sources.reader import read_source
 from simulation.annotators import SimulatedAttributes, SimulatedJudge, SimulatedPeople, UnknownPairs
 from simulation.topics import TOPICS
+from tests.support.lakes import published
 from tests.support.places import ROOT
 
 COLUMNS = ["pair_id", "comparison_id", "conversation", "chosen", "rejected"]
@@ -30,8 +31,7 @@ def settings():
 @pytest.fixture(scope="module")
 def lake(settings, tmp_path_factory) -> Lake:
     lake = Lake(str(tmp_path_factory.mktemp("lake")))
-    for rows in planted_world.fn(Run(settings, lake)):
-        lake.write(rows.table, rows.data)
+    published(planted_world, Run(settings, lake))
     return lake
 
 
@@ -46,7 +46,7 @@ def targets(settings, lake) -> pa.Table:
 @pytest.fixture(scope="module")
 def truth(lake) -> dict[str, dict]:
     with lake.connect() as con:
-        return {r["comparison_id"]: r for r in con.sql("FROM reference_labels").to_arrow_table().to_pylist()}
+        return {r["comparison_id"]: r for r in con.sql("FROM planted_labels").to_arrow_table().to_pylist()}
 
 
 @pytest.fixture(scope="module")

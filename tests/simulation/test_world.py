@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.reference import planted_world, reference_labels, steps
+from assets.reference import planted_world, reference_labels
 from curation.identity import comparison_id, conv_id, text_hash
-from curation.tables import PLANTED_ROWS, REFERENCE, WORLD_FILES
+from curation.tables import PLANTED_LABELS, PLANTED_ROWS, WORLD_FILES
 from resources.lake import Lake
 from resources.run import Run
 from resources.settings import Settings, load
@@ -17,6 +17,7 @@ from resources.sources.reader import read_source
 from simulation.topics import TOPICS
 from simulation.world import GRAM, Profile, generate, normalised_words
 from simulation.world_files import BENCHMARK_FILE, READABLE, write_files
+from tests.support.lakes import published
 from tests.support.places import ROOT
 
 CATEGORIES = {
@@ -38,8 +39,7 @@ def settings() -> Settings:
 @pytest.fixture(scope="module")
 def lake(settings, tmp_path_factory) -> Lake:
     lake = Lake(str(tmp_path_factory.mktemp("lake")))
-    for rows in planted_world.fn(Run(settings, lake)):
-        lake.write(rows.table, rows.data)
+    published(planted_world, Run(settings, lake))
     return lake
 
 
@@ -66,7 +66,7 @@ def planted(lake) -> dict[tuple[str, int], tuple[str, str]]:
 @pytest.fixture(scope="module")
 def truth(lake) -> dict[str, dict]:
     with lake.connect() as con:
-        return {r["comparison_id"]: r for r in con.sql("FROM reference_labels").to_arrow_table().to_pylist()}
+        return {r["comparison_id"]: r for r in con.sql("FROM planted_labels").to_arrow_table().to_pylist()}
 
 
 @pytest.fixture(scope="module")
@@ -245,9 +245,13 @@ def test_planted_rows_name_every_record(read, planted, settings):
         assert rows == {row for s, row in planted if s == source}
 
 
-def test_a_configured_world_gets_the_planted_step_and_real_data_the_peoples(settings):
-    assert steps(settings) == [planted_world] and planted_world.tables == (WORLD_FILES, PLANTED_ROWS, REFERENCE)
-    assert steps(settings.model_copy(update={"world": None})) == [reference_labels]
+def test_a_configured_world_is_the_reference_and_without_one_nothing_is_planted(settings, lake, tmp_path, truth):
+    published(reference_labels, Run(settings, lake))
+    with lake.connect() as con:
+        assert {r["comparison_id"]: r for r in con.sql("FROM reference_labels").to_arrow_table().to_pylist()} == truth
+    bare = Lake(str(tmp_path))
+    published(planted_world, Run(settings.model_copy(update={"world": None}), bare))
+    assert [bare.rows(t) for t in (WORLD_FILES, PLANTED_ROWS, PLANTED_LABELS)] == [0, 0, 0]
 
 
 def test_reference_labels_are_the_majority_of_people(settings, tmp_path):
@@ -266,8 +270,7 @@ def test_reference_labels_are_the_majority_of_people(settings, tmp_path):
     real["judges"] = {"panel": [{"name": n, "backend": "recorded", "answers": [answers]} for n in ("x", "y")]}
     real["attributes"]["backend"] = "heuristic"
     lake = Lake(str(tmp_path / "lake"))
-    (rows,) = reference_labels.fn(Run(Settings.model_validate(real), lake))
-    lake.write(rows.table, rows.data)
+    published(reference_labels, Run(Settings.model_validate(real), lake))
     with lake.connect() as con:
         found = {r["comparison_id"]: r for r in con.sql("FROM reference_labels").to_arrow_table().to_pylist()}
     p, q = (comparison_id(conv_id([("user", x)]), "yes", "no") for x in "pq")

@@ -4,12 +4,12 @@ import duckdb
 import pytest
 
 from assets import pool
-from assets.publishing import publish
 from measurements import source_counts as sources
 from resources.lake import Lake
 from resources.run import Run
 from resources.settings import load
 from tests.support import places
+from tests.support.lakes import published
 
 SHARED = places.SHARED / "data"
 
@@ -21,8 +21,8 @@ def test_the_import_of_every_source_agrees_with_a_count_of_its_raw_files(tmp_pat
     config, lake = load(sources.CONFIG), Lake(str(tmp_path))
     assert {s.name for s in config.sources} == set(sources.COMPARISONS)
     for source in config.sources:
-        list(publish(pool.sources, Run(config, lake, source.name)))
-        list(publish(pool.raw_pool, Run(config, lake, source.name)))
+        published(pool.sources, Run(config, lake, source.name))
+        published(pool.raw_pool, Run(config, lake, source.name))
     ours = sources.imported(lake)
     with duckdb.connect() as con:
         plain = sources.counts(con, SHARED)

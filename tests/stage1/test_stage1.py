@@ -9,6 +9,7 @@ import pytest
 from assets import seed as attributes
 from assets import stage1
 from assets.definitions import build
+from assets.publishing import publish
 from assets.table_asset import Rows
 from curation.tables import (
     ANNOTATION_BATCH,
@@ -25,6 +26,7 @@ from curation.tables import (
     VERDICTS,
 )
 from resources.lake import Lake
+from resources.run import Run
 from sql import statement
 from tests.support.lakes import close, make, put, query, settings
 
@@ -148,7 +150,7 @@ def test_an_iteration_does_not_open_before_the_one_before_it_is_closed(lake):
     put(lake, ATTRIBUTES, [{"pair_id": "p000"}], "b00")
     put(lake, SEED_SELECTION, [{"pair_id": "p000", "stratum": "x", "assigned_to": "people"}])
     with pytest.raises(dg.Failure, match="not materialised: selection/iter_00, annotation_batch/iter_00"):
-        make(stage1.annotation_batch, lake, IT1)
+        list(publish(stage1.annotation_batch, Run(settings(), lake, IT1)))
 
 
 def test_an_iteration_does_not_open_while_the_one_before_it_is_half_redone(lake):
@@ -334,7 +336,7 @@ def publish_votes(lake, pair: str, examples: list[str]) -> None:
             JUDGE_VOTES, pa.Table.from_pylist([{"pair_id": pair, "examples": examples, **vote}], JUDGE_VOTES.schema)
         )
 
-    make(replace(stage1.judge_votes, fn=votes, reads=(), upto=()), lake, IT0)
+    make(replace(stage1.judge_votes, fn=votes), lake, IT0)
     assert lake.note(JUDGE_VOTES, IT0) is None
 
 

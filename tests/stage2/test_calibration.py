@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from assets import releases as release
 from assets import stage2
-from assets.publishing import publish
 from curation import tables as t
 from curation.calibration import LEAST, Sample, TooFew, calibrate, fit, fixed_sequence, halves, probability, strata
 from curation.decision_rule import STRATA, Calibration, Rule, RuleError, Thresholds, loads
@@ -18,7 +17,7 @@ from resources.lake import Lake
 from resources.run import Run
 from sql import statement
 from tests.stage2.test_decision_rule import applied
-from tests.support.lakes import make, put, query, settings
+from tests.support.lakes import make, published, put, query, settings
 
 MODELS = ("m", "n")
 
@@ -306,11 +305,11 @@ def test_calibrated_decisions_reach_the_release_and_the_soft_arm(tmp_path, monke
     put(lake, t.CLEAN_POOL, [{"pair_id": p, "chosen": f"c{p}", "rejected": f"r{p}"} for p in pool], "b00")
     lake.write(t.SCORES, scored([(3, 3), (-3, -3), (0.1, -0.1)]), "b00")
     run = Run(settings(**sections), lake, "b00")
-    list(publish(stage2.routed, run))
+    published(stage2.routed, run)
     assert query(lake, "SELECT count(*) FROM routed") == [(0,)]
     lake.write(t.STAGE2_VERDICTS, [], "b00")
     for step in (stage2.decisions, stage2.partition):
-        list(publish(step, run))
+        published(step, run)
     classes = query(lake, "SELECT class FROM decisions ORDER BY pair_id")
     assert classes == [("keep",), ("flip",), ("drop",)]
     for key in ("iter_00", "iter_01", "iter_02"):
@@ -321,7 +320,7 @@ def test_calibrated_decisions_reach_the_release_and_the_soft_arm(tmp_path, monke
     source = {f.name: {pa.string(): "s", pa.bool_(): True}.get(f.type, 0) for f in t.SOURCES.schema}
     lake.write(t.SOURCES, pa.Table.from_pylist([source], t.SOURCES.schema), "s")
     for step in (release.release_curated, release.release_corrected):
-        list(publish(step, run))
+        published(step, run)
     assert all(loads(lake.note(r, "b00")["rule"]) == rule for r in (t.RELEASE_CURATED, t.RELEASE_CORRECTED))
     p = dict(query(lake, "SELECT pair_id, p_right FROM decisions"))
     assert query(lake, "SELECT pair_id, chosen, p_right FROM release_corrected ORDER BY 1") == [

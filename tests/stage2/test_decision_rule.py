@@ -14,7 +14,6 @@ from hypothesis import settings as prove
 from hypothesis import strategies as st
 
 from assets import stage2
-from assets.publishing import publish
 from cli.decide import again
 from curation.decision_rule import Rule, RuleError, loads
 from curation.decision_rule import decide as apply
@@ -23,7 +22,7 @@ from resources.lake import Lake
 from resources.run import Run
 from resources.settings import Settings
 from sql import statement
-from tests.support.lakes import put, query
+from tests.support.lakes import published, put, query
 
 CON = duckdb.connect()
 VOTES = list(itertools.product("+-0", "+-0", "+-0"))  # b, g, and what the judges say if they are asked
@@ -119,7 +118,7 @@ def ruled(root, **rule) -> Lake:
     for key in run.settings.partition_keys("iteration"):
         put(lake, GOLD, [], key)
         put(lake, stage2.ANNOTATION_BATCH, [], key)
-    list(publish(stage2.decision_rule, run))
+    published(stage2.decision_rule, run)
     return lake
 
 
@@ -127,12 +126,12 @@ def decide(root, votes, p=P, **rule) -> list[dict]:
     """Score, route, ask the judges about what was routed, decide; one row for each of `votes`, in their order."""
     run = Run(settings(**rule), ruled(root, **rule), "b00")
     run.lake.write(SCORES, score_rows(votes, p), "b00")
-    list(publish(stage2.routed, run))
+    published(stage2.routed, run)
     asked = {r[0] for r in query(run.lake, "SELECT pair_id FROM routed")}
     said = [(*v[:2], v[2] if f"{i:02d}" in asked else ".") for i, v in enumerate(votes)]
     run.lake.write(STAGE2_VERDICTS, verdict_rows(said), "b00")
-    list(publish(stage2.decisions, run))
-    list(publish(stage2.partition, run))
+    published(stage2.decisions, run)
+    published(stage2.partition, run)
     with run.lake.connect() as con:
         return con.sql("SELECT * FROM decisions ORDER BY pair_id").to_arrow_table().to_pylist()
 
@@ -203,9 +202,9 @@ def test_a_pair_that_could_not_be_scored_is_dropped_with_its_reason(tmp_path):
         [row | dict.fromkeys(("unscored_best", "unscored_gold"), "over_length")], SCORES.schema
     )
     run.lake.write(SCORES, table, "b00")
-    list(publish(stage2.routed, run))
+    published(stage2.routed, run)
     run.lake.write(STAGE2_VERDICTS, [], "b00")
-    list(publish(stage2.decisions, run))
+    published(stage2.decisions, run)
     assert query(run.lake, "SELECT class, reason FROM decisions") == [("drop", "over_length")]
     assert query(run.lake, "SELECT count(*) FROM routed") == [(0,)]
 
@@ -218,10 +217,10 @@ def test_what_only_the_gold_model_cannot_take_is_decided_where_nobody_hears_it(t
     row = dict.fromkeys(SCORES.schema.names) | {"pair_id": "00", "best_model": "m", "gold_model": "n"}
     row |= {"p_best": P["-"], "unscored_gold": "refused_by_template"}
     run.lake.write(SCORES, pa.Table.from_pylist([row], SCORES.schema), "b00")
-    list(publish(stage2.routed, run))
+    published(stage2.routed, run)
     asked = query(run.lake, "SELECT pair_id FROM routed")
     run.lake.write(STAGE2_VERDICTS, verdict_rows([("-", ".", "+")] * len(asked)), "b00")
-    list(publish(stage2.decisions, run))
+    published(stage2.decisions, run)
     assert query(run.lake, "SELECT class, reason FROM decisions") == [(class_, reason)]
 
 
@@ -335,12 +334,12 @@ def test_a_lake_of_one_bucket_and_one_of_four_agree(tmp_path):
             run = Run(settings(n, band=0.1), lake, key)
             part = scores.take(pa.array(range(b, len(pairs), n), pa.int64()))
             lake.write(SCORES, part, key)
-            list(publish(stage2.routed, run))
+            published(stage2.routed, run)
             asked = pa.array(
                 [r[0] for r in query(lake, f"SELECT pair_id FROM routed WHERE bucket = '{key}'")], pa.string()
             )
             lake.write(STAGE2_VERDICTS, verdicts.filter(pa.compute.is_in(verdicts["pair_id"], asked)), key)
-            list(publish(stage2.decisions, run))
+            published(stage2.decisions, run)
         found[n] = query(lake, "SELECT * EXCLUDE (bucket) FROM decisions ORDER BY pair_id")
     assert len(found[1]) == len(pairs) and found[1] == found[4]
 
@@ -354,7 +353,7 @@ def test_the_forecast_of_judge_calls_is_what_is_asked(tmp_path, policy):
     lake.write(SCORES, scores, "b00")
     forecast = query(lake, f"SELECT gold_first FROM judge_calls WHERE policy = '{policy}' AND band = 0.1")[0][0]
     ruled(tmp_path, policy=policy, band=0.1)
-    (event,) = publish(stage2.routed, Run(settings(), lake, "b00"))
+    (event,) = published(stage2.routed, Run(settings(), lake, "b00"))
     assert query(lake, "SELECT count(*) FROM routed") == [(forecast,)] and forecast > 0
     assert event.metadata["judge calls"] == forecast * 4  # two judges, two samples each
 

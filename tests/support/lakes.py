@@ -62,11 +62,24 @@ def close(lake: Lake, iteration: str, **sections) -> None:
 
 
 def make(step: Step, root: Path | Lake, partition: str | None = None, **sections) -> Run:
-    """Run one step by hand, checks included."""
+    """Run one step by hand, checks included; what it reads and nobody put is empty."""
     lake = root if isinstance(root, Lake) else Lake(str(root))
     run = Run(settings(**sections), lake, partition)
-    list(publish(step, run))
+    published(step, run)
     return run
+
+
+def published(step: Step, run: Run) -> list:
+    """What a step publishes, checks included; what it reads and nobody put is empty."""
+    fill(step, run)
+    return list(publish(step, run))
+
+
+def fill(step: Step, run: Run) -> None:
+    """Make empty what a step reads and is not there."""
+    for table, key in step.inputs(run.settings, run.partition):
+        if run.lake.note(table, key) is None:
+            put(run.lake, table, [], key)
 
 
 def query(lake: Lake, sql: str) -> list[tuple]:
