@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from assets.table_asset import Check, Rows, Run, table_asset
-from curation.tables import BENCHMARK_BASELINES, BENCHMARK_PROMPTS, BENCHMARK_RESULTS, BENCHMARK_SCORES, FINAL_MODEL
+from curation.tables import (
+    BENCHMARK_BASELINES,
+    BENCHMARK_PROMPTS,
+    BENCHMARK_RESULTS,
+    BENCHMARK_SCORES,
+    FINAL_REWARD_MODEL,
+)
 from evaluation.evaluate import evaluate
 from evaluation.items import BenchmarkError, attach
 from resources.lake import Lake
@@ -54,7 +60,7 @@ def configured(run: Run, only: str | None = None) -> list["Loaded"]:
 
 @table_asset(
     BENCHMARK_SCORES,
-    reads=[FINAL_MODEL, BENCHMARK_PROMPTS],
+    reads=[FINAL_REWARD_MODEL, BENCHMARK_PROMPTS],
     settings=("benchmarks", "evaluation", "seed"),
     outside=as_they_are,
     group="evaluation",

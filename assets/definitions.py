@@ -44,8 +44,8 @@ from curation.tables import (
     JUDGE_VOTES,
     JUDGE_WEIGHTS,
     SELECTION,
+    STAGE2_JUDGE_WEIGHTS,
     STAGE2_VOTES,
-    STAGE2_WEIGHTS,
     WORLD_FILES,
 )
 from resources import settings as config
@@ -91,7 +91,7 @@ def steps(settings: Settings) -> list[Step]:
         stage2.routed,
         stage2.stage2_attributes,
         stage2.stage2_votes,
-        weighted(stage2.stage2_verdicts, STAGE2_WEIGHTS, settings),
+        weighted(stage2.stage2_verdicts, STAGE2_JUDGE_WEIGHTS, settings),
         stage2.decisions,
         stage2.partition,
         release.release_curated,

@@ -7,12 +7,12 @@ import dagster as dg
 import pyarrow as pa
 
 from assets.table_asset import Check, Rows, Run, markdown, table_asset
-from curation.tables import CLEAN_POOL, PERSONAL, REDACTED
+from curation.tables import CLEAN_POOL, PERSONAL_DATA, REDACTED
 from resources.lake import in_batches
 
 
 @table_asset(
-    PERSONAL,
+    PERSONAL_DATA,
     REDACTED,
     reads=[CLEAN_POOL],
     settings=("personal",),
@@ -67,5 +67,5 @@ def personal_data(run: Run) -> Iterator[Rows]:
     counted = Counter((f["kind"], f["sensitivity"]) for f in findings)
     table = markdown(["kind", "sensitivity", "findings"], [(k, s, n) for (k, s), n in sorted(counted.items())])
     about = {"findings": dg.MetadataValue.md(table), "pairs with copies": len(copies)}
-    yield Rows(PERSONAL, pa.Table.from_pylist(findings, PERSONAL.schema), about)
+    yield Rows(PERSONAL_DATA, pa.Table.from_pylist(findings, PERSONAL_DATA.schema), about)
     yield Rows(REDACTED, pa.Table.from_pylist(copies, REDACTED.schema), about)

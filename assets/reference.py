@@ -5,19 +5,19 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from assets.table_asset import Check, Rows, Run, Step, table_asset
-from curation.tables import PLANTED_ROWS, REFERENCE, WORLD_FILES
+from curation.tables import PLANTED_ROWS, REFERENCE_LABELS, WORLD_FILES
 from resources.settings import Settings
 
 
 @table_asset(
     WORLD_FILES,
     PLANTED_ROWS,
-    REFERENCE,
+    REFERENCE_LABELS,
     settings=("world", "seed"),
     group="world",
     kinds={"python"},
     checks={
-        REFERENCE: [
+        REFERENCE_LABELS: [
             Check(
                 "nobody_can_tell_means_no_gap",
                 "SELECT comparison_id FROM new WHERE (winner = '') <> (gap = 0)",
@@ -38,10 +38,10 @@ def planted_world(run: Run) -> Iterator[Rows]:
     planted = planted_rows(world)
     kinds = planted.group_by("kind").aggregate([("row", "count")]).to_pylist()
     yield Rows(PLANTED_ROWS, planted, {r["kind"]: r["row_count"] for r in kinds})
-    yield Rows(REFERENCE, reference_labels(world))
+    yield Rows(REFERENCE_LABELS, reference_labels(world))
 
 
-@table_asset(REFERENCE, settings=("reference",), group="world", kinds={"python"})
+@table_asset(REFERENCE_LABELS, settings=("reference",), group="world", kinds={"python"})
 def reference_labels(run: Run) -> Iterator[Rows]:
     """Majority of the configured people a comparison; gap is the share of votes for the winner, '' wins a tie."""
     from resources.sources.reader import read_answers
@@ -54,7 +54,7 @@ def reference_labels(run: Run) -> Iterator[Rows]:
             con.execute("INSERT INTO votes SELECT comparison_id, winner, ? FROM given", [one.annotator])
             con.unregister("given")
         rows = con.sql(MAJORITY).to_arrow_table()
-    yield Rows(REFERENCE, rows.cast(REFERENCE.schema), {"answers read from": len(answers)})
+    yield Rows(REFERENCE_LABELS, rows.cast(REFERENCE_LABELS.schema), {"answers read from": len(answers)})
 
 
 MAJORITY = """

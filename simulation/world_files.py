@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.identity import comparison_id, conv_id, text_hash
-from curation.tables import PLANTED_ROWS, REFERENCE
+from curation.tables import PLANTED_ROWS, REFERENCE_LABELS
 from simulation.world import Comparison, Record, World
 from training.atomic import replace
 
@@ -64,7 +64,7 @@ def planted_rows(world: World) -> pa.Table:
 
 
 def reference_labels(world: World) -> pa.Table:
-    """REFERENCE: the truth of every comparison that a reader can find in the files."""
+    """REFERENCE_LABELS: the truth of every comparison that a reader can find in the files."""
     rows = {}
     for r in world.rows():
         if r.kind in READABLE:
@@ -77,7 +77,7 @@ def reference_labels(world: World) -> pa.Table:
                 "topic": c.topic.name,
                 "gap": c.gap,
             }
-    return pa.Table.from_pylist(list(rows.values()), REFERENCE.schema)
+    return pa.Table.from_pylist(list(rows.values()), REFERENCE_LABELS.schema)
 
 
 def _lines(records: list[Record], shape: Callable[[Record], dict]) -> bytes:

@@ -2,7 +2,7 @@
 
 from curation.tables.columns import COMPARISON_ID, F, I, S, field, table
 
-REFERENCE = table(
+REFERENCE_LABELS = table(
     "reference_labels",
     "The truth a run is measured against, planted or from people; nothing but the report and simulations reads it.",
     [

@@ -42,7 +42,7 @@ SNAPSHOTS = table(
     ],
     ("upto", "view"),
 )
-FINAL_MODEL = table(
+FINAL_REWARD_MODEL = table(
     "final_reward_model",
     "Reward models trained alike on original, filtered and corrected data, with as many seeds as training.seeds says.",
     [

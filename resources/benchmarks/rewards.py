@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.identity import comparison_id
-from curation.tables import ATTRIBUTE_FIELDS, BENCHMARK_SCORES, CONVERSATION, FINAL_MODEL
+from curation.tables import ATTRIBUTE_FIELDS, BENCHMARK_SCORES, CONVERSATION, FINAL_REWARD_MODEL
 from evaluation.items import REWARDS, BenchmarkError
 from evaluation.judged import rewards as judged
 from resources.benchmarks.load import Loaded
@@ -61,7 +61,7 @@ def scores_of(model: str, run: "Run", benchmarks: Sequence[Loaded]) -> pa.Table:
     with run.lake.connect() as con:
         rows = con.execute("SELECT path FROM final_reward_model WHERE model = ?", [model]).fetchall()
     if not rows:
-        arms = run.lake.partitions(FINAL_MODEL)
+        arms = run.lake.partitions(FINAL_REWARD_MODEL)
         raise BenchmarkError(f"no model {model!r}: neither a file, a folder nor one of the arms made: {arms}")
     return model_scores(run, rows[0][0], benchmarks)
 

@@ -10,7 +10,7 @@ import pytest
 from assets.reference import planted_world, reference_labels, steps
 from assets.table_asset import Run
 from curation.identity import comparison_id, conv_id, text_hash
-from curation.tables import PLANTED_ROWS, REFERENCE, WORLD_FILES
+from curation.tables import PLANTED_ROWS, REFERENCE_LABELS, WORLD_FILES
 from resources.lake import Lake
 from resources.settings import Settings, load
 from resources.sources.reader import read_source
@@ -246,7 +246,7 @@ def test_planted_rows_name_every_record(read, planted, settings):
 
 
 def test_a_configured_world_gets_the_planted_step_and_real_data_the_peoples(settings):
-    assert steps(settings) == [planted_world] and planted_world.tables == (WORLD_FILES, PLANTED_ROWS, REFERENCE)
+    assert steps(settings) == [planted_world] and planted_world.tables == (WORLD_FILES, PLANTED_ROWS, REFERENCE_LABELS)
     assert steps(settings.model_copy(update={"world": None})) == [reference_labels]
 
 
