@@ -22,7 +22,7 @@ from resources.lake import Lake
 from resources.settings import Settings
 
 if TYPE_CHECKING:
-    from resources.benchmarks.load import Loaded
+    from resources.benchmarks.loader import Loaded
 
 CLEANED_AGAINST = Check(
     "pool_cleaned_against_it",
@@ -38,7 +38,7 @@ IN_RANGE = Check(
 
 def as_they_are(settings: Settings, lake: Lake, partition: str | None = None) -> str:
     """What the configured benchmarks are read from, or that of a partition of `benchmark_results`: the files' content."""
-    from resources.benchmarks.load import fingerprint
+    from resources.benchmarks.loader import fingerprint
 
     only = partition.split("|")[0] if partition and "|" in partition else None
     found = []
@@ -52,7 +52,7 @@ def as_they_are(settings: Settings, lake: Lake, partition: str | None = None) ->
 
 def configured(run: Run, only: str | None = None) -> list["Loaded"]:
     """Every configured benchmark, or one of them, as sampled."""
-    from resources.benchmarks.load import load
+    from resources.benchmarks.loader import load
 
     chosen = [b for b in run.settings.benchmarks if only in (None, b.name)]
     return [load(b, run.lake, run.settings.seed) for b in chosen]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from assets.benchmark_results import configured
 from assets.table_asset import Check, Rows, Run, markdown, table_asset
 from curation.tables import (
     ANNOTATION_BATCH,
@@ -107,7 +108,7 @@ READS = (
 def report(run: Run) -> Iterator[Rows]:
     """Measures the run against the truth as far as it is known, and writes `files/report/index.html`."""
     with run.lake.connect() as con:
-        figures = measure(run, con)
+        figures = measure(con, configured(run), run.settings.training.arms, run.settings.seed)
         page = render(con, figures, run.settings, run.lake, READS)
     path = run.lake.folder("report") / "index.html"
     replace(path, page.encode())

@@ -27,7 +27,7 @@ import pyarrow as pa
 
 from assets.table_asset import Run
 from evaluation.units import STYLES
-from resources.benchmarks.load import Loaded, load
+from resources.benchmarks.loader import Loaded, load
 from resources.benchmarks.rewards import model_scores, of
 from resources.lake import Lake
 from resources.settings import Benchmark, Settings

@@ -20,7 +20,7 @@ from curation.tables.columns import (
     PartitionKind,
     Table,
 )
-from curation.tables.evaluation import (
+from curation.tables.evaluation_schemas import (
     BENCHMARK_BASELINES,
     BENCHMARK_RESULT_FIELDS,
     BENCHMARK_RESULTS,
@@ -29,7 +29,7 @@ from curation.tables.evaluation import (
     REPORT_FIGURES,
     SPENDING,
 )
-from curation.tables.pool import (
+from curation.tables.pool_schemas import (
     BENCHMARK_HITS,
     BENCHMARK_PROMPTS,
     BENCHMARK_SCANS,
@@ -47,10 +47,16 @@ from curation.tables.pool import (
     SOURCES,
     UNUSABLE,
 )
-from curation.tables.reference import PLANTED_ROWS, REFERENCE_LABELS, WORLD_FILES
-from curation.tables.release import FINAL_REWARD_MODEL, RELEASE_CORRECTED, RELEASE_CURATED, RELEASE_FIELDS, SNAPSHOTS
-from curation.tables.seed import ATTRIBUTE_FIELDS, ATTRIBUTES, EMBEDDINGS, SEED_COVERAGE, SEED_SELECTION
-from curation.tables.stage1 import (
+from curation.tables.reference_schemas import PLANTED_ROWS, REFERENCE_LABELS, WORLD_FILES
+from curation.tables.release_schemas import (
+    FINAL_REWARD_MODEL,
+    RELEASE_CORRECTED,
+    RELEASE_CURATED,
+    RELEASE_FIELDS,
+    SNAPSHOTS,
+)
+from curation.tables.seed_schemas import ATTRIBUTE_FIELDS, ATTRIBUTES, EMBEDDINGS, SEED_COVERAGE, SEED_SELECTION
+from curation.tables.stage1_schemas import (
     ANNOTATION_BATCH,
     EDITED_ATTRIBUTES,
     GOLD,
@@ -71,7 +77,7 @@ from curation.tables.stage1 import (
     VERDICTS,
     WEIGHT_FIELDS,
 )
-from curation.tables.stage2 import (
+from curation.tables.stage2_schemas import (
     AUDIT,
     AUDIT_ATTRIBUTES,
     BEST_REWARD_MODEL,

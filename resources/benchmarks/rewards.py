@@ -16,7 +16,7 @@ from curation.identity import comparison_id
 from curation.tables import ATTRIBUTE_FIELDS, BENCHMARK_SCORES, CONVERSATION, FINAL_REWARD_MODEL
 from evaluation.items import REWARDS, BenchmarkError
 from evaluation.judged import rewards as judged
-from resources.benchmarks.load import Loaded
+from resources.benchmarks.loader import Loaded
 from resources.sources import hub
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ from evaluation.items import BenchmarkError, attach
 from evaluation.judged import rewards
 from evaluation.sheets import PAPER, SHEETS
 from report import benchmark_plots
-from resources.benchmarks.load import holdout, load
+from resources.benchmarks.loader import holdout, load
 from resources.benchmarks.published import published_scores, verdicts
 from resources.benchmarks.rewards import longer_answer, model_scores, of, scores_of
 from resources.lake import Lake

@@ -15,7 +15,7 @@ from curation import tables as t
 from curation.identity import text_hash
 from curation.intervals import NOTHING, Estimate
 from report import charts
-from resources.benchmarks.load import load
+from resources.benchmarks.loader import load
 from resources.lake import Lake
 from tests.support.lakes import make, put, query, settings
 

@@ -1,8 +1,8 @@
 """Stage 2: scores, votes, decisions."""
 
 from curation.tables.columns import PAIR_ID, B, F, I, S, field, table
-from curation.tables.seed import ATTRIBUTES
-from curation.tables.stage1 import HUMAN_LABELS, JUDGE_VOTE_FIELDS, MODEL_FIELDS, VERDICT_FIELDS, WEIGHT_FIELDS
+from curation.tables.seed_schemas import ATTRIBUTES
+from curation.tables.stage1_schemas import HUMAN_LABELS, JUDGE_VOTE_FIELDS, MODEL_FIELDS, VERDICT_FIELDS, WEIGHT_FIELDS
 
 BEST_REWARD_MODEL = table(
     "best_reward_model",
