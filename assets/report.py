@@ -1,4 +1,4 @@
-"""The report: every figure as a table, and one page that people can read (spec 4.08 to 4.11, 5.01, 8)."""
+"""The report: every figure as a table, and one page that people can read (spec 4.08, 4.09, 4.11, 5.01, 8)."""
 
 from collections.abc import Iterator
 

@@ -12,24 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.tables import BENCHMARK_RESULT_FIELDS
 from evaluation.sheets import Sheet
 from evaluation.units import TIES_WEIGHTS, Measured, measure
 
-RESULT = pa.schema(
-    [
-        pa.field("benchmark", pa.string(), False),
-        pa.field("subset", pa.string(), False),
-        pa.field("metric", pa.string(), False),
-        pa.field("value", pa.float64()),
-        pa.field("low", pa.float64()),
-        pa.field("high", pa.float64()),
-        pa.field("n", pa.int64(), False),
-        pa.field("of", pa.int64(), False),
-        pa.field("ties", pa.int64(), False),
-        pa.field("truncated", pa.int64(), False),
-        pa.field("missing", pa.list_(pa.string()), False),
-    ]
-)
+RESULT = pa.schema([field for field in BENCHMARK_RESULT_FIELDS if field.name != "arm"])
 Found = Mapping[str, Mapping[str, int]]  # group -> subset -> items read, before sampling
 
 

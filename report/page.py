@@ -125,7 +125,7 @@ class Claim:
 
 
 def claims(figures: Figures) -> list[Claim]:
-    """The paper's claims about the method, each as a gain that should be above zero (spec 3.16, 4.11, 8.01 to 8.10)."""
+    """The paper's claims about the method, each as a gain that should be above zero (spec 3.16, 4.11, 8.01 to 8.03, 8.10)."""
     found = []
     scores = dict.fromkeys(f.figure for f in headline_scores(figures))
     for a, b in SCORE_CLAIMS:
