@@ -17,6 +17,8 @@ from curation.tables import ATTRIBUTE_FIELDS, BENCHMARK_SCORES, CONVERSATION, FI
 from evaluation.items import REWARDS, BenchmarkError
 from evaluation.judged import rewards as judged
 from resources.benchmarks.loader import Loaded
+from resources.judges import panel
+from resources.judges.attribute_models import labeller
 from resources.sources import hub
 
 if TYPE_CHECKING:
@@ -99,9 +101,6 @@ def judge_scores(run: "Run", name: str, benchmarks: Sequence[Loaded]) -> pa.Tabl
         BenchmarkError: no such judge, or a benchmark holds other items than pairs.
         Exception: what the judge's or the labeller's back end raises, such as an exhausted budget.
     """
-    from resources.judges import panel
-    from resources.judges.attribute_models import labeller
-
     judges = {b.judge.name: b for b in panel(run.settings, run.lake, "benchmarks")}
     if name not in judges:
         raise BenchmarkError(f"no judge {name!r} is configured, only {', '.join(judges)}")
