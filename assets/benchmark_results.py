@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from assets.table_asset import Check, Rows, table_asset
-from curation.tables import BENCHMARK_BASELINES, BENCHMARK_PROMPTS, BENCHMARK_RESULTS, BENCHMARK_SCORES, FINAL_MODEL
+from curation.tables import (
+    BENCHMARK_BASELINES,
+    BENCHMARK_PROMPTS,
+    BENCHMARK_RESULTS,
+    BENCHMARK_SCORES,
+    FINAL_REWARD_MODEL,
+)
 from evaluation.evaluate import evaluate
 from evaluation.items import BenchmarkError, attach
 from resources.lake import Lake
@@ -17,7 +23,7 @@ from resources.run import Run
 from resources.settings import Settings
 
 if TYPE_CHECKING:
-    from resources.benchmarks.load import Loaded
+    from resources.benchmarks.loader import Loaded
 
 CLEANED_AGAINST = Check(
     "pool_cleaned_against_it",
@@ -33,7 +39,7 @@ IN_RANGE = Check(
 
 def as_they_are(settings: Settings, lake: Lake, partition: str | None = None) -> str:
     """What the configured benchmarks are read from, or that of a partition of `benchmark_results`: the files' content."""
-    from resources.benchmarks.load import fingerprint
+    from resources.benchmarks.loader import fingerprint
 
     only = partition.split("|")[0] if partition and "|" in partition else None
     found = []
@@ -47,7 +53,7 @@ def as_they_are(settings: Settings, lake: Lake, partition: str | None = None) ->
 
 def configured(run: Run, only: str | None = None) -> list["Loaded"]:
     """Every configured benchmark, or one of them, as sampled."""
-    from resources.benchmarks.load import load
+    from resources.benchmarks.loader import load
 
     chosen = [b for b in run.settings.benchmarks if only in (None, b.name)]
     return [load(b, run.lake, run.settings.seed) for b in chosen]
@@ -55,7 +61,7 @@ def configured(run: Run, only: str | None = None) -> list["Loaded"]:
 
 @table_asset(
     BENCHMARK_SCORES,
-    reads=[FINAL_MODEL, BENCHMARK_PROMPTS],
+    reads=[FINAL_REWARD_MODEL, BENCHMARK_PROMPTS],
     settings=("benchmarks", "evaluation", "training", "seed"),
     external_version=as_they_are,
     group="evaluation",

@@ -8,13 +8,13 @@ import pyarrow as pa
 
 from assets.publishing import markdown
 from assets.table_asset import Check, Rows, table_asset
-from curation.tables import CLEAN_POOL, PERSONAL, REDACTED
+from curation.tables import CLEAN_POOL, PERSONAL_DATA, REDACTED
 from resources.lake import in_batches
 from resources.run import Run
 
 
 @table_asset(
-    PERSONAL,
+    PERSONAL_DATA,
     REDACTED,
     reads=[CLEAN_POOL],
     settings=("personal",),
@@ -38,7 +38,7 @@ def personal_data(run: Run) -> Iterator[Rows]:
 
     personal = run.settings.personal
     if personal.backend == "none":
-        yield Rows(PERSONAL, PERSONAL.schema.empty_table())
+        yield Rows(PERSONAL_DATA, PERSONAL_DATA.schema.empty_table())
         yield Rows(REDACTED, REDACTED.schema.empty_table())
         return
     scan, least = scanner(personal), personal.redact_from
@@ -74,5 +74,5 @@ def personal_data(run: Run) -> Iterator[Rows]:
     counted = Counter((f["kind"], f["sensitivity"]) for f in findings)
     table = markdown(["kind", "sensitivity", "findings"], [(k, s, n) for (k, s), n in sorted(counted.items())])
     about = {"findings": dg.MetadataValue.md(table), "pairs with copies": len(copies)}
-    yield Rows(PERSONAL, pa.Table.from_pylist(findings, PERSONAL.schema), about)
+    yield Rows(PERSONAL_DATA, pa.Table.from_pylist(findings, PERSONAL_DATA.schema), about)
     yield Rows(REDACTED, pa.Table.from_pylist(copies, REDACTED.schema), about)

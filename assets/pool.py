@@ -281,7 +281,7 @@ def _same_texts(run: Run) -> None:
 )
 def benchmark_prompts(run: Run) -> Iterator[Rows]:
     """The first user turn of every item of every configured benchmark."""
-    from resources.benchmarks.load import prompts
+    from resources.benchmarks.loader import prompts
 
     tables = [prompts(benchmark, run.lake) for benchmark in run.settings.benchmarks]
     rows = pa.concat_tables(tables) if tables else BENCHMARK_PROMPTS.schema.empty_table()

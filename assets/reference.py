@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from assets.table_asset import Check, Rows, table_asset
-from curation.tables import PLANTED_LABELS, PLANTED_ROWS, REFERENCE, WORLD_FILES
+from curation.tables import PLANTED_LABELS, PLANTED_ROWS, REFERENCE_LABELS, WORLD_FILES
 from resources.lake import Lake
 from resources.run import Run
 from resources.settings import Settings
@@ -59,7 +59,7 @@ def _answers_as_they_are(settings: Settings, lake: Lake, _: str | None) -> str:
 
 
 @table_asset(
-    REFERENCE,
+    REFERENCE_LABELS,
     reads=[PLANTED_LABELS],
     settings=("reference",),
     settings_seen=("world",),
@@ -73,7 +73,7 @@ def reference_labels(run: Run) -> Iterator[Rows]:
     answers = run.settings.reference.answers
     with run.lake.connect() as con:
         if run.settings.world is not None:
-            yield Rows(REFERENCE, con.sql("FROM planted_labels"))
+            yield Rows(REFERENCE_LABELS, con.sql("FROM planted_labels"))
             return
         con.execute("CREATE TEMP TABLE votes (comparison_id VARCHAR, winner VARCHAR, topic VARCHAR)")
         for one in answers:
@@ -81,4 +81,4 @@ def reference_labels(run: Run) -> Iterator[Rows]:
             con.execute("INSERT INTO votes SELECT comparison_id, winner, ? FROM given", [one.annotator])
             con.unregister("given")
         rows = con.sql(statement("reference_majority")).to_arrow_table()
-    yield Rows(REFERENCE, rows.cast(REFERENCE.schema), {"answers read from": len(answers)})
+    yield Rows(REFERENCE_LABELS, rows.cast(REFERENCE_LABELS.schema), {"answers read from": len(answers)})

@@ -1,9 +1,10 @@
-"""The report: every figure as a table, and one page that people can read (spec 4.08 to 4.11, 5.01, 8)."""
+"""The report: every figure as a table, and one page that people can read (spec 4.08, 4.09, 4.11, 5.01, 8)."""
 
 from collections.abc import Iterator
 
 import dagster as dg
 
+from assets.benchmark_results import configured
 from assets.publishing import markdown
 from assets.table_asset import Check, Rows, table_asset
 from curation.tables import REPORT_FIGURES, TABLES
@@ -35,7 +36,7 @@ READS = tuple(t for t in TABLES.values() if t is not REPORT_FIGURES)  # it tells
 def report(run: Run) -> Iterator[Rows]:
     """Measures the run against the truth as far as it is known, and writes `files/report/index.html`."""
     with run.lake.connect() as con:
-        figures = measure(run, con)
+        figures = measure(con, configured(run), run.settings.training.arms, run.settings.seed)
         page = render(con, figures, run.settings, run.lake, READS)
     path = run.lake.folder("report") / "index.html"
     replace(path, page.encode())

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from assets.table_asset import Rows, table_asset
-from curation.tables import CLEAN_POOL, DECISIONS, FINAL_MODEL, GOLD, RELEASE_CORRECTED, RELEASE_CURATED
+from curation.tables import CLEAN_POOL, DECISIONS, FINAL_REWARD_MODEL, GOLD, RELEASE_CORRECTED, RELEASE_CURATED
 from report.plots import training
 from resources.run import Run
 from sql import statement
 
 
 @table_asset(
-    FINAL_MODEL,
+    FINAL_REWARD_MODEL,
     reads=[CLEAN_POOL, GOLD, DECISIONS, RELEASE_CURATED, RELEASE_CORRECTED],
     settings=("training", "seed"),
     group="models",
@@ -33,6 +33,6 @@ def final_reward_model(run: Run) -> Iterator[Rows]:
             )
         )
         row = train(run, kind="final", pairs=pairs, validation=None, recipe=recipe, seed=seed)
-    rows = pa.Table.from_pylist([{"arm": arm, "seed": seed, **row}], FINAL_MODEL.schema)
+    rows = pa.Table.from_pylist([{"arm": arm, "seed": seed, **row}], FINAL_REWARD_MODEL.schema)
     numbers = {k: row[k] for k in ("pairs", "steps", "train_loss", "seconds", "tokens")}
-    yield Rows(FINAL_MODEL, rows, {**numbers, "plot": training(row["path"])})
+    yield Rows(FINAL_REWARD_MODEL, rows, {**numbers, "plot": training(row["path"])})

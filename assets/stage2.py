@@ -20,7 +20,7 @@ from curation.tables import (
     ATTRIBUTES,
     AUDIT,
     AUDIT_ATTRIBUTES,
-    BEST_RM,
+    BEST_REWARD_MODEL,
     CLEAN_POOL,
     DECISION_RULE,
     DECISIONS,
@@ -29,7 +29,7 @@ from curation.tables import (
     EMBEDDINGS,
     FLIPPED,
     GOLD,
-    GOLD_RM,
+    GOLD_REWARD_MODEL,
     GOLD_VOTES,
     KEPT,
     PLANTED_LABELS,
@@ -38,9 +38,9 @@ from curation.tables import (
     SCORES,
     SILVER,
     STAGE2_ATTRIBUTES,
+    STAGE2_JUDGE_WEIGHTS,
     STAGE2_VERDICTS,
     STAGE2_VOTES,
-    STAGE2_WEIGHTS,
     UNDECIDED,
 )
 from report.plots import counts, histograms, training
@@ -56,7 +56,7 @@ ASKED_AT_ONCE = 2_000  # pairs whose texts, examples and votes are in memory tog
 
 
 @table_asset(
-    BEST_RM,
+    BEST_REWARD_MODEL,
     reads=[REWARD_MODEL, GOLD, CLEAN_POOL],
     settings=("training",),
     group="stage2",
@@ -98,12 +98,14 @@ def best_reward_model(run: Run) -> Iterator[Rows]:
     best = max(rows, key=lambda r: (r["accuracy"], r["iteration"]))
     best["best"] = True
     yield Rows(
-        BEST_RM, pa.Table.from_pylist(rows, BEST_RM.schema), {"best": best["iteration"], "accuracy": best["accuracy"]}
+        BEST_REWARD_MODEL,
+        pa.Table.from_pylist(rows, BEST_REWARD_MODEL.schema),
+        {"best": best["iteration"], "accuracy": best["accuracy"]},
     )
 
 
 @table_asset(
-    GOLD_RM,
+    GOLD_REWARD_MODEL,
     reads=[GOLD, CLEAN_POOL],
     settings=("training", "seed"),
     group="stage2",
@@ -126,7 +128,7 @@ def gold_reward_model(run: Run) -> Iterator[Rows]:
         row = train(run, kind="gold", pairs=pairs, validation=validation, recipe=run.settings.training.gold)
     numbers = {k: row[k] for k in ("pairs", "steps", "train_loss", "validation_accuracy", "seconds")}
     numbers["plot"] = training(row["path"])
-    yield Rows(GOLD_RM, pa.Table.from_pylist([row], GOLD_RM.schema), numbers)
+    yield Rows(GOLD_REWARD_MODEL, pa.Table.from_pylist([row], GOLD_REWARD_MODEL.schema), numbers)
 
 
 @table_asset(
@@ -188,7 +190,7 @@ def audit(run: Run) -> Iterator[Rows]:
 
 @table_asset(
     DECISION_RULE,
-    reads=[BEST_RM, GOLD_RM, GOLD, ANNOTATION_BATCH, CLEAN_POOL, AUDIT],
+    reads=[BEST_REWARD_MODEL, GOLD_REWARD_MODEL, GOLD, ANNOTATION_BATCH, CLEAN_POOL, AUDIT],
     settings=("stage2", "seed"),
     settings_seen=("training",),
     external_version=lambda settings, *_: str("soft" in settings.training.arms),
@@ -270,7 +272,7 @@ def _calibrated(run: Run) -> tuple[Calibration, dict]:
 
 @table_asset(
     SCORES,
-    reads=[CLEAN_POOL, BEST_RM, GOLD_RM, GOLD, SILVER, UNDECIDED],
+    reads=[CLEAN_POOL, BEST_REWARD_MODEL, GOLD_REWARD_MODEL, GOLD, SILVER, UNDECIDED],
     settings=("training",),
     settings_seen=("stage2",),
     group="stage2",
@@ -403,7 +405,7 @@ def stage2_votes(run: Run) -> Iterator[Rows]:
 
 @table_asset(
     STAGE2_VERDICTS,
-    STAGE2_WEIGHTS,
+    STAGE2_JUDGE_WEIGHTS,
     reads=[STAGE2_VOTES, GOLD, GOLD_VOTES],
     settings=("judges",),
     group="stage2",
@@ -418,7 +420,7 @@ def stage2_verdicts(run: Run) -> Iterator[Rows]:
         )
         rows, weights = verdicts_of(run, con, votes.to_arrow_table(), upto=last)
     yield Rows(STAGE2_VERDICTS, rows)
-    yield Rows(STAGE2_WEIGHTS, weights)
+    yield Rows(STAGE2_JUDGE_WEIGHTS, weights)
 
 
 @table_asset(

@@ -107,7 +107,7 @@ def _benchmark(arguments: argparse.Namespace, run: Run) -> None:
     from assets.benchmark_results import headline, results
     from evaluation.items import BenchmarkError
     from report.benchmark_plots import bars
-    from resources.benchmarks.load import holdout, load
+    from resources.benchmarks.loader import holdout, load
     from resources.benchmarks.rewards import LONGER, longer_answer, scores_of
 
     chosen = [b for b in run.settings.benchmarks if not arguments.only or b.name in arguments.only]

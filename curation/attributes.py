@@ -240,7 +240,7 @@ def merge(answers: Mapping[str, Mapping[str, str] | None]) -> dict:
         counted = Counter(a[field] for a in given.values())  # keeps the order of first appearance
         merged[field] = counted.most_common(1)[0][0]
     near = {name: sum(a[f] == merged[f] for f in CLOSED) for name, a in given.items()}
-    author = given[max(near, key=near.get)]
+    author = given[max(near, key=near.__getitem__)]
     return {
         **merged,
         "desired": author["desired"],

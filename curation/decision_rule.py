@@ -3,7 +3,7 @@
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     import duckdb
 
 RULE_VERSION = "2"
+NO_CALIBRATION = "a calibrated rule needs its calibration"
 STRATUM = "CASE WHEN b = '+' AND g = '+' THEN 'agree' WHEN b = '-' AND g = '-' THEN 'reject' ELSE 'split' END"
-STRATA = ("agree", "reject", "split")
+Stratum = Literal["agree", "reject", "split"]
+STRATA: tuple[Stratum, ...] = get_args(Stratum)
 
 Policy = Literal["symmetric", "flip_all", "direct_retain", "best_only", "gold_only", "both", "no_human"]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -49,7 +51,7 @@ class Calibration(_Part):
     tested_on: int
     alpha: Probability
     delta: Probability
-    thresholds: dict[Literal["agree", "reject", "split"], Thresholds]
+    thresholds: dict[Stratum, Thresholds]
 
 
 class Rule(_Part):
@@ -99,7 +101,7 @@ def loads(text: str) -> Rule:
         where = ".".join(map(str, first["loc"])) or "file"
         raise RuleError(f"not a rule of version {RULE_VERSION}: {where}: {first['msg']}") from None
     if rule.decision == "calibrated" and rule.calibration is None:
-        raise RuleError("a calibrated rule needs its calibration")
+        raise RuleError(NO_CALIBRATION)
     return rule
 
 
@@ -140,6 +142,8 @@ def decide(
         )
     if rule.decision == "paper":
         return con.sql(statement("decisions").format(**values))
+    if c is None:
+        raise RuleError(NO_CALIBRATION)
     rows = [(s, c.thresholds.get(s, Thresholds())) for s in STRATA]
     values["thresholds"] = ", ".join(f"('{s}', {_sql(t.keep)}, {_sql(t.flip)})" for s, t in rows)
     return con.sql(statement("decisions_calibrated").format(stratum=STRATUM, **values))

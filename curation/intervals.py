@@ -1,8 +1,12 @@
 """Intervals for the figures of the report: shares, differences of shares, paired differences."""
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 Z95 = 1.959963984540054  # two-sided 95 % of the normal distribution
 
@@ -15,8 +19,8 @@ class Estimate(NamedTuple):
     high: float | None
 
     @property
-    def known(self) -> bool:
-        return self.low is not None and self.high is not None
+    def interval(self) -> tuple[float, float] | None:
+        return None if self.low is None or self.high is None else (self.low, self.high)
 
 
 NOTHING = Estimate(None, None, None)
@@ -70,29 +74,33 @@ def difference(a: Estimate, b: Estimate) -> Estimate:
     if a.value is None or b.value is None:
         return NOTHING
     d = a.value - b.value
-    if not (a.known and b.known):
+    if a.interval is None or b.interval is None:
         return Estimate(d, None, None)
+    (a_low, a_high), (b_low, b_high) = a.interval, b.interval
     return Estimate(
         d,
-        d - math.hypot(a.value - a.low, b.high - b.value),
-        d + math.hypot(a.high - a.value, b.value - b.low),
+        d - math.hypot(a.value - a_low, b_high - b.value),
+        d + math.hypot(a_high - a.value, b.value - b_low),
     )
 
 
-def paired_difference(a: Sequence[float], b: Sequence[float], seed: int = 0, draws: int = 2000) -> Estimate:
+def paired_difference(a: "ArrayLike", b: "ArrayLike", seed: int = 0, draws: int = 2000) -> Estimate:
     """Mean of `a - b` over items measured under both, with a percentile bootstrap over items.
+
+    Args:
+        a, b: [n] values of the same items.
 
     Raises:
         ValueError: the two have different lengths.
     """
-    import numpy as np
-
-    if len(a) != len(b):
-        raise ValueError(f"paired values need equal lengths, got {len(a)} and {len(b)}")
-    if not len(a):
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    n = len(a)
+    if n != len(b):
+        raise ValueError(f"paired values need equal lengths, got {n} and {len(b)}")
+    if not n:
         return NOTHING
-    gains, times = np.unique(np.asarray(a, float) - np.asarray(b, float), return_counts=True)
+    gains, times = np.unique(a - b, return_counts=True)
     # resampling items is drawing how often each distinct gain occurs
-    drawn = np.random.default_rng(seed).multinomial(len(a), times / len(a), size=draws)
-    low, high = np.quantile(drawn @ gains / len(a), [0.025, 0.975])
-    return Estimate(float(gains @ times / len(a)), float(low), float(high))
+    drawn = np.random.default_rng(seed).multinomial(n, times / n, size=draws)
+    low, high = np.quantile(drawn @ gains / n, [0.025, 0.975])
+    return Estimate(float(gains @ times / n), float(low), float(high))

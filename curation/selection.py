@@ -15,15 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-CHOICE = pa.schema(
-    [
-        ("pair_id", pa.string()),
-        ("why", pa.string()),
-        ("rank", pa.int64()),
-        ("score", pa.float64()),
-        ("inclusion", pa.float64()),
-    ]
-)
+from curation.tables import SELECTION
+
+CHOICE = pa.schema([field for field in SELECTION.schema if field.name != "p"])
 RIDGE = 1.0  # what is known beforehand of each direction, in average candidates that point there
 
 Policy = Callable[[pa.Table, int, str], pa.Table]

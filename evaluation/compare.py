@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.stats import binomtest, ttest_rel
 
-from evaluation.evaluate import Found, lines
+from evaluation.evaluate import Found, metric_values
 from evaluation.items import LABELLED
 from evaluation.sheets import Sheet
 from evaluation.units import measure
@@ -51,25 +51,25 @@ def compare(
     right_a, right_b = _binary(name, a), _binary(name, b)
     result = []
     pairs = zip(
-        lines(sheet, a, found, seed=seed, resamples=resamples, name=name),
-        lines(sheet, b, found, seed=seed, resamples=resamples, name=name),
+        metric_values(sheet, a, found, seed=seed, resamples=resamples, name=name),
+        metric_values(sheet, b, found, seed=seed, resamples=resamples, name=name),
         strict=True,
     )
     for x, y in pairs:
-        if x.draws is None:
+        if x.draws is None or y.draws is None:
             continue
         gain = x.draws - y.draws
         low, high = np.nanquantile(gain[1:], [0.025, 0.975])
-        only: tuple[int | None, int | None] = (None, None)
-        if x.subset == "" and right_a is not None and x.metric.startswith("accuracy"):
+        only = None
+        if x.subset == "" and right_a is not None and right_b is not None and x.metric.startswith("accuracy"):
             only = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
         result.append(
             Difference(
                 *(x.subset, x.metric, float(x.draws[0]), float(y.draws[0]), float(gain[0]), float(low), float(high)),
                 p=_two_sided(gain[1:]),
-                only_a=only[0],
-                only_b=only[1],
-                mcnemar=None if only[0] is None else mcnemar(*only),
+                only_a=only[0] if only else None,
+                only_b=only[1] if only else None,
+                mcnemar=mcnemar(*only) if only else None,
             )
         )
     return result

@@ -12,29 +12,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.tables import BENCHMARK_RESULT_FIELDS
 from evaluation.sheets import Sheet
 from evaluation.units import TIES_WEIGHTS, Measured, measure
 
-RESULT = pa.schema(
-    [
-        pa.field("benchmark", pa.string(), False),
-        pa.field("subset", pa.string(), False),
-        pa.field("metric", pa.string(), False),
-        pa.field("value", pa.float64()),
-        pa.field("low", pa.float64()),
-        pa.field("high", pa.float64()),
-        pa.field("n", pa.int64(), False),
-        pa.field("of", pa.int64(), False),
-        pa.field("ties", pa.int64(), False),
-        pa.field("truncated", pa.int64(), False),
-        pa.field("missing", pa.list_(pa.string()), False),
-    ]
-)
+RESULT = pa.schema([field for field in BENCHMARK_RESULT_FIELDS if field.name != "arm"])
 Found = Mapping[str, Mapping[str, int]]  # group -> subset -> items read, before sampling
 
 
 @dataclass(frozen=True)
-class Line:
+class MetricValue:
     """One reported number. `draws[0]` is the number, the rest its bootstrap distribution; None when it has no value."""
 
     subset: str
@@ -60,28 +47,30 @@ def evaluate(
         resamples: bootstrap samples over items behind the 95 % interval.
     """
     rows = []
-    for line in lines(sheet, scored, found, seed=seed, resamples=resamples, name=name):
-        known = line.draws is not None and np.isfinite(line.draws[0])
-        low, high = np.nanquantile(line.draws[1:], [0.025, 0.975]) if known and len(line.draws) > 1 else (None, None)
+    for value in metric_values(sheet, scored, found, seed=seed, resamples=resamples, name=name):
+        known = value.draws is not None and np.isfinite(value.draws[0])
+        low, high = np.nanquantile(value.draws[1:], [0.025, 0.975]) if known and len(value.draws) > 1 else (None, None)
         rows.append(
             {
                 "benchmark": name,
-                "subset": line.subset,
-                "metric": line.metric,
-                "value": float(line.draws[0]) if known else None,
+                "subset": value.subset,
+                "metric": value.metric,
+                "value": float(value.draws[0]) if known else None,
                 "low": low,
                 "high": high,
-                "n": line.n,
-                "of": line.of,
-                "ties": line.ties,
-                "truncated": line.truncated,
-                "missing": list(line.missing),
+                "n": value.n,
+                "of": value.of,
+                "ties": value.ties,
+                "truncated": value.truncated,
+                "missing": list(value.missing),
             }
         )
     return pa.Table.from_pylist(rows, schema=RESULT)
 
 
-def lines(sheet: Sheet, scored: pa.Table, found: Found, *, seed: int, resamples: int, name: str = "") -> Iterator[Line]:
+def metric_values(
+    sheet: Sheet, scored: pa.Table, found: Found, *, seed: int, resamples: int, name: str = ""
+) -> Iterator[MetricValue]:
     """The numbers of one benchmark with their bootstrap draws, finest last."""
     parts = [
         measure(name, unit, scored.filter(pc.equal(scored["unit"], unit)))
@@ -99,36 +88,36 @@ def lines(sheet: Sheet, scored: pa.Table, found: Found, *, seed: int, resamples:
         yield from subsets
 
 
-def _whole(sheet: Sheet, groups: dict[str, tuple[list[Line], list[Line]]]) -> Iterator[Line]:
+def _whole(sheet: Sheet, groups: dict[str, tuple[list[MetricValue], list[MetricValue]]]) -> Iterator[MetricValue]:
     """The unweighted mean over groups, and over items where the benchmark's own leaderboard prints that."""
-    tops = [line for top, _ in groups.values() for line in top]
-    missing = tuple(dict.fromkeys(m for line in tops for m in line.missing))
-    base = list(dict.fromkeys(line.metric.removesuffix("_at_hand") for line in tops))
-    total = sum({line.subset: line.of for line in tops}.values())
+    tops = [value for top, _ in groups.values() for value in top]
+    missing = tuple(dict.fromkeys(m for value in tops for m in value.missing))
+    base = list(dict.fromkeys(value.metric.removesuffix("_at_hand") for value in tops))
+    total = sum({value.subset: value.of for value in tops}.values())
     for metric in (m for m in base if m not in TIES_WEIGHTS):
         if missing:
-            yield Line("", metric, None, of=total, missing=missing)
+            yield MetricValue("", metric, None, of=total, missing=missing)
         name = f"{metric}_at_hand" if missing else metric
         chosen = [
             next((x for x in top if x.metric == f"{metric}_at_hand" and x.draws is not None), None)
             or next((x for x in top if x.metric == metric and x.draws is not None), None)
             for top, _ in groups.values()
         ]
-        chosen = [line for line in chosen if line is not None]
+        chosen = [value for value in chosen if value is not None]
         if not chosen:
             continue
-        n, ties, truncated = (sum(getattr(line, c) for line in chosen) for c in ("n", "ties", "truncated"))
+        n, ties, truncated = (sum(getattr(value, c) for value in chosen) for c in ("n", "ties", "truncated"))
         counts = (n, total, ties, truncated)
-        yield Line("", name, np.mean([line.draws for line in chosen], axis=0), *counts, missing=missing)
+        yield MetricValue("", name, np.mean([value.draws for value in chosen], axis=0), *counts, missing=missing)
         if sheet.micro and metric == "accuracy":
-            draws = np.average([line.draws for line in chosen], axis=0, weights=[line.n for line in chosen])
-            yield Line("", f"micro_{name}", draws, *counts, missing=missing)
+            draws = np.average([value.draws for value in chosen], axis=0, weights=[value.n for value in chosen])
+            yield MetricValue("", f"micro_{name}", draws, *counts, missing=missing)
 
 
 def _group(
     sheet: Sheet, group: str, expected: Mapping[str, int], found: Mapping[str, int], parts: list[Measured], **bootstrap
-) -> tuple[list[Line], list[Line]]:
-    """(the lines of one group, those of its subsets)."""
+) -> tuple[list[MetricValue], list[MetricValue]]:
+    """(the values of one group, those of its subsets)."""
     there = {s: [p.where(m) for p in parts if (m := (p.group == group) & (p.subset == s)).any()] for s in expected}
     by_subset = {s: ps[0] for s, ps in there.items() if ps}
     needed = list(expected) if sheet.weights else []
@@ -143,11 +132,11 @@ def _group(
     for s, part in by_subset.items():
         draws_of[s] = _statistics(part, f"{group}/{s}", **bootstrap)
         if (group, s) != ("", "") and s != group:
-            fine += [_line(_label(group, s), m, d, part, expected[s]) for m, d in draws_of[s].items()]
+            fine += [_value(_label(group, s), m, d, part, expected[s]) for m, d in draws_of[s].items()]
 
     total = sum(expected.values())
     if not by_subset:
-        return [Line(group, "accuracy", None, of=total, missing=tuple(missing))], fine
+        return [MetricValue(group, "accuracy", None, of=total, missing=tuple(missing))], fine
     whole = _concatenated(list(by_subset.values()))
     if sheet.weights:
         weight = [sheet.weights.get(s, expected[s]) for s in by_subset]
@@ -158,10 +147,10 @@ def _group(
     top = []
     for metric, values in draws.items():
         if missing:
-            top.append(Line(group, metric, None, of=total, missing=tuple(missing)))
-            top.append(_line(group, f"{metric}_at_hand", values, whole, total, tuple(missing)))
+            top.append(MetricValue(group, metric, None, of=total, missing=tuple(missing)))
+            top.append(_value(group, f"{metric}_at_hand", values, whole, total, tuple(missing)))
         else:
-            top.append(_line(group, metric, values, whole, total))
+            top.append(_value(group, metric, values, whole, total))
     return top, fine
 
 
@@ -169,15 +158,20 @@ def _label(group: str, subset: str) -> str:
     return subset if group in ("", subset) else f"{group}/{subset}"
 
 
-def _line(subset: str, metric: str, draws: np.ndarray, part: Measured, of: int, missing: tuple[str, ...] = ()) -> Line:
+def _value(
+    subset: str, metric: str, draws: np.ndarray, part: Measured, of: int, missing: tuple[str, ...] = ()
+) -> MetricValue:
     counts = [int(c.sum()) for c in (part.items, part.tied, part.truncated)]
-    return Line(subset, metric, draws, counts[0], of, counts[1], counts[2], missing)
+    return MetricValue(subset, metric, draws, counts[0], of, counts[1], counts[2], missing)
 
 
 def _concatenated(parts: list[Measured]) -> Measured:
     names = ("group", "subset", "items", "tied", "truncated")
     joined = [np.concatenate([getattr(p, n) for p in parts]) for n in names]
-    values = {m: tuple(np.concatenate([p.values[m][i] for p in parts]) for i in (0, 1)) for m in parts[0].values}
+    values = {
+        m: (np.concatenate([p.values[m][0] for p in parts]), np.concatenate([p.values[m][1] for p in parts]))
+        for m in parts[0].values
+    }
     return Measured(*joined, values)
 
 

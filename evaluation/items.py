@@ -4,6 +4,8 @@ A benchmark is a table of candidates: one row a (item, response). Its metrics re
 a text.
 """
 
+from collections import Counter
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -100,8 +102,7 @@ def attach(benchmark: str, labelled: pa.Table, rewards: pa.Table) -> pa.Table:
 
     want, got = keys(labelled), keys(rewards)
     if want != got:
-        seen = set()
-        twice = next((k for k in got if k in seen or seen.add(k)), None)
+        twice = next((k for k, n in Counter(got).items() if n > 1), None)
         for problem, key in (
             ("has two rewards", twice),
             ("has no reward", min(set(want) - set(got), default=None)),

@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 
 from evaluation.units import STYLES
-from resources.benchmarks.load import Loaded, load
+from resources.benchmarks.loader import Loaded, load
 from resources.benchmarks.rewards import model_scores, of
 from resources.lake import Lake
 from resources.run import Run

@@ -152,17 +152,18 @@ def intervals(
         line: a value to draw a dashed line at, such as chance or no difference.
         signed: show differences, in points of a percent, instead of shares.
     """
-    rows = [r for r in rows if r[1].value is not None]
-    if not rows:
+    known = [(label, e.value, e.interval, colour) for label, e, colour in rows if e.value is not None]
+    if not known:
         return ""
-    ends = [v for _, e, _ in rows for v in e if v is not None] + ([line] if line is not None else [])
+    ends = [v for _, value, interval, _ in known for v in (value, *(interval or ()))]
+    ends += [] if line is None else [line]
     pad = max(0.01, (max(ends) - min(ends)) * 0.06)
     low, high = min(ends) - pad, max(ends) + pad
     if not signed:
         low, high = max(0.0, low), min(1.0, high)
     right, row = 210, 26
-    left = min(400, 24 + 7 * max(len(label) for label, _, _ in rows))
-    height = len(rows) * row + 30
+    left = min(400, 24 + 7 * max(len(label) for label, *_ in known))
+    height = len(known) * row + 30
 
     def x(value: float) -> float:
         return left + (value - low) / (high - low) * (WIDTH - left - right)
@@ -177,17 +178,17 @@ def intervals(
         body.append(_text(x(tick), height - 6, label, "middle", "small"))
     if line is not None:
         body.append(f'<line x1="{x(line):.1f}" x2="{x(line):.1f}" y1="0" y2="{height - 22}" class="reference"/>')
-    for i, (label, e, colour) in enumerate(rows):
+    for i, (label, value, interval, colour) in enumerate(known):
         y = i * row + 16
         body.append(_text(left - 12, y + 4, label, "end"))
-        if e.known:
+        if interval:
             body.append(
-                f'<line x1="{x(e.low):.1f}" x2="{x(e.high):.1f}" y1="{y}" y2="{y}" stroke="{colour}"'
+                f'<line x1="{x(interval[0]):.1f}" x2="{x(interval[1]):.1f}" y1="{y}" y2="{y}" stroke="{colour}"'
                 ' stroke-width="5" stroke-linecap="round" opacity=".35"/>'
             )
-        body.append(f'<circle cx="{x(e.value):.1f}" cy="{y}" r="5" fill="{colour}"/>')
-        interval = f"  ({shown(e.low)} to {shown(e.high)})" if e.known else ""
-        body.append(_text(WIDTH - right + 14, y + 4, shown(e.value) + interval))
+        body.append(f'<circle cx="{x(value):.1f}" cy="{y}" r="5" fill="{colour}"/>')
+        ends = f"  ({shown(interval[0])} to {shown(interval[1])})" if interval else ""
+        body.append(_text(WIDTH - right + 14, y + 4, shown(value) + ends))
     return _svg(height, body, title)
 
 

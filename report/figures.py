@@ -1,22 +1,24 @@
 """Every figure of the report, measured over the lake: SQL counts hits among n, the intervals come from one place."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from curation.identity import text_hash
 from curation.intervals import NOTHING, Estimate, difference, paired_difference, wilson
 from curation.tables import REPORT_FIGURES
+from evaluation.evaluate import metric_values
+from evaluation.items import attach
 from resources.lake import in_batches
-from resources.run import Run
 from sql import statement
 
 if TYPE_CHECKING:
     import duckdb
 
-    from evaluation.evaluate import Line
-    from resources.benchmarks.load import Loaded
+    from resources.benchmarks.loader import Loaded
 
 SHARES = ("report_labels", "report_batches", "report_judges", "report_models", "report_planted")
 CONTRASTS = (("filtered", "original"), ("corrected", "filtered"), ("filtered", "random"))
@@ -64,8 +66,16 @@ class Figures:
         )
 
 
-def measure(run: Run, con: "duckdb.DuckDBPyConnection") -> Figures:
-    """Measure everything on a lake's connection; leaves the table `truth` in it for the page's examples."""
+def measure(
+    con: "duckdb.DuckDBPyConnection", benchmarks: Sequence["Loaded"], arms: Sequence[str], seed: int
+) -> Figures:
+    """Measure everything on a lake's connection; leaves the table `truth` in it for the page's examples.
+
+    Args:
+        benchmarks: those that the arms' models were scored on.
+        arms: training sets that are compared.
+        seed: of every bootstrap.
+    """
     _truth(con)
     counts = con.sql(statement("report_counts")).fetchall()
     found = [Figure(figure, group, Estimate(float(n), None, None), n) for figure, group, n in counts]
@@ -85,7 +95,7 @@ def measure(run: Run, con: "duckdb.DuckDBPyConnection") -> Figures:
         ("label_precision", "curated release", "original"),
     ):
         found += _contrast(found, figure, a, b)
-    found += _loop_gain(con, run.settings.seed) + _scores(con) + _score_gains(run, con) + _dollars(con)
+    found += _loop_gain(con, seed) + _scores(con) + _score_gains(con, benchmarks, arms, seed) + _dollars(con)
     return Figures(found)
 
 
@@ -135,32 +145,30 @@ def _scores(con: "duckdb.DuckDBPyConnection") -> list[Figure]:
     return [Figure(f"score of {name}", arm, Estimate(*numbers), n) for name, arm, *numbers, n in rows]
 
 
-def _score_gains(run: Run, con: "duckdb.DuckDBPyConnection") -> list[Figure]:
+def _score_gains(
+    con: "duckdb.DuckDBPyConnection", benchmarks: Sequence["Loaded"], arms: Sequence[str], seed: int
+) -> list[Figure]:
     """Differences between arms that the paper makes claims about, with a paired bootstrap: a benchmark's resamples
     are the same items for every model, so the difference of two draws is a draw of the difference."""
-    import numpy as np
-
-    from assets.benchmark_results import configured
-
     found = []
-    for benchmark in configured(run):
-        draws = {arm: _draws(run, con, benchmark, arm) for arm in run.settings.training.arms}
+    for benchmark in benchmarks:
+        draws = {arm: _draws(con, benchmark, arm, seed) for arm in arms}
         for a, b in CONTRASTS:
             for metric in sorted(draws.get(a, {}).keys() & draws.get(b, {}).keys()):
-                one, other = draws[a][metric], draws[b][metric]
-                gap = one.draws - other.draws
+                (one, one_n), (other, other_n) = draws[a][metric], draws[b][metric]
+                gap = one - other
                 low, high = np.nanquantile(gap[1:], [0.025, 0.975])
                 gain = Estimate(float(gap[0]), float(low), float(high))
                 name = f"score of {benchmark.name} {metric}_difference"
-                found.append(Figure(name, f"{a} - {b}", gain, min(one.n, other.n)))
+                found.append(Figure(name, f"{a} - {b}", gain, min(one_n, other_n)))
     return found
 
 
-def _draws(run: Run, con: "duckdb.DuckDBPyConnection", benchmark: "Loaded", arm: str) -> dict[str, "Line"]:
-    """Metric -> the number of the whole benchmark with its bootstrap draws, for one arm; empty when it has none."""
-    from evaluation.evaluate import lines
-    from evaluation.items import attach
-
+def _draws(
+    con: "duckdb.DuckDBPyConnection", benchmark: "Loaded", arm: str, seed: int
+) -> dict[str, tuple[np.ndarray, int]]:
+    """Metric -> (the value over the whole benchmark with its bootstrap draws, its items), for one arm; empty when it
+    has none."""
     rewards = con.sql(
         "SELECT item_id, candidate, reward FROM benchmark_scores WHERE model = $arm AND benchmark = $benchmark",
         params={"arm": arm, "benchmark": benchmark.name},
@@ -168,13 +176,13 @@ def _draws(run: Run, con: "duckdb.DuckDBPyConnection", benchmark: "Loaded", arm:
     if not rewards.num_rows:
         return {}
     scored = attach(benchmark.name, benchmark.labelled, rewards)
-    numbers = lines(
-        benchmark.sheet, scored, benchmark.found, seed=run.settings.seed, resamples=RESAMPLES, name=benchmark.name
+    values = metric_values(
+        benchmark.sheet, scored, benchmark.found, seed=seed, resamples=RESAMPLES, name=benchmark.name
     )
     return {
-        line.metric: line
-        for line in numbers
-        if line.subset == "" and line.draws is not None and not line.metric.startswith(("best_of_", "ceiling_"))
+        v.metric: (v.draws, v.n)
+        for v in values
+        if v.subset == "" and v.draws is not None and not v.metric.startswith(("best_of_", "ceiling_"))
     }
 
 

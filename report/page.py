@@ -118,13 +118,14 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        if self.gain.value is None or not self.gain.known:
+        if self.gain.interval is None:
             return "not measured"
-        return "agrees" if self.gain.low > 0 else "contradicts" if self.gain.high < 0 else "undecided"
+        low, high = self.gain.interval
+        return "agrees" if low > 0 else "contradicts" if high < 0 else "undecided"
 
 
 def claims(figures: Figures) -> list[Claim]:
-    """The paper's claims about the method, each as a gain that should be above zero (spec 3.16, 4.11, 8.01 to 8.10)."""
+    """The paper's claims about the method, each as a gain that should be above zero (spec 3.16, 4.11, 8.01 to 8.03, 8.10)."""
     found = []
     scores = dict.fromkeys(f.figure for f in headline_scores(figures))
     for a, b in SCORE_CLAIMS:
@@ -233,24 +234,13 @@ def caveats(con: "duckdb.DuckDBPyConnection", settings: Settings) -> dict[str, l
     return {"simulated": simulated, "recorded": recorded, "heuristic": heuristic}
 
 
-@dataclass(frozen=True)
-class Card:
-    """One figure of `judge_cards`, as the page shows an estimate."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-
-    @property
-    def known(self) -> bool:
-        return self.low is not None
-
-
 def _cards(con: "duckdb.DuckDBPyConnection", settings: Settings) -> dict[str, Any]:
     """The panel's report cards: `cards` by (judge, stratum, figure), and what the page lists them by."""
     rows = con.sql("SELECT judge, stratum, figure, value, low, high, n FROM judge_cards ORDER BY ALL").fetchall()
-    cards = {(judge, stratum, figure): Card(*found) for judge, stratum, figure, *found in rows}
+    cards = {
+        (judge, stratum, figure): Figure(figure, stratum, Estimate(*numbers), n)
+        for judge, stratum, figure, *numbers, n in rows
+    }
     return {
         "cards": cards,
         "ways": [j.removeprefix("panel: ") for j, _, f in cards if f == "credit" and j.startswith("panel: ")],
@@ -296,7 +286,7 @@ def share(estimate: Estimate) -> str:
     """`83.1 % (80.2 to 85.7)`, or a dash where nothing was measured."""
     if estimate.value is None:
         return "–"
-    interval = f" ({estimate.low * 100:.1f} to {estimate.high * 100:.1f})" if estimate.known else ""
+    interval = " ({:.1f} to {:.1f})".format(*(100 * v for v in estimate.interval)) if estimate.interval else ""
     return f"{estimate.value * 100:.1f} %{interval}"
 
 
@@ -304,7 +294,7 @@ def points(estimate: Estimate) -> str:
     """A difference of shares, in points: `+4.2 (+1.1 to +7.3)`."""
     if estimate.value is None:
         return "–"
-    interval = f" ({estimate.low * 100:+.1f} to {estimate.high * 100:+.1f})" if estimate.known else ""
+    interval = " ({:+.1f} to {:+.1f})".format(*(100 * v for v in estimate.interval)) if estimate.interval else ""
     return f"{estimate.value * 100:+.1f}{interval}".replace("-", "−")
 
 

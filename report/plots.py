@@ -10,10 +10,12 @@ import dagster as dg
 from report.benchmark_plots import drawing, embedded, png
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    import numpy as np
 
 
-def histograms(series: "Mapping[str, ArrayLike]", label: str, mark: float | None = None) -> dg.MetadataValue:
+def histograms(
+    series: "Mapping[str, Sequence[float] | np.ndarray]", label: str, mark: float | None = None
+) -> dg.MetadataValue:
     """Distributions over [0, 1] on common bins, one outline a series; `mark` draws a threshold."""
     axis, done = _axis(6, 3)
     for name, values in series.items():

@@ -65,7 +65,7 @@ SHARED_PHRASE = 0.35  # empty phrases known to all families; the others belong t
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PlantedPair:
     """Two responses to one conversation. `gap` is the difference in utility; 0 means that nobody can tell, and then
     `better` and `worse` are names only. `label_wrong` says that the original label prefers `worse`."""
 
@@ -92,7 +92,7 @@ class Record:
 
     source: str
     kind: Kind
-    comparison: Comparison
+    comparison: PlantedPair
     detail: str = ""
     of: "Record | None" = None
     row: int = 0
@@ -103,7 +103,7 @@ class Item:
     """One item of the planted benchmark."""
 
     item_id: str
-    comparison: Comparison
+    comparison: PlantedPair
 
     @property
     def prompt(self) -> str:
@@ -111,7 +111,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class World:
+class GeneratedWorld:
     """Records by source, in file order, and the benchmark they must not share prompts with."""
 
     records: dict[str, list[Record]]
@@ -171,7 +171,7 @@ def _grams(words: list[str], n: int) -> Iterable[tuple[str, ...]]:
     return zip(*(words[i:] for i in range(n)), strict=False)
 
 
-def generate(pairs: int, seed: int, stage1_share: float = 0.25) -> World:
+def generate(pairs: int, seed: int, stage1_share: float = 0.25) -> GeneratedWorld:
     """A world of `pairs` records over four sources; `stage1_share` of them in the sources of stage 1."""
     prompts = Prompts()
     benchmark = _benchmark(Random(f"{seed}/benchmark"), prompts)
@@ -186,7 +186,7 @@ def generate(pairs: int, seed: int, stage1_share: float = 0.25) -> World:
         rng.shuffle(rows)
         for number, record in enumerate(rows, 1):
             record.row = number
-    return World(records, benchmark)
+    return GeneratedWorld(records, benchmark)
 
 
 def _count(kind: Kind, n: int) -> int:
@@ -284,7 +284,7 @@ def _comparison(
     ambiguous: bool = False,
     bare: bool = False,
     style_at_random: bool = False,
-) -> Comparison:
+) -> PlantedPair:
     slots, conversation = _conversation(rng, topic, prompts, multi_turn, bare)
     good, bad = _profiles(rng, topic, ambiguous)
     style_rules = topic.noise > 0.5 and not style_at_random
@@ -298,7 +298,7 @@ def _comparison(
         worse = _response(rng, topic, slots, bad)
     gap = round(good.utility() - bad.utility(), 3)
     note = "annotator follows style" if style_rules else "annotator errs" if wrong else ""
-    return Comparison(topic, conversation, better, worse, gap, wrong, note)
+    return PlantedPair(topic, conversation, better, worse, gap, wrong, note)
 
 
 def _slots(rng: Random, topic: Topic) -> dict[str, str]:

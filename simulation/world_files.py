@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from curation.identity import comparison_id, conv_id, text_hash
 from curation.tables import PLANTED_LABELS, PLANTED_ROWS
-from simulation.world import Comparison, Record, World
+from simulation.world import GeneratedWorld, PlantedPair, Record
 from training.atomic import replace
 
 BENCHMARK_FILE = "planted_benchmark.parquet"
@@ -29,12 +29,12 @@ BROKEN = {
 }
 
 
-def messages(comparison: Comparison) -> list[dict[str, str]]:
+def messages(comparison: PlantedPair) -> list[dict[str, str]]:
     """The conversation as the list of turns that the lake stores."""
     return [{"role": role, "content": content} for role, content in comparison.conversation]
 
 
-def write_files(world: World, folder: Path) -> list[dict]:
+def write_files(world: GeneratedWorld, folder: Path) -> list[dict]:
     """Write the sources and the planted benchmark, each replaced whole; returns WORLD_FILES rows."""
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, Callable[[], bytes]] = {
@@ -52,7 +52,7 @@ def write_files(world: World, folder: Path) -> list[dict]:
     return rows
 
 
-def planted_rows(world: World) -> pa.Table:
+def planted_rows(world: GeneratedWorld) -> pa.Table:
     """PLANTED_ROWS: one row a record, saying what it hides."""
     rows = []
     for r in world.rows():
@@ -63,7 +63,7 @@ def planted_rows(world: World) -> pa.Table:
     return pa.Table.from_pylist(rows, PLANTED_ROWS.schema)
 
 
-def planted_labels(world: World) -> pa.Table:
+def planted_labels(world: GeneratedWorld) -> pa.Table:
     """PLANTED_LABELS: the truth of every comparison that a reader can find in the files."""
     rows = {}
     for r in world.rows():
@@ -91,13 +91,14 @@ def _lines(records: list[Record], shape: Callable[[Record], dict]) -> bytes:
 def _forum(r: Record) -> dict:
     """Message lists where the conversation has several turns and in every second record, else plain strings."""
     chosen, rejected = _responses(r)
+    record: dict[str, object]
     if len(r.comparison.conversation) == 1 and r.row % 2:
         record = {"prompt": r.comparison.conversation[0][1], "chosen": chosen, "rejected": rejected}
     else:
         turns = messages(r.comparison)
         record = {
-            side: [*turns, {"role": "assistant", "content": text}]
-            for side, text in (("chosen", chosen), ("rejected", rejected))
+            "chosen": [*turns, {"role": "assistant", "content": chosen}],
+            "rejected": [*turns, {"role": "assistant", "content": rejected}],
         }
     if r.kind == "broken" and r.detail == "1":
         record["chosen"] = r.row
@@ -132,9 +133,10 @@ def _ratings(records: list[Record]) -> bytes:
         answers, scores = [chosen, rejected], [high, low]
         if not _even(r):
             answers, scores = answers[::-1], scores[::-1]
-        row = {"prompt": r.comparison.conversation[0][1], "answers": answers, "scores": scores}
+        row: dict[str, object] = {"prompt": r.comparison.conversation[0][1], "answers": answers, "scores": scores}
         if r.kind == "broken":
-            row |= ({"prompt": None}, {"scores": scores[:1]}, {"answers": None})[int(r.detail)]
+            name, value = (("prompt", None), ("scores", scores[:1]), ("answers", None))[int(r.detail)]
+            row[name] = value
         rows.append(row)
     columns = {"prompt": pa.string(), "answers": pa.list_(pa.string()), "scores": pa.list_(pa.float64())}
     return _parquet(pa.Table.from_pylist(rows, pa.schema(columns)))
@@ -153,7 +155,7 @@ def _crawl(records: list[Record]) -> bytes:
     return text.getvalue().encode()
 
 
-def _benchmark(world: World) -> bytes:
+def _benchmark(world: GeneratedWorld) -> bytes:
     rows = [
         {
             "item_id": i.item_id,

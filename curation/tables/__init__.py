@@ -20,7 +20,7 @@ from curation.tables.columns import (
     PartitionKind,
     Table,
 )
-from curation.tables.evaluation import (
+from curation.tables.evaluation_schemas import (
     BENCHMARK_BASELINES,
     BENCHMARK_RESULT_FIELDS,
     BENCHMARK_RESULTS,
@@ -29,7 +29,7 @@ from curation.tables.evaluation import (
     REPORT_FIGURES,
     SPENDING,
 )
-from curation.tables.pool import (
+from curation.tables.pool_schemas import (
     BENCHMARK_HITS,
     BENCHMARK_PROMPTS,
     BENCHMARK_SCANS,
@@ -40,17 +40,23 @@ from curation.tables.pool import (
     DEDUPED,
     DUPLICATES,
     NGRAM_FREQUENCY,
-    PERSONAL,
+    PERSONAL_DATA,
     QUARANTINE,
     RAW_POOL,
     REDACTED,
     SOURCES,
     UNUSABLE,
 )
-from curation.tables.reference import PLANTED_LABELS, PLANTED_ROWS, REFERENCE, WORLD_FILES
-from curation.tables.release import FINAL_MODEL, RELEASE_CORRECTED, RELEASE_CURATED, RELEASE_FIELDS, SNAPSHOTS
-from curation.tables.seed import ATTRIBUTE_FIELDS, ATTRIBUTES, EMBEDDINGS, SEED_COVERAGE, SEED_SELECTION
-from curation.tables.stage1 import (
+from curation.tables.reference_schemas import PLANTED_LABELS, PLANTED_ROWS, REFERENCE_LABELS, WORLD_FILES
+from curation.tables.release_schemas import (
+    FINAL_REWARD_MODEL,
+    RELEASE_CORRECTED,
+    RELEASE_CURATED,
+    RELEASE_FIELDS,
+    SNAPSHOTS,
+)
+from curation.tables.seed_schemas import ATTRIBUTE_FIELDS, ATTRIBUTES, EMBEDDINGS, SEED_COVERAGE, SEED_SELECTION
+from curation.tables.stage1_schemas import (
     ANNOTATION_BATCH,
     EDITED_ATTRIBUTES,
     GOLD,
@@ -71,22 +77,22 @@ from curation.tables.stage1 import (
     VERDICTS,
     WEIGHT_FIELDS,
 )
-from curation.tables.stage2 import (
+from curation.tables.stage2_schemas import (
     AUDIT,
     AUDIT_ATTRIBUTES,
-    BEST_RM,
+    BEST_REWARD_MODEL,
     DECISION_RULE,
     DECISIONS,
     DROPPED,
     FLIPPED,
-    GOLD_RM,
+    GOLD_REWARD_MODEL,
     KEPT,
     ROUTED,
     SCORES,
     STAGE2_ATTRIBUTES,
+    STAGE2_JUDGE_WEIGHTS,
     STAGE2_VERDICTS,
     STAGE2_VOTES,
-    STAGE2_WEIGHTS,
 )
 
 TABLES: dict[str, Table] = {t.name: t for t in list(globals().values()) if isinstance(t, Table)}
@@ -104,7 +110,7 @@ __all__ = [
     "BENCHMARK_RESULT_FIELDS",
     "BENCHMARK_SCANS",
     "BENCHMARK_SCORES",
-    "BEST_RM",
+    "BEST_REWARD_MODEL",
     "CLEAN_POOL",
     "CLUSTERS",
     "COMPARISON_ID",
@@ -119,11 +125,11 @@ __all__ = [
     "DUPLICATES",
     "EDITED_ATTRIBUTES",
     "EMBEDDINGS",
-    "FINAL_MODEL",
+    "FINAL_REWARD_MODEL",
     "FLIPPED",
     "GOLD",
     "GOLD_PREDICTIONS",
-    "GOLD_RM",
+    "GOLD_REWARD_MODEL",
     "GOLD_VOTES",
     "HUMAN_LABELS",
     "IDS",
@@ -138,13 +144,13 @@ __all__ = [
     "ORIGIN",
     "PAIR",
     "PAIR_ID",
-    "PERSONAL",
+    "PERSONAL_DATA",
     "PLANTED_LABELS",
     "PLANTED_ROWS",
     "QUARANTINE",
     "RAW_POOL",
     "REDACTED",
-    "REFERENCE",
+    "REFERENCE_LABELS",
     "RELEASE_CORRECTED",
     "RELEASE_CURATED",
     "RELEASE_FIELDS",
@@ -162,9 +168,9 @@ __all__ = [
     "SOURCES",
     "SPENDING",
     "STAGE2_ATTRIBUTES",
+    "STAGE2_JUDGE_WEIGHTS",
     "STAGE2_VERDICTS",
     "STAGE2_VOTES",
-    "STAGE2_WEIGHTS",
     "STRINGS",
     "TABLES",
     "TEXTS",

@@ -3,7 +3,7 @@
 import math
 import tomllib
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -70,4 +70,4 @@ def verdicts(table: pa.Table | None = None) -> list[Verdict]:
 
 
 def _read(name: str) -> dict:
-    return tomllib.loads(files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))

@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.identity import comparison_id
-from curation.tables import ATTRIBUTE_FIELDS, BENCHMARK_SCORES, CONVERSATION, FINAL_MODEL
+from curation.tables import ATTRIBUTE_FIELDS, BENCHMARK_SCORES, CONVERSATION, FINAL_REWARD_MODEL
 from evaluation.items import REWARDS, BenchmarkError
 from evaluation.judged import rewards as judged
-from resources.benchmarks.load import Loaded
+from resources.benchmarks.loader import Loaded
+from resources.judges import panel
+from resources.judges.attribute_models import labeller
 from resources.sources import hub
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ def scores_of(model: str, run: "Run", benchmarks: Sequence[Loaded]) -> pa.Table:
     with run.lake.connect() as con:
         rows = con.execute("SELECT path FROM final_reward_model WHERE model = ?", [model]).fetchall()
     if not rows:
-        arms = run.lake.partitions(FINAL_MODEL)
+        arms = run.lake.partitions(FINAL_REWARD_MODEL)
         raise BenchmarkError(f"no model {model!r}: neither a file, a folder nor one of the arms made: {arms}")
     return model_scores(run, rows[0][0], benchmarks)
 
@@ -99,9 +101,6 @@ def judge_scores(run: "Run", name: str, benchmarks: Sequence[Loaded]) -> pa.Tabl
         BenchmarkError: no such judge, or a benchmark holds other items than pairs.
         Exception: what the judge's or the labeller's back end raises, such as an exhausted budget.
     """
-    from resources.judges import panel
-    from resources.judges.attribute_models import labeller
-
     judges = {b.judge.name: b for b in panel(run.settings, run.lake, "benchmarks")}
     if name not in judges:
         raise BenchmarkError(f"no judge {name!r} is configured, only {', '.join(judges)}")

@@ -1,8 +1,12 @@
 """Text of (conversation, attributes) to unit vectors (spec 3.06); responses never reach it."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from curation.tables import EMBEDDINGS
@@ -11,6 +15,7 @@ from resources.settings import Embedding
 TEXT_VERSION = "2"  # raised when the text, or what of it an encoder sees, changes
 MAX_TOKENS = 256  # of an encoder
 FIELDS = ("category", "objectivity", "controversiality", "desired", "guideline")
+Encoder = Callable[[list[str]], np.ndarray]  # texts -> [texts, dimensions] unit vectors
 
 
 def text(row: dict) -> str:
@@ -43,14 +48,10 @@ def _cut(ids: list[int]) -> list[int]:
     return ids if over <= 0 else ids[: MAX_TOKENS // 4] + ids[MAX_TOKENS // 4 + over :]
 
 
-def _hashing(dimensions: int):
+def _hashing(dimensions: int) -> Encoder:
     """Signed hashing of words and word pairs: no model, the same vectors everywhere."""
-    import re
-    import zlib
 
-    import numpy as np
-
-    def encode(texts: list[str]):
+    def encode(texts: list[str]) -> np.ndarray:
         out = np.zeros((len(texts), dimensions), np.float32)
         for i, t in enumerate(texts):
             words = re.findall(r"\w+", t.lower())
@@ -63,17 +64,18 @@ def _hashing(dimensions: int):
     return encode
 
 
-def _encoder(model: str):
+def _encoder(model: str) -> Encoder:
     import torch
     from transformers import AutoModel, AutoTokenizer
 
     from training.model import folder_of
 
     folder = folder_of(model)
-    tokenizer, net = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)  # annotated as None or one of two classes
+    net = AutoModel.from_pretrained(folder).eval()
 
     @torch.inference_mode()
-    def encode(texts: list[str]):
+    def encode(texts: list[str]) -> np.ndarray:
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         out = torch.zeros(len(texts), net.config.hidden_size)
         for start in range(0, len(order), 32):

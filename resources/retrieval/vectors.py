@@ -2,13 +2,17 @@
 
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
 
 import pyarrow as pa
 
 from resources.lake import Lake
 
+if TYPE_CHECKING:
+    from lancedb.query import LanceVectorQueryBuilder
+
 ANN_ROWS = 50_000  # below this a flat scan is exact and fast enough
-SEARCH = {"nprobes": 32, "refine_factor": 2}  # both are ignored by a flat scan
+NPROBES, REFINE_FACTOR = 32, 2  # both are ignored by a flat scan
 TIES = 8  # room for equal similarities at the edge
 
 
@@ -51,9 +55,8 @@ class Index:
         wanted, others = 0, []
         while wanted < len(self) and len(others) < k + TIES:
             wanted = 4 * wanted or k + 2 * TIES
-            query = self._table.search(vector, vector_column_name="vector").metric("cosine")
-            for name, value in SEARCH.items():
-                query = getattr(query, name)(value)
+            query = cast("LanceVectorQueryBuilder", self._table.search(vector, vector_column_name="vector"))
+            query = query.distance_type("cosine").nprobes(NPROBES).refine_factor(REFINE_FACTOR)
             found = query.select(["pair_id", "cluster_id", "_distance"]).limit(wanted).to_list()
             others = [r for r in found if r["cluster_id"] != cluster_id]
         for distance, pair_id in sorted((round(r["_distance"], 6), r["pair_id"]) for r in others)[:k]:

@@ -19,7 +19,7 @@ from evaluation.curves import ceiling, picked
 from evaluation.evaluate import evaluate
 from evaluation.items import BenchmarkError, attach
 from evaluation.sheets import SHEETS
-from resources.benchmarks.load import load, prompts
+from resources.benchmarks.loader import load, prompts
 from resources.lake import Lake
 from resources.settings import Benchmark
 

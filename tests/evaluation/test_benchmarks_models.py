@@ -21,7 +21,7 @@ from curation.tables import (
     BENCHMARK_PROMPTS,
     BENCHMARK_SCORES,
     CLEAN_POOL,
-    FINAL_MODEL,
+    FINAL_REWARD_MODEL,
     GOLD,
 )
 from evaluation.averages import SIX, average, columns
@@ -31,7 +31,7 @@ from evaluation.items import BenchmarkError, attach
 from evaluation.judged import rewards
 from evaluation.sheets import PAPER, SHEETS
 from report import benchmark_plots
-from resources.benchmarks.load import holdout, load
+from resources.benchmarks.loader import holdout, load
 from resources.benchmarks.published import published_scores, verdicts
 from resources.benchmarks.rewards import longer_answer, model_scores, of, scores_of
 from resources.lake import Lake
@@ -327,7 +327,7 @@ def test_a_benchmark_file_that_changes_is_read_again_by_all_that_read_it(tmp_pat
     ]
     source.write_text("".join(json.dumps({**item, "chosen": "c"}) + "\n" for item in items))
     config = settings(sources=[{"name": "s", "path": str(source)}], benchmarks=[{"name": "exam", "path": str(folder)}])
-    lake.write(FINAL_MODEL, FINAL_MODEL.schema.empty_table(), "original")
+    lake.write(FINAL_REWARD_MODEL, FINAL_REWARD_MODEL.schema.empty_table(), "original")
     steps = (pool.sources, pool.raw_pool, pool.deduped, pool.benchmark_prompts, pool.clusters, pool.benchmark_hits,
              pool.clean_pool, benchmark_scores, benchmark_results, benchmark_baselines)  # fmt: skip
     keys = {"source": "s", "bucket": "b00", "model": "original", "benchmark|model": "exam|original"}

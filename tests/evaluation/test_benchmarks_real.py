@@ -9,7 +9,7 @@ from assets.benchmark_results import results
 from evaluation.evaluate import evaluate
 from evaluation.items import attach
 from evaluation.judged import rewards
-from resources.benchmarks.load import load, prompts
+from resources.benchmarks.loader import load, prompts
 from resources.benchmarks.rewards import longer_answer
 from resources.lake import Lake
 from resources.settings import Benchmark

@@ -5,7 +5,6 @@ import pytest
 
 from assets import judge_report as panel
 from assets import stage1
-from assets.judging import weighted
 from curation.tables import (
     ANNOTATION_BATCH,
     ATTRIBUTES,
@@ -14,7 +13,6 @@ from curation.tables import (
     GOLD,
     GOLD_VOTES,
     HUMAN_LABELS,
-    JUDGE_WEIGHTS,
 )
 from resources.lake import Lake
 from tests.support.judging import FREE, body_for
@@ -107,8 +105,7 @@ def test_weights_fitted_on_gold_decide_and_stand_beside_the_verdicts(lake):
         made = judges(server.url, "sound", "contrary", "first", aggregation="stacking")
         make(panel.gold_votes, lake, IT0, judges=made, **HASHING)
         make(stage1.judge_votes, lake, IT0, judges=made, **HASHING)
-        step = weighted(stage1.verdicts, JUDGE_WEIGHTS, settings(judges=made))
-        make(step, lake, IT0, judges=made)
+        make(stage1.verdicts, lake, IT0, judges=made)
     weight = dict(query(lake, "SELECT judge, sum(for_original) FROM judge_weights GROUP BY 1"))
     assert weight["sound"] > 1.5 and weight["contrary"] < -1.5  # mostly wrong is worth as much as mostly right
     votes = query(lake, "SELECT pair_id, verdict, reason, p FROM verdicts ORDER BY 1")
@@ -123,9 +120,8 @@ def test_too_little_gold_to_fit_on_is_said_and_nothing_is_decided(lake):
         made = judges(server.url, "sound", aggregation="stacking", measure=20)
         make(panel.gold_votes, lake, IT0, judges=made, **HASHING)
         make(stage1.judge_votes, lake, IT0, judges=made, **HASHING)
-        step = weighted(stage1.verdicts, JUDGE_WEIGHTS, settings(judges=made))
         with pytest.raises(dg.Failure, match=r"20 gold pairs with a vote .* needs 30"):
-            make(step, lake, IT0, judges=made)
+            make(stage1.verdicts, lake, IT0, judges=made)
     assert query(lake, "SELECT count(*) FROM verdicts") == [(0,)]
 
 

@@ -15,7 +15,7 @@ from tests.support.lakes import query
 def benchmark(monkeypatch):
     rows = [{"benchmark": "hand", "item_id": k, "prompt": v} for k, v in PROMPTS.items()]
     table = pa.Table.from_pylist(rows, BENCHMARK_PROMPTS.schema)
-    monkeypatch.setattr("resources.benchmarks.load.prompts", lambda benchmark, lake: table)
+    monkeypatch.setattr("resources.benchmarks.loader.prompts", lambda benchmark, lake: table)
 
 
 def test_precision_and_recall_on_the_labelled_set(tmp_path, benchmark):

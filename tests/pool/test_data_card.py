@@ -11,7 +11,7 @@ from curation.tables import (
     CONTAMINATED,
     DEDUPED,
     DUPLICATES,
-    PERSONAL,
+    PERSONAL_DATA,
     QUARANTINE,
     RAW_POOL,
     SOURCES,
@@ -126,7 +126,7 @@ def test_personal_data_are_shown_where_they_are_looked_for_and_of_pairs_that_are
     fill(lake)
     scan = [{"pair_id": f"p{i}", "place": "chosen", "start": 0, "end": 3, "kind": "URL", "score": 0.5, "sensitivity": 2}
             for i in range(1, 10)]  # fmt: skip
-    put(lake, PERSONAL, scan, "b00")
+    put(lake, PERSONAL_DATA, scan, "b00")
     shown = "SELECT item, n, of FROM data_card WHERE figure = 'personal data'"
     described(tmp_path, config)
     assert query(lake, shown) == []

@@ -30,13 +30,13 @@ TABLES = ("deduped", "duplicates", "clusters", "benchmark_hits", "clean_pool", "
 @pytest.fixture(autouse=True)
 def benchmark(monkeypatch):
     """Benchmarks of a few prompts in the place of the configured ones."""
-    module = types.ModuleType("resources.benchmarks.load")
+    module = types.ModuleType("resources.benchmarks.loader")
     module.prompts = lambda benchmark, lake: pa.Table.from_pylist(
         [{"benchmark": benchmark.name, "item_id": k, "prompt": v} for k, v in EXAMS[benchmark.name].items()],
         BENCHMARK_PROMPTS.schema,
     )
     module.fingerprint = lambda benchmark, lake: json.dumps(EXAMS[benchmark.name])
-    monkeypatch.setitem(sys.modules, "resources.benchmarks.load", module)
+    monkeypatch.setitem(sys.modules, "resources.benchmarks.loader", module)
 
 
 def make(folder: Path, files: dict[str, list], buckets: int = 2, **sections) -> Lake:

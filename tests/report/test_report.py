@@ -15,7 +15,7 @@ from curation import tables as t
 from curation.identity import text_hash
 from curation.intervals import NOTHING, Estimate
 from report import charts
-from resources.benchmarks.load import load
+from resources.benchmarks.loader import load
 from resources.lake import Lake
 from tests.support.lakes import make, put, query, settings
 
@@ -55,7 +55,7 @@ def vote(pair: str, judge: str, replicate: int, first: str, answer: str, vote: s
 
 
 def model(path: str = "m", **more) -> dict:
-    zero = {f.name: "x" if str(f.type) == "string" else 1 for f in t.FINAL_MODEL.schema}
+    zero = {f.name: "x" if str(f.type) == "string" else 1 for f in t.FINAL_REWARD_MODEL.schema}
     return zero | {"path": path} | more
 
 
@@ -130,7 +130,7 @@ def fill(lake: Lake, simulated: bool = True, origin: str = "planted") -> None:
             {"pair_id": pair, "reward_better": 0.0, "reward_worse": 0.0, "p": p, "k": 1, "model_id": "m"}
             for pair, p in (("p01", p01), ("p02", p02))
         ], iteration)  # fmt: skip
-    put(lake, t.BEST_RM, [
+    put(lake, t.BEST_REWARD_MODEL, [
         {"iteration": IT0, "model_id": "m", "path": "m", "pairs": 2, "accuracy": 0.25, "best": False},
         {"iteration": IT1, "model_id": "m", "path": "m", "pairs": 2, "accuracy": 1.0, "best": True},
     ])  # fmt: skip
@@ -155,7 +155,7 @@ def fill(lake: Lake, simulated: bool = True, origin: str = "planted") -> None:
             for p in rows
         ], "b00")  # fmt: skip
     benchmark(lake)
-    put(lake, t.REFERENCE, [
+    put(lake, t.REFERENCE_LABELS, [
         {
             "comparison_id": f"x-{p}", "origin": origin, "topic": "odd" if p in ODD else "even",
             "winner": "" if right is None else text_hash(pool_row(p, 0)["chosen" if right else "rejected"]), "gap": 1.0,
@@ -177,7 +177,7 @@ def benchmark(lake: Lake) -> None:
     pq.write_table(pa.table(columns), lake.folder("world") / "planted_benchmark.parquet")
     loaded = load(settings(**CONFIG).benchmarks[0], lake, 0).candidates
     for arm, n in {"original": 30, "filtered": 40, "corrected": 20, "random": 38}.items():
-        put(lake, t.FINAL_MODEL, [model(arm=arm, pairs=4)], arm)
+        put(lake, t.FINAL_REWARD_MODEL, [model(arm=arm, pairs=4)], arm)
         put(
             lake,
             t.BENCHMARK_SCORES,

@@ -198,10 +198,10 @@ def labelled(root, gold: int, audited: int) -> Lake:
     pairs = [f"g{i:03d}" for i in range(gold)]
     drawn = [f"a{i:03d}" for i in range(audited)]
     put(lake, t.CLEAN_POOL, [{"pair_id": p} for p in (*pairs, *drawn)], "b00")
-    lake.write(t.BEST_RM, pa.Table.from_pylist([{"iteration": "iter_00", "model_id": "m", "path": "x", "pairs": 1,
-                                                 "accuracy": 1.0, "best": True}], t.BEST_RM.schema))  # fmt: skip
-    row = {f.name: "n" if pa.types.is_string(f.type) else 0 for f in t.GOLD_RM.schema}
-    lake.write(t.GOLD_RM, pa.Table.from_pylist([row], t.GOLD_RM.schema))
+    lake.write(t.BEST_REWARD_MODEL, pa.Table.from_pylist([{"iteration": "iter_00", "model_id": "m", "path": "x", "pairs": 1,
+                                                 "accuracy": 1.0, "best": True}], t.BEST_REWARD_MODEL.schema))  # fmt: skip
+    row = {f.name: "n" if pa.types.is_string(f.type) else 0 for f in t.GOLD_REWARD_MODEL.schema}
+    lake.write(t.GOLD_REWARD_MODEL, pa.Table.from_pylist([row], t.GOLD_REWARD_MODEL.schema))
     for key in ("iter_00", "iter_01", "iter_02"):
         here = pairs if key == "iter_00" else []
         put(lake, t.GOLD, [{"pair_id": p, "role": "calibration" if i % 4 else "train", "order": "original" if i % 5 else

@@ -17,7 +17,16 @@ from assets import stage2
 from cli.decide import again
 from curation.decision_rule import Rule, RuleError, loads
 from curation.decision_rule import decide as apply
-from curation.tables import AUDIT, BEST_RM, CLEAN_POOL, DECISION_RULE, GOLD, GOLD_RM, SCORES, STAGE2_VERDICTS
+from curation.tables import (
+    AUDIT,
+    BEST_REWARD_MODEL,
+    CLEAN_POOL,
+    DECISION_RULE,
+    GOLD,
+    GOLD_REWARD_MODEL,
+    SCORES,
+    STAGE2_VERDICTS,
+)
 from resources.lake import Lake
 from resources.run import Run
 from resources.settings import Settings
@@ -111,7 +120,7 @@ def ruled(root, **rule) -> Lake:
     """A lake with its rule and nothing else of stage 2."""
     lake = Lake(str(root))
     run = Run(settings(**rule), lake)
-    for table in (BEST_RM, GOLD_RM, AUDIT):
+    for table in (BEST_REWARD_MODEL, GOLD_REWARD_MODEL, AUDIT):
         lake.write(table, [])
     for key in run.settings.partition_keys("bucket"):
         lake.write(CLEAN_POOL, [], key)

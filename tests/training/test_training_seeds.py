@@ -44,10 +44,10 @@ def test_a_later_seed_of_an_arm_is_trained_with_it(tmp_path):
 
 def test_the_spread_by_hand(tmp_path):
     lake = Lake(str(tmp_path))
-    zero = {f.name: "x" if str(f.type) == "string" else 1 for f in t.FINAL_MODEL.schema}
+    zero = {f.name: "x" if str(f.type) == "string" else 1 for f in t.FINAL_REWARD_MODEL.schema}
     for seed, value in enumerate((0.70, 0.74, 0.78)):
         key = "filtered" if seed == 0 else f"filtered-{seed + 1}"
-        put(lake, t.FINAL_MODEL, [{**zero, "arm": "filtered", "seed": seed}], key)
+        put(lake, t.FINAL_REWARD_MODEL, [{**zero, "arm": "filtered", "seed": seed}], key)
         row = {"arm": key, "benchmark": "b", "subset": "", "metric": "accuracy", "value": value}
         put(lake, t.BENCHMARK_RESULTS, [row | {"n": 9, "of": 9, "ties": 0, "truncated": 0, "missing": []}], f"b|{key}")
     (arm, *_, seeds, mean, sd, low, high) = query(lake, "FROM benchmark_spread")[0]

@@ -1,7 +1,7 @@
 """Releases and the models trained on them."""
 
 from curation.tables.columns import CONV_ID, PAIR_ID, TEXTS, B, F, I, S, field, table
-from curation.tables.stage1 import MODEL_FIELDS
+from curation.tables.stage1_schemas import MODEL_FIELDS
 
 RELEASE_FIELDS = [
     PAIR_ID,
@@ -42,7 +42,7 @@ SNAPSHOTS = table(
     ],
     ("upto", "view"),
 )
-FINAL_MODEL = table(
+FINAL_REWARD_MODEL = table(
     "final_reward_model",
     "Reward models trained alike on original, filtered and corrected data, with as many seeds as training.seeds says.",
     [

@@ -2,23 +2,23 @@
 
 from curation.tables.columns import COMPARISON_ID, F, I, S, field, table
 
-LABELS = [
+LABEL_FIELDS = [
     COMPARISON_ID,
     field("winner", S, "128-bit hash of the better response, '' when nobody can tell"),
     field("origin", S, "planted or people"),
     field("topic", S, "planted topic, or the source of the human label"),
     field("gap", F, "planted difference in quality, or share of the people's votes for the winner"),
 ]
-REFERENCE = table(
+REFERENCE_LABELS = table(
     "reference_labels",
     "The truth a run is measured against, planted or from people; nothing but the report reads it.",
-    LABELS,
+    LABEL_FIELDS,
     ("comparison_id",),
 )
 PLANTED_LABELS = table(
     "planted_labels",
     "The truth of the generated pool, empty without one; only simulated people and judges read it.",
-    LABELS,
+    LABEL_FIELDS,
     ("comparison_id",),
 )
 WORLD_FILES = table(

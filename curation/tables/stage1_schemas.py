@@ -1,7 +1,7 @@
 """Stage 1: one iteration a partition."""
 
 from curation.tables.columns import PAIR_ID, SIMULATED, STRINGS, F, I, S, field, table
-from curation.tables.seed import ATTRIBUTE_FIELDS, EMBEDDINGS
+from curation.tables.seed_schemas import ATTRIBUTE_FIELDS, EMBEDDINGS
 
 ANNOTATION_BATCH = table(
     "annotation_batch",

@@ -175,7 +175,7 @@ NGRAM_FREQUENCY = table(
     ("span",),
 )
 
-PERSONAL = table(
+PERSONAL_DATA = table(
     "personal_data",
     "Where the clean pool holds personal data, and of what kind; never the data themselves.",
     [

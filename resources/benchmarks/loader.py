@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -201,7 +201,7 @@ def _expected(benchmark: Benchmark, sheet: Sheet, found: dict[str, dict[str, int
 
 # ---- reading -------------------------------------------------------------------------------------------------------
 @contextlib.contextmanager
-def _items(benchmark: Benchmark, lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
+def _items(benchmark: Benchmark, lake: Lake) -> Generator[duckdb.DuckDBPyConnection]:
     """A session with the table `items`: the format's query and `number` and `unit`."""
     form = FORMATS[benchmark.loader]
     with lake.connect() as con:
@@ -292,7 +292,7 @@ def _repositories(benchmark: Benchmark) -> list[tuple[str, str, str]]:
             f'{benchmark.name}: pin the data set: path = "{hub.PREFIX}{loose[0]}@<commit>", or give a local file'
         )
     default = next(iter(sheet.repositories.values()), "train")
-    return [(r, commit, sheet.repositories.get(r, default)) for r, commit in pinned.items()]
+    return [(r, commit, sheet.repositories.get(r, default)) for r, commit in pinned.items() if commit]
 
 
 def _on_hub(benchmark: Benchmark) -> bool:

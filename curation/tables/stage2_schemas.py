@@ -1,10 +1,10 @@
 """Stage 2: scores, votes, decisions."""
 
 from curation.tables.columns import PAIR_ID, B, F, I, S, field, table
-from curation.tables.seed import ATTRIBUTES
-from curation.tables.stage1 import HUMAN_LABELS, JUDGE_VOTE_FIELDS, MODEL_FIELDS, VERDICT_FIELDS, WEIGHT_FIELDS
+from curation.tables.seed_schemas import ATTRIBUTES
+from curation.tables.stage1_schemas import HUMAN_LABELS, JUDGE_VOTE_FIELDS, MODEL_FIELDS, VERDICT_FIELDS, WEIGHT_FIELDS
 
-BEST_RM = table(
+BEST_REWARD_MODEL = table(
     "best_reward_model",
     "Every iteration's reward model measured on the final gold; the best is frozen for stage 2.",
     [
@@ -17,7 +17,9 @@ BEST_RM = table(
     ],
     ("iteration",),
 )
-GOLD_RM = table("gold_reward_model", "The reward model trained on people's labels only.", MODEL_FIELDS, ("model_id",))
+GOLD_REWARD_MODEL = table(
+    "gold_reward_model", "The reward model trained on people's labels only.", MODEL_FIELDS, ("model_id",)
+)
 SCORES = table(
     "scores",
     "Rewards of both models for every pair that stage 2 decides, in the original order.",
@@ -84,7 +86,7 @@ STAGE2_ATTRIBUTES = table(
 STAGE2_VOTES = table(
     "stage2_votes", "Judges' answers on routed pairs.", JUDGE_VOTE_FIELDS, ("pair_id", "judge", "replicate"), "bucket"
 )
-STAGE2_WEIGHTS = table(
+STAGE2_JUDGE_WEIGHTS = table(
     "stage2_judge_weights",
     "What each judge's votes counted for in stage 2.",
     WEIGHT_FIELDS,

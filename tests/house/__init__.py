@@ -1,0 +1,1 @@
+"""The house itself: its rules, names, weight and workshop."""
