@@ -67,7 +67,7 @@ def _encoder(model: str):
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    from training.model import folder_of
+    from training.backbone import folder_of
 
     folder = folder_of(model)
     tokenizer, net = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
