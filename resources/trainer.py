@@ -254,4 +254,4 @@ def _command(training: Training, module: str, job: Path) -> list[str]:
 def _watched() -> list[int]:
     """This process, and the run's process when Dagster gave the step one of its own."""
     parent = multiprocessing.parent_process()
-    return [os.getpid()] + ([parent.pid] if parent else [])
+    return [os.getpid()] + ([parent.pid] if parent and parent.pid else [])

@@ -6,14 +6,14 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 PREFIX = ".writing-"
 
 
 @contextlib.contextmanager
-def beside(target: Path) -> Iterator[Path]:
+def beside(target: Path) -> Generator[Path]:
     """A path in a folder of its own beside `target`, to be written and then moved there with `os.replace`.
 
     The folder is locked while its process lives; those of the dead are removed.
@@ -27,7 +27,7 @@ def beside(target: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _own_folder(parent: Path) -> Iterator[Path]:
+def _own_folder(parent: Path) -> Generator[Path]:
     """A new locked folder. Another process may take it for one of the dead before it is locked: then a further one."""
     with contextlib.ExitStack() as stack:
         while True:
@@ -43,7 +43,7 @@ def _own_folder(parent: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Generator[None]:
     held = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -52,7 +52,8 @@ class Checkpoints:
                 f"{folder}: ZeRO {min(stages)} and {max(stages)} cannot go on from each other; remove it"
             )
         # ZeRO 0 shards nothing: any number of ranks reads its state as it is.
-        self.universal = 0 not in stages and any(self.last[k] != self.identity[k] for k in SHARDING)
+        last = self.last or self.identity
+        self.universal = 0 not in stages and any(last[k] != self.identity[k] for k in SHARDING)
 
     def save(self, engine, step: int, state: dict) -> None:
         """Write weights, optimizer and `state`; older checkpoints go once the pointer names this one."""

@@ -303,6 +303,7 @@ def load_tokenizer(folder: Path):
         from transformers import AutoTokenizer  # slow to import; only for tokenizers with a class of their own
 
         tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert tokenizer is not None, "transformers raises where there is none"
     if tokenizer.chat_template is None:
         tokenizer.chat_template = PLAIN
     return tokenizer
@@ -364,19 +365,19 @@ def new_model(backbone: Backbone, tokenizer, max_tokens: int, seed: int) -> Rewa
             num_hidden_layers=backbone.layers,
             num_attention_heads=backbone.heads,
             max_position_embeddings=max_tokens,
-            num_labels=1,
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
             bos_token_id=None,
             tie_word_embeddings=False,
         )
+        config.num_labels = 1
         torch.manual_seed(seed)
         model = LlamaForSequenceClassification(config)
     else:
         folder = folder_of(backbone.path)
         kept = is_reward_model(folder)
         model = _classifier(folder, backbone.keep_layers, pooling, attn_implementation="sdpa")
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+    if len(tokenizer) > _vocabulary(model):
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     model.config.pad_token_id = model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     reward = RewardModel(model, tokenizer)
@@ -449,7 +450,7 @@ def _layout(model, tokenizer) -> Layout:
     tokens, padding tokens within and at the end among them."""
     own = model.config._attn_implementation
     pad = model.config.get_text_config().pad_token_id
-    known = min(model.get_input_embeddings().num_embeddings, len(tokenizer))
+    known = min(_vocabulary(model), len(tokenizer))
     numbers = np.random.default_rng(0).integers(0, known, 40).astype(np.int32)
     if pad is not None:
         numbers[[7, 17, 28, 29]] = pad
@@ -475,6 +476,10 @@ def _layout(model, tokenizer) -> Layout:
     return "alone"
 
 
+def _vocabulary(model) -> int:
+    return model.get_input_embeddings().num_embeddings
+
+
 def _row(sequence: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(sequence.astype(np.int64))[None]
 
@@ -485,7 +490,7 @@ def _without_dropout(model: nn.Module) -> None:
         if isinstance(m, nn.Dropout):
             m.p = 0.0
         if isinstance(getattr(m, "dropout_prob", None), float):
-            m.dropout_prob = 0.0
+            setattr(m, "dropout_prob", 0.0)  # noqa: B010, torch's modules declare no such attribute
 
 
 def freeze(model: RewardModel, trainable_layers: int | None) -> None:

@@ -5,7 +5,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TypeVar
 
@@ -67,7 +67,7 @@ class ProcessGroup:
         return total.tolist()
 
     @contextlib.contextmanager
-    def main_only(self) -> Iterator[bool]:
+    def main_only(self) -> Generator[bool]:
         """Rank 0 runs the block (``if main: …``), the others wait for it; if it fails there, all fail."""
         failed = None
         try:
@@ -101,7 +101,7 @@ class Progress:
 
 
 @contextlib.contextmanager
-def open_progress(group: ProcessGroup) -> Iterator[Progress]:
+def open_progress(group: ProcessGroup) -> Generator[Progress]:
     """The program's progress, connected to Dagster when there is one."""
     if group.is_main and "DAGSTER_PIPES_CONTEXT" in os.environ:
         import dagster_pipes

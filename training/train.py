@@ -21,6 +21,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -176,7 +177,7 @@ def engine_for(model: RewardModel, job: TrainJob, group: ProcessGroup, universal
         "checkpoint": {"load_universal": universal},
         **({"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}} if cuda else {}),
     }
-    engine = deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)[0]
+    engine: Any = deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)[0]
     for held, ours in zip(engine.optimizer.param_groups, groups, strict=True):
         held["peak"] = ours["lr"]
     return engine

@@ -3,6 +3,7 @@
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -41,16 +42,16 @@ def job(folder: Path, train: pa.Table, validation: pa.Table | None = None, out: 
         pq.write_table(validation, folder / "validation.parquet")
     backbone = {"hidden": 32, "layers": 1, "heads": 2, "vocabulary": 300, **changes.pop("backbone", {})}
     recipe = {"global_batch_size": 16, "evaluations": 2, "learning_rate": 5e-3, **changes.pop("recipe", {})}
-    values = {
+    values: dict[str, Any] = {
         "train": folder / "train.parquet",
         "validation": folder / "validation.parquet" if validation is not None else None,
-        "backbone": Backbone(**backbone),
-        "recipe": Recipe(**recipe),
+        "backbone": Backbone.model_validate(backbone),
+        "recipe": Recipe.model_validate(recipe),
         "max_tokens": 256,
         "tokens_per_microbatch": 1024,
         "out": folder / out,
     }
-    return TrainJob(**(values | changes))
+    return TrainJob.model_validate(values | changes)
 
 
 def metrics(job: TrainJob) -> list[dict]:
