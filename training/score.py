@@ -175,6 +175,8 @@ def limit_of(folder: Path, model: RewardModel, max_tokens: int | None = None) ->
     Raises:
         ValueError: nothing says it.
     """
+    if max_tokens is not None and max_tokens < 1:
+        raise ValueError(f"max_tokens is {max_tokens}; at least one token is needed")
     path = folder / "reward.json"
     said = json.loads(path.read_text(encoding="utf-8")).get("max_tokens") if path.exists() else None
     limit = max_tokens or said

@@ -193,7 +193,7 @@ class Scored:
     def told(self, target: Path) -> int:
         """Print the reasons and the counts on stderr. Returns the exit status: 2 if a line was refused."""
         more = [f"and {self.refused - len(self.reasons)} more"] * (self.refused > len(self.reasons))
-        counts = [f"{self.scored:,} lines scored"]
+        counts = [f"{self.scored:,} line{'s' * (self.scored != 1)} scored"]
         counts += [f"{self.over_length:,} too long"] * bool(self.over_length)
         counts += [f"{self.refused:,} refused (`unscored` in {target} says why)"] * bool(self.refused)
         print(*self.reasons, *more, ", ".join(counts), sep="\n", file=sys.stderr)
