@@ -97,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     scoring.add_argument("model", help="a model folder, or an arm of the final models")
     scoring.add_argument("file", type=Path)
     scoring.add_argument("output", type=Path)
+    scoring.add_argument("--max-tokens", type=int, help="longest input; default: what the model says of itself")
     return top
 
 
@@ -288,7 +289,7 @@ def _sheets(arguments: argparse.Namespace) -> int:
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    from training.serve import BadItem, Scorer, score_file
+    from training.serve import Scorer, score_file
 
     folder = Path(arguments.model)
     if not folder.is_dir():
@@ -299,11 +300,13 @@ def _score(arguments: argparse.Namespace) -> int:
             return 2
         folder = Path(rows[0][0])
     try:
-        print(f"{score_file(Scorer(folder), arguments.file, arguments.output):,} items scored")
-    except (BadItem, OSError, ValueError) as e:
+        scorer = Scorer(folder, arguments.max_tokens)
+        if scorer.note:
+            print(f"assay: {scorer.note}", file=sys.stderr)
+        return score_file(scorer, arguments.file, arguments.output).told(arguments.output)
+    except (OSError, ValueError) as e:
         print(f"assay: {e}", file=sys.stderr)
         return 2
-    return 0
 
 
 def _width() -> int:

@@ -27,14 +27,15 @@ from curation.tables import CONVERSATION
 from resources.lake import Lake
 from resources.retrieval.embedder import embed
 from resources.retrieval.vectors import Index
-from resources.settings import Backbone, Embedding, Recipe
+from resources.settings import Embedding
 from simulation.world import generate
+from training.job import Recipe, TrainJob
 from training.model import load_model
 from training.score import score
 from training.train import train
 
 GOLD, SILVER, BATCH = 200, 600, 150
-RECIPE = Recipe(epochs=4, batch_pairs=16, learning_rate=2e-3, evaluations=2)
+RECIPE = Recipe(epochs=4, global_batch_size=16, learning_rate=2e-3, evaluations=2)
 FIELDS = ["region", "seed", "planted", "asks", "accuracy_there", "accuracy_elsewhere", "retrieved", "random", "pool"]
 FIELDS += ["low", "high", "n"]  # of retrieved - random, and pairs of each
 
@@ -69,13 +70,8 @@ def learned(folder: Path, silver: list[dict], gold: list[dict], seed: int) -> np
         columns = {k: pa.array([r[k] for r in rows]) for k in ("pair_id", "chosen", "rejected")}
         columns["conversation"] = pa.array([r["conversation"] for r in rows], CONVERSATION)
         pq.write_table(pa.table(columns), folder / f"{name}.parquet")
-    train(
-        {
-            "train": str(folder / "train.parquet"), "validation": str(folder / "validation.parquet"),
-            "backbone": Backbone().model_dump(mode="json"), "recipe": RECIPE.model_dump(mode="json"), "max_tokens": 256,
-            "tokens_per_microbatch": 4096, "zero_stage": 1, "seed": seed, "out": str(folder / "out"),
-        }
-    )  # fmt: skip
+    files = {name: folder / f"{name}.parquet" for name in ("train", "validation")}
+    train(TrainJob(**files, recipe=RECIPE, max_tokens=256, seed=seed, out=folder / "out"))
     turns = [r["conversation"] for r in gold for _ in range(2)]
     answers = [r[c] for r in gold for c in ("chosen", "rejected")]
     rewards, _ = score(load_model(folder / "out" / "model"), turns, answers, max_tokens=256, budget=4096)

@@ -167,10 +167,11 @@ def _settings() -> Settings:
 
 def _model(folder: Path, loaded: list[Loaded], hidden: int, layers: int) -> Path:
     from training.export import export
+    from training.job import Backbone
     from training.model import learn_tokenizer, new_model
 
     texts = pa.concat_arrays([c for one in loaded for c in one.candidates["response"].chunks]).to_pylist()
-    backbone = {**_settings().training.backbone.model_dump(), "hidden": hidden, "layers": layers}
+    backbone = Backbone(hidden=hidden, layers=layers)
     model = new_model(backbone, learn_tokenizer(texts, 8192), MAX_TOKENS, seed=0)
     export(model, folder / "model", {"max_tokens": MAX_TOKENS})
     return folder / "model"

@@ -18,7 +18,6 @@ import duckdb
 import pyarrow.parquet as pq
 
 from curation.intervals import Estimate, wilson
-from resources.settings import Backbone, Recipe
 
 PAIRS = """
 CREATE TABLE pairs AS
@@ -54,6 +53,7 @@ def main() -> None:
 
 def run(args: argparse.Namespace, folder: Path) -> dict:
     """Train, then score the test. Returns every figure."""
+    from training.job import Backbone, Recipe, TrainJob
     from training.model import load_model
     from training.score import score_table
     from training.train import train
@@ -68,18 +68,15 @@ def run(args: argparse.Namespace, folder: Path) -> dict:
             part.select(COLUMNS).write_parquet(str(path))
             counts = part.aggregate(f"count(*), count(DISTINCT debate), {LONGER}").fetchall()[0]
             parts[name] = dict(zip(("pairs", "debates", "longer_answer"), counts, strict=True))
-    recipe = Recipe(batch_pairs=32, learning_rate=args.rate, head_learning_rate=1e-3, warmup=0.1, evaluations=8)
-    job = {
-        "train": str(folder / "train.parquet"),
-        "validation": str(folder / "validation.parquet"),
-        "backbone": Backbone(path=args.backbone).model_dump(),
-        "recipe": recipe.model_dump(),
-        "max_tokens": 512,
-        "tokens_per_microbatch": 2048,
-        "zero_stage": 1,
-        "seed": 0,
-        "out": str(folder / "out"),
-    }
+    recipe = Recipe(global_batch_size=32, learning_rate=args.rate, head_learning_rate=1e-3, warmup=0.1, evaluations=8)
+    job = TrainJob(
+        train=folder / "train.parquet",
+        validation=folder / "validation.parquet",
+        backbone=Backbone(path=args.backbone),
+        recipe=recipe,
+        tokens_per_microbatch=2048,
+        out=folder / "out",
+    )
     cpu = time.process_time()
     result = train(job)
     cpu = time.process_time() - cpu
@@ -92,7 +89,7 @@ def run(args: argparse.Namespace, folder: Path) -> dict:
     ]
     model, hits, scored = load_model(folder / "out" / "model"), 0.0, 0
     for batch in pq.ParquetFile(folder / "test.parquet").iter_batches(1024):
-        table = score_table(model, batch, job["max_tokens"], job["tokens_per_microbatch"]).to_pydict()
+        table = score_table(model, batch, job.max_tokens, job.tokens_per_microbatch).to_pydict()
         pairs = [(c, r) for c, r in zip(table["r_chosen"], table["r_rejected"], strict=True) if c is not None]
         hits += sum((c > r) + 0.5 * (c == r) for c, r in pairs)
         scored += len(pairs)

@@ -75,14 +75,14 @@ def load(data: Path, sample: int | None, path: Path) -> None:
 def tokenised(data: Path, sample: int | None, folder: Path):
     """(tokens with shared prefixes, tokenizer) of the mix."""
     from training.model import learn_tokenizer
-    from training.tokens import Tokens, write_pairs
+    from training.tokens import TokenTable, write_pairs
     from training.train import read_pairs, texts_of
 
     load(data, sample, folder / "mix.parquet")
     tokenizer = learn_tokenizer(texts_of(folder / "mix.parquet"), 32_768)
     began = time.monotonic()
     dropped = write_pairs(folder / "mix.arrow", read_pairs(folder / "mix.parquet"), tokenizer, 16_384, shared=True)
-    tokens = Tokens(folder / "mix.arrow")
+    tokens = TokenTable(folder / "mix.arrow")
     took = time.monotonic() - began
     print(
         f"{len(tokens):,} pairs, {tokens.whole:,} tokens, left out {dict(dropped)}; {tokens.whole / took:,.0f} tokens/s"
@@ -139,11 +139,11 @@ def planner(args) -> None:
         ours, dealt, began = [], [], time.monotonic()
         for step in some:
             ranks = plan.step(int(step))
-            cost = [sum(plan._costs[list(m.groups)].sum() for m in r) for r in ranks]
+            cost = [sum(plan.costs[list(m.groups)].sum() for m in r) for r in ranks]
             ours.append(max(cost) / np.mean(cost))
         each = (time.monotonic() - began) / len(some)
         for step in some:
-            cost = [plan._costs[plan.groups_of(int(step))[r::64]].sum() for r in range(64)]
+            cost = [plan.costs[plan.groups_of(int(step))[r::64]].sum() for r in range(64)]
             dealt.append(max(cost) / np.mean(cost))
         print(
             f"batch {batch:6,}: {plan.steps:,} steps; permutation {permutation:.1f} s, {each * 1000:.1f} ms a step, "
@@ -185,22 +185,23 @@ def speed(args) -> None:
 
 def start(args, folder: Path) -> None:
     """Write what both trainers start from: `start/` (model, tokenizer), pairs.parquet, job.json, trial.json."""
-    from resources.settings import Backbone, Recipe
+    from training.backbone import folder_of
     from training.export import export
-    from training.model import folder_of, learn_tokenizer, load_tokenizer, new_model
+    from training.job import Backbone, Recipe, TrainJob
+    from training.model import backbone_tokenizer, learn_tokenizer, new_model
     from training.plan import Plan
-    from training.tokens import Tokens, write_pairs
+    from training.tokens import TokenTable, write_pairs
     from training.train import read_pairs, texts_of
 
     load(args.data, 3 * args.pairs, folder / "mix.parquet")
     if args.backbone:
-        backbone = {**SHAPE, "path": args.backbone}
-        tokenizer = load_tokenizer(folder_of(args.backbone))
+        backbone = Backbone(path=args.backbone)
+        tokenizer = backbone_tokenizer(folder_of(args.backbone))
     else:
-        backbone = SHAPE
-        tokenizer = learn_tokenizer(texts_of(folder / "mix.parquet"), SHAPE["vocabulary"])
+        backbone = Backbone(**SHAPE)
+        tokenizer = learn_tokenizer(texts_of(folder / "mix.parquet"), backbone.vocabulary)
     write_pairs(folder / "mix.arrow", read_pairs(folder / "mix.parquet"), tokenizer, args.max_tokens, shared=True)
-    tokens = Tokens(folder / "mix.arrow")
+    tokens = TokenTable(folder / "mix.arrow")
     if len(tokens) < args.pairs:
         raise SystemExit(f"only {len(tokens)} of {3 * args.pairs} pairs are no longer than {args.max_tokens} tokens")
     usable = pa.table({"pair_id": tokens.ids[: args.pairs]})
@@ -209,21 +210,19 @@ def start(args, folder: Path) -> None:
         pairs = con.sql(f"FROM '{folder / 'mix.parquet'}' SEMI JOIN usable USING (pair_id) ORDER BY pair_id")
         pairs.write_parquet(str(folder / "pairs.parquet"))
     export(new_model(backbone, tokenizer, args.max_tokens, seed=0), folder / "start", {})
-    recipe = Recipe(batch_pairs=args.batch, learning_rate=args.rate, warmup=0, schedule="constant", evaluations=0)
-    job = {
-        "train": str(folder / "pairs.parquet"),
-        "validation": None,
-        "backbone": Backbone(path=str(folder / "start")).model_dump(),
-        "recipe": recipe.model_dump(),
-        "max_tokens": args.max_tokens,
-        "tokens_per_microbatch": args.budget,
-        "zero_stage": 1,
-        "seed": 0,
-    }
+    recipe = Recipe(global_batch_size=args.batch, learning_rate=args.rate, warmup=0, schedule="constant", evaluations=0)
+    job = TrainJob(
+        train=folder / "pairs.parquet",
+        backbone=Backbone(path=str(folder / "start")),
+        recipe=recipe,
+        max_tokens=args.max_tokens,
+        tokens_per_microbatch=args.budget,
+        out=folder / "out",
+    )
     plan = Plan(lengths=tokens.lengths[: args.pairs], batch=args.batch)
     order = [tokens.ids[g] for s in range(plan.steps) for g in plan.groups_of(s)]
     trial = {"batch": args.batch, "learning_rate": args.rate, "max_tokens": args.max_tokens, "order": order}
-    (folder / "job.json").write_text(json.dumps(job))
+    job.write(folder / "job.json")
     (folder / "trial.json").write_text(json.dumps(trial))
 
 
@@ -278,14 +277,15 @@ def _plot(results: list[dict], path: Path) -> None:
 def run_ours(args) -> None:
     import torch
 
+    from training.job import TrainJob
     from training.plan import MicroBatch
-    from training.processes import Voice, World
+    from training.processes import ProcessGroup, Progress
     from training.train import Trainer
 
-    job = {**json.loads(args.job.read_text()), "out": os.environ["TRIAL_OUT"]}
-    world = World()
-    world.connect()
-    trainer = Trainer(job, world, Voice(world))
+    job = TrainJob.read(args.job).model_copy(update={"out": Path(os.environ["TRIAL_OUT"])})
+    group = ProcessGroup()
+    group.connect()
+    trainer = Trainer(job, group, Progress(group))
     with torch.inference_mode():
         alone = MicroBatch((0,), int(trainer.train.lengths[0]))
         trainer.model(trainer.collate(trainer.train, alone))  # warms up

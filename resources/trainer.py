@@ -23,13 +23,14 @@ import pyarrow.dataset as ds
 
 from curation.tables import CONVERSATION, MODEL_FIELDS
 from resources.settings import Recipe, Training
+from training.atomic import beside
+from training.job import Facts, Job, ScoreJob, TrainJob, decisive
 from training.launch import ROOT, command, environment, guarded
 
 if TYPE_CHECKING:
     from resources.run import Run
 
 VERSION = "1"  # raised by hand when the same data and recipe give another model
-PART_ROWS = 2048
 TEXTS = {"conversation": CONVERSATION}
 
 
@@ -65,39 +66,34 @@ def train(
     pairs = _sample(pairs, recipe.max_pairs, run.settings.seed)
     data_hash = _fingerprint(pairs, ("chosen", "rejected", "weight", "target", "margin"))
     checked = _fingerprint(validation, ("chosen", "rejected")) if validation is not None else None
-    fixed = {
-        "backbone": training.backbone.model_dump(mode="json"),
-        "recipe": recipe.model_dump(mode="json"),
-        "max_tokens": training.max_tokens,
-        "tokens_per_microbatch": training.tokens_per_microbatch,
-        "zero_stage": training.zero_stage,
-    }
-    recipe_hash = _hash(fixed, VERSION)
+    try:
+        recipe_hash = _hash(decisive(training, recipe), VERSION)
+    except (FileNotFoundError, ValueError) as e:
+        raise TrainerFailed(str(e)) from e
     model_id = _hash(data_hash, checked, recipe_hash, seed)
     folder = run.lake.folder("models") / model_id
-    facts = {"name": model_id, "data_hash": data_hash, "recipe_hash": recipe_hash}
+    facts = Facts(name=model_id, data_hash=data_hash, recipe_hash=recipe_hash)
     if (folder / "result.json").exists():
         run.log(f"model {model_id} was trained before on the same pairs by the same recipe")
     else:
         folder.mkdir(exist_ok=True)
-        job = {
-            "train": str(folder / "train.parquet"),
-            "validation": str(folder / "validation.parquet") if validation is not None else None,
-            **fixed,
-            "seed": seed,
-            "out": str(folder),
-            "checkpoint_steps": training.checkpoint_steps,
-            "gradient_checkpointing": training.gradient_checkpointing,
-            "facts": facts,
-        }
-        _write(pairs, job["train"])
-        if validation is not None:
-            _write(validation, job["validation"])
+        job = TrainJob(
+            **training.setup,
+            train=folder / "train.parquet",
+            validation=folder / "validation.parquet" if validation is not None else None,
+            recipe=recipe,
+            seed=seed,
+            out=folder,
+            facts=facts,
+        )
+        _write(pairs, job.train)
+        if validation is not None and job.validation is not None:
+            _write(validation, job.validation)
         _start(run, "training.train", folder, job)
-        for path in filter(None, (job["train"], job["validation"])):
-            Path(path).unlink()
+        for path in filter(None, (job.train, job.validation)):
+            path.unlink()
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    row = {"model_id": model_id, "kind": kind, "path": str(folder / "model"), **facts, **result}
+    row = {"model_id": model_id, "kind": kind, "path": str(folder / "model"), **facts.model_dump(), **result}
     return {f.name: row[f.name] for f in MODEL_FIELDS}
 
 
@@ -170,18 +166,17 @@ def _score(
     name = _hash(_fingerprint(items, responses, key), dict(models), training.max_tokens, cut, VERSION, features)
     folder = run.lake.folder("scores") / name
     folder.mkdir(exist_ok=True)
-    job = {
-        "models": dict(models),
-        "items": str(folder / "items.parquet"),
-        "out": str(folder),
-        "max_tokens": training.max_tokens,
-        "tokens_per_microbatch": training.tokens_per_microbatch,
-        "cut": cut,
-        "part_rows": PART_ROWS,
-        "features": features,
-    }
-    if not Path(job["items"]).exists():
-        _write(items, job["items"], key)
+    job = ScoreJob(
+        models={m: Path(path) for m, path in models.items()},
+        items=folder / "items.parquet",
+        out=folder,
+        max_tokens=training.max_tokens,
+        tokens_per_microbatch=training.tokens_per_microbatch,
+        cut=cut,
+        features=features,
+    )
+    if not job.items.exists():
+        _write(items, job.items, key)
     if items.limit(1).fetchall():
         _start(run, "training.score", folder, job)
     rewards = [f"r_{c}" for c in responses] if key == "pair_id" else ["reward"]
@@ -201,11 +196,11 @@ def _sample(pairs: duckdb.DuckDBPyRelation, size: int | None, seed: int) -> duck
     return pairs.order(f"md5(pair_id || '{int(seed)}'), pair_id").limit(size)
 
 
-def _write(rows: duckdb.DuckDBPyRelation, path: str, key: str = "pair_id") -> None:
+def _write(rows: duckdb.DuckDBPyRelation, path: Path, key: str = "pair_id") -> None:
     """Sorted, so that equal rows give an equal order whatever the query did."""
-    part = f"{path}.part"
-    rows.order(key).write_parquet(part, row_group_size=8192)
-    os.replace(part, path)
+    with beside(path) as new:
+        rows.order(key).write_parquet(str(new), row_group_size=8192)
+        new.replace(path)
 
 
 def _fingerprint(rows: duckdb.DuckDBPyRelation, columns: tuple[str, ...], key: str = "pair_id") -> str:
@@ -226,10 +221,10 @@ def _hash(*values) -> str:
     return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def _start(run: "Run", module: str, folder: Path, job: dict) -> None:
+def _start(run: "Run", module: str, folder: Path, job: Job) -> None:
     training = run.settings.training
     path = folder / "job.json"
-    path.write_text(json.dumps(job, indent=1), encoding="utf-8")
+    job.write(path)
     log = folder / "stderr.txt"
     line = guarded(_command(training, module, path), *_watched(), log=log)
     env = environment(training.ranks)
@@ -259,4 +254,4 @@ def _command(training: Training, module: str, job: Path) -> list[str]:
 def _watched() -> list[int]:
     """This process, and the run's process when Dagster gave the step one of its own."""
     parent = multiprocessing.parent_process()
-    return [os.getpid()] + ([parent.pid] if parent else [])
+    return [os.getpid()] + ([parent.pid] if parent and parent.pid else [])

@@ -1,18 +1,19 @@
-"""Files that appear whole or not at all, and nothing left behind: not even by a process that was killed."""
+"""Files and folders that appear whole or not at all, and nothing left behind: not even by a process that was killed."""
 
 import contextlib
 import fcntl
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 PREFIX = ".writing-"
 
 
 @contextlib.contextmanager
-def beside(target: Path) -> Iterator[Path]:
+def beside(target: Path) -> Generator[Path]:
     """A path in a folder of its own beside `target`, to be written and then moved there with `os.replace`.
 
     The folder is locked while its process lives; those of the dead are removed.
@@ -21,12 +22,28 @@ def beside(target: Path) -> Iterator[Path]:
     for left in target.parent.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError), _locked(left):  # held by a process that is still writing, or gone by now
             shutil.rmtree(left)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=PREFIX) as folder, _locked(Path(folder)):
-        yield Path(folder) / target.name
+    with _own_folder(target.parent) as folder:
+        yield folder / target.name
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _own_folder(parent: Path) -> Generator[Path]:
+    """A new locked folder. Another process may take it for one of the dead before it is locked: then a further one."""
+    with contextlib.ExitStack() as stack:
+        while True:
+            folder = Path(tempfile.mkdtemp(dir=parent, prefix=PREFIX))
+            with contextlib.suppress(OSError):
+                stack.enter_context(_locked(folder))
+                if folder.exists():
+                    break
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Generator[None]:
     held = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -40,3 +57,15 @@ def replace(target: Path, content: bytes) -> None:
     with beside(target) as new:
         new.write_bytes(content)
         os.replace(new, target)
+
+
+def replace_folder(new: Path, target: Path) -> None:
+    """Put a folder written `beside` the target in its place; what stood there goes with the folder beside."""
+    if target.exists():
+        os.rename(target, new.with_name(f"{target.name}.old"))
+    os.rename(new, target)
+
+
+def write_json(target: Path, value: object) -> None:
+    """Put a file of JSON in place at once, its keys sorted."""
+    replace(target, json.dumps(value, indent=1, sort_keys=True).encode())

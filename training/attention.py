@@ -58,10 +58,11 @@ class Segments:
     @functools.cached_property
     def bounds(self) -> tuple[torch.Tensor, torch.Tensor]:
         """[pieces + 1] int32 twice, where each piece's queries and keys begin."""
-        return tuple(
+        queries, keys = (
             torch.tensor([0, *itertools.accumulate(n)], dtype=torch.int32, device=self.device)
             for n in (self.queries, self.keys)
         )
+        return queries, keys
 
     def mask(self, queries: int, keys: int, window: int | None, like: torch.Tensor) -> torch.Tensor:
         """[queries, keys], 0 where the last `queries` of `keys` positions see a key, -inf elsewhere."""
@@ -154,6 +155,7 @@ def _varlen(query, key, value, scaling: float | None, window: int | None, segmen
         window_size=(-1 if window is None else window - 1, 0),  # causal, aligned at the last key
         enable_gqa=q.shape[1] != k.shape[1],
     )
+    assert isinstance(found, torch.Tensor), "nothing beside the attention was asked for"
     return found[None]
 
 

@@ -11,10 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from training.processes import World, write_json
-from training.tokens import Tokens
+from training.atomic import write_json
+from training.job import TrainJob, decisive
+from training.processes import ProcessGroup
+from training.tokens import TokenTable
 
-DECISIVE = ("backbone", "recipe", "max_tokens", "seed")
+DECISIVE = ("backbone", "recipe", "max_tokens")
 SHARDING = ("world", "zero_stage")
 
 
@@ -33,31 +35,32 @@ class Checkpoints:
             the two trainings shards its state.
     """
 
-    def __init__(self, folder: Path, job: dict, tokens: Tokens, world: World):
-        self.folder, self.world = folder, world
+    def __init__(self, folder: Path, job: TrainJob, tokens: TokenTable, group: ProcessGroup):
+        self.folder, self.group = folder, group
         self.identity = {
             "fingerprint": _fingerprint(job, tokens),
-            "world": world.size,
-            "zero_stage": job["zero_stage"],
+            "world": group.size,
+            "zero_stage": job.zero_stage,
         }
         pointer = folder / "last.json"
         self.last = json.loads(pointer.read_text(encoding="utf-8")) if pointer.exists() else None
         if self.last and self.last["fingerprint"] != self.identity["fingerprint"]:
             raise WrongCheckpoint(f"{folder}: the checkpoint {self.last['tag']} belongs to another job; remove it")
-        stages = {self.last["zero_stage"], job["zero_stage"]} if self.last else {0}
+        stages = {self.last["zero_stage"], job.zero_stage} if self.last else {0}
         if 0 in stages and len(stages) > 1:
             raise WrongCheckpoint(
                 f"{folder}: ZeRO {min(stages)} and {max(stages)} cannot go on from each other; remove it"
             )
         # ZeRO 0 shards nothing: any number of ranks reads its state as it is.
-        self.universal = 0 not in stages and any(self.last[k] != self.identity[k] for k in SHARDING)
+        last = self.last or self.identity
+        self.universal = 0 not in stages and any(last[k] != self.identity[k] for k in SHARDING)
 
     def save(self, engine, step: int, state: dict) -> None:
         """Write weights, optimizer and `state`; older checkpoints go once the pointer names this one."""
         tag = f"step_{step}"
         engine.save_checkpoint(str(self.folder), tag=tag, save_latest=False)
-        with self.world.first_does() as mine:
-            if mine:
+        with self.group.main_only() as main:
+            if main:
                 write_json(self.folder / "last.json", {"tag": tag, "state": state, **self.identity})
                 for old in self.folder.glob("step_*"):
                     if old.name != tag:
@@ -69,8 +72,8 @@ class Checkpoints:
             return None
         tag = self.last["tag"]
         if self.universal:
-            with self.world.first_does() as mine:
-                if mine:
+            with self.group.main_only() as main:
+                if main:
                     self._convert(tag)
             tag = f"{tag}_universal"
         engine.load_checkpoint(str(self.folder), tag=tag)
@@ -84,9 +87,10 @@ class Checkpoints:
         subprocess.run([*program, *folders], check=True, stdout=subprocess.DEVNULL)
 
 
-def _fingerprint(job: dict, tokens: Tokens) -> str:
+def _fingerprint(job: TrainJob, tokens: TokenTable) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(json.dumps({k: job[k] for k in DECISIVE}, sort_keys=True).encode())
+    values = decisive(job, job.recipe)
+    digest.update(json.dumps({k: values[k] for k in DECISIVE} | {"seed": job.seed}, sort_keys=True).encode())
     digest.update(tokens.lengths.tobytes())
     digest.update("\n".join(tokens.ids).encode())
     return digest.hexdigest()

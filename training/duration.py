@@ -61,7 +61,7 @@ def estimate(args: argparse.Namespace) -> list[str]:
     """The lines of the sum."""
     backbone, millions = MODELS[args.model]
     recipe = PROFILES["final"]
-    steps = Plan(lengths=np.ones(millions * 1_000_000, np.int8), batch=recipe["batch_pairs"]).steps
+    steps = Plan(lengths=np.ones(millions * 1_000_000, np.int8), batch=recipe["global_batch_size"]).steps
     real = millions * 1e6 * args.tokens
     computed = real * args.computed
     forward = operations(backbone, args.seen)
@@ -74,7 +74,7 @@ def estimate(args: argparse.Namespace) -> list[str]:
     pool = args.score * args.tokens * args.computed * forward / busy
     return [
         f"{args.model} on {millions}M pairs, {args.gpus} GPUs, profile final",
-        f"  {steps:>14,} steps of {recipe['batch_pairs']:,} pairs                      computed",
+        f"  {steps:>14,} steps of {recipe['global_batch_size']:,} pairs                      computed",
         f"  {args.tokens:>14,.0f} tokens a pair                               measured on HH, RMB and JudgeBench",
         f"  {real / 1e9:>13.2f}B tokens of all pairs                         computed",
         f"  {args.computed:>14.3f} computed per token: prompts shared, no padding   measured on the same",

@@ -1,9 +1,8 @@
 """The exported reward model: a folder that plain transformers loads, with equal scores."""
 
-import json
-import shutil
 from pathlib import Path
 
+from training.atomic import beside, replace, replace_folder, write_json
 from training.model import RewardModel
 
 CARD = """---
@@ -44,14 +43,11 @@ def export(model: RewardModel, folder: Path, facts: dict) -> None:
 
     The folder appears whole or not at all. Call on one rank, with gathered parameters.
     """
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    model.model.save_pretrained(part)
-    model.tokenizer.save_pretrained(part)
-    (part / "reward.json").write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
-    if folder.exists():
-        shutil.rmtree(folder)
-    part.rename(folder)
+    with beside(folder) as new:
+        model.model.save_pretrained(new)
+        model.tokenizer.save_pretrained(new)
+        write_json(new / "reward.json", facts)
+        replace_folder(new, folder)
 
 
 def write_card(folder: Path, facts: dict, tokenizer) -> None:
@@ -61,4 +57,4 @@ def write_card(folder: Path, facts: dict, tokenizer) -> None:
         shown = f"{facts['validation_accuracy']:.3f} of {facts['validation_pairs']} (ties count half)"
     bos = tokenizer.bos_token
     note = f"\nIf the text begins with `{bos}`, strip it before tokenising: exactly one is wanted.\n" if bos else ""
-    (folder / "README.md").write_text(CARD.format_map({**facts, "accuracy": shown, "bos": note}), encoding="utf-8")
+    replace(folder / "README.md", CARD.format_map({**facts, "accuracy": shown, "bos": note}).encode())

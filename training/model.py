@@ -2,39 +2,49 @@
 
 Causal backbones compute a group as ``[prefix][tail 1][tail 2]…``, all groups of a micro-batch in one stream without
 padding: each tail sees the prefix and itself (see attention), so the rewards equal those of separate sequences.
-Encoders cannot share a prefix (every token sees what follows) and get whole, padded sequences of similar length.
+Encoders cannot share a prefix (every token sees what follows) and get whole, padded sequences of similar length; so do
+reward models from elsewhere whose attention cannot be cut, and what padding would change is computed row by row.
 """
 
-import importlib.util
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import nn
 
 from training.attention import Segments, register
+from training.backbone import config_of, folder_of, is_reward_model, outputs_of, pooling_of
+from training.job import Backbone
 from training.plan import MicroBatch
-from training.render import CHATML, settle
-from training.tokens import Tokens
+from training.pooling import add_averaging_layer
+from training.render import CHATML, PLAIN, give_pad_token, prepare_tokenizer
+from training.tokens import TokenTable, write
 
 SLICE_TOKENS = 1024  # enough to keep a CPU's or an accelerator's matrix units busy
+# How sequences are laid out: groups in one stream; whole ones in padded rows; each in a row computed alone.
+Layout = Literal["stream", "rows", "alone"]
+UNLIMITED = 1 << 24  # positions; tokenizers that know no limit give a far larger number
 
 
 @dataclass
-class Batch:
-    """One micro-batch on its device. R rows of W tokens hold S sequences; the stream of a causal model is one row.
+class TokenBatch:
+    """One micro-batch on its device. R rows of W tokens hold S sequences; a stream is one row.
 
     Attributes:
         ids, positions: [R, W] int64.
         mask: [R, W] int64, 0 for padding.
-        segments: how a causal model's groups lie in the stream; None for an encoder.
-        last: [S] int64, where each sequence ends in the stream, group by group.
-        slices: an encoder's row ranges computed together, each with its own width.
+        segments: how the groups lie in a stream; None for rows.
+        last: int64, the token whose features a causal head reads: of each different sequence in the stream, or in each
+            row [R].
+        slices: row ranges computed together, each with its own width.
         groups: the groups' indices in the table of tokens, in the order of the rewards.
-        order: [S] int64, the row of each sequence in an encoder's batch.
+        order: [S] int64, which of the different sequences, or which row, each sequence is.
     """
 
     ids: torch.Tensor
@@ -52,9 +62,21 @@ class Batch:
         return sum((end - begin) * width for begin, end, width in self.slices)
 
 
-def collate(tokens: Tokens, micro: MicroBatch, pad: int, packed: bool, device: torch.device | str = "cpu") -> Batch:
-    """Lay out one micro-batch: one stream for causal models, a padded row a sequence for encoders. Equal sequences of a
-    group are laid out once, so that their rewards are equal to the last bit."""
+def collate(
+    tokens: TokenTable,
+    micro: MicroBatch,
+    pad: int,
+    layout: Layout,
+    device: torch.device | str = "cpu",
+    skipped: int | None = None,
+) -> TokenBatch:
+    """Lay out one micro-batch. Equal sequences of a group are laid out once, so that their rewards are equal to the
+    last bit.
+
+    Args:
+        pad: what fills rows.
+        skipped: a causal head reads the last token that is another one.
+    """
     held, which, count = [], [], 0
     for prefix, tails in map(tokens.group, micro.groups):
         places = {t.tobytes(): i for i, t in reversed(list(enumerate(tails)))}
@@ -62,15 +84,21 @@ def collate(tokens: Tokens, micro: MicroBatch, pad: int, packed: bool, device: t
         which += [kept[places[t.tobytes()]] for t in tails]
         held.append((prefix, [tails[i] for i in kept]))
         count += len(kept)
-    if packed:
+    if layout == "stream":
         parts = [part for prefix, tails in held for part in (prefix, *tails)]
         starts = [n for prefix, tails in held for n in (0, *[len(prefix)] * len(tails))]
         ids = np.concatenate(parts)[None].astype(np.int64)
         positions = np.concatenate([np.arange(n, n + len(p)) for n, p in zip(starts, parts, strict=True)])[None]
-        ends = np.cumsum([len(p) for p in parts]) - 1
-        last = ends[[k > 0 for _, tails in held for k in range(len(tails) + 1)]][which]
+        last, end = [], 0
+        for prefix, tails in held:
+            begin, end = end, end + len(prefix)
+            for tail in tails:
+                at = read_at(prefix, tail, skipped)
+                last.append(begin + at if at < len(prefix) else end + at - len(prefix))
+                end += len(tail)
+        last, order = np.array(last), np.array(which)
         segments = Segments([(len(prefix), [len(t) for t in tails]) for prefix, tails in held], device)
-        mask, slices, order = np.ones_like(ids), [(0, 1, ids.shape[1])], np.zeros(0, np.int64)
+        mask, slices = np.ones_like(ids), [(0, 1, ids.shape[1])]
     else:
         whole = [np.concatenate([prefix, tail]) for prefix, tails in held for tail in tails]
         by_length = sorted(range(len(whole)), key=lambda i: -len(whole[i]))
@@ -78,11 +106,22 @@ def collate(tokens: Tokens, micro: MicroBatch, pad: int, packed: bool, device: t
         ids, mask = np.full((len(whole), lengths[0]), pad, np.int64), np.zeros((len(whole), lengths[0]), np.int64)
         for row, i in enumerate(by_length):
             ids[row, : lengths[row]], mask[row, : lengths[row]] = whole[i], 1
-        positions, last, segments = np.zeros((0, 0), np.int64), np.zeros(0, np.int64), None
-        slices, order = _slices(lengths), np.argsort(by_length)[which]
+        last = np.array([read_at(whole[i][:0], whole[i], skipped) for i in by_length])
+        positions, segments = np.zeros((0, 0), np.int64), None
+        slices = _slices(lengths) if layout == "rows" else [(i, i + 1, n) for i, n in enumerate(lengths)]
+        order = np.argsort(by_length)[which]
     arrays = (torch.from_numpy(a).to(device, non_blocking=True) for a in (ids, positions, mask, last, order))
     ids, positions, mask, last, order = arrays
-    return Batch(ids, positions, mask, segments, last, slices, list(micro.groups), order)
+    return TokenBatch(ids, positions, mask, segments, last, slices, list(micro.groups), order)
+
+
+def read_at(prefix: np.ndarray, tail: np.ndarray, skipped: int | None) -> int:
+    """Where transformers' causal classifiers read a reward: at the last token that is not the padding token, whatever
+    the text ends with; at the first if there is no other."""
+    if skipped is None or tail[-1] != skipped:
+        return len(prefix) + len(tail) - 1
+    others = np.flatnonzero(np.concatenate([prefix, tail]) != skipped)
+    return int(others[-1]) if len(others) else 0
 
 
 def _slices(lengths: Sequence[int]) -> list[tuple[int, int, int]]:
@@ -99,17 +138,51 @@ class RewardModel(nn.Module):
     """A transformers model with one output, and its tokenizer.
 
     Attributes:
-        causal: prefixes can be shared and no sequence needs padding.
+        causal: the reward is read at a sequence's last token.
+        layout: how its sequences are laid out.
+        foreign: made elsewhere: it sees conversations as its own template writes them, system turns included.
+
+    Raises:
+        ValueError: the architecture keeps its head in a place that is not known.
     """
 
-    def __init__(self, model, tokenizer):
+    def __init__(self, model, tokenizer, layout: Layout | None = None, foreign: bool = False):
         super().__init__()
+        if not hasattr(model, "score") and not hasattr(model, "classifier"):
+            raise ValueError(f"{type(model).__name__} has neither `score` nor `classifier`: its head is not known")
         self.model = model
         self.tokenizer = tokenizer
         self.causal = hasattr(model, "score")
-        if self.causal:
+        self.layout: Layout = layout or ("stream" if self.causal else "rows")
+        self.foreign = foreign
+        if self.layout == "stream":
             model.set_attn_implementation(register())
         self.config = model.config
+
+    @property
+    def packed(self) -> bool:
+        """Prefixes can be shared and no sequence needs padding."""
+        return self.layout == "stream"
+
+    @property
+    def skipped(self) -> int | None:
+        """The token that the reward is not read at, as plain transformers has it."""
+        return self.text_config.pad_token_id if self.causal else None
+
+    @property
+    def longest(self) -> int | None:
+        """Tokens that the model and its tokenizer take at the most; None if neither says."""
+        known = [getattr(self.text_config, "max_position_embeddings", None)]
+        embeddings = getattr(getattr(self.model.base_model, "embeddings", None), "position_embeddings", None)
+        if known[0] and isinstance(embeddings, nn.Embedding) and embeddings.padding_idx is not None:
+            known = [known[0] - embeddings.padding_idx - 1]  # positions are counted from behind the padding's
+        known.append(self.tokenizer.model_max_length)
+        return min((int(n) for n in known if n and n < UNLIMITED), default=None)
+
+    def collate(self, tokens: TokenTable, micro: MicroBatch, device: torch.device | str = "cpu") -> TokenBatch:
+        """One micro-batch as this model takes it."""
+        pad = next((p for p in (self.text_config.pad_token_id, self.tokenizer.pad_token_id) if p is not None), 0)
+        return collate(tokens, micro, pad, self.layout, device, self.skipped)
 
     @property
     def text_config(self):
@@ -134,20 +207,36 @@ class RewardModel(nn.Module):
             else next(m for m in reversed(list(self.model.classifier.modules())) if isinstance(m, nn.Linear))
         )
 
-    def forward(self, batch: Batch) -> torch.Tensor:
+    def forward(self, batch: TokenBatch) -> torch.Tensor:
         """Rewards [S], fp32, in the order of the sequences of `batch.groups`."""
-        if self.causal:
+        if self.causal and self.layout != "alone":
             # The head works in fp32 whatever the precision of the body: differences of rewards are small.
-            return nn.functional.linear(self.features(batch), self.model.score.weight.float())[:, 0]
-        return self._encoded(batch).float()[batch.order]
+            head = self.head()
+            bias = None if head.bias is None else head.bias.float()
+            rewards = nn.functional.linear(self._read(batch), head.weight.float(), bias)[:, 0]
+        else:
+            rewards = self._classified(batch).float()
+        return rewards[batch.order]
 
-    def features(self, batch: Batch) -> torch.Tensor:
+    def features(self, batch: TokenBatch) -> torch.Tensor:
         """What the reward head is given [S, H], fp32, in the order of the rewards.
 
         Raises:
             ValueError: the architecture's attention cannot share prefixes.
         """
         if self.causal:
+            return self._read(batch)[batch.order]
+        seen: list[torch.Tensor] = []
+        hook = self.head().register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        try:
+            self._classified(batch)
+        finally:
+            hook.remove()
+        return torch.cat(seen).float()[batch.order]
+
+    def _read(self, batch: TokenBatch) -> torch.Tensor:
+        """What a causal head reads [different sequences or rows, H], fp32."""
+        if batch.segments is not None:
             hidden = self.model.base_model(
                 input_ids=batch.ids,
                 # Stands for "no mask to be made": positions that jump back between two tails would otherwise be taken
@@ -162,45 +251,20 @@ class RewardModel(nn.Module):
                     f"{type(self.model).__name__} has an attention of its own, which cannot share prefixes"
                 )
             return hidden[0, batch.last].float()
-        seen: list[torch.Tensor] = []
-        hook = self.head().register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-        try:
-            self._encoded(batch)
-        finally:
-            hook.remove()
-        return torch.cat(seen).float()[batch.order]
+        parts = []
+        for b, e, width in batch.slices:
+            ids, mask = batch.ids[b:e, :width], batch.mask[b:e, :width]
+            hidden = self.model.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
+            parts.append(hidden[torch.arange(e - b, device=ids.device), batch.last[b:e]])
+        return torch.cat(parts).float()
 
-    def _encoded(self, batch: Batch) -> torch.Tensor:
+    def _classified(self, batch: TokenBatch) -> torch.Tensor:
+        """Rewards [R] by the classifier's own forward pass."""
         parts = [
             self.model(input_ids=batch.ids[b:e, :width], attention_mask=batch.mask[b:e, :width]).logits[:, 0]
             for b, e, width in batch.slices
         ]
         return torch.cat(parts)
-
-
-def folder_of(path: str) -> Path:
-    """The folder of a backbone: a path, or ``package:NAME`` for one that comes inside an installed package.
-
-    Raises:
-        FileNotFoundError: there is none; the message names what was looked for.
-    """
-    if path.startswith("package:"):
-        name = path.removeprefix("package:")
-        spec = importlib.util.find_spec(name)
-        if spec is None or not spec.submodule_search_locations:
-            raise FileNotFoundError(f"backbone {path}: the package {name} is not installed")
-        found = sorted(
-            p.parent
-            for root in spec.submodule_search_locations
-            for p in Path(root).rglob("config.json")
-            if (p.parent / "tokenizer.json").exists()
-        )
-        if not found:
-            raise FileNotFoundError(f"backbone {path}: the package holds no folder with config.json and tokenizer.json")
-        return found[0]
-    if not (Path(path) / "config.json").exists():
-        raise FileNotFoundError(f"backbone {path}: no such folder, or no config.json in it")
-    return Path(path)
 
 
 def learn_tokenizer(texts: Iterable[str], vocabulary: int):
@@ -222,22 +286,53 @@ def learn_tokenizer(texts: Iterable[str], vocabulary: int):
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, pad_token=special[0], eos_token=special[2])
     tokenizer.add_special_tokens({"additional_special_tokens": special[1:2]})
     tokenizer.chat_template = CHATML
-    return settle(tokenizer)
+    return prepare_tokenizer(tokenizer)
 
 
 def load_tokenizer(folder: Path):
-    """The tokenizer of a backbone, settled (see render).
+    """A folder's tokenizer, as plain transformers has it; without a chat template it gets one of plain text.
 
     Raises:
-        FileNotFoundError: the folder holds no tokenizer.
+        OSError: the folder holds no tokenizer.
     """
+    named = Path(folder) / "tokenizer_config.json"
+    kind = json.loads(named.read_text(encoding="utf-8")).get("tokenizer_class") if named.exists() else None
+    if kind in ("PreTrainedTokenizerFast", "TokenizersBackend"):
+        tokenizer = _fast_tokenizer(folder)
+    else:
+        from transformers import AutoTokenizer  # slow to import; only for tokenizers with a class of their own
+
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert tokenizer is not None, "transformers raises where there is none"
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = PLAIN
+    return tokenizer
+
+
+def backbone_tokenizer(folder: Path):
+    """The tokenizer of a backbone, prepared for rewards (see render). That of a reward model stays as it is, so that
+    its rewards do; it gets a padding token if the model has none.
+
+    Raises:
+        OSError: the folder holds no tokenizer.
+    """
+    from transformers import AutoConfig
+
+    if not is_reward_model(folder):
+        fast = (Path(folder) / "tokenizer.json").exists()
+        return prepare_tokenizer(_fast_tokenizer(folder) if fast else load_tokenizer(folder))
+    tokenizer = load_tokenizer(folder)
+    pad = AutoConfig.from_pretrained(folder).get_text_config().pad_token_id
+    if pad is None:
+        return give_pad_token(tokenizer)
+    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad)
+    return tokenizer
+
+
+def _fast_tokenizer(folder: Path):
     from transformers import PreTrainedTokenizerFast
 
-    if not (Path(folder) / "tokenizer.json").exists():
-        from transformers import AutoTokenizer  # slow to import; only for tokenizers without a tokenizer.json
-
-        return settle(AutoTokenizer.from_pretrained(folder))
-    return settle(PreTrainedTokenizerFast.from_pretrained(folder))
+    return PreTrainedTokenizerFast.from_pretrained(folder)
 
 
 def new_head(model: RewardModel, seed: int) -> None:
@@ -250,42 +345,59 @@ def new_head(model: RewardModel, seed: int) -> None:
             head.bias.zero_()
 
 
-def new_model(backbone: dict, tokenizer, max_tokens: int, seed: int) -> RewardModel:
-    """A fresh reward model: from the backbone's folder, or without one a random Llama of the configured size."""
-    if backbone["path"] is None:
+def new_model(backbone: Backbone, tokenizer, max_tokens: int, seed: int) -> RewardModel:
+    """The reward model that a training starts from: the backbone's folder with a new head, or with the head of the
+    reward model that it holds; without a folder a random Llama of the configured size.
+
+    Raises:
+        FileNotFoundError: there is no such backbone.
+        ValueError: it knows fewer positions than `max_tokens`, cannot pool as it is told to, or is no backbone.
+    """
+    pooling = pooling_of(backbone)
+    kept = False
+    if backbone.path is None:
         from transformers.models.llama.modeling_llama import LlamaConfig, LlamaForSequenceClassification
 
         config = LlamaConfig(
             vocab_size=len(tokenizer),
-            hidden_size=backbone["hidden"],
-            intermediate_size=backbone["hidden"] * 8 // 3,
-            num_hidden_layers=backbone["layers"],
-            num_attention_heads=backbone["heads"],
+            hidden_size=backbone.hidden,
+            intermediate_size=backbone.hidden * 8 // 3,
+            num_hidden_layers=backbone.layers,
+            num_attention_heads=backbone.heads,
             max_position_embeddings=max_tokens,
-            num_labels=1,
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
             bos_token_id=None,
             tie_word_embeddings=False,
         )
+        config.num_labels = 1
         torch.manual_seed(seed)
         model = LlamaForSequenceClassification(config)
     else:
-        model = _classifier(folder_of(backbone["path"]), backbone.get("keep_layers"))
-    longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if longest and max_tokens > longest:
-        raise ValueError(f"training.max_tokens is {max_tokens}, but {backbone['name']} knows {longest} positions")
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        folder = folder_of(backbone.path)
+        kept = is_reward_model(folder)
+        model = _classifier(folder, backbone.keep_layers, pooling, attn_implementation="sdpa")
+    if len(tokenizer) > _vocabulary(model):
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     model.config.pad_token_id = model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     reward = RewardModel(model, tokenizer)
-    new_head(reward, seed)
-    freeze(reward, backbone["trainable_layers"])
+    if reward.longest and max_tokens > reward.longest:
+        raise ValueError(f"training.max_tokens is {max_tokens}, but {backbone.name} knows {reward.longest} positions")
+    if not kept:
+        new_head(reward, seed)
+    freeze(reward, backbone.trainable_layers)
+    if pooling == "mean" and not hasattr(model.config, "classifier_pooling"):
+        add_averaging_layer(model)
     _without_dropout(reward)
     return reward
 
 
-def _classifier(folder: Path, keep_layers: int | None = None):
+def _classifier(folder: Path, keep_layers: int | None = None, pooling: Literal["mean", "cls"] | None = None, **options):
+    """The folder's model with one output; a head that it does not bring is drawn by whoever wants it.
+
+    Raises:
+        ValueError: it is an encoder-decoder, or should bring a head and does not.
+    """
     from transformers import AutoConfig, AutoModelForSequenceClassification
     from transformers.utils import logging
 
@@ -295,16 +407,81 @@ def _classifier(folder: Path, keep_layers: int | None = None):
         raise ValueError(f"{folder}: encoder-decoder models are no backbone for a reward model")
     if keep_layers is not None:
         config.num_hidden_layers = min(keep_layers, config.num_hidden_layers)
-    return AutoModelForSequenceClassification.from_pretrained(
-        folder, config=config, dtype=torch.float32, attn_implementation="sdpa"
+    if pooling and hasattr(config, "classifier_pooling"):
+        config.classifier_pooling = pooling
+    model, found = AutoModelForSequenceClassification.from_pretrained(
+        folder,
+        config=config,
+        dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=not is_reward_model(folder),  # a head with other outputs goes
+        **options,
     )
+    if is_reward_model(folder) and found["missing_keys"]:
+        raise ValueError(f"{folder}: it holds no reward model, having no {', '.join(sorted(found['missing_keys']))}")
+    return model
 
 
 def load_model(folder: Path) -> RewardModel:
-    """An exported reward model, ready to score."""
-    reward = RewardModel(_classifier(Path(folder)), load_tokenizer(folder))
-    _without_dropout(reward)
-    return reward.eval()
+    """A reward model, ready to score; one from elsewhere gives what plain transformers gives.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: it holds no model, or one that has not one output.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").exists():
+        raise FileNotFoundError(f"{folder}: no such folder, or no config.json in it")
+    if not is_reward_model(folder):
+        config = config_of(folder)
+        names = ", ".join(config.get("architectures") or ["no architecture"])
+        outputs = outputs_of(config)
+        shown = f"{names} with {outputs} outputs" if "ForSequenceClassification" in names else names
+        raise ValueError(f"{folder}: {shown} is no reward model, which is a sequence classifier with one output")
+    foreign = not (folder / "reward.json").exists()
+    model, tokenizer = _classifier(folder), load_tokenizer(folder)
+    _without_dropout(model)
+    layout = _layout(model.eval(), tokenizer) if foreign else None
+    return RewardModel(model, tokenizer, layout, foreign).eval()
+
+
+def _layout(model, tokenizer) -> Layout:
+    """The fastest layout in which a model from elsewhere gives the rewards of its own forward pass, tried on a few
+    tokens, padding tokens within and at the end among them."""
+    own = model.config._attn_implementation
+    pad = model.config.get_text_config().pad_token_id
+    known = min(_vocabulary(model), len(tokenizer))
+    numbers = np.random.default_rng(0).integers(0, known, 40).astype(np.int32)
+    if pad is not None:
+        numbers[[7, 17, 28, 29]] = pad
+    begin, *ends = np.split(numbers, [12, 18, 30])
+    whole = [np.concatenate([begin, end]) for end in ends]
+    sink = pa.BufferOutputStream()
+    write([("probe", 0, whole)], sink, shared=True)
+    tokens = TokenTable(sink.getvalue())
+    with torch.inference_mode():
+        expected = torch.stack(
+            [model(input_ids=i, attention_mask=torch.ones_like(i)).logits[0, 0] for i in map(_row, whole)]
+        )
+        layouts: tuple[Layout, ...] = ("stream", "rows") if hasattr(model, "score") else ("rows",)
+        for layout in layouts:
+            try:
+                reward = RewardModel(model, tokenizer, layout)
+                found = reward(reward.collate(tokens, MicroBatch((0,), len(numbers))))
+            except (TypeError, ValueError):  # the architecture does not take it
+                found = None
+            if found is not None and torch.allclose(found, expected, rtol=1e-4, atol=1e-4):
+                return layout
+            model.set_attn_implementation(own)
+    return "alone"
+
+
+def _vocabulary(model) -> int:
+    return model.get_input_embeddings().num_embeddings
+
+
+def _row(sequence: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(sequence.astype(np.int64))[None]
 
 
 def _without_dropout(model: nn.Module) -> None:
@@ -313,7 +490,7 @@ def _without_dropout(model: nn.Module) -> None:
         if isinstance(m, nn.Dropout):
             m.p = 0.0
         if isinstance(getattr(m, "dropout_prob", None), float):
-            m.dropout_prob = 0.0
+            setattr(m, "dropout_prob", 0.0)  # noqa: B010, torch's modules declare no such attribute
 
 
 def freeze(model: RewardModel, trainable_layers: int | None) -> None:

@@ -8,6 +8,7 @@ micro-batches of at most `budget` tokens, first-fit, longest first.
 Nothing is planned ahead of its step but the epoch's permutation, so that 26M pairs cost one permutation in memory.
 """
 
+import functools
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -99,9 +100,17 @@ class Plan:
     def __post_init__(self):
         if not len(self.lengths):
             raise ValueError("there is nothing to plan: no group is left")
+
+    @functools.cached_property
+    def costs(self) -> np.ndarray:
+        """[groups] float64, in tokens without attention."""
         n = self.lengths.astype(np.float64)
-        object.__setattr__(self, "_costs", n + self.attention * n * n)
-        object.__setattr__(self, "_cache", {})
+        return n + self.attention * n * n
+
+    @functools.cached_property
+    def _latest(self) -> dict[int, np.ndarray]:
+        """The permutation of the epoch asked for last."""
+        return {}
 
     def _epoch_sizes(self) -> list[int]:
         whole, part = divmod(self.epochs, 1)
@@ -126,14 +135,14 @@ class Plan:
         raise IndexError("step is beyond the plan")
 
     def _permutation(self, epoch: int) -> np.ndarray:
-        if epoch not in self._cache:
-            self._cache.clear()
-            self._cache[epoch] = np.random.default_rng([self.seed, epoch]).permutation(len(self.lengths))
-        return self._cache[epoch]
+        if epoch not in self._latest:
+            self._latest.clear()
+            self._latest[epoch] = np.random.default_rng([self.seed, epoch]).permutation(len(self.lengths))
+        return self._latest[epoch]
 
     def step(self, step: int) -> list[list[MicroBatch]]:
         """Micro-batches of every rank in one optimizer step."""
-        ranks = spread(self.groups_of(step).tolist(), self._costs, self.world)
+        ranks = spread(self.groups_of(step).tolist(), self.costs, self.world)
         if self.packed:
             plans = [pack(r, self.lengths, self.budget) for r in ranks]
         else:

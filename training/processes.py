@@ -1,12 +1,13 @@
 """The processes that work together: who this one is, on which device, and what it tells the outside."""
 
+import argparse
 import contextlib
-import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import TypeVar
 
 # Read when DeepSpeed and transformers are imported, which this program does inside functions only.
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if Path("/dev/nvidiactl").exists() else "cpu")
@@ -17,12 +18,15 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 import torch
 import torch.distributed as dist
 
+from training.job import Job
 from training.launch import free_port
+from training.supervise import die_with_parent
 
-SAY_EVERY_S = 5.0
+REPORT_EVERY_S = 5.0
+J = TypeVar("J", bound=Job)
 
 
-class World:
+class ProcessGroup:
     """This process among its peers, as its launcher says, or alone. Attributes: rank, size, device."""
 
     def __init__(self):
@@ -38,7 +42,7 @@ class World:
             self.device = torch.device("cpu")
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         return self.rank == 0
 
     @property
@@ -48,45 +52,41 @@ class World:
         return f"{os.cpu_count()} cpu cores, ranks: {self.size}"
 
     def connect(self) -> None:
-        """Join the process group through DeepSpeed, without compiling its shared-memory operator (unused here)."""
+        """Join the others through DeepSpeed, without compiling its shared-memory operator (unused here)."""
         import deepspeed.ops
 
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         backend = "nccl" if self.device.type == "cuda" else "gloo"
         deepspeed.init_distributed(backend, auto_mpi_discovery=False, verbose=False)
 
-    def sum(self, values: list[float]) -> list[float]:
+    def all_reduce_sum(self, values: list[float]) -> list[float]:
         """Sums over all ranks, in fp64 where the device has it."""
         total = torch.tensor(values, dtype=torch.float64, device=self.device)
         if self.size > 1:
             dist.all_reduce(total)
         return total.tolist()
 
-    def wait(self) -> None:
-        if self.size > 1:
-            dist.barrier()
-
     @contextlib.contextmanager
-    def first_does(self) -> Iterator[bool]:
-        """Rank 0 runs the block (``if first: …``), the others wait for it; if it fails there, all fail."""
+    def main_only(self) -> Generator[bool]:
+        """Rank 0 runs the block (``if main: …``), the others wait for it; if it fails there, all fail."""
         failed = None
         try:
-            yield self.first
+            yield self.is_main
         except Exception as e:
             failed = e
-        if self.sum([failed is not None])[0]:
+        if self.all_reduce_sum([failed is not None])[0]:
             raise failed or RuntimeError("rank 0 failed while the others waited for it")
 
 
-class Voice:
-    """Progress: lines in Dagster's log when Dagster started this program, on stderr otherwise. Rank 0 alone speaks."""
+class Progress:
+    """Progress: lines in Dagster's log when Dagster started this program, on stderr otherwise; of rank 0 alone."""
 
-    def __init__(self, world: World, pipes=None):
-        self._on, self._pipes, self._last = world.first, pipes, 0.0
+    def __init__(self, group: ProcessGroup, pipes=None):
+        self._on, self._pipes, self._last = group.is_main, pipes, 0.0
 
-    def say(self, text: str, now: bool = True) -> None:
-        """Say a line; with ``now=False`` only if the last one is some seconds old."""
-        if not self._on or (not now and time.monotonic() - self._last < SAY_EVERY_S):
+    def report(self, text: str, now: bool = True) -> None:
+        """Write a line; with ``now=False`` only if the last one is some seconds old."""
+        if not self._on or (not now and time.monotonic() - self._last < REPORT_EVERY_S):
             return
         self._last = time.monotonic()
         if self._pipes:
@@ -101,19 +101,34 @@ class Voice:
 
 
 @contextlib.contextmanager
-def voice(world: World) -> Iterator[Voice]:
-    """The program's voice, connected to Dagster when there is one."""
-    if world.first and "DAGSTER_PIPES_CONTEXT" in os.environ:
+def open_progress(group: ProcessGroup) -> Generator[Progress]:
+    """The program's progress, connected to Dagster when there is one."""
+    if group.is_main and "DAGSTER_PIPES_CONTEXT" in os.environ:
         import dagster_pipes
 
         with dagster_pipes.open_dagster_pipes() as pipes:
-            yield Voice(world, pipes)
+            yield Progress(group, pipes)
     else:
-        yield Voice(world)
+        yield Progress(group)
 
 
-def write_json(path: Path, value: dict) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_suffix(path.suffix + ".part")
-    part.write_text(json.dumps(value, indent=1, sort_keys=True), encoding="utf-8")
-    os.replace(part, path)
+def run_program(
+    module: str, about: str, kind: type[J], run: Callable[[J], object], errors: tuple[type[Exception], ...] = ()
+) -> int:
+    """The program ``python -m module JOB.json``: reads its job and runs it. Returns the exit status.
+
+    Args:
+        about: what its help says.
+        errors: what is told in one line, beside a job or a file that cannot be read.
+    """
+    parser = argparse.ArgumentParser(prog=module, description=about)
+    parser.add_argument("job", type=Path)
+    path = parser.parse_args().job
+    if "RANK" in os.environ:
+        die_with_parent()  # a rank whose launcher is killed would keep its memory
+    try:
+        run(kind.read(path))
+    except (FileNotFoundError, ValueError, *errors) as e:
+        print(f"{type(e).__name__}: {e}", file=sys.stderr)
+        return 1
+    return 0

@@ -16,9 +16,9 @@ MAX_TOKENS = 16_384  # follows Tulu 3 (spec 6.03)
 # `dev` chose the data, `final` trained what was released (spec 6.03, 6.04). The paper names a warm-up for `dev` but not
 # its length. 8B backbones take a quarter of the learning rate in `dev`.
 PROFILES: dict[str, dict] = {
-    "dev": {"learning_rate": 4e-6, "batch_pairs": 256, "schedule": "linear", "epochs": 1, "warmup": 0.05},
-    "dev-8b": {"learning_rate": 1e-6, "batch_pairs": 256, "schedule": "linear", "epochs": 1, "warmup": 0.05},
-    "final": {"learning_rate": 3e-6, "batch_pairs": 10_240, "schedule": "constant", "epochs": 1, "warmup": 0.0},
+    "dev": {"learning_rate": 4e-6, "global_batch_size": 256, "schedule": "linear", "epochs": 1, "warmup": 0.05},
+    "dev-8b": {"learning_rate": 1e-6, "global_batch_size": 256, "schedule": "linear", "epochs": 1, "warmup": 0.05},
+    "final": {"learning_rate": 3e-6, "global_batch_size": 10_240, "schedule": "constant", "epochs": 1, "warmup": 0.0},
 }
 
 # name: (backbone, millions of pairs of its final training). Seven backbones, the largest twice (spec 6.02, 6.07).
@@ -71,7 +71,7 @@ def recipe_of(profile: str) -> dict:
 
 def steps(pairs: int, recipe: dict) -> int:
     """Optimizer steps of a recipe on that many pairs."""
-    return Plan(lengths=np.ones(pairs, np.int8), batch=recipe["batch_pairs"], epochs=recipe["epochs"]).steps
+    return Plan(lengths=np.ones(pairs, np.int8), batch=recipe["global_batch_size"], epochs=recipe["epochs"]).steps
 
 
 def main() -> int:
@@ -82,7 +82,7 @@ def main() -> int:
             training = expand(name, profile)
             r = training["final"]
             print(
-                f"{name:18}{backbone:35}{profile:8}{r['learning_rate']:8.0e}{r['batch_pairs']:8,} {r['schedule']:9}"
+                f"{name:18}{backbone:35}{profile:8}{r['learning_rate']:8.0e}{r['global_batch_size']:8,} {r['schedule']:9}"
                 f"{training['max_tokens']:7,}{millions:5}M{steps(millions * 1_000_000, r):9,}"
             )
     return 0

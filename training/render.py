@@ -25,7 +25,7 @@ class RenderError(Exception):
     """A conversation does not fit the template; the message names the pair and what the template said."""
 
 
-def settle(tokenizer):
+def prepare_tokenizer(tokenizer):
     """Make a tokenizer fit for rewards, in place: a template without default system prompt, and a pad token that no
     sequence ends with (the position of the reward is found by it in plain transformers).
 
@@ -40,12 +40,17 @@ def settle(tokenizer):
     text = tokenizer.apply_chat_template(PROBE, tokenize=False, **FIXED)
     if text.startswith("<|im_start|>system\n"):
         tokenizer.chat_template = CHATML
-        if not text.endswith(bare := tokenizer.apply_chat_template(PROBE, tokenize=False)):
+        if not text.endswith(tokenizer.apply_chat_template(PROBE, tokenize=False)):
             raise RenderError(f"the chat template adds a system prompt that cannot be taken out: {text[:200]!r}")
-        text = bare
-    last = encode(tokenizer, [text])[0][-1]
-    if tokenizer.pad_token_id is None or tokenizer.pad_token_id in (last, tokenizer.eos_token_id):
-        used = set(encode(tokenizer, [text])[0].tolist()) | {tokenizer.eos_token_id, tokenizer.bos_token_id, last}
+    return give_pad_token(tokenizer)
+
+
+def give_pad_token(tokenizer):
+    """Give a tokenizer a pad token that no sequence ends with, in place, unless it has one. Returns the tokenizer; its
+    vocabulary has grown by one if no unused special token could serve."""
+    probe = encode(tokenizer, [tokenizer.apply_chat_template(PROBE, tokenize=False, **FIXED)])[0].tolist()
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id in (probe[-1], tokenizer.eos_token_id):
+        used = {*probe, tokenizer.eos_token_id, tokenizer.bos_token_id}
         spare = [t for i, t in sorted(tokenizer.added_tokens_decoder.items()) if t.special and i not in used]
         preferred = [t for t in spare if "pad" in t.content.lower()] or spare
         tokenizer.pad_token = preferred[0].content if preferred else "<|pad|>"
@@ -55,24 +60,27 @@ def settle(tokenizer):
     return tokenizer
 
 
-def render(tokenizer, conversation: Sequence[dict], response: str, name: str = "") -> str:
+def render(tokenizer, conversation: Sequence[dict], response: str, name: str = "", as_written: bool = False) -> str:
     """The text of one whole conversation that ends with `response`.
 
     Args:
         conversation: turns {role, content} before the answer; system turns are left out.
         name: what an error calls this pair.
+        as_written: for reward models from elsewhere: system turns stay and the template decides about thinking, as in
+            plain transformers. The date stays fixed, so that a reward is the same tomorrow.
 
     Raises:
         RenderError: the template refuses the roles.
     """
-    turns = [t for t in conversation if t["role"] != "system"]
+    turns = [t for t in conversation if as_written or t["role"] != "system"]
+    fixed = {k: v for k, v in FIXED.items() if not as_written or k == "date_string"}
     try:
         return tokenizer.apply_chat_template(
-            [*turns, {"role": "assistant", "content": response}], tokenize=False, **FIXED
+            [*turns, {"role": "assistant", "content": response}], tokenize=False, **fixed
         )
     except Exception as e:  # templates raise whatever their author chose
         roles = ", ".join(t["role"] for t in turns)
-        raise RenderError(f"pair {name}: the chat template refuses the turns ({roles}, then assistant): {e}") from e
+        raise RenderError(f"{name}: the chat template refuses the turns ({roles}, then assistant): {e}") from e
 
 
 def encode(tokenizer, texts: Sequence[str]) -> list[np.ndarray]:

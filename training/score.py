@@ -3,8 +3,7 @@
     python -m training.score JOB.json
     torchrun --nproc_per_node R -m training.score JOB.json
 
-JOB.json: {models: {name: folder}, items: Parquet, out: folder, tokens_per_microbatch[, max_tokens][, cut][, part_rows]
-[, features]}. Items are pairs (pair_id, conversation, chosen, rejected) or responses (item_id, conversation, response).
+JOB.json is a `ScoreJob` (see job).
 
 Out come ``<name>/part-00000.parquet``…, in the order of the items: (pair_id, r_chosen, r_rejected, unscored, truncated)
 or (item_id, reward, unscored, truncated). What is too long has no reward (`unscored` is `over_length`) or, with `cut`,
@@ -14,9 +13,7 @@ whole or not at all and is never made twice; another start goes on with the miss
 in turn.
 """
 
-import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Hashable, Sequence
@@ -27,12 +24,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from training.model import RewardModel, collate, load_model
+from training.atomic import beside
+from training.job import ScoreJob
+from training.model import RewardModel, load_model
 from training.plan import scoring
-from training.processes import World, voice
+from training.processes import ProcessGroup, open_progress, run_program
 from training.render import RenderError, encode, render, shared_prefix
-from training.supervise import die_with_parent
-from training.tokens import Tokens, write
+from training.tokens import TokenTable, write
 
 OVER_LENGTH, REFUSED = "over_length", "refused_by_template"
 FORMS = {
@@ -79,7 +77,7 @@ def score(
     texts = {}
     for i, (conversation, response, name) in enumerate(zip(conversations, responses, names, strict=True)):
         try:
-            texts[i] = render(model.tokenizer, conversation, response, name)
+            texts[i] = render(model.tokenizer, conversation, response, name, model.foreign)
         except RenderError as e:
             if refused is None:
                 raise
@@ -95,7 +93,7 @@ def score(
             place[i] = unique.setdefault(s.tobytes(), len(unique))
             if place[i] == len(sequences):
                 sequences.append(s)
-                members.setdefault(keys[i] if model.causal else i, []).append(int(place[i]))
+                members.setdefault(keys[i] if model.packed else i, []).append(int(place[i]))
     groups = []
     for same in members.values():
         prefix = shared_prefix([sequences[i] for i in same])
@@ -108,15 +106,15 @@ def score(
             held.append(i)
             room -= tail
     sink = pa.BufferOutputStream()
-    write(((str(n), n, [sequences[i] for i in g]) for n, g in enumerate(groups)), sink, model.causal)
-    tokens = Tokens(sink.getvalue())
+    write(((str(n), n, [sequences[i] for i in g]) for n, g in enumerate(groups)), sink, model.packed)
+    tokens = TokenTable(sink.getvalue())
     shape, kind = ((model.head().in_features,), np.float32) if features else ((), np.float64)
     rewards = np.full((len(sequences) + 1, *shape), np.nan, kind)  # the last place is for what has no reward
     compute = model.features if features else model
     device = next(model.parameters()).device
     with torch.inference_mode():
-        for micro in scoring(tokens.lengths, budget, model.causal):
-            batch = collate(tokens, micro, model.tokenizer.pad_token_id, model.causal, device)
+        for micro in scoring(tokens.lengths, budget, model.packed):
+            batch = model.collate(tokens, micro, device)
             rewards[[i for g in batch.groups for i in groups[g]]] = compute(batch).double().cpu().numpy()
     return rewards[place], long
 
@@ -143,7 +141,7 @@ def score_table(
         max_tokens=max_tokens,
         budget=budget,
         keys=[k for k in by_text for _ in range(n)],
-        names=[i for i in ids for _ in range(n)],
+        names=[f"pair {i}" if n > 1 else f"item {i}" for i in ids for _ in range(n)],
         cut=cut,
         features=features,
         refused=refused,
@@ -170,67 +168,71 @@ def score_table(
     return pa.table(columns | more)
 
 
-def settings_of(folder: Path) -> dict:
-    """What the export says about itself (`reward.json`); {} for a model from elsewhere."""
-    path = Path(folder) / "reward.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+def limit_of(folder: Path, model: RewardModel, max_tokens: int | None = None) -> tuple[int, str | None]:
+    """How many tokens a reward model scores at the most, and a note where that is neither what was asked for nor what
+    its training said.
+
+    Raises:
+        ValueError: nothing says it.
+    """
+    if max_tokens is not None and max_tokens < 1:
+        raise ValueError(f"max_tokens is {max_tokens}; at least one token is needed")
+    path = folder / "reward.json"
+    said = json.loads(path.read_text(encoding="utf-8")).get("max_tokens") if path.exists() else None
+    limit = max_tokens or said
+    if limit is not None and not (model.foreign and model.longest and limit > model.longest):
+        return limit, None
+    if model.longest is None:
+        raise ValueError(
+            f"{folder}: neither reward.json nor the model says how long its inputs may be; give max_tokens"
+        )
+    asked = f"not {limit:,}" if limit else "as there is no reward.json"
+    return model.longest, f"{folder}: at most {model.longest:,} tokens, the model's own limit, {asked}"
 
 
-def run(job: dict, world: World) -> None:
+def run(job: ScoreJob, group: ProcessGroup | None = None) -> None:
     """Score whatever parts of a job are missing.
 
     Raises:
-        ValueError: the items have neither form, or no length limit is known for a model.
+        FileNotFoundError: a file or a model is not there.
+        ValueError: the items have neither form, or a folder holds no reward model.
     """
-    items = pq.ParquetFile(job["items"])
+    group = group or ProcessGroup()
+    items = pq.ParquetFile(job.items)
     names = items.schema_arrow.names
     form = FORMS["pairs" if "pair_id" in names else "items"]
-    if job.get("features") and form is FORMS["items"]:
-        raise ValueError(f"{job['items']}: features are differences, and these are no pairs")
+    if job.features and form is FORMS["items"]:
+        raise ValueError(f"{job.items}: features are differences, and these are no pairs")
     if missing := {form[0], "conversation", *form[1]} - set(names):
-        raise ValueError(f"{job['items']}: columns {sorted(missing)} are missing; found {names}")
-    rows = job.get("part_rows", 2048)
-    with voice(world) as speaker:
-        for name, folder in job["models"].items():
-            out = Path(job["out"]) / name
-            out.mkdir(parents=True, exist_ok=True)
-            limit = job.get("max_tokens") or settings_of(folder).get("max_tokens")
-            if limit is None:
-                raise ValueError(f"{folder}: no reward.json with max_tokens; give max_tokens in the job")
-            parts = -(-items.metadata.num_rows // rows)
-            paths = [out / f"part-{i:05d}.parquet" for i in range(parts)]
-            todo = {i for i in range(world.rank, parts, world.size) if not paths[i].exists()}
+        raise ValueError(f"{job.items}: columns {sorted(missing)} are missing; found {names}")
+    parts = -(-items.metadata.num_rows // job.part_rows)
+    with open_progress(group) as progress:
+        for name, folder in job.models.items():
+            paths = [job.out / name / f"part-{i:05d}.parquet" for i in range(parts)]
+            todo = {i for i in range(group.rank, parts, group.size) if not paths[i].exists()}
             if not todo:
                 continue
             began, done = time.monotonic(), 0
-            model = load_model(Path(folder)).to(world.device)
-            if world.device.type == "cuda":
+            model = load_model(folder).to(group.device)
+            limit, note = limit_of(folder, model, job.max_tokens)
+            if note:
+                progress.report(note)
+            if group.device.type == "cuda":
                 model.bfloat16()
-            batches = items.iter_batches(rows, columns=[form[0], "conversation", *form[1]])
+            batches = items.iter_batches(job.part_rows, columns=[form[0], "conversation", *form[1]])
             for i, batch in enumerate(batches):
                 if i in todo:
-                    options = {k: job.get(k, False) for k in ("cut", "features")}
-                    table = score_table(model, batch, limit, job["tokens_per_microbatch"], **options)
-                    part = paths[i].with_suffix(".part")
-                    pq.write_table(table, part)
-                    part.replace(paths[i])
+                    table = score_table(model, batch, limit, job.tokens_per_microbatch, job.cut, job.features)
+                    with beside(paths[i]) as new:
+                        pq.write_table(table, new)
+                        new.replace(paths[i])
                     done += len(table)
                     rate = done / (time.monotonic() - began)
-                    speaker.say(f"{name}: {done} rows scored, {rate:.0f} a second", now=i == max(todo))
+                    progress.report(f"{name}: {done} rows scored, {rate:.0f} a second", now=i == max(todo))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="training.score", description=__doc__.splitlines()[0])
-    parser.add_argument("job", type=Path)
-    if "RANK" in os.environ:
-        die_with_parent()  # a rank whose launcher is killed would keep its memory
-    job = json.loads(parser.parse_args().job.read_text(encoding="utf-8"))
-    try:
-        run(job, World())
-    except (FileNotFoundError, ValueError) as e:
-        print(f"{type(e).__name__}: {e}", file=sys.stderr)
-        return 1
-    return 0
+    return run_program("training.score", (__doc__ or "").splitlines()[0], ScoreJob, run)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from training.atomic import beside
 from training.render import RenderError, encode, render, shared_prefix
 
 IDS = pa.list_(pa.int32())
@@ -34,7 +35,7 @@ def encoded(
 
 def _rendered(tokenizer, name: str, conversation: Sequence[dict], responses: Sequence[str]) -> list[str] | RenderError:
     try:
-        return [render(tokenizer, conversation, r, name) for r in responses]
+        return [render(tokenizer, conversation, r, f"pair {name}") for r in responses]
     except RenderError as e:
         return e
 
@@ -104,14 +105,14 @@ def write_pairs(
             else:
                 yield name, row, sequences
 
-    part = path.with_suffix(".part")
-    with pa.OSFile(str(part), "wb") as sink:
-        write(usable(), sink, shared)
-    part.replace(path)
+    with beside(path) as new:
+        with pa.OSFile(str(new), "wb") as sink:
+            write(usable(), sink, shared)
+        new.replace(path)
     return dropped
 
 
-class Tokens:
+class TokenTable:
     """A table of groups, memory-mapped from a file or in a buffer.
 
     Attributes:

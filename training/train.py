@@ -4,39 +4,40 @@
     torchrun --nproc_per_node R -m training.train JOB.json
     deepspeed --module training.train JOB.json
 
-JOB.json: {train: Parquet (pair_id, conversation, chosen, rejected, weight[, target][, margin]), validation: Parquet
-(pair_id, conversation, chosen, rejected) or null, backbone, recipe (see resources.settings), max_tokens,
-tokens_per_microbatch, zero_stage, seed, out: folder[, gradient_checkpointing][, checkpoint_steps][, facts]}.
+JOB.json is a `TrainJob` (see job).
 
 Out comes `model/` (see export), `metrics.jsonl`, the same in `tensorboard/`, and `result.json`; while it runs, `tokens/`
 and `checkpoints/`. Started again with the same job, it goes on from its last checkpoint, also with another number of
 ranks.
 """
 
-import argparse
 import contextlib
 import json
 import logging
 import math
-import os
 import shutil
 import sys
 import time
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+from torch import nn
 
+from training.atomic import write_json
+from training.backbone import folder_of
 from training.checkpoint import Checkpoints
 from training.export import export, write_card
-from training.loss import bradley_terry, right
-from training.model import Batch, RewardModel, collate, folder_of, learn_tokenizer, load_tokenizer, new_model
+from training.job import Recipe, TrainJob
+from training.loss import bradley_terry, n_correct
+from training.model import RewardModel, TokenBatch, backbone_tokenizer, learn_tokenizer, load_tokenizer, new_model
 from training.plan import MicroBatch, Plan, scoring
-from training.processes import Voice, World, voice, write_json
-from training.supervise import die_with_parent
-from training.tokens import Tokens, write_pairs
+from training.processes import ProcessGroup, Progress, open_progress, run_program
+from training.tokens import TokenTable, write_pairs
 
 SENTINEL_STEPS = 20
 DIVERGED_AT = 4 * math.log(2)
@@ -59,47 +60,58 @@ def texts_of(path: Path):
         yield from responses
 
 
-def prepare_tokenizer(job: dict, out: Path, world: World):
+def tokenizer_for(job: TrainJob, group: ProcessGroup):
     """The backbone's tokenizer; a new one is learned on the training texts by rank 0 and read by the others."""
-    path = job["backbone"]["path"]
-    if path is not None:
-        return load_tokenizer(folder_of(path))
-    folder = out / "tokens" / "tokenizer"
-    with world.first_does() as mine:
-        if mine and not (folder / "tokenizer.json").exists():
-            learn_tokenizer(texts_of(Path(job["train"])), job["backbone"]["vocabulary"]).save_pretrained(folder)
+    if job.backbone.path is not None:
+        return backbone_tokenizer(folder_of(job.backbone.path))
+    folder = job.out / "tokens" / "tokenizer"
+    with group.main_only() as main:
+        if main and not (folder / "tokenizer.json").exists():
+            learn_tokenizer(texts_of(job.train), job.backbone.vocabulary).save_pretrained(folder)
     return load_tokenizer(folder)
 
 
-def prepare_tokens(
-    job: dict, tokenizer, out: Path, world: World, shared: bool
-) -> tuple[Tokens, Tokens | None, dict, list[str]]:
-    """Tokens of training and validation pairs, written by rank 0 unless a former start of this job wrote them; how many
-    pairs were left out, by file and reason; what the template said of the first that it refused.
+@dataclass(frozen=True)
+class Prepared:
+    """The pairs of a job as tokens.
+
+    Attributes:
+        dropped: pairs that were left out, by file and reason.
+        refused: what the template said of the first that it refused.
+    """
+
+    train: TokenTable
+    validation: TokenTable | None
+    dropped: dict[str, dict[str, int]]
+    refused: list[str]
+
+
+def prepare_tokens(job: TrainJob, tokenizer, group: ProcessGroup, shared: bool) -> Prepared:
+    """Tokens of training and validation pairs, written by rank 0 unless a former start of this job wrote them.
 
     Raises:
         TrainingFailed: no usable pair is left.
     """
-    folder = out / "tokens"
+    folder = job.out / "tokens"
     counted = folder / "dropped.json"
-    with world.first_does() as mine:
-        if mine and not counted.exists():
+    files = {"train": job.train} | ({"validation": job.validation} if job.validation is not None else {})
+    with group.main_only() as main:
+        if main and not counted.exists():
             dropped, refused = {}, []
-            for name in ("train", "validation"):
-                if job[name] is not None:
-                    rows = read_pairs(Path(job[name]))
-                    keep = () if name == "train" else ("identical",)  # a tie in validation counts half
-                    path = folder / f"{name}.arrow"
-                    dropped[name] = dict(write_pairs(path, rows, tokenizer, job["max_tokens"], shared, keep, refused))
+            for name, path in files.items():
+                keep = () if name == "train" else ("identical",)  # a tie in validation counts half
+                table = folder / f"{name}.arrow"
+                rows = read_pairs(path)
+                dropped[name] = dict(write_pairs(table, rows, tokenizer, job.max_tokens, shared, keep, refused))
             write_json(counted, {"dropped": dropped, "refused": refused[:1]})
     counts = json.loads(counted.read_text(encoding="utf-8"))
-    dropped, refused = counts["dropped"], counts["refused"]
-    tables = [Tokens(folder / f"{name}.arrow") if job[name] else None for name in ("train", "validation")]
-    for name, table in zip(("training", "validation"), tables, strict=True):
-        if table is not None and not len(table):
-            said = "".join(f"; {words}" for words in refused)
-            raise TrainingFailed(f"no usable {name} pair is left; left out: {dropped}{said}")
-    return *tables, dropped, refused
+    tables = {name: TokenTable(folder / f"{name}.arrow") for name in files}
+    for name, table in tables.items():
+        if not len(table):
+            said = "".join(f"; {words}" for words in counts["refused"])
+            kind = "training" if name == "train" else name
+            raise TrainingFailed(f"no usable {kind} pair is left; left out: {counts['dropped']}{said}")
+    return Prepared(tables["train"], tables.get("validation"), **counts)
 
 
 def column(path: Path, name: str, rows: np.ndarray, default: float) -> torch.Tensor:
@@ -110,9 +122,10 @@ def column(path: Path, name: str, rows: np.ndarray, default: float) -> torch.Ten
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
 
-def all_ties(tokens: Tokens) -> bool:
+def all_ties(tokens: TokenTable) -> bool:
     """Whether both responses are the same in every pair."""
-    return all(np.array_equal(*tokens.group(i)[1]) for i in range(len(tokens)))
+    tails = (tokens.group(i)[1] for i in range(len(tokens)))
+    return all(np.array_equal(chosen, rejected) for chosen, rejected in tails)
 
 
 def learning_rate(step: int, steps: int, warmup: float, schedule: str) -> float:
@@ -123,22 +136,26 @@ def learning_rate(step: int, steps: int, warmup: float, schedule: str) -> float:
     return 1.0 if schedule == "constant" else (steps - step) / max(1, steps - warm)
 
 
-def parameter_groups(model: RewardModel, recipe: dict) -> list[dict]:
+def parameter_groups(model: RewardModel, recipe: Recipe) -> list[dict]:
     """Decay on matrices of the body only; the head may learn at its own rate."""
     head = {id(p) for p in model.head().parameters()}
-    lr = recipe["learning_rate"]
-    groups = {
-        "body": {"params": [], "lr": lr, "weight_decay": recipe["weight_decay"]},
-        "plain": {"params": [], "lr": lr, "weight_decay": 0.0},
-        "head": {"params": [], "lr": recipe["head_learning_rate"] or lr, "weight_decay": 0.0},
-    }
+    held: dict[str, list[nn.Parameter]] = {"body": [], "plain": [], "head": []}
     for p in model.parameters():
         if p.requires_grad:
-            groups["head" if id(p) in head else "body" if p.ndim > 1 else "plain"]["params"].append(p)
-    return [g for g in groups.values() if g["params"]]
+            held["head" if id(p) in head else "body" if p.ndim > 1 else "plain"].append(p)
+    rates = {"head": recipe.head_learning_rate or recipe.learning_rate}
+    return [
+        {
+            "params": params,
+            "lr": rates.get(name, recipe.learning_rate),
+            "weight_decay": recipe.weight_decay if name == "body" else 0.0,
+        }
+        for name, params in held.items()
+        if params
+    ]
 
 
-def engine_for(model: RewardModel, job: dict, world: World, universal: bool = False):
+def engine_for(model: RewardModel, job: TrainJob, group: ProcessGroup, universal: bool = False):
     """A DeepSpeed engine whose gradients are reduced once a step, however many micro-batches a rank ran.
 
     Args:
@@ -148,21 +165,21 @@ def engine_for(model: RewardModel, job: dict, world: World, universal: bool = Fa
     from deepspeed.utils import logger
 
     logger.setLevel(logging.ERROR)
-    groups = parameter_groups(model, job["recipe"])
-    cuda = world.device.type == "cuda"
+    groups = parameter_groups(model, job.recipe)
+    cuda = group.device.type == "cuda"
     optimizer = torch.optim.AdamW(groups, fused=True)  # torch's own: DeepSpeed's would be compiled at start
     config = {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "managed_gradient_accumulation": False,
-        "gradient_clipping": job["recipe"]["max_grad_norm"],
-        "zero_optimization": {"stage": job["zero_stage"]},
+        "gradient_clipping": job.recipe.max_grad_norm,
+        "zero_optimization": {"stage": job.zero_stage},
         "checkpoint": {"load_universal": universal},
         **({"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}} if cuda else {}),
     }
-    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)
-    for group, ours in zip(engine.optimizer.param_groups, groups, strict=True):
-        group["peak"] = ours["lr"]
+    engine: Any = deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)[0]
+    for held, ours in zip(engine.optimizer.param_groups, groups, strict=True):
+        held["peak"] = ours["lr"]
     return engine
 
 
@@ -170,28 +187,28 @@ class Trainer:
     """One training run in this process.
 
     Args:
-        job: see the module's docstring.
-        world: connected.
+        job: what is trained.
+        group: connected.
     """
 
-    def __init__(self, job: dict, world: World, voice: Voice):
-        self.job, self.world, self.voice = job, world, voice
-        self.out = Path(job["out"])
-        self.recipe = job["recipe"]
+    def __init__(self, job: TrainJob, group: ProcessGroup, progress: Progress):
+        self.job, self.group, self.progress = job, group, progress
+        self.out, self.recipe = job.out, job.recipe
         (self.out / "tokens").mkdir(parents=True, exist_ok=True)
-        tokenizer = prepare_tokenizer(job, self.out, world)
-        self.model = new_model(job["backbone"], tokenizer, job["max_tokens"], job["seed"])
-        self.model.to(world.device)
-        if job.get("gradient_checkpointing"):
+        tokenizer = tokenizer_for(job, group)
+        self.model = new_model(job.backbone, tokenizer, job.max_tokens, job.seed)
+        self.model.to(group.device)
+        if job.gradient_checkpointing:
             self.model.recompute()
-        packed = self.model.causal
-        self.train, self.validation, self.dropped, refused = prepare_tokens(job, tokenizer, self.out, world, packed)
-        for words in refused:
-            voice.say(f"left out, for one: {words}")
+        packed = self.model.packed
+        prepared = prepare_tokens(job, tokenizer, group, packed)
+        self.train, self.validation, self.dropped = prepared.train, prepared.validation, prepared.dropped
+        for words in prepared.refused:
+            progress.report(f"left out, for one: {words}")
         rows = self.train.rows
-        self.weight = column(Path(job["train"]), "weight", rows, 1.0)
-        self.target = column(Path(job["train"]), "target", rows, 1.0)
-        self.margin = column(Path(job["train"]), "margin", rows, 0.0)
+        self.weight = column(job.train, "weight", rows, 1.0)
+        self.target = column(job.train, "target", rows, 1.0)
+        self.margin = column(job.train, "margin", rows, 0.0)
         if not float(self.weight.sum()):
             raise TrainingFailed(f"the weights of all {len(rows)} training pairs are 0")
         if self.validation is not None and all_ties(self.validation):
@@ -200,37 +217,37 @@ class Trainer:
             )
         self.plan = Plan(
             lengths=self.train.lengths if packed else self.train.longest,
-            batch=self.recipe["batch_pairs"],
-            epochs=self.recipe["epochs"],
-            seed=job["seed"],
-            world=world.size,
-            budget=job["tokens_per_microbatch"],
+            batch=self.recipe.global_batch_size,
+            epochs=self.recipe.epochs,
+            seed=job.seed,
+            world=group.size,
+            budget=job.tokens_per_microbatch,
             attention=self.model.attention_cost,
             packed=packed,
-            level=job["zero_stage"] >= 2,
+            level=job.zero_stage >= 2,
         )
         if not packed:
-            voice.say("an encoder cannot share prompts between responses: sequences are padded, not packed")
-        self.checkpoints = Checkpoints(self.out / "checkpoints", job, self.train, world)
-        self.engine = engine_for(self.model, job, world, self.checkpoints.universal)
+            progress.report("an encoder cannot share prompts between responses: sequences are padded, not packed")
+        self.checkpoints = Checkpoints(self.out / "checkpoints", job, self.train, group)
+        self.engine = engine_for(self.model, job, group, self.checkpoints.universal)
         self.step, self.best = 0, {"step": 0, "accuracy": None}
         self.tokens = 0
         self.losses: deque = deque(maxlen=max(1, math.ceil(self.plan.steps / 10)))
         self.recent: deque = deque(maxlen=SENTINEL_STEPS)
 
-    def collate(self, tokens: Tokens, micro: MicroBatch) -> Batch:
-        return collate(tokens, micro, self.model.tokenizer.pad_token_id, self.model.causal, self.world.device)
+    def collate(self, tokens: TokenTable, micro: MicroBatch) -> TokenBatch:
+        return self.model.collate(tokens, micro, self.group.device)
 
     def run(self) -> dict:
         """Train to the end. Returns what result.json says."""
         began = time.monotonic()
         self.resume()
         steps = self.plan.steps
-        wanted = min(steps, self.recipe["evaluations"]) if self.validation is not None else 0
+        wanted = min(steps, self.recipe.evaluations) if self.validation is not None else 0
         evaluate_at = {round(steps * (i + 1) / wanted) for i in range(wanted)}
         if self.validation is not None:
             evaluate_at.add(steps)
-        every = self.job.get("checkpoint_steps")
+        every = self.job.checkpoint_steps
         with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as log, self.board() as board:
             while self.step < steps:
                 facts = self.one_step()
@@ -249,11 +266,11 @@ class Trainer:
 
     def board(self):
         """TensorBoard's writer on rank 0; what a broken run wrote of the steps to come is hidden."""
-        if not self.world.first:
+        if not self.group.is_main:
             return contextlib.nullcontext()
         from torch.utils.tensorboard import SummaryWriter
 
-        self.voice.say(f"live: tensorboard --logdir {self.out.parent}")
+        self.progress.report(f"live: tensorboard --logdir {self.out.parent}")
         return SummaryWriter(self.out / "tensorboard", purge_step=self.step + 1, flush_secs=5)
 
     def state(self) -> dict:
@@ -272,10 +289,10 @@ class Trainer:
             self.step, self.best, self.tokens = state["step"], state["best"], state["tokens"]
             self.losses.extend(state["losses"])
             self.recent.extend(state["recent"])
-            self.voice.say(f"going on after step {self.step}")
+            self.progress.report(f"going on after step {self.step}")
         log = self.out / "metrics.jsonl"
-        with self.world.first_does() as mine:
-            if mine and log.exists():
+        with self.group.main_only() as main:
+            if main and log.exists():
                 whole = [line for line in log.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
                 kept = [line for line in whole if json.loads(line)["step"] <= self.step]
                 log.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
@@ -285,12 +302,12 @@ class Trainer:
         began = time.monotonic()
         chosen_ones = self.plan.groups_of(self.step)
         total = max(float(self.weight[chosen_ones].sum()), 1e-12)
-        factor = learning_rate(self.step, self.plan.steps, self.recipe["warmup"], self.recipe["schedule"])
-        for group in self.engine.optimizer.param_groups:
-            group["lr"] = group["peak"] * factor
-        micros = self.plan.step(self.step)[self.world.rank]
+        factor = learning_rate(self.step, self.plan.steps, self.recipe.warmup, self.recipe.schedule)
+        for held in self.engine.optimizer.param_groups:
+            held["lr"] = held["peak"] * factor
+        micros = self.plan.step(self.step)[self.group.rank]
         # Sums stay on the device until the step's end: asking for a number waits for the device.
-        sums = torch.zeros(5, dtype=torch.float64, device=self.world.device)
+        sums = torch.zeros(6, dtype=torch.float64, device=self.group.device)
         losses, computed = [], 0
         for micro in micros:
             batch = self.collate(self.train, micro)
@@ -298,38 +315,36 @@ class Trainer:
                 rewards = self.engine(batch)
                 chosen, rejected = rewards.view(-1, 2).unbind(1)
                 w, t, m = (c[batch.groups].to(rewards.device) for c in (self.weight, self.target, self.margin))
-                loss = bradley_terry(chosen, rejected, w * micro.weight, t, m, self.recipe["centring"])
-                self.engine.backward(loss / total * self.world.size, scale_wrt_gas=False)
+                loss = bradley_terry(chosen, rejected, w * micro.weight, t, m, self.recipe.center_rewards_coefficient)
+                self.engine.backward(loss / total * self.group.size, scale_wrt_gas=False)
             losses.append(loss.detach())
             computed += batch.computed
             if micro.weight:
-                r = rewards.detach().double()
-                sums += torch.stack(
-                    [
-                        loss.detach().double(),
-                        right(chosen, rejected).double(),
-                        r.sum(),
-                        (r * r).sum(),
-                        torch.tensor(float(len(r)), dtype=torch.float64, device=r.device),
-                    ]
-                )
-        loss, hits, reward, square, n, computed = self.world.sum([*sums.tolist(), computed])
+                c, r = chosen.detach().double(), rejected.detach().double()
+                pairs = torch.tensor(float(len(c)), dtype=torch.float64, device=c.device)
+                square = (c * c + r * r).sum()
+                sums += torch.stack([loss.detach().double(), n_correct(c, r).double(), c.sum(), r.sum(), square, pairs])
+        loss, hits, chosen, rejected, square, n, computed = self.group.all_reduce_sum([*sums.tolist(), computed])
         loss /= total
         self.watch(loss, micros, losses)
         self.engine.step()
         self.tokens += int(computed)
         self.losses.append(loss)
         norm = self.engine.get_global_grad_norm()
-        mean = reward / n
+        chosen, rejected = chosen / n, rejected / n
+        mean = (chosen + rejected) / 2
         return {
             "step": self.step + 1,
             "loss": loss,
-            "accuracy": hits / (n / 2),
-            "learning_rate": self.recipe["learning_rate"] * factor,
+            "rewards/chosen": chosen,
+            "rewards/rejected": rejected,
+            "rewards/margins": chosen - rejected,
+            "rewards/accuracies": hits / n,
+            "learning_rate": self.recipe.learning_rate * factor,
             "grad_norm": float(norm) if norm is not None else None,
             "reward_mean": mean,
-            "reward_std": math.sqrt(max(0.0, square / n - mean * mean)),
-            "pairs": int(n / 2),
+            "reward_std": math.sqrt(max(0.0, square / n / 2 - mean * mean)),
+            "pairs": int(n),
             "computed_tokens": int(computed),
             "seconds": time.monotonic() - began,
         }
@@ -344,7 +359,7 @@ class Trainer:
                 raise
             raise TrainingFailed(
                 f"step {self.step + 1}: out of memory on {micro.tokens} tokens, pairs "
-                f"{self.names(micro)}; lower training.tokens_per_microbatch ({self.job['tokens_per_microbatch']})"
+                f"{self.names(micro)}; lower training.tokens_per_microbatch ({self.job.tokens_per_microbatch})"
             ) from e
 
     @contextlib.contextmanager
@@ -380,21 +395,22 @@ class Trainer:
 
     def evaluate(self) -> float:
         """Accuracy on all validation pairs, counted exactly over all ranks; ties count half."""
-        lengths = self.validation.lengths if self.model.causal else self.validation.longest
+        assert self.validation is not None, "there is a validation set where this is called"
+        lengths = self.validation.lengths if self.model.packed else self.validation.longest
         hits = pairs = 0.0
         self.engine.eval()
         with torch.no_grad():
-            micros = list(scoring(lengths, self.job["tokens_per_microbatch"], self.model.causal))
-            share = micros[self.world.rank :: self.world.size]
-            if self.job["zero_stage"] == 3:  # every forward gathers parameters from all ranks
-                share += micros[:1] * (math.ceil(len(micros) / self.world.size) - len(share))
+            micros = list(scoring(lengths, self.job.tokens_per_microbatch, self.model.packed))
+            share = micros[self.group.rank :: self.group.size]
+            if self.job.zero_stage == 3:  # every forward gathers parameters from all ranks
+                share += micros[:1] * (math.ceil(len(micros) / self.group.size) - len(share))
             for i, micro in enumerate(share):
                 chosen, rejected = self.engine(self.collate(self.validation, micro)).view(-1, 2).unbind(1)
-                if i * self.world.size + self.world.rank < len(micros):
-                    hits += float(right(chosen, rejected))
+                if i * self.group.size + self.group.rank < len(micros):
+                    hits += float(n_correct(chosen, rejected))
                     pairs += len(chosen)
         self.engine.train()
-        hits, pairs = self.world.sum([hits, pairs])
+        hits, pairs = self.group.all_reduce_sum([hits, pairs])
         return hits / pairs
 
     def keep_if_best(self, accuracy: float) -> None:
@@ -406,16 +422,16 @@ class Trainer:
     def export(self) -> None:
         import deepspeed
 
-        facts = {"max_tokens": self.job["max_tokens"], "step": self.step, **self.job.get("facts", {})}
-        parameters = list(self.model.parameters()) if self.job["zero_stage"] == 3 else []
+        facts = {"max_tokens": self.job.max_tokens, "step": self.step, **self.job.facts.model_dump()}
+        parameters = list(self.model.parameters()) if self.job.zero_stage == 3 else []
         whole = deepspeed.zero.GatheredParameters(parameters, modifier_rank=0, enabled=bool(parameters))
-        with whole, self.world.first_does() as mine:
-            if mine:
+        with whole, self.group.main_only() as main:
+            if main:
                 with self.writing(self.out / "model"):
                     export(self.model, self.out / "model", facts)
 
     def report(self, facts: dict, log, board) -> None:
-        if not self.world.first:
+        if not self.group.is_main:
             return
         log.write(json.dumps(facts) + "\n")
         log.flush()
@@ -423,11 +439,11 @@ class Trainer:
             if name != "step" and value is not None:
                 board.add_scalar(name, value, facts["step"])
         checked = facts.get("validation_accuracy")
-        text = f"step {facts['step']}/{self.plan.steps} loss {facts['loss']:.4f} accuracy {facts['accuracy']:.3f}"
+        text = f"step {facts['step']}/{self.plan.steps} loss {facts['loss']:.4f} accuracy {facts['rewards/accuracies']:.3f}"
         if checked is not None:
-            self.voice.send({"step": facts["step"], "loss": facts["loss"], "validation_accuracy": checked})
+            self.progress.send({"step": facts["step"], "loss": facts["loss"], "validation_accuracy": checked})
             text += f" validation {checked:.4f}"
-        self.voice.say(text, now=checked is not None or facts["step"] == 1)
+        self.progress.report(text, now=checked is not None or facts["step"] == 1)
 
     def finish(self, seconds: float) -> dict:
         dropped = self.dropped["train"]
@@ -443,13 +459,12 @@ class Trainer:
             "seconds": seconds,
             "tokens": self.tokens,
             "tokens_without_sharing": self.train.whole,
-            "hardware": self.world.hardware,
-            "max_tokens": self.job["max_tokens"],
+            "hardware": self.group.hardware,
+            "max_tokens": self.job.max_tokens,
         }
-        with self.world.first_does() as mine:
-            if mine:
-                named = {"name": "", "data_hash": "", "recipe_hash": "", **self.job.get("facts", {})}
-                card = {**named, **result, "backbone": self.job["backbone"]["name"]}
+        with self.group.main_only() as main:
+            if main:
+                card = {**self.job.facts.model_dump(), **result, "backbone": self.job.backbone.name}
                 write_card(self.out / "model", card, self.model.tokenizer)
                 write_json(self.out / "result.json", result)
                 for folder in ("tokens", "checkpoints"):
@@ -457,38 +472,28 @@ class Trainer:
         return result
 
 
-def train(job: dict, world: World | None = None) -> dict:
+def train(job: TrainJob, group: ProcessGroup | None = None) -> dict:
     """Run one job in this process (every rank calls it). Returns the result, the same on every rank.
 
     Raises:
         TrainingFailed: diverged, out of memory, or nothing to train on.
     """
     began = time.monotonic()
-    if world is None:
-        world = World()
-        world.connect()
-    with voice(world) as speaker:
-        trainer = Trainer(job, world, speaker)
+    if group is None:
+        group = ProcessGroup()
+        group.connect()
+    with open_progress(group) as progress:
+        trainer = Trainer(job, group, progress)
         n = len(trainer.train)
-        speaker.say(
+        progress.report(
             f"{n} pairs ({sum(trainer.dropped['train'].values())} left out), {trainer.plan.steps} steps, "
-            f"{world.hardware}, ready after {time.monotonic() - began:.1f} s"
+            f"{group.hardware}, ready after {time.monotonic() - began:.1f} s"
         )
         return trainer.run()
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="training.train", description=__doc__.splitlines()[0])
-    parser.add_argument("job", type=Path)
-    if "RANK" in os.environ:
-        die_with_parent()  # a rank whose launcher is killed would keep its memory
-    job = json.loads(parser.parse_args().job.read_text(encoding="utf-8"))
-    try:
-        train(job)
-    except (TrainingFailed, FileNotFoundError, ValueError) as e:
-        print(f"{type(e).__name__}: {e}", file=sys.stderr)
-        return 1
-    return 0
+    return run_program("training.train", (__doc__ or "").splitlines()[0], TrainJob, train, (TrainingFailed,))
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def _encoder(model: str) -> Encoder:
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    from training.model import folder_of
+    from training.backbone import folder_of
 
     folder = folder_of(model)
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)  # annotated as None or one of two classes

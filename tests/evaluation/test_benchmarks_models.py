@@ -272,7 +272,7 @@ def test_a_transformers_folder_scores_every_candidate_and_equal_texts_alike(tmp_
 
     planted(lake, 12)
     run = Run(configured(training={"max_tokens": 64}), lake)
-    backbone = run.settings.training.backbone.model_dump() | {"hidden": 16, "layers": 1, "heads": 2, "vocabulary": 300}
+    backbone = run.settings.training.backbone.model_copy(update={"hidden": 16, "layers": 1, "heads": 2})
     model = new_model(backbone, learn_tokenizer(["yes no question 1 2 3"] * 4, 300), 64, seed=1)
     folder = tmp_path / "model"
     export(model, folder, {"max_tokens": 64})

@@ -3,12 +3,13 @@
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.tables import CONVERSATION
-from resources.settings import Backbone, Recipe
+from training.job import Backbone, Recipe, TrainJob
 
 WORDS = [f"word{i}" for i in range(60)]
 BETTER = "certainly"
@@ -33,27 +34,25 @@ def table(rows: list[dict], **columns: list[float]) -> pa.Table:
     return pa.table({**made, **{k: pa.array(v, pa.float64()) for k, v in columns.items()}})
 
 
-def job(folder: Path, train: pa.Table, validation: pa.Table | None = None, out: str = "out", **changes) -> dict:
+def job(folder: Path, train: pa.Table, validation: pa.Table | None = None, out: str = "out", **changes) -> TrainJob:
     """A job of the training program; `recipe` and `backbone` in `changes` are merged into the defaults."""
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(train, folder / "train.parquet")
     if validation is not None:
         pq.write_table(validation, folder / "validation.parquet")
     backbone = {"hidden": 32, "layers": 1, "heads": 2, "vocabulary": 300, **changes.pop("backbone", {})}
-    recipe = {"batch_pairs": 16, "evaluations": 2, "learning_rate": 5e-3, **changes.pop("recipe", {})}
-    return {
-        "train": str(folder / "train.parquet"),
-        "validation": str(folder / "validation.parquet") if validation is not None else None,
-        "backbone": Backbone(**backbone).model_dump(),
-        "recipe": Recipe(**recipe).model_dump(),
+    recipe = {"global_batch_size": 16, "evaluations": 2, "learning_rate": 5e-3, **changes.pop("recipe", {})}
+    values: dict[str, Any] = {
+        "train": folder / "train.parquet",
+        "validation": folder / "validation.parquet" if validation is not None else None,
+        "backbone": Backbone.model_validate(backbone),
+        "recipe": Recipe.model_validate(recipe),
         "max_tokens": 256,
         "tokens_per_microbatch": 1024,
-        "zero_stage": 1,
-        "seed": 0,
-        "out": str(folder / out),
-        **changes,
+        "out": folder / out,
     }
+    return TrainJob.model_validate(values | changes)
 
 
-def metrics(job: dict) -> list[dict]:
-    return [json.loads(line) for line in (Path(job["out"]) / "metrics.jsonl").read_text().splitlines()]
+def metrics(job: TrainJob) -> list[dict]:
+    return [json.loads(line) for line in (job.out / "metrics.jsonl").read_text().splitlines()]

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.support.training_jobs import job, metrics, pairs, table
+from training.job import TrainJob
 from training.launch import ROOT, command, environment, guarded
 from training.supervise import started
 
@@ -37,15 +38,15 @@ def rank_of(pid: int) -> str | None:
     return given.get("RANK")
 
 
-def start(j: dict) -> subprocess.Popen:
-    path = Path(f"{j['out']}.json")
-    path.write_text(json.dumps(j))
+def start(j: TrainJob) -> subprocess.Popen:
+    path = Path(f"{j.out}.json")
+    j.write(path)
     line = guarded(command("training.train", path, 2))
-    with open(f"{j['out']}.log", "ab") as log:
+    with open(f"{j.out}.log", "ab") as log:
         return subprocess.Popen(line, cwd=ROOT, env={**os.environ, **environment(2)}, stderr=log, stdout=log)
 
 
-def step_of(j: dict) -> int:
+def step_of(j: TrainJob) -> int:
     try:
         return metrics(j)[-1]["step"]
     except (OSError, IndexError, json.JSONDecodeError):
@@ -57,8 +58,8 @@ def test_killed_at_random_moments_it_ends_with_the_same_weights(tmp_path):
     """Start-up is most of the time: a start is given a step or two before the kill, so that few steps are enough."""
     r = random.Random(0)
     data = table(pairs(4 * STEPS)), table(pairs(20, seed=1))
-    whole = job(tmp_path, *data, out="whole", recipe={"batch_pairs": 4}, checkpoint_steps=1)
-    broken = {**whole, "out": str(tmp_path / "broken")}
+    whole = job(tmp_path, *data, out="whole", recipe={"global_batch_size": 4}, checkpoint_steps=1)
+    broken = whole.model_copy(update={"out": tmp_path / "broken"})
     assert start(whole).wait(900) == 0
     victims = ["guard", "launcher", "rank 0", "rank 1"] * (KILLS // 4)
     r.shuffle(victims)
@@ -69,7 +70,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_weights(tmp_path):
             time.sleep(0.01)
         time.sleep(r.uniform(0, 0.25))  # some moment of the steps or checkpoints after that
         family = [guard.pid, *children(guard.pid)]
-        assert guard.poll() is None, Path(f"{broken['out']}.log").read_text()[-3000:]
+        assert guard.poll() is None, Path(f"{broken.out}.log").read_text()[-3000:]
         ranks = {f"rank {rank_of(p)}": p for p in family[2:] if rank_of(p)}
         os.kill({"guard": family[0], "launcher": family[1], **ranks}[victim], signal.SIGKILL)
         guard.wait(60)
@@ -81,5 +82,5 @@ def test_killed_at_random_moments_it_ends_with_the_same_weights(tmp_path):
     assert start(broken).wait(900) == 0
     print(f"{len(kills)} kills, each with the steps made until then: {kills}")
     assert [m["loss"] for m in metrics(broken)] == [m["loss"] for m in metrics(whole)]
-    ours, theirs = (load_file(Path(j["out"]) / "model" / "model.safetensors") for j in (broken, whole))
+    ours, theirs = (load_file(j.out / "model" / "model.safetensors") for j in (broken, whole))
     assert all(torch.equal(ours[k], theirs[k]) for k in ours | theirs)

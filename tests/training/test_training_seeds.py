@@ -15,7 +15,7 @@ TRAINING = {
     "arms": ["original", "corrected"],
     "max_tokens": 128,
     "backbone": {"hidden": 32, "layers": 1, "heads": 2, "vocabulary": 300},
-    "final": {"batch_pairs": 8, "max_pairs": 16},
+    "final": {"global_batch_size": 8, "max_pairs": 16},
 }
 
 

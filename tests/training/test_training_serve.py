@@ -1,6 +1,7 @@
 """Rewards for a file and over HTTP equal those of plain transformers; the paper's recipes expand to its values."""
 
 import json
+import re
 import threading
 import urllib.error
 import urllib.request
@@ -13,14 +14,15 @@ from tests.support.training_jobs import pairs
 from training import duration as estimate
 from training.duration import SHAPES, operations, weights
 from training.export import export
+from training.job import Backbone
 from training.model import learn_tokenizer, new_model
 from training.profiles import MODELS, PROFILES, expand, recipe_of, steps
-from training.serve import BadItem, Scorer, score_file, server
+from training.serve import Scored, Scorer, score_file, server
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    backbone = {"name": "t", "path": None, "hidden": 32, "layers": 1, "heads": 2, "trainable_layers": None}
+    backbone = Backbone(hidden=32, layers=1, heads=2)
     tokenizer = learn_tokenizer([p["chosen"] for p in pairs(20)], 300)
     path = tmp_path_factory.mktemp("served") / "model"
     export(new_model(backbone, tokenizer, 128, seed=1), path, {"max_tokens": 128})
@@ -55,7 +57,7 @@ def test_file_endpoint_and_plain_transformers_give_the_same_numbers(folder, scor
     items.append({"messages": [*items[0]["conversation"], {"role": "assistant", "content": "ein anderes – ✓"}]})
     source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     source.write_text("".join(json.dumps(i, ensure_ascii=False) + "\n\n" for i in items), encoding="utf-8")
-    assert score_file(scorer, source, target) == 8
+    assert score_file(scorer, source, target) == Scored(scored=8)
     by_file = [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
     status, answer = post(f"{address}/score", json.dumps({"items": items}).encode())
     assert status == 200
@@ -80,31 +82,75 @@ def test_file_endpoint_and_plain_transformers_give_the_same_numbers(folder, scor
 
 def test_what_is_too_long_has_no_reward(scorer):
     long = {"prompt": "x", "chosen": "word1 " * 200, "rejected": "short"}
-    assert scorer.score([long]) == [{"r_chosen": None, "r_rejected": None, "unscored": "over_length"}]
+    assert scorer.score([("item 1", long)]) == [{"r_chosen": None, "r_rejected": None, "unscored": "over_length"}]
+
+
+CAT = [{"role": "user", "content": "cat"}, {"role": "assistant", "content": "mat"}]
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{broken", "line 2: no JSON"),
-        ("[1]", "line 2: expected an object, found list"),
-        ('{"prompt": "x", "chosen": "y"}', "line 2: .*no rejected"),
-        ('{"messages": [{"role": "user", "content": "x"}]}', "line 2: the last of `messages` must be the assistant's"),
-        ('{"conversation": "x", "chosen": "y", "rejected": "z"}', "line 2: turns must be a list"),
+        ("{broken", "no JSON: .*"),
+        ("[1]", "expected an object, found list"),
+        ('{"prompt": "x", "chosen": "y"}', ".*no rejected"),
+        ('{"chosen": "y", "rejected": "z"}', "a `prompt` or a `conversation` is needed"),
+        ('{"messages": [{"role": "user", "content": "x"}]}', "the last of `messages` must be the assistant's"),
+        ('{"conversation": "x", "chosen": "y", "rejected": "z"}', "turns must be a list.*"),
+        ('{"prompt": "x \\ud83d", "chosen": "y", "rejected": "z"}', "half of a surrogate pair"),
+        ('{"prompt": "x", "chosen": "y", "rejected": "\\udc00z"}', "half of a surrogate pair"),
+        ('{"messages": [{"role": "assistant", "content": "\\ud83d"}]}', "half of a surrogate pair"),
+        (b'{"prompt": "x\xff", "chosen": "y", "rejected": "z"}', "no UTF-8 at byte 13"),
+        ({"conversation": CAT[:1], "prompt": "dog", "chosen": "y", "rejected": "z"}, "`prompt` is not the last turn.*"),
+        ({"conversation": CAT, "prompt": "cat", "chosen": "y", "rejected": "z"}, "`conversation` goes on after.*"),
+        ({"conversation": CAT[:1], "prompt": CAT[:1], "chosen": "y", "rejected": "z"}, "`prompt` must be a text.*"),
+        ({"messages": CAT, "conversation": CAT}, "`messages` and `conversation` are two conversations.*"),
+        ({"messages": CAT, "prompt": "dog"}, "`prompt` is not the last turn.*"),
+        ({"messages": CAT, "chosen": "y"}, "`messages` and `chosen` are two items.*"),
     ],
 )
-def test_a_bad_line_is_named_and_nothing_is_written(scorer, tmp_path, line, message):
-    good = json.dumps({"prompt": "x", "chosen": "y", "rejected": "z"})
-    (tmp_path / "in.jsonl").write_text(f"{good}\n{line}\n")
-    with pytest.raises(BadItem, match=f"in.jsonl, {message}"):
-        score_file(scorer, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
-    assert not (tmp_path / "out.jsonl").exists()
+def test_a_line_without_a_reward_costs_that_line(scorer, tmp_path, capsys, line, message):
+    good = {"prompt": "x", "chosen": "y", "rejected": "z", "note": "kept"}
+    bad = line if isinstance(line, bytes) else (line if isinstance(line, str) else json.dumps(line)).encode()
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_bytes(b"\n".join([json.dumps(good).encode(), bad, json.dumps(good).encode()]))
+    found = score_file(scorer, source, target)
+    assert (found.scored, found.refused, found.over_length) == (2, 1, 0)
+    assert found.told(target) == 2
+    assert re.fullmatch(f"{source}, line 2: {message}\n2 lines scored, 1 refused .*\n", capsys.readouterr().err)
+    first, second, third = (json.loads(row) for row in target.read_text(encoding="utf-8").splitlines())
+    assert first == third
+    assert first.keys() == {*good, "r_chosen", "r_rejected"}
+    assert second["unscored"] == found.reasons[0]
+    assert {second.get(k) for k in ("reward", "r_chosen", "r_rejected")} == {None}
+
+
+def test_half_a_character_where_nothing_is_scored_costs_nothing(scorer, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"id": "\\ud83d", "prompt": "x", "chosen": "y", "rejected": "z"}\n')
+    assert score_file(scorer, tmp_path / "in.jsonl", tmp_path / "out.jsonl").scored == 1
+    assert json.loads((tmp_path / "out.jsonl").read_text())["id"] == "\ud83d"
+
+
+def test_a_prompt_beside_a_conversation_is_its_last_turn_or_follows_it(scorer):
+    ask, answers = {"role": "user", "content": "dog"}, {"chosen": "y", "rejected": "z"}
+    items = [
+        {"conversation": [*CAT, ask], **answers},
+        {"conversation": [*CAT, ask], "prompt": "dog", **answers},
+        {"conversation": CAT, "prompt": "dog", **answers},
+        {"prompt": "dog", **answers},
+    ]
+    whole, equal, joined, alone = scorer.score([(str(i), item) for i, item in enumerate(items)])
+    assert whole == equal == joined != alone
+    twice = {"messages": [*CAT, ask, {"role": "assistant", "content": "y"}], "conversation": CAT, "prompt": "dog"}
+    assert scorer.score([("", twice)]) == [{"reward": pytest.approx(whole["r_chosen"], abs=1e-6)}]
 
 
 def test_the_endpoint_refuses_what_it_cannot_score(address):
     assert post(f"{address}/score", b"nonsense")[0] == 400
     status, answer = post(f"{address}/score", b'{"items": [{"prompt": "x"}]}')
     assert (status, "item 1" in answer["error"]) == (400, True)
+    status, answer = post(f"{address}/score", b'{"items": [{"prompt": "\\ud83d", "chosen": "y", "rejected": "z"}]}')
+    assert (status, answer["error"]) == (400, "item 1: half of a surrogate pair")
     assert post(f"{address}/elsewhere", b"{}")[0] == 404
     with urllib.request.urlopen(f"{address}/health", timeout=30) as health:
         assert json.load(health) == {"max_tokens": 128}
@@ -118,16 +164,20 @@ def test_profiles_are_the_papers(monkeypatch):
         dev, final = (Training.model_validate(expand(name, p)) for p in ("dev", "final"))
         assert dev.max_tokens == final.max_tokens == 16_384
         assert dev.zero_stage == final.zero_stage == 1
-        assert (dev.final.learning_rate, dev.final.batch_pairs) == (1e-6 if "8b" in name else 4e-6, 256)
+        assert (dev.final.learning_rate, dev.final.global_batch_size) == (1e-6 if "8b" in name else 4e-6, 256)
         assert (dev.final.schedule, dev.final.epochs) == ("linear", 1)
-        assert (final.final.learning_rate, final.final.batch_pairs, final.final.schedule) == (3e-6, 10_240, "constant")
+        assert (final.final.learning_rate, final.final.global_batch_size, final.final.schedule) == (
+            3e-6,
+            10_240,
+            "constant",
+        )
     final_steps = {millions: steps(millions * 1_000_000, PROFILES["final"]) for _, millions in MODELS.values()}
     assert final_steps == {26: 2_539, 40: 3_906}
 
 
 def test_a_recipe_may_name_a_profile_and_change_it():
-    recipe = Recipe.model_validate({"profile": "final", "batch_pairs": 512})
-    assert recipe == Recipe(**{**recipe_of("final"), "batch_pairs": 512})
+    recipe = Recipe.model_validate({"profile": "final", "global_batch_size": 512})
+    assert recipe == Recipe(**{**recipe_of("final"), "global_batch_size": 512})
     with pytest.raises(ValueError, match="no such profile: 'big'; there are dev, dev-8b, final"):
         Recipe.model_validate({"profile": "big"})
     with pytest.raises(ValueError, match="no such model"):
