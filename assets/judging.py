@@ -70,7 +70,6 @@ def prompt_checks(gold: str) -> list[Check]:
 @contextlib.contextmanager
 def gold_index(run: Run, con: "duckdb.DuckDBPyConnection", upto: str) -> Iterator["Index"]:
     """An index over the gold pairs that may serve as examples, up to an iteration (spec 3.08)."""
-    from resources.retrieval.vectors import Index
 
     rows = con.sql(
         f"SELECT pair_id, cluster_id, vector FROM gold_attributes WHERE role IN {sql_list(EXAMPLE_ROLES)}"
@@ -78,7 +77,7 @@ def gold_index(run: Run, con: "duckdb.DuckDBPyConnection", upto: str) -> Iterato
         params=[upto],
     ).to_arrow_table()
     size = len(rows.column("vector")[0].as_py()) if rows.num_rows else 1
-    yield Index(run.lake, f"gold_{upto}_{run.partition}", rows.to_reader(), size)
+    yield run.vectors.index(run.lake, f"gold_{upto}_{run.partition}", rows.to_reader(), size)
 
 
 def examples_for(run: Run, con: "duckdb.DuckDBPyConnection", targets: pa.Table, index: "Index") -> pa.Table:
@@ -137,11 +136,10 @@ def ask_in_parts(
         Stop: nobody has agreed to the expected cost, or, while the votes are read, a judge could not go on. Where
             answers are only waited for, everything else has been asked first.
     """
-    from resources.judges import panel
     from resources.llm.batch_calls import Pending
 
     name = label(table, run.partition)
-    judges = panel(run.settings, run.lake, name)
+    judges = run.judges.judges(run.settings, run.lake, name)
     paid = [b for b in judges if b.judge.backend not in ("simulated", "recorded")]
     bills = (b.estimate(*part) for part in parts() for b in paid) if paid else ()
     shown = {"pairs asked": 0} | agreed(run, bills, name)

@@ -3,49 +3,29 @@
 import html
 import multiprocessing
 import re
-import warnings
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
 
-from assets.table_asset import Step
-from curation.tables import PartitionKind, Table
-from resources.lake import Lake, Missing, label
+from assets.partitions import mapping, partitions_def
+from assets.runs import here
+from assets.table_asset import Check, Step
+from curation.tables import Table
+from resources.lake import Missing, label
 from resources.run import Run
+from resources.services import SERVICES
 from resources.settings import Settings
 from resources.stops import Stop
 from training.supervise import die_with_parent
 
 
-# ---- Dagster -------------------------------------------------------------------------------------------------------
-@cache
-def _static(keys: tuple[str, ...]) -> dg.StaticPartitionsDefinition:
-    return dg.StaticPartitionsDefinition(list(keys))
-
-
-def partitions_def(kind: PartitionKind, settings: Settings) -> dg.PartitionsDefinition:
-    parts = {dimension: _static(tuple(settings.partition_keys(dimension))) for dimension in kind.split("|")}
-    return dg.MultiPartitionsDefinition(parts) if len(parts) > 1 else parts[kind]
-
-
-def _mapping(kind: PartitionKind | None, read: PartitionKind | None) -> dg.PartitionMapping | None:
-    """How a step partitioned by `kind` depends on a table partitioned by `read`; None is Dagster's default."""
-    if kind is None or read is None or kind == read:
-        return None
-    if read in kind.split("|"):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", dg.BetaWarning)
-            return dg.MultiToSingleDimensionPartitionMapping(read)
-    return dg.AllPartitionMapping()
-
-
-def as_asset(step: Step, settings: Settings, lake: Lake) -> dg.AssetsDefinition:
+def as_asset(step: Step, settings: Settings) -> dg.AssetsDefinition:
     """The step as a Dagster asset (one spec a table)."""
     kind = step.partition
 
-    deps = [dg.AssetDep(t.name, partition_mapping=_mapping(kind, t.partition)) for t in step.needs]
+    deps = [dg.AssetDep(t.name, partition_mapping=mapping(kind, t.partition)) for t in step.needs]
     specs = [
         dg.AssetSpec(
             t.name,
@@ -71,24 +51,68 @@ def as_asset(step: Step, settings: Settings, lake: Lake) -> dg.AssetsDefinition:
         check_specs=check_specs,
         partitions_def=partitions_def(kind, settings) if kind else None,
         pool=step.pool,
+        can_subset=True,  # so that a check can be run alone; the tables of a step are made together
+        required_resource_keys={*SERVICES},
     )
     def body(context: dg.AssetExecutionContext):
         if worker := multiprocessing.parent_process():  # a step with a process of its own works for nobody else
             die_with_parent(worker.pid)
-        run = Run(settings, lake, context.partition_key if context.has_partition_key else None, context)
-        yield from publish(step, run)
+        context.instance.add_run_tags(context.run_id, here())
+        services = {name: getattr(context.resources, name) for name in SERVICES}
+        run = Run.served(settings, services, context.partition_key if context.has_partition_key else None, context)
+        if context.selected_asset_keys:
+            yield from publish(step, run, {k.to_user_string() for k in context.selected_asset_keys})
+        else:
+            yield from checked(
+                step, run, {(k.asset_key.to_user_string(), k.name) for k in context.selected_asset_check_keys}
+            )
 
     return body
 
 
-def publish(step: Step, run: Run) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+def checked(step: Step, run: Run, names: set[tuple[str, str]]) -> Iterator[dg.AssetCheckResult]:
+    """Checks (table, name) of what is published: of the run's partition, or of all that there are."""
+    for table, checks in step.checks.items():
+        wanted = [c for c in checks if (table.name, c.name) in names]
+        if not wanted:
+            continue
+        keys = run.lake.partitions(table) if table.partition else [None]
+        if run.partition is not None:
+            keys = [run.partition]
+        found: dict[str, list[dg.AssetCheckResult]] = {}
+        for key in keys:
+            path = run.lake.path(table, key)
+            if not path.exists():
+                raise dg.Failure(
+                    f"{label(table, key)} has not been made: there is nothing to check", allow_retries=False
+                )
+            results, _ = _examine(step, replace(run, partition=key), table, str(path), wanted)
+            for result in results:
+                found.setdefault(result.check_name or "", []).append(result)
+        for name, results in found.items():
+            broken = next((r for r in results if not r.passed), results[0])
+            yield dg.AssetCheckResult(
+                passed=all(r.passed for r in results),
+                asset_key=table.name,
+                check_name=name,
+                severity=dg.AssetCheckSeverity.ERROR,
+                metadata=broken.metadata | {"partitions": len(keys)},
+            )
+
+
+def publish(
+    step: Step, run: Run, selected: Collection[str] | None = None
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Run the step, check each table before anyone can see it, put it in place.
+
+    Args:
+        selected: names of the tables that Dagster asked for; None for all. The others are made all the same.
 
     Raises:
         dagster.Failure: a check failed, an input is missing, a table was not yielded, or the step came to a `Stop`.
     """
     try:
-        yield from _published(step, run)
+        yield from _published(step, run, selected)
     except Stop as e:  # no error of the code, and trying again at once would not help
         table = label(step.tables[0], run.partition)
         raise dg.Failure(
@@ -96,7 +120,9 @@ def publish(step: Step, run: Run) -> Iterator[dg.MaterializeResult | dg.AssetChe
         ) from e
 
 
-def _published(step: Step, run: Run) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+def _published(
+    step: Step, run: Run, selected: Collection[str] | None
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     try:
         note = step.note(run.settings, run.lake, run.partition)
     except Missing as e:
@@ -107,7 +133,7 @@ def _published(step: Step, run: Run) -> Iterator[dg.MaterializeResult | dg.Asset
     for rows in step.fn(step.limited(run)):
         expected.remove(rows.table)
         with run.lake.staged(rows.table, rows.data, run.partition, rows.footer | note) as staged:
-            results, preview = _examine(step, run, rows.table, str(staged.path))
+            results, preview = _examine(step, run, rows.table, str(staged.path), step.checks.get(rows.table, []))
             if failed := [r for r in results if not r.passed]:
                 yield from results
                 names = ", ".join(r.check_name for r in failed)
@@ -118,6 +144,8 @@ def _published(step: Step, run: Run) -> Iterator[dg.MaterializeResult | dg.Asset
                 )
             written = staged.publish()
         count = "dagster/partition_row_count" if rows.table.partition else "dagster/row_count"
+        if selected is not None and rows.table.name not in selected:
+            continue
         yield dg.MaterializeResult(
             asset_key=rows.table.name,
             metadata={
@@ -134,8 +162,9 @@ def _published(step: Step, run: Run) -> Iterator[dg.MaterializeResult | dg.Asset
         raise dg.Failure(f"{step.name} did not yield {', '.join(t.name for t in expected)}", allow_retries=False)
 
 
-def _examine(step: Step, run: Run, table: Table, path: str) -> tuple[list[dg.AssetCheckResult], str]:
-    checks = step.checks.get(table, [])
+def _examine(
+    step: Step, run: Run, table: Table, path: str, checks: Collection[Check]
+) -> tuple[list[dg.AssetCheckResult], str]:
     seen = run.lake.only({*step.sees, *step.tables, *(t for c in checks for t in c.reads)}, f"a check of {step.name}")
     with seen.connect() as con:
         quoted = path.replace("'", "''")

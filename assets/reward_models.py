@@ -21,7 +21,6 @@ from sql import statement
 )
 def final_reward_model(run: Run) -> Iterator[Rows]:
     """No gold accuracy is reported here: the releases contain gold (spec O-06)."""
-    from resources.trainer import train
 
     recipe = run.settings.training.final
     arm, _, number = run.partition.partition("-")
@@ -32,7 +31,7 @@ def final_reward_model(run: Run) -> Iterator[Rows]:
                 arm=arm, seed=run.settings.seed, limit=recipe.max_pairs or "9223372036854775807"
             )
         )
-        row = train(run, kind="final", pairs=pairs, validation=None, recipe=recipe, seed=seed)
+        row = run.reward_models.train(run, kind="final", pairs=pairs, validation=None, recipe=recipe, seed=seed)
     rows = pa.Table.from_pylist([{"arm": arm, "seed": seed, **row}], FINAL_REWARD_MODEL.schema)
     numbers = {k: row[k] for k in ("pairs", "steps", "train_loss", "seconds", "tokens")}
     yield Rows(FINAL_REWARD_MODEL, rows, {**numbers, "plot": training(row["path"])})

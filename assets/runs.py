@@ -1,40 +1,45 @@
-"""Dagster's runs on this machine: whose processes are gone, and who holds what another waits for."""
+"""Dagster's runs of this machine: whose processes are gone, and who holds what another waits for."""
 
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 
 import dagster as dg
-from dagster._core.storage.runs import SqliteRunStorage
 
 from training.supervise import began
 
+HOST = "assay/host"  # tag of a run: the machine on which its processes are
 POLL_S = 2.0
 AT_WORK = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 NAMED_IN = {dg.DagsterEventType.ENGINE_EVENT, dg.DagsterEventType.STEP_WORKER_STARTED}
 REUSED_S = 60.0  # an id that began so much later than a run named it is another process's by now
 
 
-def close_abandoned(instance: dg.DagsterInstance) -> list[str]:
-    """Mark the runs as failed whose processes were killed, and free what finished runs without a process hold: else
-    later runs would wait for them for ever.
+def here() -> dict[str, str]:
+    """The tag that a run on this machine bears."""
+    return {HOST: socket.gethostname()}
 
-    Only where Dagster keeps its runs in SQLite, that is on one machine; elsewhere its launcher knows.
+
+def close_abandoned(instance: dg.DagsterInstance) -> list[str]:
+    """Mark the runs of this machine as failed whose processes were killed, and free what finished runs without a process
+    hold: else later runs would wait for them for ever. Each machine closes its own.
 
     Returns:
         The ids of those marked.
     """
-    if not isinstance(instance.run_storage, SqliteRunStorage):
-        return []
     storage, marked = instance.event_log_storage, []
-    for run in instance.get_runs(dg.RunsFilter(statuses=AT_WORK)):
+    for run in instance.get_runs(dg.RunsFilter(statuses=AT_WORK, tags=here())):
         if _gone(instance, run.run_id):
             instance.report_run_failed(
                 run, "The process of this run ended without a word: killed, or the machine stopped."
             )
             marked.append(run.run_id)
+    if not storage.supports_global_concurrency_limits:
+        return marked
     for run_id in storage.get_concurrency_run_ids():
         run = instance.get_run_by_id(run_id)
-        if run is None or (run.is_finished and _gone(instance, run_id)):
+        ours = run is not None and run.tags.get(HOST) == here()[HOST]
+        if run is None or (ours and run.is_finished and _gone(instance, run_id)):
             storage.free_concurrency_slots_for_run(run_id)
     return marked
 
@@ -49,7 +54,8 @@ def _gone(instance: dg.DagsterInstance, run_id: str) -> bool:
 def _processes(instance: dg.DagsterInstance, run_id: str) -> Iterator[tuple[int, float]]:
     """Ids of a run's worker and of its steps' processes, and when the run named them, in seconds since 1970."""
     for entry in instance.all_logs(run_id, of_type=NAMED_IN):
-        if "pid" in (facts := entry.dagster_event.engine_event_data.metadata):
+        event = entry.dagster_event
+        if event is not None and "pid" in (facts := event.engine_event_data.metadata):
             yield int(facts["pid"].value), entry.timestamp
 
 

@@ -50,11 +50,10 @@ def attributed(run: Run, table: Table, pairs: "duckdb.DuckDBPyRelation") -> Rows
     Raises:
         Stop: nobody has agreed.
     """
-    from resources.judges.attribute_models import labeller
     from resources.llm.bill import SAMPLE
 
     name = label(table, run.partition)
-    made = labeller(run.settings, run.lake, name)
+    made = run.judges.labeller(run.settings, run.lake, name)
     some = pairs.limit(SAMPLE).to_arrow_table().combine_chunks().to_batches()
     n = pairs.count("*").fetchall()[0][0]
     shown = agreed(run, made.estimate(some[0], n), name) if some else {}

@@ -127,13 +127,12 @@ def annotation_batch(run: Run) -> Iterator[Rows]:
 )
 def human_labels(run: Run) -> Iterator[Rows]:
     """Simulated, recorded, or exchanged as files; with files the step stops until the answers are there."""
-    from resources.annotators.backends import backend
 
     with run.lake.connect() as con:
         batch = con.sql(
             statement("batch_texts"), params={"iteration": run.partition, "desk": "people"}
         ).to_arrow_table()
-    labels = backend(run.settings, run.lake).label(batch, run.partition)
+    labels = run.annotators.people(run.settings, run.lake).label(batch, run.partition)
     yield Rows(HUMAN_LABELS, labels, {"pairs asked": batch.num_rows, "labels": labels.num_rows})
 
 
@@ -283,7 +282,6 @@ def silver(run: Run) -> Iterator[Rows]:
 )
 def reward_model(run: Run) -> Iterator[Rows]:
     """Trained on all silver so far and on nothing else; gold only chooses the checkpoint (spec 3.02, 3.03)."""
-    from resources.trainer import train
 
     with run.lake.connect() as con:
         pairs = con.sql(
@@ -292,7 +290,9 @@ def reward_model(run: Run) -> Iterator[Rows]:
             )
         )
         validation = con.sql(statement("ordered_pairs").format(labels=OPEN_GOLD.format(run.partition)))
-        row = train(run, kind="loop", pairs=pairs, validation=validation, recipe=run.settings.training.loop)
+        row = run.reward_models.train(
+            run, kind="loop", pairs=pairs, validation=validation, recipe=run.settings.training.loop
+        )
     numbers = {k: row[k] for k in ("pairs", "steps", "train_loss", "validation_accuracy", "seconds")}
     numbers["plot"] = training(row["path"])
     yield Rows(REWARD_MODEL, pa.Table.from_pylist([row], REWARD_MODEL.schema), numbers)
@@ -319,14 +319,15 @@ def reward_model(run: Run) -> Iterator[Rows]:
 )
 def gold_predictions(run: Run) -> Iterator[Rows]:
     """p in the human order; where it is low the model is wrong or unsure, and asks for more of the same."""
-    from resources.trainer import score
 
     with run.lake.connect() as con:
         model_id, folder = con.sql(
             "SELECT model_id, path FROM reward_model WHERE iteration = ?", params=[run.partition]
         ).fetchall()[0]
         labels = OPEN_GOLD.format(run.partition)
-        scores = score(run, {"loop": folder}, con.sql(statement("ordered_pairs").format(labels=labels)))
+        scores = run.reward_models.score(
+            run, {"loop": folder}, con.sql(statement("ordered_pairs").format(labels=labels))
+        )
         con.register("scores_now", scores)
         rows = con.sql(
             "SELECT pair_id, role, r_chosen_loop AS reward_better, r_rejected_loop AS reward_worse,"
@@ -369,12 +370,11 @@ def gold_predictions(run: Run) -> Iterator[Rows]:
 def retrieved(run: Run) -> Iterator[Rows]:
     """Gold errors -> pool: each gold pair asks for k of its nearest unlabelled pairs; a candidate wanted by several
     belongs to the nearest of them (spec 3.05, O-11)."""
-    from resources.retrieval.vectors import Index
 
     with run.lake.connect() as con:
         size = _dimensions(con)
         candidates = con.sql(statement("candidates"), params={"iteration": run.partition})
-        index = Index(run.lake, f"pool_{run.partition}", candidates.to_arrow_reader(10_000), size)
+        index = run.vectors.index(run.lake, f"pool_{run.partition}", candidates.to_arrow_reader(10_000), size)
         queries = con.sql(
             "SELECT p.pair_id, p.p, p.k, vector, cluster_id FROM gold_predictions p JOIN gold_attributes USING (pair_id)"
             " WHERE p.iteration = $iteration AND ($all OR p.p <= 0.5) ORDER BY p.pair_id",
@@ -421,7 +421,6 @@ def retrieved(run: Run) -> Iterator[Rows]:
 )
 def selection(run: Run) -> Iterator[Rows]:
     """A random share of all that may be labelled, the rest by the policy; nothing once the stop rule holds."""
-    from resources.trainer import score
 
     s, seed = run.settings.stage1, f"{run.settings.seed}/{run.partition}"
     with run.lake.connect() as con:
@@ -445,7 +444,7 @@ def selection(run: Run) -> Iterator[Rows]:
         pairs = con.sql(
             "SELECT pair_id, conversation, chosen, rejected FROM clean_pool SEMI JOIN picked USING (pair_id)"
         )
-        con.register("scored", score(run, {"loop": model}, pairs))
+        con.register("scored", run.reward_models.score(run, {"loop": model}, pairs))
         rows = con.sql(
             "SELECT picked.*, 1 / (1 + exp(r_rejected_loop - r_chosen_loop)) AS p FROM picked LEFT JOIN scored USING (pair_id)"
         ).to_arrow_table()
@@ -458,8 +457,6 @@ def selection(run: Run) -> Iterator[Rows]:
 def _with_features(run: Run, con, candidates: pa.Table, seed: str) -> pa.Table:
     """A part of the candidates drawn at random, and all silver so far, as the loop's model sees them; what is beyond the
     part stays without p, for the random share alone."""
-    from resources.trainer import features
-
     looked_at = draw(candidates, run.settings.stage1.d_optimal_candidates, f"{seed}/candidates")
     con.register("looked_at", looked_at)
     model = con.sql("SELECT path FROM reward_model WHERE iteration = ?", params=[run.partition]).fetchall()[0][0]
@@ -468,7 +465,7 @@ def _with_features(run: Run, con, candidates: pa.Table, seed: str) -> pa.Table:
         "SELECT pair_id, conversation, chosen, rejected FROM clean_pool"
         f" WHERE pair_id IN (SELECT pair_id FROM looked_at UNION ALL {known})"
     )
-    con.register("seen", features(run, model, pairs))
+    con.register("seen", run.reward_models.features(run, model, pairs))
     con.register("open_pairs", candidates)
     return con.sql(
         "SELECT pair_id, similarity, difference, o.pair_id IS NULL AS labelled, l.inclusion AS chance,"

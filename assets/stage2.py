@@ -66,13 +66,12 @@ ASKED_AT_ONCE = 2_000  # pairs whose texts, examples and votes are in memory tog
 def best_reward_model(run: Run) -> Iterator[Rows]:
     """Every champion on the final gold, since accuracies on a growing set do not compare; ties go to the later
     iteration (spec O-09)."""
-    from resources.trainer import score
 
     with run.lake.connect() as con:
         models = con.sql("SELECT iteration, model_id, path FROM reward_model ORDER BY iteration").fetchall()
         labels = f'SELECT pair_id, "order" FROM gold WHERE role IN {sql_list(OPEN)}'
         names = {iteration: path for iteration, _, path in models}
-        scores = score(run, names, con.sql(statement("ordered_pairs").format(labels=labels)))
+        scores = run.reward_models.score(run, names, con.sql(statement("ordered_pairs").format(labels=labels)))
     rows = []
     for iteration, model_id, path in models:
         margins = [
@@ -114,7 +113,6 @@ def best_reward_model(run: Run) -> Iterator[Rows]:
 )
 def gold_reward_model(run: Run) -> Iterator[Rows]:
     """Trained on people's labels and nothing else, its checkpoint chosen on the validation fold (spec 4.06, O-06)."""
-    from resources.trainer import train
 
     with run.lake.connect() as con:
         pairs, validation = (
@@ -125,7 +123,9 @@ def gold_reward_model(run: Run) -> Iterator[Rows]:
             )
             for roles in (TRAINED_ON, ("validation",))
         )
-        row = train(run, kind="gold", pairs=pairs, validation=validation, recipe=run.settings.training.gold)
+        row = run.reward_models.train(
+            run, kind="gold", pairs=pairs, validation=validation, recipe=run.settings.training.gold
+        )
     numbers = {k: row[k] for k in ("pairs", "steps", "train_loss", "validation_accuracy", "seconds")}
     numbers["plot"] = training(row["path"])
     yield Rows(GOLD_REWARD_MODEL, pa.Table.from_pylist([row], GOLD_REWARD_MODEL.schema), numbers)
@@ -176,7 +176,6 @@ def audit_attributes(run: Run) -> Iterator[Rows]:
 )
 def audit(run: Run) -> Iterator[Rows]:
     """People label the sample, the same people in the same way as in stage 1."""
-    from resources.annotators.backends import backend
 
     with run.lake.connect() as con:
         batch = con.sql(
@@ -184,7 +183,11 @@ def audit(run: Run) -> Iterator[Rows]:
             " desired, guideline, 0::BIGINT AS priority FROM audit_attributes JOIN clean_pool USING (pair_id)"
             " ORDER BY pair_id"
         ).to_arrow_table()
-    labels = backend(run.settings, run.lake).label(batch, "stage2") if batch.num_rows else AUDIT.schema.empty_table()
+    labels = (
+        run.annotators.people(run.settings, run.lake).label(batch, "stage2")
+        if batch.num_rows
+        else AUDIT.schema.empty_table()
+    )
     yield Rows(AUDIT, labels, {"pairs asked": batch.num_rows, "labels": labels.num_rows})
 
 
@@ -227,7 +230,6 @@ def decision_rule(run: Run) -> Iterator[Rows]:
 def _calibrated(run: Run) -> tuple[Calibration, dict]:
     """Both models on people's labels, in the original order."""
     from curation.calibration import Sample, TooFew, calibrate, halves
-    from resources.trainer import score
 
     s = run.settings
     with run.lake.connect() as con:
@@ -237,7 +239,7 @@ def _calibrated(run: Run) -> tuple[Calibration, dict]:
         con.execute(f"CREATE TEMP TABLE labels AS {statement('calibration_gold')}")
         con.execute("INSERT INTO labels FROM audited")
         pairs = con.sql(statement("ordered_pairs").format(labels="SELECT pair_id, 'original' AS \"order\" FROM labels"))
-        con.register("scores_now", score(run, {"best": best[1], "gold": gold[1]}, pairs))
+        con.register("scores_now", run.reward_models.score(run, {"best": best[1], "gold": gold[1]}, pairs))
         rows = con.sql(
             "SELECT pair_id, r_chosen_best - r_rejected_best AS best, r_chosen_gold - r_rejected_gold AS gold,"
             ' "right", pair_id IN (SELECT pair_id FROM audited) AS drawn FROM scores_now JOIN labels USING (pair_id)'
@@ -291,13 +293,12 @@ def _calibrated(run: Run) -> tuple[Calibration, dict]:
 )
 def scores(run: Run) -> Iterator[Rows]:
     """Both models in one pass over the bucket (spec 4.03)."""
-    from resources.trainer import score
 
     with run.lake.connect() as con:
         best = con.sql("SELECT model_id, path FROM best_reward_model WHERE best").fetchall()[0]
         gold = con.sql("SELECT model_id, path FROM gold_reward_model").fetchall()[0]
         pairs = con.sql(statement("undecided_pool").format(bucket=run.partition))
-        con.register("scores_now", score(run, {"best": best[1], "gold": gold[1]}, pairs))
+        con.register("scores_now", run.reward_models.score(run, {"best": best[1], "gold": gold[1]}, pairs))
         rows = con.sql(statement("scores"), params={"best_model": best[0], "gold_model": gold[0]}).to_arrow_table()
     unscored = {f"unscored by the {m} model": rows.column(f"p_{m}").null_count for m in ("best", "gold")}
     both = {f"{m} model": rows.column(f"p_{m}").drop_null().to_numpy() for m in ("best", "gold")}

@@ -7,7 +7,7 @@ the function can see: a table or a section of the configuration that it does not
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from curation.tables import PartitionKind, Table
@@ -97,7 +97,7 @@ class Step:
 
     def limited(self, run: Run) -> Run:
         """The same run with what the step declares and nothing else."""
-        return replace(run, settings=self._shown(run.settings), lake=run.lake.only(self.sees, self.name))
+        return run.only(self.sees, (*self.settings, *self.settings_seen), self.name)
 
     def _shown(self, settings: Settings) -> Settings:
         return settings.only((*self.settings, *self.settings_seen), self.name)

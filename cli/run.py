@@ -1,9 +1,18 @@
-"""The whole job in one process, in order, through Dagster: what is up to date is left alone."""
+"""The whole job through Dagster: what is up to date is left alone, what does not wait for each other runs side by side.
 
+The job is cut into units, each one Dagster run of a few steps for one partition. What a unit waits for follows from
+what its steps read; how many run at once is what `dagster.yaml` allows for runs.
+"""
+
+import multiprocessing
 import os
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from itertools import groupby
 
 import dagster as dg
@@ -12,17 +21,39 @@ from assets import runs
 from assets.definitions import build
 from assets.registry import steps
 from assets.table_asset import Step
-from resources.lake import Lake
+from resources.lake import Lake, label
 from resources.settings import ConfigError, Settings
+from training.supervise import die_with_parent
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run ended early; `stopped_by` names the `Stop` that it came to, '' for a failure."""
+
+    why: str
+    stopped_by: str = ""
+
+    def __str__(self) -> str:
+        return self.why
 
 
 class JobFailed(Exception):
-    """A step failed; the message names it and why."""
+    """Some steps did not end well; the message names each and why.
+
+    Attributes:
+        waiting: whether all of them wait for people, which is no failure.
+    """
+
+    def __init__(self, failures: list[Failure]):
+        super().__init__("\n".join(f.why for f in failures))
+        self.waiting = all(f.stopped_by == "Waiting" for f in failures)
 
 
 @dataclass(frozen=True)
 class Unit:
-    """Steps of one partition that run together."""
+    """Steps of one partition that run together, in one Dagster run."""
 
     partition: str | None
     steps: tuple[Step, ...]
@@ -32,21 +63,31 @@ class Unit:
         groups = list(dict.fromkeys(s.group for s in self.steps))
         return " + ".join(groups) + (f" [{self.partition}]" if self.partition else "")
 
+    @property
+    def pools(self) -> frozenset[str]:
+        return frozenset(s.pool for s in self.steps if s.pool)
+
+    def writes(self) -> set[str]:
+        return {label(t, self.partition) for s in self.steps for t in s.tables}
+
+    def reads(self, settings: Settings) -> set[str]:
+        return {label(t, key) for s in self.steps for t, key in s.inputs(settings, self.partition)}
+
 
 def units(settings: Settings, groups: Collection[str] = ()) -> Iterator[Unit]:
-    """The job cut into units that can run one after another: neighbouring steps of one partition kind, key by key.
+    """The job in units, in an order in which they could run one after another: neighbouring steps of one partition kind
+    that need the same pool, key by key; an iteration is one unit.
 
     With `groups` only their steps.
 
     Raises:
         ConfigError: there is no such group.
     """
-    every = steps()
-    if unknown := sorted(set(groups) - {s.group for s in every}):
-        there = ", ".join(sorted({s.group for s in every}))
+    if unknown := sorted(set(groups) - {s.group for s in steps()}):
+        there = ", ".join(sorted({s.group for s in steps()}))
         raise ConfigError(f"no such group: {', '.join(unknown)}; there are {there}")
-    wanted = [s for s in every if not groups or s.group in groups]
-    for kind, some in groupby(wanted, key=lambda s: s.partition):
+    wanted = [s for s in steps() if not groups or s.group in groups]
+    for (kind, _), some in groupby(wanted, key=lambda s: (s.partition, None if s.partition == "iteration" else s.pool)):
         together = tuple(some)
         for key in settings.partition_keys(kind) if kind else [None]:
             yield Unit(key, together)
@@ -67,67 +108,196 @@ def todo(unit: Unit, settings: Settings) -> dict[Step, str]:
     return found
 
 
-def run_all(settings: Settings, say: Callable[[str], None], groups: Collection[str] = ()) -> tuple[int, int]:
+def run_all(settings: Settings, say: Say, groups: Collection[str] = (), jobs: int | None = 1) -> tuple[int, int]:
     """Make everything, or all of `groups`, that is not up to date; returns (steps run, steps left alone).
 
-    Runs appear in the Dagster instance of DAGSTER_HOME. Raises JobFailed at the first step that fails.
+    Args:
+        jobs: runs at once, each in a process of its own; 1 runs all in this process, None asks `dagster.yaml`.
+
+    Runs appear in the Dagster instance of DAGSTER_HOME.
+
+    Raises:
+        JobFailed: a step failed or waits; what does not rest on it was made all the same.
     """
-    lake, assets = Lake.of(settings), list(build(settings).assets)
-    ran = kept = 0
-    all_units = list(units(settings, groups))
+    with opened() as instance:
+        work = _Work(
+            settings, say, list(units(settings, groups)), instance, allowed(instance) if jobs is None else jobs
+        )
+        try:
+            work.run()
+        finally:
+            Lake.of(settings).shell()
+    if work.failures:
+        raise JobFailed(work.failures)
+    return work.ran, work.kept
+
+
+def allowed(instance: dg.DagsterInstance) -> int:
+    """Runs at once: what `dagster.yaml` allows, and no more than there are cores."""
+    configured = (instance.get_settings("concurrency") or {}).get("runs", {}).get("max_concurrent_runs", 1)
+    return max(1, min(int(configured), os.cpu_count() or 1))
+
+
+@contextmanager
+def opened() -> Iterator[dg.DagsterInstance]:
+    """The instance of DAGSTER_HOME, or one that is gone afterwards."""
     with dg.DagsterInstance.get() if "DAGSTER_HOME" in os.environ else dg.DagsterInstance.ephemeral() as instance:
-        for place, unit in enumerate(all_units, start=1):
-            again = todo(unit, settings)
-            kept += len(unit.steps) - len(again)
-            if not again:
-                continue
-            started = time.monotonic()
-            say(f"[{place}/{len(all_units)}] {unit.name}: {', '.join(s.name for s in again)}")
-            if why := materialize(assets, tuple(again), unit.partition, instance, say):
-                raise JobFailed(why)
-            ran += len(again)
-            rows = ", ".join(f"{t.name} {lake.rows(t, unit.partition):,}" for s in again for t in s.tables)
-            say(f"        {rows}  ({time.monotonic() - started:.1f} s)")
-    lake.shell()
-    return ran, kept
+        yield instance
 
 
-def iterate(
-    settings: Settings, key: str, instance: dg.DagsterInstance, say: Callable[[str], None] = print
-) -> str | None:
+@dataclass
+class _Work:
+    """One call of `run_all`: which units are due, at work, done, failed."""
+
+    settings: Settings
+    say: Say
+    units: list[Unit]
+    instance: dg.DagsterInstance
+    jobs: int
+    ran: int = 0
+    kept: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    lost: set[Unit] = field(default_factory=set)  # failed, or resting on one that did
+    at_work: dict[Future, tuple[Unit, float, int]] = field(default_factory=dict)
+
+    def run(self) -> None:
+        rests_on = self._graph()
+        sorter = TopologicalSorter(rests_on)
+        sorter.prepare()
+        ready: list[Unit] = []
+        with _workers(self.settings, self.jobs) as workers:
+            while sorter.is_active():
+                ready = sorted([*ready, *sorter.get_ready()], key=self.units.index)
+                for unit in [u for u in ready if not self._busy(u)]:
+                    if self._busy(unit):  # one that began in this round holds its pool
+                        continue
+                    ready.remove(unit)
+                    if rests_on[unit] & self.lost:
+                        self.lost.add(unit)
+                        sorter.done(unit)
+                    elif not self._begin(unit, workers):
+                        sorter.done(unit)
+                        break  # what comes next in order may be ready now
+                else:
+                    if self.at_work:
+                        sorter.done(*self._ended())
+
+    def _graph(self) -> dict[Unit, set[Unit]]:
+        writer = {name: unit for unit in self.units for name in unit.writes()}
+        return {u: {writer[n] for n in u.reads(self.settings) if n in writer} - {u} for u in self.units}
+
+    def _busy(self, unit: Unit) -> bool:
+        held = {p for other, *_ in self.at_work.values() for p in other.pools}
+        return len(self.at_work) >= self.jobs or bool(unit.pools & held)
+
+    def _begin(self, unit: Unit, workers: ProcessPoolExecutor | None) -> bool:
+        """Start a unit in a process of its own; False where it is over already: up to date, or made in this process."""
+        again = todo(unit, self.settings)
+        self.kept += len(unit.steps) - len(again)
+        if not again:
+            return False
+        place, started = self.units.index(unit) + 1, time.monotonic()
+        self.say(f"[{place}/{len(self.units)}] {unit.name}: {', '.join(s.name for s in again)}")
+        names = tuple(s.name for s in again)
+        if workers is not None:
+            self.at_work[workers.submit(_materialize_here, names, unit.partition)] = (unit, started, len(again))
+            return True
+        made = materialize(build(self.settings), tuple(again), unit.partition, self.instance, self.say)
+        self._report(unit, started, len(again), made)
+        return False
+
+    def _ended(self) -> list[Unit]:
+        finished, _ = wait(self.at_work, return_when=FIRST_COMPLETED)
+        over = []
+        for future in finished:
+            unit, started, count = self.at_work.pop(future)
+            try:
+                failure = future.result()
+            except BrokenProcessPool:
+                failure = Failure(f"{unit.name}: its process ended without a word: killed, or out of memory")
+            self._report(unit, started, count, failure)
+            over.append(unit)
+        return over
+
+    def _report(self, unit: Unit, started: float, count: int, failure: Failure | None) -> None:
+        if failure is not None:
+            self.failures.append(failure)
+            self.lost.add(unit)
+            self.say(f"        {unit.name} {'waits' if failure.stopped_by else 'failed'}: {failure.why}")
+            return
+        self.ran += count
+        lake = Lake.of(self.settings)
+        rows = ", ".join(f"{t.name} {lake.rows(t, unit.partition):,}" for s in unit.steps for t in s.tables)
+        self.say(f"        {unit.name}: {rows}  ({time.monotonic() - started:.1f} s)")
+
+
+# ---- processes -----------------------------------------------------------------------------------------------------
+@contextmanager
+def _workers(settings: Settings, jobs: int) -> Iterator[ProcessPoolExecutor | None]:
+    """Processes that run units side by side, each with the definitions loaded once; None for one at a time, here."""
+    if jobs == 1:
+        yield None
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, context, initializer=_begin_worker, initargs=(settings, os.getpid()))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_loaded: list[dg.Definitions] = []
+
+
+def _begin_worker(settings: Settings, parent: int) -> None:
+    die_with_parent(parent)
+    _loaded.append(build(settings))
+
+
+def _materialize_here(names: tuple[str, ...], partition: str | None) -> Failure | None:
+    with opened() as instance:
+        some = tuple(s for s in steps() if s.name in names)
+        return materialize(_loaded[0], some, partition, instance, lambda line: print(line, flush=True))
+
+
+# ---- one run -------------------------------------------------------------------------------------------------------
+def iterate(settings: Settings, key: str, instance: dg.DagsterInstance, say: Say = print) -> Failure | None:
     """Run one iteration of stage 1 whole, whether it is up to date or not; returns why it failed, or None."""
     loop = tuple(s for s in steps() if s.partition == "iteration")
-    return materialize(list(build(settings).assets), loop, key, instance, say)
+    return materialize(build(settings), loop, key, instance, say)
 
 
 def materialize(
-    assets: list[dg.AssetsDefinition],
+    definitions: dg.Definitions,
     some: tuple[Step, ...],
     partition: str | None,
     instance: dg.DagsterInstance,
-    say: Callable[[str], None] = print,
-) -> str | None:
+    say: Say = print,
+) -> Failure | None:
     """One Dagster run of these steps in this process, when nobody else holds their pools; returns why it failed, or
     None."""
     runs.wait_for(instance, {s.pool for s in some if s.pool}, say)
     result = dg.materialize(
-        assets,
+        list(definitions.assets or ()),
+        resources=definitions.resources,
         selection=[t.name for s in some for t in s.tables],
         partition_key=partition,
         instance=instance,
-        tags={"assay/loop": "stage1"} if some[0].partition == "iteration" else {},
+        tags=runs.here() | ({"assay/loop": "stage1"} if some[0].partition == "iteration" else {}),
         raise_on_error=False,
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )
     return None if result.success else _reason(result)
 
 
-def _reason(result: dg.ExecuteInProcessResult) -> str:
+def _reason(result: dg.ExecuteInProcessResult) -> Failure:
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
-            if data.user_failure_data and data.user_failure_data.description:  # a dg.Failure of ours says it all
-                return f"{event.step_key}: {data.user_failure_data.description}"
-            cause = data.error.cause or data.error
-            return f"{event.step_key}: {cause.message.strip()}"
-    return "the run failed before its first step"
+            told = data.user_failure_data
+            if told and told.description:  # a dg.Failure of ours says it all
+                stopped = told.metadata.get("stopped by")
+                return Failure(f"{event.step_key}: {told.description}", str(stopped.value) if stopped else "")
+            cause = data.error.cause or data.error if data.error else None
+            return Failure(f"{event.step_key}: {cause.message.strip() if cause else 'no reason given'}")
+    return Failure("the run failed before its first step")

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Literal
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from curation.tables import CONVERSATION, MODEL_FIELDS
 from resources.settings import Recipe, Training
@@ -185,6 +184,8 @@ def _score(
     columns += [("difference", pa.list_(pa.float32()))] if features else []
     schema = pa.schema(columns)
     found = {m: sorted((folder / m).glob("part-*.parquet")) for m in models}
+    import pyarrow.dataset as ds  # it imports pandas, which costs a step two seconds
+
     tables = {m: ds.dataset(f, schema=schema).to_table() if f else schema.empty_table() for m, f in found.items()}
     shutil.rmtree(folder)
     return tables

@@ -203,7 +203,7 @@ def test_runs_and_checks_are_recorded_in_dagster(job):
     settings, _, _ = job
     with dg.DagsterInstance.ephemeral() as instance:
         step = next(s for s in pipeline.steps() if s.name == "decisions")
-        assert pipeline.materialize(list(pipeline.build(settings).assets), (step,), "b00", instance) is None
+        assert pipeline.materialize(pipeline.build(settings), (step,), "b00", instance) is None
         event = instance.get_latest_materialization_event(dg.AssetKey("decisions")).asset_materialization
         assert event.metadata["dagster/partition_row_count"].value > 0
         assert event.metadata["preview"].value.startswith("| pair_id |")

@@ -16,7 +16,7 @@ from assets.publishing import as_asset
 from assets.table_asset import Rows, table_asset
 from cli import run as pipeline
 from curation.tables import SEED_SELECTION
-from resources.lake import Lake
+from resources.services import services
 from tests.stage1.test_iterations import until
 from tests.support.lakes import settings
 from tests.support.places import ROOT
@@ -24,22 +24,26 @@ from training.supervise import started
 
 
 def held(folder: Path, seconds: float):
-    """A step that holds the pool `gpu` for so long and writes which process it is, and its asset."""
+    """A step that holds the pool `gpu` for so long, or until it may go on, and writes which process it is, and definitions of it."""
 
     @table_asset(SEED_SELECTION, group="seed", pool="gpu")
     def step(run):
+        began = time.monotonic()
         (folder / "holding").write_text(str(os.getpid()))
-        time.sleep(seconds)
+        until(lambda: (folder / "go on").exists() or time.monotonic() > began + seconds, seconds + 1)
         yield Rows(SEED_SELECTION, SEED_SELECTION.schema.empty_table())
 
     made = settings(lake={"path": str(folder / "lake"), "buckets": 1})
-    return step, as_asset(step, made, Lake.of(made))
+    return step, dg.Definitions(
+        assets=[as_asset(step, made)],
+        jobs=[dg.define_asset_job("hold", dg.AssetSelection.all())],
+        resources=services(made),
+    )
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    _, asset = held(Path.cwd(), float(os.environ.get("HOLD_SECONDS", "0")))
-    return dg.Definitions(assets=[asset], jobs=[dg.define_asset_job("hold", [asset])])
+    return held(Path.cwd(), float(os.environ.get("HOLD_SECONDS", "0")))[1]
 
 
 def ended() -> int:
@@ -56,9 +60,9 @@ def environment(folder: Path) -> dict[str, str]:
 def work(folder: Path, seconds: str) -> str | None:
     """A run of one step that holds the pool `gpu` for so long; why it failed."""
 
-    step, asset = held(folder, float(seconds))
+    step, definitions = held(folder, float(seconds))
     with dg.DagsterInstance.get() as instance:
-        return pipeline.materialize([asset], (step,), None, instance)
+        return pipeline.materialize(definitions, (step,), None, instance)
 
 
 def start(folder: Path, seconds: float) -> subprocess.Popen:
@@ -98,10 +102,11 @@ def test_what_a_killed_run_held_is_free_for_the_next(home):
 
 
 def test_a_run_at_work_is_waited_for(home):
-    first = holding(home, 12)
+    first = holding(home, 600)
     second = start(home, 0)
-    said, _ = second.communicate(timeout=90)
-    assert said.startswith("        waiting for gpu (run ") and said.endswith("\nNone\n") and said.count("waiting") == 1
+    assert second.stdout is not None and second.stdout.readline().startswith("        waiting for gpu (run ")
+    (home / "go on").touch()
+    assert second.communicate(timeout=90)[0] == "None\n"
     assert first.wait() == 0 and statuses(home) == ["SUCCESS", "SUCCESS"]
 
 
@@ -137,7 +142,9 @@ def test_a_slot_that_waits_for_its_owner_is_no_free_slot(home):
     """A live run queues for a slot that a killed one holds: it is next, and a third one waits for it."""
     said = []
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        dead, alive = (instance.add_run(dg.DagsterRun("j", status=dg.DagsterRunStatus.STARTED)) for _ in range(2))
+        dead, alive = (
+            instance.add_run(dg.DagsterRun("j", status=dg.DagsterRunStatus.STARTED, tags=runs.here())) for _ in range(2)
+        )
         for run, pid in ((dead, ended()), (alive, os.getpid())):
             instance.report_engine_event("started", run, EngineEventData.in_process(pid))
             instance.event_log_storage.initialize_concurrency_limit_to_default("gpu")
@@ -162,7 +169,7 @@ def test_a_run_is_gone_when_none_of_its_processes_is_left(home, monkeypatch):
     with dg.DagsterInstance.from_config(str(home)) as instance:
         ids = {}
         for name, (pids, _) in cases.items():
-            run = instance.add_run(dg.DagsterRun("j", status=dg.DagsterRunStatus.STARTED))
+            run = instance.add_run(dg.DagsterRun("j", status=dg.DagsterRunStatus.STARTED, tags=runs.here()))
             for pid in pids:
                 instance.report_engine_event("started", run, EngineEventData.in_process(pid))
             ids[name] = run.run_id

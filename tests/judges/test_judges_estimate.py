@@ -19,6 +19,7 @@ from resources.llm.ledger import spending
 from resources.llm.online_calls import Payer
 from resources.llm.prices import flat
 from resources.llm.providers import Anthropic
+from resources.services import services
 from resources.settings import Price
 from tests.support.judging import NO_EXAMPLES, body_for, config, honest, judge, targets
 from tests.support.lakes import make, put, query, settings
@@ -187,15 +188,18 @@ def test_a_budget_stops_a_step_and_a_higher_one_goes_on_without_paying_twice(tmp
 
 
 def test_the_tag_of_a_dagster_run_agrees_and_the_estimate_stands_beside_the_table(tmp_path):
-    from assets.table_asset import as_asset
+    from assets.publishing import as_asset
 
     lake = filled(tmp_path)
     with serving(answering) as server:
         raw = config(server.url, price=PAID).model_dump(include={"judges"}, by_alias=True)
-        made = settings(**raw, **HASHING, budget={"dollars": 1, "confirm_above": 0.001})
-        asset = as_asset(stage1.judge_votes, made, lake)
+        here = {"path": str(lake.root), "buckets": 1}
+        made = settings(**raw, **HASHING, lake=here, budget={"dollars": 1, "confirm_above": 0.001})
+        asset = as_asset(stage1.judge_votes, made)
         with dg.DagsterInstance.ephemeral() as instance:
-            run = {"partition_key": "iter_00", "instance": instance, "raise_on_error": False}
+            run = {
+                "partition_key": "iter_00", "instance": instance, "raise_on_error": False, "resources": services(made),
+            }  # fmt: skip
             assert not dg.materialize([asset], **run).success
             result = dg.materialize([asset], tags={TAG: "0.1"}, **run)
             assert result.success

@@ -1,0 +1,27 @@
+"""Jobs that people and sensors launch; what they are made of is the graph's."""
+
+import dagster as dg
+
+from curation.tables import GOLD_VOTES, JUDGE_VOTES, STAGE2_VOTES, Table
+
+LOOP = {"assay/loop": "stage1"}  # tag of runs of the loop: one at a time
+
+stage1_iteration = dg.define_asset_job(
+    "stage1_iteration",
+    dg.AssetSelection.groups("stage1"),
+    description="One iteration of stage 1; a backfill over `iteration` runs them in order.",
+    tags=LOOP,
+)
+
+
+def _collecting(votes: Table):
+    return dg.define_asset_job(
+        f"collect_{votes.name}",
+        dg.AssetSelection.assets(votes.name),
+        description="Makes the votes of one partition; answers that are stored cost nothing.",
+        tags=LOOP if votes.partition == "iteration" else {},
+    )
+
+
+COLLECTING = {t.name: _collecting(t) for t in (JUDGE_VOTES, GOLD_VOTES, STAGE2_VOTES)}
+JOBS = [stage1_iteration, *COLLECTING.values()]

@@ -1,0 +1,77 @@
+"""Sensors: what goes on by itself. All but the one that closes abandoned runs are off until somebody turns them on."""
+
+import dagster as dg
+
+from assets.jobs import COLLECTING, stage1_iteration
+from assets.runs import close_abandoned
+from curation.tables import ANNOTATION_BATCH, SELECTION
+from resources.lake import Lake
+from resources.settings import Settings
+
+
+def sensors(settings: Settings) -> list[dg.SensorDefinition]:
+    """The sensors of a configuration."""
+    lake = Lake.of(settings)
+    return [_stage1_loop(settings, lake), _collect_batches(settings, lake), abandoned_runs]
+
+
+def _stage1_loop(settings: Settings, lake: Lake) -> dg.SensorDefinition:
+    iterations = settings.partition_keys("iteration")
+
+    @dg.asset_sensor(
+        asset_key=dg.AssetKey(SELECTION.name),
+        job=stage1_iteration,
+        name="stage1_loop",
+        minimum_interval_seconds=15,
+        default_status=dg.DefaultSensorStatus.STOPPED,
+        description="Opens the next iteration when one closes. Off until somebody turns it on: each opening may cost"
+        " people's time and paid calls.",
+    )
+    def stage1_loop(context: dg.SensorEvaluationContext, event: dg.EventLogEntry):
+        closed = event.dagster_event.partition if event.dagster_event else None
+        following = iterations[iterations.index(closed) + 1 :] if closed else []
+        if not following:
+            return dg.SkipReason(f"{closed} was the last iteration")
+        if not lake.rows(SELECTION, closed):
+            left = "`assay run` makes the iterations that are left, empty, and goes on with stage 2"
+            return dg.SkipReason(f"{closed} selected nothing: the stop rule holds, or no pair is left; {left}")
+        if lake.note(ANNOTATION_BATCH, following[0]) is not None:
+            return dg.SkipReason(f"{following[0]} is open already; a rerun of it is a person's decision")
+        return dg.RunRequest(run_key=f"{following[0]}-{event.run_id}", partition_key=following[0])
+
+    return stage1_loop
+
+
+def _collect_batches(settings: Settings, lake: Lake) -> dg.SensorDefinition:
+    @dg.sensor(
+        name="collect_batches",
+        jobs=list(COLLECTING.values()),
+        minimum_interval_seconds=600,
+        default_status=dg.DefaultSensorStatus.STOPPED,
+        description="Makes votes again once all batches that were sent for them have ended at the provider.",
+    )
+    def collect_batches(context: dg.SensorEvaluationContext):
+        from resources.llm.batch_calls import due
+        from resources.llm.call_store import store
+
+        with store(lake) as calls:
+            stages = due(settings.judges.judges, calls)
+        for stage, names in stages.items():
+            table, _, partition = stage.partition("/")
+            yield dg.RunRequest(" ".join(names), job_name=COLLECTING[table].name, partition_key=partition or None)
+        if not stages:
+            yield dg.SkipReason("no batch has ended")
+
+    return collect_batches
+
+
+@dg.sensor(
+    name="abandoned_runs",
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Marks runs as failed whose process was killed, so that nothing waits for them; Dagster then tries"
+    " its own runs once more.",
+)
+def abandoned_runs(context: dg.SensorEvaluationContext):
+    closed = close_abandoned(context.instance)
+    return dg.SkipReason(f"closed {', '.join(closed)}" if closed else "every run has its process")
