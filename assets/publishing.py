@@ -57,7 +57,7 @@ def as_asset(step: Step, settings: Settings) -> dg.AssetsDefinition:
     def body(context: dg.AssetExecutionContext):
         if worker := multiprocessing.parent_process():  # a step with a process of its own works for nobody else
             die_with_parent(worker.pid)
-        context.instance.add_run_tags(context.run_id, here())
+        context.instance.add_run_tags(context.run.run_id, here())
         services = {name: getattr(context.resources, name) for name in SERVICES}
         run = Run.served(settings, services, context.partition_key if context.has_partition_key else None, context)
         if context.selected_asset_keys:

@@ -24,7 +24,8 @@ from training.supervise import started
 
 
 def held(folder: Path, seconds: float):
-    """A step that holds the pool `gpu` for so long, or until it may go on, and writes which process it is, and definitions of it."""
+    """A step that holds the pool `gpu` for so long, or until it may go on, and writes which process it is; with its
+    definitions."""
 
     @table_asset(SEED_SELECTION, group="seed", pool="gpu")
     def step(run):

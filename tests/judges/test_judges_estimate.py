@@ -19,10 +19,11 @@ from resources.llm.ledger import spending
 from resources.llm.online_calls import Payer
 from resources.llm.prices import flat
 from resources.llm.providers import Anthropic
+from resources.run import Run
 from resources.services import services
 from resources.settings import Price
 from tests.support.judging import NO_EXAMPLES, body_for, config, honest, judge, targets
-from tests.support.lakes import make, put, query, settings
+from tests.support.lakes import fill, make, put, query, settings
 from tests.support.scripted_server import Step, serving
 
 CLAUDE = flat(Price(input=3, cached_input="0.30", cache_write="3.75", output=15, batch_factor="0.5"))
@@ -196,6 +197,7 @@ def test_the_tag_of_a_dagster_run_agrees_and_the_estimate_stands_beside_the_tabl
         here = {"path": str(lake.root), "buckets": 1}
         made = settings(**raw, **HASHING, lake=here, budget={"dollars": 1, "confirm_above": 0.001})
         asset = as_asset(stage1.judge_votes, made)
+        fill(stage1.judge_votes, Run(made, lake, "iter_00"))
         with dg.DagsterInstance.ephemeral() as instance:
             run = {
                 "partition_key": "iter_00", "instance": instance, "raise_on_error": False, "resources": services(made),

@@ -14,9 +14,10 @@ from assets.definitions import build
 from cli.run import materialize
 from curation.tables import ANNOTATION_BATCH, ATTRIBUTES, CLEAN_POOL, EMBEDDINGS, GOLD, JUDGE_VOTES
 from resources.lake import Lake
+from resources.run import Run
 from tests.support.batch_server import batching
 from tests.support.judging import body_for, honest
-from tests.support.lakes import put, query, settings
+from tests.support.lakes import fill, put, query, settings
 from tests.support.scripted_server import Step, serving
 
 ABOUT = '{"category": "math", "objectivity": "objective", "controversiality": "low", "desired": "d", "guideline": "g"}'
@@ -34,6 +35,7 @@ def lake(tmp_path) -> Lake:
 def run(lake: Lake, step, partition: str, **sections) -> tuple[str | None, list[dg.DagsterEvent]]:
     """Why the run failed, or None, and its step failures."""
     made = settings(lake={"path": str(lake.root), "buckets": 1}, **sections)
+    fill(step, Run(made, lake, partition))
     with dg.DagsterInstance.ephemeral() as instance:
         failure = materialize(build(made), (step,), partition, instance)
         why = None if failure is None else str(failure)
@@ -164,6 +166,7 @@ def test_a_planted_key_is_in_no_table_log_metadata_or_error(lake, monkeypatch, t
     with serving(script) as server:
         keys = asked(server.url, api_key_env="PLANTED", concurrency=1)
         made = settings(lake={"path": str(lake.root), "buckets": 1}, attributes=keys, budget={"dollars": 1})
+        fill(attributes.attributes, Run(made, lake, "b00"))
         with dg.DagsterInstance.get() as instance:
             for status[0] in (401, 400):
                 failure = materialize(build(made), (attributes.attributes,), "b00", instance)
