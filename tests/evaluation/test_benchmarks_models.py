@@ -35,13 +35,7 @@ from report import benchmark_plots
 from resources.benchmarks.loader import holdout, load
 from resources.benchmarks.published import published_scores, verdicts
 from resources.benchmarks.rewards import longer_answer, model_scores, of, scores_of
-from resources.lake import Lake
 from tests.support.lakes import make, put, query, settings
-
-
-@pytest.fixture
-def lake(tmp_path):
-    return Lake(str(tmp_path / "lake"))
 
 
 def planted(lake, n=200):

@@ -3,11 +3,11 @@
 import contextlib
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.support.judging import body_for
+from tests.support.scripted_server import running
 
 
 class BatchServer:
@@ -130,11 +130,5 @@ def failed(line: dict, how: str) -> dict:
 @contextlib.contextmanager
 def batching(answer: Callable[[dict], str]) -> Iterator[BatchServer]:
     made = BatchServer(answer)
-    thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with running(made.server):
         yield made
-    finally:
-        made.server.shutdown()
-        made.server.server_close()
-        thread.join()
