@@ -159,7 +159,7 @@ def intervals_figure(
         if e.interval:
             axis.plot(e.interval, (i, i), color=colour, linewidth=5, alpha=0.35, solid_capstyle="round")
             text += "  ({} to {})".format(*map(shown, e.interval))
-        dot = (high - low) * 1e-4  # a line so short is round
+        dot = (high - low) * 5e-4  # a line so short is round
         axis.plot((value - dot, value + dot), (i, i), color=colour, linewidth=10, solid_capstyle="round")
         _beside(axis, high, i, text, 14)
     axis.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.6))
