@@ -114,9 +114,11 @@ def test_replicates_alternate_the_order_and_map_back(settings, lake, targets):
         shown[v["pair_id"], v["replicate"]] = v["shown_first"]
         first[v["shown_first"]] += v["replicate"] == 0
         expected = {
-            ("candidate_1", "chosen"): "original", ("candidate_2", "rejected"): "original",
-            ("candidate_1", "rejected"): "swapped", ("candidate_2", "chosen"): "swapped",
-        }.get((v["answer"], v["shown_first"]), "tie")  # fmt: skip
+            ("candidate_1", "chosen"): "original",
+            ("candidate_2", "rejected"): "original",
+            ("candidate_1", "rejected"): "swapped",
+            ("candidate_2", "chosen"): "swapped",
+        }.get((v["answer"], v["shown_first"]), "tie")
         assert v["vote"] == expected and v["status"] == "ok" and v["simulated"]
     for pair in targets.column("pair_id").to_pylist():
         assert shown[pair, 0] == shown[pair, 2] != shown[pair, 1] == shown[pair, 3]
