@@ -51,7 +51,7 @@ constraints:
 	@rm -rf build/newest && $(PYTHON) -m venv build/newest
 	@build/newest/bin/pip install --quiet $(TORCH)
 	@build/newest/bin/pip install --quiet -e ".[dev,minilm]"
-	@build/newest/bin/pip freeze --exclude-editable | sed -nE 's/^([^ ]+==[^+ ]+).*/\1/p' > build/constraints.txt
+	@build/newest/bin/pip freeze --exclude-editable --exclude assay | sed -nE 's/^([^ ]+==[^+ ]+).*/\1/p' > build/constraints.txt
 	@mv build/constraints.txt constraints.txt && rm -rf build/newest
 
 clean:

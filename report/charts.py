@@ -1,28 +1,15 @@
-"""The report's drawings, as SVG text: no renderer to import, real text, equal bytes for equal figures.
-
-Labels may come from data and are escaped here; the page puts the drawings in as they are.
-"""
+"""The drawings of the pages, as SVG text. Labels may come from data: they are escaped, and never read as mathematics."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
+from typing import TYPE_CHECKING
 
 from curation.intervals import Estimate
+from report.drawing import BAD, HALO, INK, LINE, PLAIN, SOFT, TIP, WIDTH, strip, svg
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Links = Sequence[tuple[str, str, int]]
-
-GOOD, BAD, MIXED, PLAIN, QUIET = "#23856d", "#b8452f", "#c9892b", "#2b6591", "#8b97a3"
-WIDTH = 1000
-
-
-def _svg(height: float, body: Sequence[str], title: str, width: int = WIDTH) -> str:
-    return (
-        f'<svg viewBox="0 0 {width} {height:.0f}" role="img" aria-label="{escape(title)}"'
-        f' xmlns="http://www.w3.org/2000/svg">{"".join(body)}</svg>'
-    )
-
-
-def _text(x: float, y: float, text: str, anchor: str = "start", cls: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{cls}">{escape(text)}</text>'
 
 
 def flow(columns: Sequence[Sequence[str]], links: Links, tones: Mapping[str, str], title: str) -> str:
@@ -33,6 +20,9 @@ def flow(columns: Sequence[Sequence[str]], links: Links, tones: Mapping[str, str
         links: (from, to, count); a place's size is the larger of what enters and what leaves it.
         tones: colour of a place, PLAIN where it is not named.
     """
+    from matplotlib.patches import PathPatch, Rectangle
+    from matplotlib.path import Path
+
     links = [link for link in links if link[2]]
     size = {
         name: max(sum(n for a, _, n in links if a == name), sum(n for _, b, n in links if b == name))
@@ -53,43 +43,43 @@ def flow(columns: Sequence[Sequence[str]], links: Links, tones: Mapping[str, str
             place[name] = (i * step, y, h)
             y += max(h, slot) + gap
         height = max(height, y)
-    body, out_at, in_at = [], {}, {}
+    figure, axis = strip(height)
+    axis.set(xlim=(0, WIDTH), ylim=(height, 0), xticks=[], yticks=[])
+    out_at, in_at = {}, {}
     order = {name: i for i, name in enumerate(name for column in columns for name in column)}
     for a, b, n in sorted(links, key=lambda link: (order[link[0]], order[link[1]])):
         (x0, y0, _), (x1, y1, _) = place[a], place[b]
-        thick = max(0.8, n * scale)
         y0, y1 = y0 + out_at.get(a, 0.0), y1 + in_at.get(b, 0.0)
         out_at[a], in_at[b] = out_at.get(a, 0.0) + n * scale, in_at.get(b, 0.0) + n * scale
-        left, right = x0 + box, x1
-        middle = (left + right) / 2
-        body.append(
-            f'<path d="M{left:.1f} {y0:.1f}C{middle:.1f} {y0:.1f} {middle:.1f} {y1:.1f} {right:.1f} {y1:.1f}'
-            f"V{y1 + thick:.1f}C{middle:.1f} {y1 + thick:.1f} {middle:.1f} {y0 + thick:.1f} {left:.1f}"
-            f' {y0 + thick:.1f}Z" fill="{tones.get(b, PLAIN)}" opacity=".28"><title>{escape(f"{a} → {b}: {n:,}")}'
-            "</title></path>"
-        )
+        thick, left, middle = max(0.8, n * scale), x0 + box, (x0 + box + x1) / 2
+        there = [(left, y0), (middle, y0), (middle, y1), (x1, y1)]
+        back = [(x, y + thick) for x, y in there[::-1]]
+        curve = [Path.CURVE4] * 3
+        ribbon = Path([*there, *back], [Path.MOVETO, *curve, Path.LINETO, *curve])
+        tip = f"{TIP}{a} → {b}: {n:,}"
+        axis.add_patch(PathPatch(ribbon, color=tones.get(b, PLAIN), alpha=0.28, linewidth=0, gid=tip))
     for name, (x, y, h) in place.items():
-        body.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{box}" height="{h:.1f}" fill="{tones.get(name, PLAIN)}"/>')
-        middle = y + min(max(h, slot), 60) / 2 + 4
-        body.append(_text(x + box + 5, middle, f"{name}  {size[name]:,}", cls="halo"))
-    return _svg(height, body, title)
+        axis.add_patch(Rectangle((x, y), box, h, color=tones.get(name, PLAIN), linewidth=0))
+        text = f"{name}  {size[name]:,}"
+        axis.text(x + box + 5, y + min(max(h, slot), 60) / 2, text, va="center", fontsize=13, color=INK, gid=HALO)
+    return svg(figure, title)
 
 
 def bars(rows: Sequence[tuple[str, int, int]], title: str, colour: str = PLAIN) -> str:
     """Parts of a whole, one a row, in the order given: (label, n, of)."""
-    if not rows:
-        return ""
-    right, row = 150, 24
-    left = min(400, 24 + 7 * max(len(label) for label, _, _ in rows))
-    most = max(n / of for _, n, of in rows)
-    body = []
-    for i, (label, n, of) in enumerate(rows):
-        y = i * row + 3
-        width = n / of / most * (WIDTH - left - right)
-        body.append(_text(left - 10, y + 14, label, "end"))
-        body.append(f'<rect x="{left}" y="{y}" width="{max(1.0, width):.1f}" height="{row - 6}" fill="{colour}"/>')
-        body.append(_text(left + max(1.0, width) + 6, y + 14, f"{n / of:.1%}  ({n:,})"))
-    return _svg(len(rows) * row + 6, body, title)
+    return svg(bars_figure(rows, colour), title) if rows else ""
+
+
+def bars_figure(rows: Sequence[tuple[str, int, int]], colour: str = PLAIN) -> "Figure":
+    """See `bars`."""
+    shares = [n / of for _, n, of in rows]
+    figure, axis = strip(len(rows) * 24 + 6, left=_margin([label for label, _, _ in rows]), right=150)
+    axis.barh(range(len(rows)), shares, height=0.75, color=colour)
+    for i, (share, (_, n, _)) in enumerate(zip(shares, rows, strict=True)):
+        _beside(axis, share, i, f"{share:.1%}  ({n:,})")
+    axis.set(xlim=(0, max(shares)), ylim=(len(rows) - 0.5, -0.5), xticks=[])
+    axis.set_yticks(range(len(rows)), [label for label, _, _ in rows])
+    return figure
 
 
 def columns(series: Mapping[str, Sequence[float]], labels: Sequence[str], tones: Mapping[str, str], title: str) -> str:
@@ -97,23 +87,17 @@ def columns(series: Mapping[str, Sequence[float]], labels: Sequence[str], tones:
     most = max((v for values in series.values() for v in values), default=0)
     if not most:
         return ""
-    height, foot, head = 220, 26, 24
-    step = WIDTH / len(labels)
-    thick = min(34.0, step * 0.8 / len(series))
-    body = []
+    figure, axis = strip(220, top=30, foot=26)
+    thick = min(0.034 * len(labels), 0.8 / len(series))
     for s, (name, values) in enumerate(series.items()):
-        tone = tones.get(name, PLAIN)
-        body.append(f'<rect x="{s * 190}" y="2" width="12" height="12" fill="{tone}"/>' + _text(s * 190 + 18, 13, name))
-        for i, value in enumerate(values):
-            h = value / most * (height - foot - head)
-            x = i * step + step / 2 + (s - len(series) / 2) * thick
-            body.append(
-                f'<rect x="{x:.1f}" y="{height - foot - h:.1f}" width="{thick - 1:.1f}" height="{h:.1f}" fill="{tone}">'
-                f"<title>{escape(f'{name}, {labels[i]}: {value:.1%}')}</title></rect>"
-            )
-    for i, label in enumerate(labels):
-        body.append(_text(i * step + step / 2, height - 8, label, "middle", "small"))
-    return _svg(height, body, title)
+        at = [i + (s - (len(series) - 1) / 2) * thick for i in range(len(labels))]
+        drawn = axis.bar(at, values, width=0.97 * thick, color=tones.get(name, PLAIN), label=name)
+        for bar, label, value in zip(drawn, labels, values, strict=True):
+            bar.set_gid(f"{TIP}{name}, {label}: {value:.1%}")
+    axis.set(xlim=(-0.5, len(labels) - 0.5), ylim=(0, most), yticks=[])
+    axis.set_xticks(range(len(labels)), labels)
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(series), frameon=False, borderpad=0, fontsize=13)
+    return svg(figure, title)
 
 
 def waterfall(steps: Sequence[tuple[str, int, str]], title: str) -> str:
@@ -121,26 +105,19 @@ def waterfall(steps: Sequence[tuple[str, int, str]], title: str) -> str:
     whole = max((n for _, n, _ in steps), default=0)
     if not whole:
         return ""
-    right, row = 130, 26
-    left = min(400, 24 + 7 * max(len(label) for label, _, _ in steps))
-    scale = (WIDTH - left - right) / whole
-    body, level = [], whole
-    for i, (label, n, kind) in enumerate(steps):
-        y = i * row + 4
-        if kind == "total":
-            level, start = n, 0
-        else:
-            level -= n
-            start = level
-        colour = PLAIN if kind == "total" else BAD
-        body.append(_text(left - 10, y + 15, label, "end", "strong" if kind == "total" else ""))
-        body.append(
-            f'<rect x="{left + start * scale:.1f}" y="{y}" width="{max(1.0, n * scale):.1f}" height="{row - 7}"'
-            f' fill="{colour}" opacity="{1 if kind == "total" else 0.75}"/>'
-        )
-        sign = "" if kind == "total" else "−"
-        body.append(_text(left + (start + n) * scale + 6, y + 15, f"{sign}{n:,}  ({n / whole:.1%})"))
-    return _svg(len(steps) * row + 8, body, title)
+    figure, axis = strip(len(steps) * 26 + 8, left=_margin([label for label, _, _ in steps]), right=130)
+    level = whole
+    for i, (_, n, kind) in enumerate(steps):
+        total = kind == "total"
+        level = n if total else level - n
+        start = 0 if total else level
+        axis.barh(i, n, left=start, height=0.75, color=PLAIN if total else BAD, alpha=1 if total else 0.75)
+        _beside(axis, start + n, i, f"{'' if total else '−'}{n:,}  ({n / whole:.1%})")
+    axis.set(xlim=(0, whole), ylim=(len(steps) - 0.5, -0.5), xticks=[])
+    axis.set_yticks(range(len(steps)), [label for label, _, _ in steps])
+    for label, (_, _, kind) in zip(axis.get_yticklabels(), steps, strict=True):
+        label.set_fontweight("bold" if kind == "total" else "normal")
+    return svg(figure, title)
 
 
 def intervals(
@@ -152,48 +129,52 @@ def intervals(
         line: a value to draw a dashed line at, such as chance or no difference.
         signed: show differences, in points of a percent, instead of shares.
     """
-    known = [(label, e.value, e.interval, colour) for label, e, colour in rows if e.value is not None]
-    if not known:
-        return ""
-    ends = [v for _, value, interval, _ in known for v in (value, *(interval or ()))]
-    ends += [] if line is None else [line]
+    rows = [row for row in rows if row[1].value is not None]
+    return svg(intervals_figure(rows, line=line, signed=signed), title) if rows else ""
+
+
+def intervals_figure(
+    rows: Sequence[tuple[str, Estimate, str]], *, line: float | None = None, signed: bool = False
+) -> "Figure":
+    """See `intervals`; every row has a value."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    ends = [v for _, e, _ in rows for v in e if v is not None] + ([] if line is None else [line])
     pad = max(0.01, (max(ends) - min(ends)) * 0.06)
     low, high = min(ends) - pad, max(ends) + pad
     if not signed:
         low, high = max(0.0, low), min(1.0, high)
-    right, row = 210, 26
-    left = min(400, 24 + 7 * max(len(label) for label, *_ in known))
-    height = len(known) * row + 30
 
-    def x(value: float) -> float:
-        return left + (value - low) / (high - low) * (WIDTH - left - right)
+    def shown(value: float, digits: int = 1) -> str:
+        text = f"{value * 100:+.{digits}f}" if signed else f"{value:.{digits}%}"
+        return text.replace("-", "−").replace("%", " %" if not digits else "%")
 
-    def shown(value: float) -> str:
-        return f"{value * 100:+.1f}".replace("-", "−") if signed else f"{value:.1%}"
-
-    body = []
-    for tick in _ticks(low, high):
-        body.append(f'<line x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="0" y2="{height - 22}" class="grid"/>')
-        label = f"{tick * 100:+.0f}".replace("-", "−") if signed and tick else f"{tick * 100:.0f}" + " %" * (not signed)
-        body.append(_text(x(tick), height - 6, label, "middle", "small"))
+    figure, axis = strip(len(rows) * 26 + 30, left=_margin([label for label, _, _ in rows]), right=210, foot=24)
+    axis.grid(axis="x", color=LINE)
     if line is not None:
-        body.append(f'<line x1="{x(line):.1f}" x2="{x(line):.1f}" y1="0" y2="{height - 22}" class="reference"/>')
-    for i, (label, value, interval, colour) in enumerate(known):
-        y = i * row + 16
-        body.append(_text(left - 12, y + 4, label, "end"))
-        if interval:
-            body.append(
-                f'<line x1="{x(interval[0]):.1f}" x2="{x(interval[1]):.1f}" y1="{y}" y2="{y}" stroke="{colour}"'
-                ' stroke-width="5" stroke-linecap="round" opacity=".35"/>'
-            )
-        body.append(f'<circle cx="{x(value):.1f}" cy="{y}" r="5" fill="{colour}"/>')
-        ends = f"  ({shown(interval[0])} to {shown(interval[1])})" if interval else ""
-        body.append(_text(WIDTH - right + 14, y + 4, shown(value) + ends))
-    return _svg(height, body, title)
+        axis.axvline(line, color=SOFT, linestyle="--", linewidth=1)
+    for i, (_, e, colour) in enumerate(rows):
+        value = e.value or 0.0
+        text = shown(value)
+        if e.interval:
+            axis.plot(e.interval, (i, i), color=colour, linewidth=5, alpha=0.35, solid_capstyle="round")
+            text += "  ({} to {})".format(*map(shown, e.interval))
+        dot = (high - low) * 5e-4  # a line so short is round
+        axis.plot((value - dot, value + dot), (i, i), color=colour, linewidth=10, solid_capstyle="round")
+        _beside(axis, high, i, text, 14)
+    axis.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.6))
+    axis.set_yticks(range(len(rows)), [label for label, _, _ in rows])
+    axis.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value, 0) if value else "0"))
+    return figure
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Round values inside the range, about five of them; every step is a whole number of hundredths."""
-    step = next((s for s in (1, 2, 5, 10, 20, 50) if (high - low) * 100 / s <= 7), 100)
-    first = -(-low * 100 // step)
-    return [k * step / 100 for k in range(int(first), int(high * 100 // step) + 1)]
+def _margin(labels: Sequence[str]) -> float:
+    """Room for the labels of rows, in points."""
+    return min(400, 24 + 7.5 * max(map(len, labels)))
+
+
+def _beside(axis, x: float, row: int, text: str, gap: float = 6) -> None:
+    axis.annotate(
+        text, (x, row), (gap, 0), textcoords="offset points", va="center", fontsize=13, color=INK, annotation_clip=False
+    )

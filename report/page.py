@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from curation.intervals import Estimate
 from curation.tables import Table
 from report import charts
+from report.drawing import BAD, GOOD, MIXED, PLAIN, QUIET
 from report.figures import Figure, Figures
 from resources.lake import Lake, label
 from resources.settings import Settings
@@ -26,31 +27,31 @@ STAGES = [
     ["curated release", "corrected release only", "test share, held out", "left out"],
 ]
 TONES = {
-    **dict.fromkeys(["gold", "silver", "kept", "curated release"], charts.GOOD),
-    **dict.fromkeys(["flipped", "corrected release only"], charts.MIXED),
-    **dict.fromkeys(["undecided", "dropped", "pending", "left out"], charts.QUIET),
-    **dict.fromkeys(["unusable", "unreadable", "duplicates", "contaminated"], charts.BAD),
+    **dict.fromkeys(["gold", "silver", "kept", "curated release"], GOOD),
+    **dict.fromkeys(["flipped", "corrected release only"], MIXED),
+    **dict.fromkeys(["undecided", "dropped", "pending", "left out"], QUIET),
+    **dict.fromkeys(["unusable", "unreadable", "duplicates", "contaminated"], BAD),
 }
 ARM_TONES = {  # in the order of the page
-    "original": charts.QUIET,
-    "random": charts.QUIET,
-    "filtered": charts.GOOD,
-    "corrected": charts.MIXED,
-    "longer_answer": charts.BAD,
+    "original": QUIET,
+    "random": QUIET,
+    "filtered": GOOD,
+    "corrected": MIXED,
+    "longer_answer": BAD,
 }
 LABEL_TONES = {
-    "original": charts.QUIET,
-    "stage 2 input": charts.QUIET,
-    "gold": charts.GOOD,
-    "silver": charts.GOOD,
-    "kept": charts.GOOD,
-    "kept, confident": charts.GOOD,
-    "kept, judged": charts.GOOD,
-    "flipped": charts.MIXED,
-    "dropped": charts.BAD,
-    "undecided": charts.BAD,
-    "curated release": charts.PLAIN,
-    "corrected release": charts.PLAIN,
+    "original": QUIET,
+    "stage 2 input": QUIET,
+    "gold": GOOD,
+    "silver": GOOD,
+    "kept": GOOD,
+    "kept, confident": GOOD,
+    "kept, judged": GOOD,
+    "flipped": MIXED,
+    "dropped": BAD,
+    "undecided": BAD,
+    "curated release": PLAIN,
+    "corrected release": PLAIN,
 }
 FILTERS = {  # filter -> what the paper's Table 9 has for keep and discard (spec 4.11)
     "best": (0.78, 0.79),
@@ -100,6 +101,12 @@ OTHER_CLAIMS = (  # claim, what is compared, figure, group
         "label_precision_difference",
         "curated release - original",
     ),
+)
+
+
+HABITS = (  # figures of a judge's report card, in the order of the page
+    *("agrees_with_people", "agrees_with_one_person", "prefers_first", "flips_with_order", "repeats_itself"),
+    *("prefers_longer", "refuses"),
 )
 
 
@@ -173,7 +180,7 @@ def template(name: str):
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters |= {"share": share, "points": points, "short": short, "from_json": json.loads}
+    env.filters |= {"number": "{:,}".format, "share": share, "points": points, "short": short, "from_json": json.loads}
     return env.get_template(name)
 
 
@@ -186,14 +193,21 @@ def render(
         con: the lake's connection that `figures` were measured on.
         reads: tables whose versions the page names.
     """
+    benchmarks = _benchmarks(con)
+    cost = dicts(con, "SELECT who, stage, model, labels, dollars, simulated FROM cost ORDER BY who, stage")
+    found = claims(figures)
     return template("report.html").render(
         name=settings.name,
         figures=figures,
+        inputs=figures.count("records", "input"),
+        gap=figures.count("ledger_gap", ""),
         caveats=caveats(con, settings),
         drawings=_drawings(con, figures),
-        benchmarks=_benchmarks(con),
-        claims=claims(figures),
-        classes=[c for c in CLASSES if figures["records", c].n],
+        benchmarks=benchmarks,
+        missing=list(dict.fromkeys(part for b in benchmarks for part in b["missing"])),
+        claims=found,
+        contradicted=[c for c in found if c.verdict == "contradicts"],
+        classes=[(c, figures["records", c].n, _reasons(figures, c)) for c in CLASSES if figures["records", c].n],
         labels=[figures["label_precision", c] for c in LABEL_TONES if figures["undecidable", c].n],
         scores=headline_scores(figures),
         simulated_judges=_simulated_judges(con),
@@ -203,18 +217,34 @@ def render(
         **_cards(con, settings),
         reference=next((f.against for f in figures.groups("label_precision")), ""),
         planted=sorted({f.group for f in figures.groups("planted_recall")}),
-        cost=_rows(con, "SELECT who, stage, model, labels, dollars, simulated FROM cost ORDER BY who, stage"),
-        per_pair=_rows(con, "SELECT * FROM cost_per_pair WHERE class IN ('keep', 'flip', 'drop') ORDER BY class"),
-        calls=_rows(con, "SELECT * FROM spending ORDER BY stage, who, model, status"),
-        sources=_rows(con, "SELECT * FROM sources ORDER BY priority, source"),
-        bad_input=_rows(con, "SELECT file, row, reason, error FROM quarantine ORDER BY row > 0, source, row LIMIT 12"),
+        habits=HABITS,
+        cost=cost,
+        spent={
+            "labels": sum(c["labels"] for c in cost),
+            "dollars": sum(c["dollars"] for c in cost),
+            "simulated": sum(c["dollars"] for c in cost if c["simulated"]),
+        },
+        per_pair=dicts(con, "SELECT * FROM cost_per_pair WHERE class IN ('keep', 'flip', 'drop') ORDER BY class"),
+        calls=dicts(con, "SELECT * FROM spending ORDER BY stage, who, model, status"),
+        sources=dicts(con, "SELECT * FROM sources ORDER BY priority, source"),
+        bad_input=dicts(con, "SELECT file, row, reason, error FROM quarantine ORDER BY row > 0, source, row LIMIT 12"),
         models=sorted(
-            _rows(con, "SELECT DISTINCT arm, pairs, steps FROM final_reward_model"), key=lambda r: _place(r["arm"])
+            dicts(con, "SELECT DISTINCT arm, pairs, steps FROM final_reward_model"), key=lambda r: _place(r["arm"])
         ),
-        examples=_rows(con, statement("report_examples"), each=EXAMPLES_EACH),
+        examples=dicts(con, statement("report_examples"), each=EXAMPLES_EACH),
         config_hash=settings.section_hash(*type(settings).model_fields),
         versions=_versions(lake, settings, reads),
     )
+
+
+def _reasons(figures: Figures, name: str) -> list[tuple[str, int]]:
+    """(reason, records) of a class, in the order of the table."""
+    return [
+        (reason, f.n)
+        for f in figures.groups("records_by_reason")
+        for class_, _, reason in [f.group.partition(" / ")]
+        if class_ == name
+    ]
 
 
 def caveats(con: "duckdb.DuckDBPyConnection", settings: Settings) -> dict[str, list[str]]:
@@ -255,14 +285,14 @@ def _card_chart(con: "duckdb.DuckDBPyConnection") -> str:
         "SELECT judge, value, low, high FROM judge_cards WHERE stratum = 'all' AND figure = 'agrees_with_people'"
         " ORDER BY judge = 'people' DESC, judge LIKE 'panel: %', judge"
     ).fetchall()
-    tones = {"people": charts.GOOD}
+    tones = {"people": GOOD}
     named = {"people": "people, with each other"} | {j: f"{j} (simulated)" for j in _simulated_judges(con)}
     return charts.intervals(
         [
             (
                 named.get(judge, judge),
                 Estimate(*found),
-                tones.get(judge, charts.MIXED if ":" in judge else charts.PLAIN),
+                tones.get(judge, MIXED if ":" in judge else PLAIN),
             )
             for judge, *found in rows
         ],
@@ -309,17 +339,17 @@ def _drawings(con: "duckdb.DuckDBPyConnection", figures: Figures) -> dict[str, s
     sources = [f"source {f.group}" for f in figures.groups("records_of_source")]
     scores = headline_scores(figures)
     gains = [c for c in claims(figures) if c.gain.value is not None]
-    colours = {"agrees": charts.GOOD, "contradicts": charts.BAD}
+    colours = {"agrees": GOOD, "contradicts": BAD}
     return {
         "flow": charts.flow([sources, *STAGES], links, TONES, "Flow of records from sources to releases"),
         "attrition": charts.waterfall(_attrition(figures), "From input records to the curated release"),
         "rm": charts.intervals(
-            [(f.group, f.estimate, charts.PLAIN) for f in figures.groups("rm_accuracy_final_gold")],
+            [(f.group, f.estimate, PLAIN) for f in figures.groups("rm_accuracy_final_gold")],
             "Accuracy of each iteration's reward model on the final gold",
         ),
         "scores": charts.intervals(
             [
-                (f"{f.figure.removeprefix('score of ')}: {f.group}", f.estimate, ARM_TONES.get(f.group, charts.PLAIN))
+                (f"{f.figure.removeprefix('score of ')}: {f.group}", f.estimate, ARM_TONES.get(f.group, PLAIN))
                 for f in scores
             ],
             "Benchmark scores by training data",
@@ -331,7 +361,7 @@ def _drawings(con: "duckdb.DuckDBPyConnection", figures: Figures) -> dict[str, s
         ),
         "judges": _card_chart(con),
         "claims": charts.intervals(
-            [(short(c.measured, 54), c.gain, colours.get(c.verdict, charts.QUIET)) for c in gains],
+            [(short(c.measured, 54), c.gain, colours.get(c.verdict, QUIET)) for c in gains],
             "Gains that the paper claims",
             line=0.0,
             signed=True,
@@ -342,13 +372,12 @@ def _drawings(con: "duckdb.DuckDBPyConnection", figures: Figures) -> dict[str, s
 def _attrition(figures: Figures) -> list[tuple[str, int, str]]:
     """Input, every reason to leave by class, the curated release; what is left is counted, not assumed."""
     steps = [("input records", figures.count("records", "input"), "total")]
-    lost = {f.group: f.n for f in figures.groups("records_by_reason")}
     for classes, level in (
         (("quarantine", "removed"), ("clean pool", figures.count("pairs", "clean pool"))),
         (("drop", "pending", "held_out", "flip"), ("curated release", figures.count("pairs", "curated release"))),
     ):
         for name in classes:
-            some = {g.partition(" / ")[2]: n for g, n in lost.items() if g.startswith(f"{name} / ")}
+            some = dict(_reasons(figures, name))
             word = _WORDS.get(name, name)
             large = {r: n for r, n in some.items() if n >= LEAST_SHOWN * steps[0][1] or len(some) == 1}
             for reason, n in sorted(large.items(), key=lambda item: -item[1]):
@@ -369,7 +398,7 @@ _WORDS = {
 
 
 def _benchmarks(con: "duckdb.DuckDBPyConnection") -> list[dict]:
-    rows = _rows(
+    rows = dicts(
         con,
         "SELECT * EXCLUDE (model) FROM benchmark_results UNION ALL BY NAME SELECT * FROM benchmark_baselines"
         " ORDER BY benchmark, metric, arm",
@@ -390,7 +419,8 @@ def _topics(figures: Figures) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda r: (r["classes"][0].estimate.value or 0.0, r["topic"]))
 
 
-def _rows(con: "duckdb.DuckDBPyConnection", sql: str, **values) -> list[dict]:
+def dicts(con: "duckdb.DuckDBPyConnection", sql: str, **values) -> list[dict]:
+    """The rows of a query."""
     return con.sql(sql, params=values or None).to_arrow_table().to_pylist()
 
 

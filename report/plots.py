@@ -1,4 +1,4 @@
-"""Pictures beside the tables in the Dagster UI; matplotlib is imported when one is drawn."""
+"""Pictures beside the tables in the Dagster UI."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,34 +7,35 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from report.benchmark_plots import drawing, embedded, png
+from report.drawing import GOOD, MIXED, PLAIN, QUIET, embedded, panels, png
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.figure import Figure
 
 
 def histograms(
     series: "Mapping[str, Sequence[float] | np.ndarray]", label: str, mark: float | None = None
 ) -> dg.MetadataValue:
     """Distributions over [0, 1] on common bins, one outline a series; `mark` draws a threshold."""
-    axis, done = _axis(6, 3)
+    figure, (axis,) = panels(6, 3)
     for name, values in series.items():
         axis.hist(values, bins=40, range=(0, 1), histtype="step", linewidth=1.6, label=f"{name} (n = {len(values):,})")
     if mark is not None:
-        axis.axvline(mark, color="#999999", linewidth=1, linestyle=":")
+        axis.axvline(mark, color=QUIET, linewidth=1, linestyle=":")
     axis.set_xlabel(label)
     axis.set_ylabel("pairs")
     axis.legend(frameon=False)
-    return done()
+    return _shown(figure)
 
 
 def counts(numbers: Mapping[str, int], label: str) -> dg.MetadataValue:
     """Horizontal bars, in the order given."""
-    axis, done = _axis(6, 0.8 + 0.25 * len(numbers))
-    axis.barh(list(numbers)[::-1], list(numbers.values())[::-1], color="#4c72b0")
+    figure, (axis,) = panels(6, 0.8 + 0.25 * len(numbers))
+    axis.barh(list(numbers)[::-1], list(numbers.values())[::-1], color=PLAIN)
     axis.set_xlabel(label)
     axis.tick_params(axis="y", labelsize=8)
-    return done()
+    return _shown(figure)
 
 
 CARD_PANELS = {
@@ -62,61 +63,57 @@ def judge_cards_png(rows: Sequence[Mapping], title: str = "") -> bytes:
         *sorted(others),
         *(j for j in agrees if not j.startswith("panel")),
     ]
-    figure, axes, done = _axes(13, 1.3 + 0.27 * len(judges), len(CARD_PANELS))
+    number = len(CARD_PANELS)
+    figure, axes = panels(13, 1.3 + 0.27 * len(judges), number, number, sharey=True)
     for axis, (name, label) in zip(axes, CARD_PANELS.items(), strict=True):
         shown = [(i, whole[j, name]) for i, j in enumerate(judges) if (j, name) in whole]
         if shown:
             at, found = zip(*shown, strict=True)
             value = [r["value"] for r in found]
             spread = [[max(0, r["value"] - r["low"]) for r in found], [max(0, r["high"] - r["value"]) for r in found]]
-            axis.errorbar(value, at, xerr=spread, fmt="o", markersize=4, capsize=2, color="#4c72b0")
+            axis.errorbar(value, at, xerr=spread, fmt="o", markersize=4, capsize=2, color=PLAIN)
         axis.set(title=label, xlim=(0, 1), ylim=(-0.6, len(judges) - 0.4))
-        axis.axvline(0.5, color="#999999", linewidth=0.8, linestyle=":")
+        axis.axvline(0.5, color=QUIET, linewidth=0.8, linestyle=":")
         axis.grid(axis="x", alpha=0.3)
     if ("people", "agrees_with_people") in whole:
         ceiling = whole["people", "agrees_with_people"]
-        axes[0].axvspan(ceiling["low"], ceiling["high"], color="#23856d", alpha=0.15)
-        axes[0].axvline(ceiling["value"], color="#23856d", linestyle="--", linewidth=1)
+        axes[0].axvspan(ceiling["low"], ceiling["high"], color=GOOD, alpha=0.15)
+        axes[0].axvline(ceiling["value"], color=GOOD, linestyle="--", linewidth=1)
         one = [
             (whole[j, "agrees_with_one_person"]["value"], i)
             for i, j in enumerate(judges)
             if (j, "agrees_with_one_person") in whole
         ]
         if one:
-            axes[0].plot(*zip(*one, strict=True), "D", markersize=5, markerfacecolor="none", color="#23856d")
+            axes[0].plot(*zip(*one, strict=True), "D", markersize=5, markerfacecolor="none", color=GOOD)
         axes[0].set_xlabel("hollow: with one person\ngreen line: people with each other", fontsize=8)
     axes[0].set_yticks(range(len(judges)), judges, fontsize=8)
     if title:
         figure.suptitle(title, fontsize=10)
-    return done()
+    return png(figure)
 
 
 def stacked(
     names: Sequence[str], series: Mapping[str, Sequence[int]], marks: Sequence[float], label: str, mark: str
 ) -> dg.MetadataValue:
     """Horizontal bars, one a name, the series end to end, and a mark at what was aimed for."""
-    axis, done = _axis(7, 1.0 + 0.22 * len(names))
+    figure, (axis,) = panels(7, 1.0 + 0.22 * len(names))
     places, start = range(len(names))[::-1], [0] * len(names)
-    for (name, values), colour in zip(series.items(), ("#c9892b", "#4c72b0", "#8b97a3"), strict=False):
+    for (name, values), colour in zip(series.items(), (MIXED, PLAIN, QUIET), strict=False):
         axis.barh(places, values, left=start, color=colour, label=name)
         start = [a + b for a, b in zip(start, values, strict=True)]
     axis.plot(marks, places, "|", color="black", markersize=9, label=mark)
     axis.set_yticks(places, names, fontsize=8)
     axis.set_xlabel(label)
     axis.legend(frameon=False, fontsize=8)
-    return done()
-
-
-def _axes(width: float, height: float, panels: int):
-    figure = drawing(width, height)
-    return figure, figure.subplots(1, panels, sharey=True, squeeze=False)[0], lambda: png(figure)
+    return _shown(figure)
 
 
 def training(model: str) -> dg.MetadataValue:
     """Loss of every step of a training and accuracy of its evaluations, from the metrics beside the model's folder."""
     lines = (Path(model).parent / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     steps = [json.loads(line) for line in lines]
-    axis, done = _axis(6, 3)
+    figure, (axis,) = panels(6, 3)
     axis.plot([m["step"] for m in steps], [m["loss"] for m in steps], linewidth=1.2, label="loss, training pairs")
     checked = [(m["step"], m["validation_accuracy"]) for m in steps if "validation_accuracy" in m]
     if checked:
@@ -124,9 +121,8 @@ def training(model: str) -> dg.MetadataValue:
     axis.set_xlabel("step")
     axis.set_ylim(0, None)
     axis.legend(frameon=False)
-    return done()
+    return _shown(figure)
 
 
-def _axis(width: float, height: float):
-    _, axes, done = _axes(width, height, 1)
-    return axes[0], lambda: dg.MetadataValue.md(embedded(done()))
+def _shown(figure: "Figure") -> dg.MetadataValue:
+    return dg.MetadataValue.md(embedded(png(figure)))

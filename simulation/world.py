@@ -316,10 +316,18 @@ def _slots(rng: Random, topic: Topic) -> dict[str, str]:
     }[topic.fact]
     wrong = n if topic.fact == "hour" else right + rng.choice([-1, 1]) * rng.randint(1, 9) * (10 if right > 200 else 1)
     return {
-        "name": name, "friend": friend, "city": rng.choice(CITIES), "day": rng.choice(DAYS),
-        "month": rng.choice(MONTHS), "n": str(n), "m": str(m), "total": str(total), "item": rng.choice(topic.items),
-        "right": str(right), "wrong": str(abs(wrong) + (wrong == 0)),
-    }  # fmt: skip
+        "name": name,
+        "friend": friend,
+        "city": rng.choice(CITIES),
+        "day": rng.choice(DAYS),
+        "month": rng.choice(MONTHS),
+        "n": str(n),
+        "m": str(m),
+        "total": str(total),
+        "item": rng.choice(topic.items),
+        "right": str(right),
+        "wrong": str(abs(wrong) + (wrong == 0)),
+    }
 
 
 def _conversation(rng, topic, prompts, multi_turn, bare) -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
@@ -369,8 +377,12 @@ def _styled(rng: Random, profile: Profile, preferred: bool) -> Profile:
     """The style of a response in a topic whose annotator rewards style."""
     fancy = preferred == (rng.random() < STYLE_FOLLOWED)
     flattery = fancy and rng.random() < 0.8
-    return replace(profile, flattery=flattery, padding=fancy and (not flattery or rng.random() < 0.5),
-                   bullets=rng.random() < STYLED)  # fmt: skip
+    return replace(
+        profile,
+        flattery=flattery,
+        padding=fancy and (not flattery or rng.random() < 0.5),
+        bullets=rng.random() < STYLED,
+    )
 
 
 def _response(rng: Random, topic: Topic, slots: dict[str, str], profile: Profile) -> str:

@@ -1,11 +1,21 @@
-"""A quiet end: DuckDB's bindings complain at length of objects that live until the interpreter is taken apart."""
+"""Fixtures of all tests, and a quiet end: DuckDB's bindings complain at length of objects that live until the interpreter
+is taken apart."""
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
+from resources.lake import Lake
+
 _status: list[int] = []
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """An empty lake."""
+    return Lake(str(tmp_path / "lake"))
 
 
 @pytest.hookimpl(trylast=True)

@@ -18,7 +18,7 @@ _ASKED = "[{'role': 'user', 'content': prompt}] AS turns"
 @dataclass(frozen=True)
 class Format:
     """Attributes:
-    unit: rule of an item (curation.benchmarks.sheets.Unit), or SQL that gives it.
+    unit: rule of an item (evaluation.sheets.Unit), or SQL that gives it.
     columns: name -> DuckDB type of what is read; a trailing `?` marks a column that some files lack.
     query: SQL from `file` to items.
     """

@@ -20,13 +20,7 @@ from evaluation.evaluate import evaluate
 from evaluation.items import BenchmarkError, attach
 from evaluation.sheets import SHEETS
 from resources.benchmarks.loader import load, prompts
-from resources.lake import Lake
 from resources.settings import Benchmark
-
-
-@pytest.fixture
-def lake(tmp_path):
-    return Lake(str(tmp_path / "lake"))
 
 
 def configured(folder, loader, records, name="file.jsonl", **keys):

@@ -34,14 +34,8 @@ from report import benchmark_plots
 from resources.benchmarks.loader import holdout, load
 from resources.benchmarks.published import published_scores, verdicts
 from resources.benchmarks.rewards import longer_answer, model_scores, of, scores_of
-from resources.lake import Lake
 from resources.run import Run
 from tests.support.lakes import make, published, put, query, settings
-
-
-@pytest.fixture
-def lake(tmp_path):
-    return Lake(str(tmp_path / "lake"))
 
 
 def planted(lake, n=200):
@@ -328,8 +322,18 @@ def test_a_benchmark_file_that_changes_is_read_again_by_all_that_read_it(tmp_pat
     source.write_text("".join(json.dumps({**item, "chosen": "c"}) + "\n" for item in items))
     config = settings(sources=[{"name": "s", "path": str(source)}], benchmarks=[{"name": "exam", "path": str(folder)}])
     lake.write(FINAL_REWARD_MODEL, FINAL_REWARD_MODEL.schema.empty_table(), "original")
-    steps = (pool.sources, pool.raw_pool, pool.deduped, pool.benchmark_prompts, pool.clusters, pool.benchmark_hits,
-             pool.clean_pool, benchmark_scores, benchmark_results, benchmark_baselines)  # fmt: skip
+    steps = (
+        pool.sources,
+        pool.raw_pool,
+        pool.deduped,
+        pool.benchmark_prompts,
+        pool.clusters,
+        pool.benchmark_hits,
+        pool.clean_pool,
+        benchmark_scores,
+        benchmark_results,
+        benchmark_baselines,
+    )
     keys = {"source": "s", "bucket": "b00", "model": "original", "benchmark|model": "exam|original"}
 
     def made_again(*some):

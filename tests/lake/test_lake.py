@@ -24,11 +24,6 @@ def pairs(*rows: dict) -> pa.Table:
     return pa.Table.from_pylist(list(rows), RAW_POOL.schema)
 
 
-@pytest.fixture
-def lake(tmp_path):
-    return Lake(str(tmp_path / "lake"))
-
-
 def test_rows_come_back_as_they_were_sorted_by_key(lake):
     rows = [pair(i) for i in (3, 1, 2)]
     assert lake.write(RAW_POOL, pairs(*rows), "s").rows == 3

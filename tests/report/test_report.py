@@ -419,8 +419,11 @@ def test_nothing_to_draw_is_no_drawing():
 def test_ribbons_are_as_thick_as_their_counts():
     """Three of four go on: the box of what arrives is three quarters as high."""
     drawing = charts.flow([["a"], ["b", "c"]], [("a", "b", 3), ("a", "c", 1)], {}, "t")
-    boxes = [float(r.get("height")) for r in ElementTree.fromstring(drawing).iter() if r.tag.endswith("rect")]
+    paths = [p.get("d").split() for p in ElementTree.fromstring(drawing).iter() if p.tag.endswith("path")]
+    ends = [[float(y) for y in path[2::3]] for path in paths if path.count("L") == 3]  # corners of a box
+    boxes = [round(max(y) - min(y), 3) for y in ends]
     assert boxes == [300.0, 225.0, 75.0]
+    assert "<title>a → b: 3</title>" in drawing
 
 
 def test_equal_lakes_give_equal_pages(lake, tmp_path):

@@ -6,33 +6,16 @@ from collections import Counter
 import pyarrow as pa
 import pytest
 
-from assets.reference import planted_world
 from curation.identity import pair_id, text_hash
 from curation.tables import ATTRIBUTES, HUMAN_LABELS, JUDGE_VOTES
 from resources.judges.attribute_models import labeller
-from resources.lake import Lake
-from resources.run import Run
-from resources.settings import AttributeSettings, Judge, load
+from resources.settings import AttributeSettings, Judge
 from resources.sources.reader import read_source
 from simulation.annotators import SimulatedAttributes, SimulatedJudge, SimulatedPeople, UnknownPairs
 from simulation.topics import TOPICS
-from tests.support.lakes import published
-from tests.support.places import ROOT
 
 COLUMNS = ["pair_id", "comparison_id", "conversation", "chosen", "rejected"]
 EXAMPLE_COLUMNS = ["target_pair", "rank", "gold_pair", "similarity", "conversation", "chosen", "rejected"]
-
-
-@pytest.fixture(scope="module")
-def settings():
-    return load(ROOT / "assay.toml")
-
-
-@pytest.fixture(scope="module")
-def lake(settings, tmp_path_factory) -> Lake:
-    lake = Lake(str(tmp_path_factory.mktemp("lake")))
-    published(planted_world, Run(settings, lake))
-    return lake
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +24,6 @@ def targets(settings, lake) -> pa.Table:
     crawl = next(s for s in settings.sources if s.name == "crawl")
     rows = pa.Table.from_batches([b.pairs for b in read_source(crawl, lake)]).select(COLUMNS).to_pylist()
     return pa.Table.from_pylist(list({r["comparison_id"]: r for r in rows}.values()))
-
-
-@pytest.fixture(scope="module")
-def truth(lake) -> dict[str, dict]:
-    with lake.connect() as con:
-        return {r["comparison_id"]: r for r in con.sql("FROM planted_labels").to_arrow_table().to_pylist()}
 
 
 @pytest.fixture(scope="module")
@@ -137,9 +114,11 @@ def test_replicates_alternate_the_order_and_map_back(settings, lake, targets):
         shown[v["pair_id"], v["replicate"]] = v["shown_first"]
         first[v["shown_first"]] += v["replicate"] == 0
         expected = {
-            ("candidate_1", "chosen"): "original", ("candidate_2", "rejected"): "original",
-            ("candidate_1", "rejected"): "swapped", ("candidate_2", "chosen"): "swapped",
-        }.get((v["answer"], v["shown_first"]), "tie")  # fmt: skip
+            ("candidate_1", "chosen"): "original",
+            ("candidate_2", "rejected"): "original",
+            ("candidate_1", "rejected"): "swapped",
+            ("candidate_2", "chosen"): "swapped",
+        }.get((v["answer"], v["shown_first"]), "tie")
         assert v["vote"] == expected and v["status"] == "ok" and v["simulated"]
     for pair in targets.column("pair_id").to_pylist():
         assert shown[pair, 0] == shown[pair, 2] != shown[pair, 1] == shown[pair, 3]

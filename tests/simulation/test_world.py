@@ -12,13 +12,12 @@ from curation.identity import comparison_id, conv_id, text_hash
 from curation.tables import PLANTED_LABELS, PLANTED_ROWS, WORLD_FILES
 from resources.lake import Lake
 from resources.run import Run
-from resources.settings import Settings, load
+from resources.settings import Settings
 from resources.sources.reader import read_source
 from simulation.topics import TOPICS
 from simulation.world import GRAM, Profile, generate, normalised_words
 from simulation.world_files import BENCHMARK_FILE, READABLE, write_files
 from tests.support.lakes import published
-from tests.support.places import ROOT
 
 CATEGORIES = {
     "information seeking", "coding & debugging", "advice seeking", "math", "creative writing", "reasoning", "planning",
@@ -29,18 +28,6 @@ CATEGORIES = {
 @pytest.fixture(scope="module")
 def world():
     return generate(3000, seed=11)
-
-
-@pytest.fixture(scope="module")
-def settings() -> Settings:
-    return load(ROOT / "assay.toml")
-
-
-@pytest.fixture(scope="module")
-def lake(settings, tmp_path_factory) -> Lake:
-    lake = Lake(str(tmp_path_factory.mktemp("lake")))
-    published(planted_world, Run(settings, lake))
-    return lake
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +48,6 @@ def planted(lake) -> dict[tuple[str, int], tuple[str, str]]:
     with lake.connect() as con:
         rows = con.sql("SELECT source, row, kind, detail FROM planted_rows").fetchall()
     return {(source, row): (kind, detail) for source, row, kind, detail in rows}
-
-
-@pytest.fixture(scope="module")
-def truth(lake) -> dict[str, dict]:
-    with lake.connect() as con:
-        return {r["comparison_id"]: r for r in con.sql("FROM planted_labels").to_arrow_table().to_pylist()}
 
 
 @pytest.fixture(scope="module")

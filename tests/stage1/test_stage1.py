@@ -34,11 +34,6 @@ IT0, IT1 = "iter_00", "iter_01"
 GOLD_SQL = statement("gold")
 
 
-@pytest.fixture
-def lake(tmp_path) -> Lake:
-    return Lake(str(tmp_path))
-
-
 def ids(n: int, start: int = 0) -> list[str]:
     return [f"p{i:03d}" for i in range(start, start + n)]
 

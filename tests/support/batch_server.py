@@ -3,11 +3,11 @@
 import contextlib
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.support.judging import body_for
+from tests.support.scripted_server import running
 
 
 class BatchServer:
@@ -63,8 +63,15 @@ class BatchServer:
         if path.endswith("/files"):
             name = f"file-{len(self.files)}"
             self.files[name] = b"\n".join(re.findall(rb'^\{"custom_id".*$', data, re.MULTILINE))
-            return 200, {"id": name, "object": "file", "bytes": 1, "created_at": 1, "filename": "x", "purpose": "batch",
-                         "status": "processed"}  # fmt: skip
+            return 200, {
+                "id": name,
+                "object": "file",
+                "bytes": 1,
+                "created_at": 1,
+                "filename": "x",
+                "purpose": "batch",
+                "status": "processed",
+            }
         body = json.loads(data)
         fault = self.faults.pop(0) if self.faults else "ok"
         if fault == "refused":
@@ -97,14 +104,26 @@ class BatchServer:
         if anthropic:
             counts = dict.fromkeys(("processing", "succeeded", "errored", "canceled", "expired"), 0)
             counts["succeeded" if ended else "processing"] = n
-            return {"id": made, "type": "message_batch", "processing_status": "ended" if ended else "in_progress",
-                    "request_counts": counts, "created_at": "2999-01-01T00:00:00Z",
-                    "expires_at": "2999-01-02T00:00:00Z",
-                    "results_url": f"{self.url}/v1/messages/batches/{made}/results" if ended else None}  # fmt: skip
-        return {"id": made, "object": "batch", "endpoint": "/v1/chat/completions", "completion_window": "24h",
-                "status": "completed" if ended else "in_progress", "created_at": 32503680000, "input_file_id": "f",
-                "output_file_id": f"out-{made}" if ended else None,
-                "metadata": {"assay": self.names[made]}}  # fmt: skip
+            return {
+                "id": made,
+                "type": "message_batch",
+                "processing_status": "ended" if ended else "in_progress",
+                "request_counts": counts,
+                "created_at": "2999-01-01T00:00:00Z",
+                "expires_at": "2999-01-02T00:00:00Z",
+                "results_url": f"{self.url}/v1/messages/batches/{made}/results" if ended else None,
+            }
+        return {
+            "id": made,
+            "object": "batch",
+            "endpoint": "/v1/chat/completions",
+            "completion_window": "24h",
+            "status": "completed" if ended else "in_progress",
+            "created_at": 32503680000,
+            "input_file_id": "f",
+            "output_file_id": f"out-{made}" if ended else None,
+            "metadata": {"assay": self.names[made]},
+        }
 
     def results(self, made: str, anthropic: bool) -> bytes:
         lines = []
@@ -130,11 +149,5 @@ def failed(line: dict, how: str) -> dict:
 @contextlib.contextmanager
 def batching(answer: Callable[[dict], str]) -> Iterator[BatchServer]:
     made = BatchServer(answer)
-    thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with running(made.server):
         yield made
-    finally:
-        made.server.shutdown()
-        made.server.server_close()
-        thread.join()

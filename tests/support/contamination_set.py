@@ -32,9 +32,17 @@ SYSTEM = (
 CHINESE = "一个农场有鸡和兔子共三十五只,它们一共有九十四条腿,请问农场里有多少只鸡?"
 JOKE, TIDES, CAFE = "Tell me a joke.", "Why are there two high tides a day?", "Où est le café le plus proche?"
 PROMPTS = {
-    "bakery": BAKERY, "ferry": FERRY, "sort": SORT, "lantern": LANTERN, "quote": QUOTE, "system": SYSTEM,
-    "chinese": CHINESE, "joke": JOKE, "tides": TIDES, "cafe": CAFE,
-}  # fmt: skip
+    "bakery": BAKERY,
+    "ferry": FERRY,
+    "sort": SORT,
+    "lantern": LANTERN,
+    "quote": QUOTE,
+    "system": SYSTEM,
+    "chinese": CHINESE,
+    "joke": JOKE,
+    "tides": TIDES,
+    "cafe": CAFE,
+}
 LONG = (BAKERY, FERRY, SORT, LANTERN)
 
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from typing import Any
 
 
@@ -83,16 +83,23 @@ class ScriptedServer:
 
 
 @contextlib.contextmanager
-def serving(script: Script) -> Iterator[ScriptedServer]:
-    scripted = ScriptedServer(script)
-    thread = threading.Thread(target=scripted.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+def running(server: HTTPServer) -> Iterator[str]:
+    """The server's address while it answers in a thread of its own."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
-        yield scripted
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
-        scripted.server.shutdown()
-        scripted.server.server_close()
+        server.shutdown()
+        server.server_close()
         thread.join()
+
+
+@contextlib.contextmanager
+def serving(script: Script) -> Iterator[ScriptedServer]:
+    scripted = ScriptedServer(script)
+    with running(scripted.server):
+        yield scripted
 
 
 def completion(text: str, finish: str = "stop", refusal: str | None = None, usage: dict | None = None) -> dict:
