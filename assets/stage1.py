@@ -37,6 +37,7 @@ from curation.tables import (
     UNDECIDED,
     VERDICTS,
 )
+from curation.verdicts import VERSION
 from report.plots import histograms, training
 from resources.annotators.backends import answered
 from resources.lake import label
@@ -230,7 +231,7 @@ def judge_votes(run: Run) -> Iterator[Rows]:
     yield Rows(JUDGE_VOTES, votes, shown)
 
 
-@table_asset(VERDICTS, reads=[JUDGE_VOTES], settings=("judges",), group="stage1")
+@table_asset(VERDICTS, reads=[JUDGE_VOTES], settings=("judges",), version=VERSION, group="stage1")
 def verdicts(run: Run) -> Iterator[Rows]:
     """Majority inside each judge, then one voice a judge; ties and missing quorums decide nothing (spec 3.10). Or, by
     configuration, the judges' weights."""

@@ -40,6 +40,7 @@ from curation.tables import (
     STAGE2_WEIGHTS,
     UNDECIDED,
 )
+from curation.verdicts import VERSION
 from report.plots import counts, histograms, training
 from resources.annotators.backends import answered
 from resources.lake import in_batches
@@ -394,7 +395,7 @@ def stage2_votes(run: Run) -> Iterator[Rows]:
         yield Rows(STAGE2_VOTES, votes, shown)
 
 
-@table_asset(STAGE2_VERDICTS, reads=[STAGE2_VOTES], settings=("judges",), group="stage2")
+@table_asset(STAGE2_VERDICTS, reads=[STAGE2_VOTES], settings=("judges",), version=VERSION, group="stage2")
 def stage2_verdicts(run: Run) -> Iterator[Rows]:
     """The same way from votes to verdicts as in stage 1; weights rest on the gold of all iterations."""
     last = run.settings.partition_keys("iteration")[-1]

@@ -4,12 +4,12 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.prompts import Example, JudgeAnswer, judge_prompt
+from curation.verdicts import mapped_back
 from resources.judges import guideline
 from resources.lake import Lake
 from resources.llm import batch_calls as batch
@@ -22,8 +22,6 @@ from resources.llm.providers import provider
 from resources.settings import Judge, Settings
 
 CHUNK = 2000  # targets whose prompts are in memory at once, and in one batch
-
-VOTES = Literal["original", "swapped", "tie", "none"]
 
 
 @dataclass(frozen=True)
@@ -162,10 +160,3 @@ class LlmJudge:
             "cost_micros": outcome.cost_micros,
             "simulated": False,
         }
-
-
-def mapped_back(answer: str, chosen_first: bool) -> VOTES:
-    """What an answer about candidates says about the original order."""
-    if answer in ("candidate_1", "candidate_2"):
-        return "original" if (answer == "candidate_1") == chosen_first else "swapped"
-    return "tie" if answer == "tie" else "none"

@@ -189,7 +189,9 @@ def test_judges_have_biases_of_their_own(settings, lake, targets, better):
     lengths = {r["pair_id"]: len(r["chosen"]) - len(r["rejected"]) for r in targets.to_pylist()}
 
     def right_where_longer_is(better_is_longer: bool, votes) -> float:
-        rows = [v for v in votes if better[v["pair_id"]] and v["vote"] != "tie" and lengths[v["pair_id"]]]
+        rows = [
+            v for v in votes if better[v["pair_id"]] and v["vote"] in ("original", "swapped") and lengths[v["pair_id"]]
+        ]
         longer = {v["pair_id"]: "original" if lengths[v["pair_id"]] > 0 else "swapped" for v in rows}
         rows = [v for v in rows if (longer[v["pair_id"]] == better[v["pair_id"]]) == better_is_longer]
         return sum(v["vote"] == better[v["pair_id"]] for v in rows) / len(rows)
