@@ -133,7 +133,7 @@ class LlmAttributes:
         from resources.llm.providers import provider
 
         self.model, self.lake = model, lake
-        self.provider = provider(model.backend, model.base_url, model.api_key_env)
+        self.provider = provider(model)
         self.payer = account(model, settings, stage, model.label)
         self.guideline = guideline.load()
 

@@ -16,8 +16,9 @@ from resources.llm import batch_calls as batch
 from resources.llm.batch_calls import Pending
 from resources.llm.bill import SAMPLE, Bill, bill
 from resources.llm.call_store import Request, Store, store
-from resources.llm.online_calls import Outcome, Policy, complete
+from resources.llm.online_calls import complete
 from resources.llm.payer import account
+from resources.llm.policy import Outcome, Policy
 from resources.llm.providers import provider
 from resources.settings import Judge, Settings
 
@@ -51,8 +52,8 @@ class LlmJudge:
 
     def __init__(self, judge: Judge, settings: Settings, lake: Lake, stage: str = "", policy: Policy | None = None):
         self.judge, self.settings, self.lake = judge, settings, lake
-        self.policy = policy or Policy()
-        self.provider = provider(judge.backend, judge.base_url, judge.api_key_env)
+        self.policy = policy or Policy.of(judge)
+        self.provider = provider(judge)
         self.payer = account(judge, settings, stage, judge.name)
         self.guideline = guideline.load()
 

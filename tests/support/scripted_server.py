@@ -28,7 +28,7 @@ Script = Callable[[str, dict, int], Step]  # path, body, how many requests came 
 
 
 class ScriptedServer:
-    def __init__(self, script: Script):
+    def __init__(self, script: Script, port: int = 0):
         self.script = script
         self.requests: list[tuple[str, dict, dict]] = []
         self._lock = threading.Lock()
@@ -78,13 +78,13 @@ class ScriptedServer:
             def handle_error(self, request, client_address):
                 pass  # a reset connection is part of the script
 
-        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
 
 @contextlib.contextmanager
-def serving(script: Script) -> Iterator[ScriptedServer]:
-    scripted = ScriptedServer(script)
+def serving(script: Script, port: int = 0) -> Iterator[ScriptedServer]:
+    scripted = ScriptedServer(script, port)
     thread = threading.Thread(target=scripted.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
