@@ -12,7 +12,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute
 
-from assets.judging import ask_panel, examples_for, gold_index, prompt_checks, verdicts_of
+from assets.judging import ask_panel, asked_again, examples_for, gold_index, prompt_checks, verdicts_of
 from assets.table_asset import Check, Rows, Run, table_asset
 from curation.gold_roles import OPEN, sql_list
 from curation.neighbours import k_for
@@ -114,7 +114,7 @@ def _closed(run: Run, previous: list[str]) -> None:
             if (
                 step.group == "stage1"
                 and step.partition == "iteration"
-                and (why := step.stale(run.settings, run.lake, key))
+                and (why := step.changed(run.settings, run.lake, key))
             ):
                 raise dg.Failure(
                     f"{label(ANNOTATION_BATCH, run.partition)} is not opened: {label(step.tables[0], key)} is not up to"
@@ -209,6 +209,7 @@ def edited_attributes(run: Run) -> Iterator[Rows]:
     group="stage1",
     kinds={"openai", "lancedb"},
     pool="llm",
+    again=asked_again(JUDGE_VOTES),
     checks={JUDGE_VOTES: prompt_checks(GOLD_SO_FAR)},
 )
 def judge_votes(run: Run) -> Iterator[Rows]:
@@ -227,8 +228,8 @@ def judge_votes(run: Run) -> Iterator[Rows]:
         targets = targets.append_column("k", pa.array(k, pa.int64()))
         with gold_index(run, con, upto=run.partition) as index:
             examples = examples_for(run, con, targets, index)
-        votes, shown = ask_panel(run, targets, examples, JUDGE_VOTES)
-    yield Rows(JUDGE_VOTES, votes, shown)
+        votes, shown, footer = ask_panel(run, targets, examples, JUDGE_VOTES)
+    yield Rows(JUDGE_VOTES, votes, shown, footer)
 
 
 @table_asset(VERDICTS, reads=[JUDGE_VOTES], settings=("judges",), version=VERSION, group="stage1")

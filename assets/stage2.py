@@ -9,7 +9,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from assets.judging import ask_in_parts, examples_for, gold_index, prompt_checks, verdicts_of
+from assets.judging import ask_in_parts, asked_again, examples_for, gold_index, prompt_checks, verdicts_of
 from assets.seed import attributed
 from assets.table_asset import Check, Rows, Run, markdown, table_asset
 from curation.decision_rule import Calibration, Rule, decide, loads
@@ -133,6 +133,7 @@ def gold_reward_model(run: Run) -> Iterator[Rows]:
     group="stage2",
     kinds={"openai"},
     pool="llm",
+    again=asked_again(AUDIT_ATTRIBUTES),
     checks={
         AUDIT_ATTRIBUTES: [
             Check(
@@ -334,6 +335,7 @@ def routed(run: Run) -> Iterator[Rows]:
     group="stage2",
     kinds={"openai"},
     pool="llm",
+    again=asked_again(STAGE2_ATTRIBUTES),
     checks={
         STAGE2_ATTRIBUTES: [
             Check(
@@ -362,6 +364,7 @@ def stage2_attributes(run: Run) -> Iterator[Rows]:
     group="stage2",
     kinds={"openai", "lancedb"},
     pool="llm",
+    again=asked_again(STAGE2_VOTES),
     checks={
         STAGE2_VOTES: [
             *prompt_checks("SELECT pair_id, role FROM gold"),
@@ -391,8 +394,8 @@ def stage2_votes(run: Run) -> Iterator[Rows]:
                     some = pa.Table.from_batches([batch])
                     yield some, examples_for(run, con, some, index)
 
-        votes, shown = ask_in_parts(run, parts, STAGE2_VOTES)
-        yield Rows(STAGE2_VOTES, votes, shown)
+        votes, shown, footer = ask_in_parts(run, parts, STAGE2_VOTES)
+        yield Rows(STAGE2_VOTES, votes, shown, footer)
 
 
 @table_asset(STAGE2_VERDICTS, reads=[STAGE2_VOTES], settings=("judges",), version=VERSION, group="stage2")

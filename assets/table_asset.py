@@ -133,6 +133,12 @@ class Step:
 
     def stale(self, settings: Settings, lake: Lake, partition: str | None) -> str | None:
         """Why this partition must be made (again), or None when it is up to date."""
+        why = self.changed(settings, lake, partition)
+        return why if why or self.again is None else self.again(settings, lake, partition)
+
+    def changed(self, settings: Settings, lake: Lake, partition: str | None) -> str | None:
+        """As `stale`, but for what is to be tried again: what rests on it now need not be made again before that has
+        brought something else."""
         try:
             now = self.note(settings, lake, partition)
         except Missing as e:
@@ -148,7 +154,7 @@ class Step:
             old, new = note.get("inputs", {}), now["inputs"]
             if changed := sorted(k for k in new | old if new.get(k) != old.get(k)):
                 return "changed: " + ", ".join(changed[:3])
-        return self.again(settings, lake, partition) if self.again else None
+        return None
 
 
 def table_asset(

@@ -52,12 +52,12 @@ def units(settings: Settings, groups: Collection[str] = ()) -> Iterator[Unit]:
 
 
 def todo(unit: Unit, settings: Settings) -> dict[Step, str]:
-    """The unit's steps that must run and why: stale ones, and those that read what a stale one will write."""
+    """The unit's steps that must run and why: changed ones, and those that read what a changed one will write."""
     lake = Lake.of(settings)
     found: dict[Step, str] = {}
     touched = set()
     for step in unit.steps:
-        why = step.stale(settings, lake, unit.partition)
+        why = step.changed(settings, lake, unit.partition)
         if upstream := touched & {*step.reads, *step.upto}:
             why = why or f"reads {', '.join(sorted(t.name for t in upstream))}, which is made again"
         if why:
@@ -76,8 +76,20 @@ def run_all(settings: Settings, say: Callable[[str], None], groups: Collection[s
     all_units = list(units(settings, groups))
     with dg.DagsterInstance.get() if "DAGSTER_HOME" in os.environ else dg.DagsterInstance.ephemeral() as instance:
         for place, unit in enumerate(all_units, start=1):
+            retried = [
+                s
+                for s in unit.steps
+                if s.changed(settings, lake, unit.partition) is None and s.stale(settings, lake, unit.partition)
+            ]
+            for step in retried:  # alone: what rests on it is made again where it brings something else
+                say(
+                    f"[{place}/{len(all_units)}] {unit.name}: {step.name}: {step.stale(settings, lake, unit.partition)}"
+                )
+                if why := materialize(assets, (step,), unit.partition, instance, say):
+                    raise JobFailed(why)
             again = todo(unit, settings)
-            kept += len(unit.steps) - len(again)
+            kept += len(unit.steps) - len({*again, *retried})
+            ran += len(set(retried) - set(again))
             if not again:
                 continue
             started = time.monotonic()

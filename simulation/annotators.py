@@ -6,7 +6,7 @@ Every draw is a hash of the seed and of what is asked, so that no answer depends
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -268,6 +268,8 @@ class SimulatedJudge:
 class SimulatedAttributes:
     """The attributes of a pair's planted topic, now and then a wrong one. Blind to the label: a pair and its mirror
     image have the same comparison id and hence the same attributes."""
+
+    ends: Mapping[str, Mapping[str, int]] = {}
 
     def __init__(self, model: AttributeModel, settings: Settings, lake: Lake):
         self.model, self.settings, self.lake = model, settings, lake

@@ -452,6 +452,15 @@ class Store:
         ).fetchone()[0]
         return max(1.0, found or 1.0)
 
+    def last_error(self, judge: str) -> str:
+        """What was said of a judge's last call that brought no answer; '' where there is none."""
+        found = self._con.execute(
+            f"SELECT error FROM results r JOIN attempts a ON a.id = r.attempt WHERE a.judge = ? AND error <> '' "
+            f"AND status NOT IN {ANSWERED} ORDER BY r.id DESC LIMIT 1",
+            (judge,),
+        ).fetchone()
+        return found[0] if found else ""
+
     def paid(self, judge: str) -> tuple[int, int]:
         """(answers, micro-dollars) of a judge so far."""
         return self._con.execute(
