@@ -70,7 +70,7 @@ class LlmJudge:
         with store(self.lake) as calls:
             for start in range(0, targets.num_rows, CHUNK):
                 chunk = targets.slice(start, CHUNK)
-                asked = list(self._ask(chunk, examples.filter(pc.is_in(examples["target_pair"], chunk["pair_id"]))))
+                asked = list(self._ask(chunk, _near(examples, chunk)))
                 try:
                     outcomes = self._complete([a.request for a in asked], calls)
                 except Pending as e:
@@ -85,7 +85,7 @@ class LlmJudge:
     def estimate(self, targets: pa.Table, examples: pa.Table) -> Bill:
         """What `vote` is expected to cost, from the prompts of some of the targets."""
         some = targets.take(pa.array(range(0, targets.num_rows, -(-targets.num_rows // SAMPLE) or 1), pa.int64()))
-        asked = self._ask(some, examples.filter(pc.is_in(examples["target_pair"], some["pair_id"])))
+        asked = self._ask(some, _near(examples, some))
         with store(self.lake) as calls:
             found = bill((a.request for a in asked), self.provider, self.payer, calls, self.judge.execution == "batch")
         return found.times(targets.num_rows, some.num_rows)
@@ -142,7 +142,7 @@ class LlmJudge:
         return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())
 
     def _vote(self, asked: _Asked, outcome: Outcome) -> dict:
-        answer = outcome.answer.verdict if outcome.answer else ""
+        answer = outcome.answer.verdict if isinstance(outcome.answer, JudgeAnswer) else ""
         return {
             "pair_id": asked.pair_id,
             "judge": self.judge.name,
@@ -161,3 +161,8 @@ class LlmJudge:
             "cost_micros": outcome.cost_micros,
             "simulated": False,
         }
+
+
+def _near(examples: pa.Table, targets: pa.Table) -> pa.Table:
+    """The examples of these targets."""
+    return examples.filter(pc.field("target_pair").isin(targets["pair_id"].to_pylist()))

@@ -11,7 +11,7 @@ a time does this for a judge, and each step is claimed in the store, so that not
 import contextlib
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 from pydantic import BaseModel
 
@@ -146,7 +146,7 @@ class _Batch:
         self.overrun = min(MOST_OVERRUN, calls.overrun(payer.judge, payer.model))
 
     @contextlib.contextmanager
-    def connected(self) -> Iterator[Desk]:
+    def connected(self) -> Generator[Desk]:
         with self.provider.desk() as desk:
             yield desk
 

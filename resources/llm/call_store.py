@@ -14,7 +14,7 @@ import json
 import sqlite3
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -145,7 +145,7 @@ class Store:
         self._con.close()
 
     @contextlib.contextmanager
-    def alone(self, whom: str) -> Iterator[None]:
+    def alone(self, whom: str) -> Generator[None]:
         """While one process asks somebody, others that would ask the same wait for what is then stored; both would pay
         else. The system ends the wait with the process, however that ends."""
         with open(self._folder / f"{hashlib.blake2b(whom.encode(), digest_size=8).hexdigest()}.lock", "w") as lock:
@@ -153,7 +153,7 @@ class Store:
             yield
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self) -> Generator[sqlite3.Connection]:
         if self._con.in_transaction:  # part of a group
             yield self._con
             return
@@ -517,7 +517,7 @@ class Store:
 
 
 @contextlib.contextmanager
-def store(lake: Lake) -> Iterator[Store]:
+def store(lake: Lake) -> Generator[Store]:
     """The lake's store of calls, `files/calls/calls.sqlite`."""
     opened = Store(lake.folder("calls") / "calls.sqlite")
     try:

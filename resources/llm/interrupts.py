@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from resources.stops import Stop
 
@@ -13,13 +13,13 @@ class Interrupted(Stop):
     """Somebody ends the process. Calls on their way were waited for; what was answered is stored."""
 
 
-_ends: list[Callable[[], None]] = []  # what runs of calls want to be told
+_ends: list[Callable[[], object]] = []  # what runs of calls want to be told
 _signal: list[int] = []  # the one that has come
 _installed = threading.Lock()
 
 
 @contextlib.contextmanager
-def orderly() -> Iterator[None]:
+def orderly() -> Generator[None]:
     """Until left, the first Ctrl-C or SIGTERM only tells the runs of calls to end; when they have, it does what it would
     have done at once. The second one does not wait. Elsewhere than in the main thread this does nothing: signals come
     there."""
@@ -56,7 +56,7 @@ def orderly() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def told(end: Callable[[], None]) -> Iterator[None]:
+def told(end: Callable[[], object]) -> Generator[None]:
     """Until left, `end` is called when somebody ends the process; at once where somebody has."""
     _ends.append(end)
     try:

@@ -109,6 +109,8 @@ class Payer:
 
 def hopeless(ends: Mapping[str, int], policy: Policy) -> str | None:
     """Why a model whose requests ended so (status -> how many) is not asked on, or None."""
+    if policy.accept_missing:
+        ends = {status: n for status, n in ends.items() if status not in MISSING}
     total, good = sum(ends.values()), ends.get("ok", 0)
     if total < policy.first:
         return None

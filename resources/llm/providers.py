@@ -24,7 +24,7 @@ from resources.llm.call_store import Request
 from resources.llm.notices import tell
 from resources.llm.replies import Reply, chat, message
 from resources.llm.wire import Desk, Wire
-from resources.settings import Called
+from resources.settings import AttributeModel, Called, Judge
 from resources.stops import Stop
 
 SEEN = 8  # characters of a key in a row that must not be seen anywhere
@@ -60,16 +60,18 @@ class Provider(Protocol):
     def read(self, raw: bytes) -> Reply:
         """A body as stored; whatever it is."""
 
+    def redact(self, text: str) -> str:
+        """Text without any key."""
 
-def provider(called: Called) -> "OpenAI | Anthropic":
+
+def provider(called: Judge | AttributeModel) -> "OpenAI | Anthropic":
     """The provider of a model; its key is read from the environment.
 
     Raises:
         NoKey: the named environment variable is not set.
     """
-    made = {"openai": OpenAI, "anthropic": Anthropic}[called.backend](
-        called.base_url or "", called.api_key_env, called.environment
-    )
+    kind = Anthropic if called.backend == "anthropic" else OpenAI
+    made = kind(called.base_url or "", called.api_key_env, called.environment)
     made.key()
     return made
 
@@ -137,13 +139,19 @@ class _Base:
 
     def redact_body(self, raw: bytes) -> bytes:
         """A body as received, without the key that a careless server repeats in it."""
-        for part in self._parts:
-            if part.encode() in raw:
-                return self.redact(raw.decode(errors="surrogateescape")).encode(errors="surrogateescape")
-        return raw
+        key = self.key().encode() if self._parts else b""
+        if not key or not any(p in raw for p in (key[:4], key[-4:], *map(str.encode, self._parts))):
+            return raw
+        return self._hidden(raw.decode(errors="surrogateescape")).encode(errors="surrogateescape")
 
     def redact(self, text: str) -> str:
+        """Text without the key, and without what looks like one."""
+        return re.sub(r"\b(sk|pk|key)-[\w*.-]{4,}", "[key]", self._hidden(text))
+
+    def _hidden(self, text: str) -> str:
         """Text without the key, also where a server repeats a part of it, masks the middle, or packs it."""
+        if not self._parts:
+            return text
         seen = [False] * len(text)
         for part in self._parts:
             at = text.find(part)
@@ -153,11 +161,9 @@ class _Base:
         if any(seen):
             runs = itertools.groupby(zip(text, seen, strict=True), key=lambda c: c[1])
             text = "".join("[key]" if hidden else "".join(c for c, _ in run) for hidden, run in runs)
-        if self._parts:
-            first, last = re.escape(self.key()[:4]), re.escape(self.key()[-4:])
-            masked = rf"{first}[\w-]{{0,40}}[*.…•]{{2,40}}[\w-]{{0,40}}|[*.…•]{{2,40}}{last}\b"
-            text = re.sub(masked, "[key]", text)
-        return re.sub(r"\b(sk|pk|key)-[\w*.-]{4,}", "[key]", text)
+        first, last = re.escape(self.key()[:4]), re.escape(self.key()[-4:])
+        masked = rf"{first}[\w-]{{0,40}}[*.…•]{{2,40}}[\w-]{{0,40}}|{first}[\w-]{{0,40}}…[\w-]{{0,40}}|[*.…•]{{2,40}}{last}\b"
+        return re.sub(masked, "[key]", text)
 
     @functools.cached_property
     def _parts(self) -> list[str]:

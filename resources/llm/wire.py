@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import functools
 import tempfile
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -72,7 +72,7 @@ class Wire:
         hide: takes keys out of a text.
     """
 
-    def __init__(self, base_url: str, headers: Mapping[str, str], proxy: str | None, hide):
+    def __init__(self, base_url: str, headers: Mapping[str, str], proxy: str | None, hide: Callable[[str], str]):
         self.base_url, self.headers, self.proxy, self.hide = base_url, dict(headers), proxy, hide
         self._session: aiohttp.ClientSession | None = None
 
@@ -117,7 +117,9 @@ class Wire:
                 into.write(piece)
 
     @contextlib.asynccontextmanager
-    async def _response(self, method, path, body, kind, headers) -> "AsyncIterator[aiohttp.ClientResponse]":
+    async def _response(
+        self, method: str, path: str, body: bytes | None, kind: str, headers: Mapping[str, str] | None
+    ) -> "AsyncGenerator[aiohttp.ClientResponse]":
         import aiohttp
 
         if self._session is None:
