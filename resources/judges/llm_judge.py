@@ -1,4 +1,4 @@
-"""A judge that is a language model behind an SDK: prompts out, verdicts back, both orders."""
+"""A judge that is a language model: prompts out, verdicts back, both orders."""
 
 import hashlib
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Batches through the real SDKs: submit, collect later, lost creates, missing, repeated and foreign lines, money."""
+"""Batches over the real wire: submit, collect later, lost creates, missing, repeated and foreign lines, money."""
 
 import pytest
 

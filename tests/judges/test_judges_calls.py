@@ -1,4 +1,4 @@
-"""Calls through the real SDKs against a scripted server: faults, states, budget, resume, secrets."""
+"""Calls over the real wire against a scripted server: faults, states, budget, resume, secrets."""
 
 import json
 import sqlite3

@@ -1,4 +1,4 @@
-"""A panel of one real-SDK judge against a scripted server, for tests of calls."""
+"""One judge over the real wire against a scripted server, for tests of calls."""
 
 from pathlib import Path
 
