@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from assets.judging import LEAST_GOLD, ask_panel, example_checks, examples_for, gold_index
+from assets.judging import LEAST_GOLD, ask_panel, asked_again, example_checks, examples_for, gold_index
 from assets.stage1 import GOLD_SO_FAR
 from assets.table_asset import Check, Rows, table_asset
 from curation.gold_roles import OPEN, sql_list
@@ -32,6 +32,7 @@ from sql import statement
     group="stage1",
     kinds={"openai", "lancedb"},
     pool="llm",
+    retry_reason=asked_again(GOLD_VOTES),
     checks={
         GOLD_VOTES: [
             *example_checks(GOLD_SO_FAR),
@@ -54,8 +55,8 @@ def gold_votes(run: Run) -> Iterator[Rows]:
         ).to_arrow_table()
         with gold_index(run, con, upto=run.partition) as index:
             examples = examples_for(run, con, targets, index)
-        votes, shown = ask_panel(run, targets, examples, GOLD_VOTES)
-    yield Rows(GOLD_VOTES, votes, shown)
+        votes, shown, footer = ask_panel(run, targets, examples, GOLD_VOTES)
+    yield Rows(GOLD_VOTES, votes, shown, footer)
 
 
 @table_asset(

@@ -1,8 +1,8 @@
 """What stage 1 and stage 2 share: gold neighbours as examples, the panel's votes, its verdicts."""
 
 import contextlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -12,9 +12,22 @@ import pyarrow.compute
 from assets.table_asset import Check
 from curation.gold_roles import EXAMPLES as EXAMPLE_ROLES
 from curation.gold_roles import sql_list
-from curation.tables import JUDGE_VOTES, JUDGE_WEIGHTS, Table
-from resources.lake import label
+from curation.tables import (
+    ATTRIBUTES,
+    AUDIT_ATTRIBUTES,
+    GOLD_VOTES,
+    JUDGE_VOTES,
+    JUDGE_WEIGHTS,
+    STAGE2_ATTRIBUTES,
+    STAGE2_VERDICTS,
+    STAGE2_VOTES,
+    VERDICTS,
+    Table,
+)
+from resources.lake import Lake, label
 from resources.run import Run
+from resources.settings import AttributeModel, Judge, Settings
+from resources.stops import Stop
 
 if TYPE_CHECKING:
     import duckdb
@@ -22,6 +35,8 @@ if TYPE_CHECKING:
     from resources.llm.bill import Bill
     from resources.retrieval.vectors import Index
 
+Lost = dict[str, dict[str, int]]  # who -> how a request ended without an answer -> how many
+MISSING_VOTES = "('error', 'lost', 'expired', 'cancelled', 'returned')"
 LEAST_GOLD = 30  # pairs with a vote below which no weights are fitted
 
 EXAMPLES = pa.schema(
@@ -112,15 +127,15 @@ def examples_for(run: Run, con: "duckdb.DuckDBPyConnection", targets: pa.Table, 
     ).to_arrow_table()
 
 
-def ask_panel(run: Run, targets: pa.Table, examples: pa.Table, table: Table) -> tuple[pa.Table, dict]:
+def ask_panel(run: Run, targets: pa.Table, examples: pa.Table, table: Table) -> tuple[pa.Table, dict, dict]:
     """Every configured judge on every target, as rows of `table`; see `ask_in_parts`."""
-    votes, shown = ask_in_parts(run, lambda: [(targets, examples)], table)
-    return pa.Table.from_batches(votes, JUDGE_VOTES.schema), shown
+    votes, shown, footer = ask_in_parts(run, lambda: [(targets, examples)], table)
+    return pa.Table.from_batches(votes, JUDGE_VOTES.schema), shown, footer
 
 
 def ask_in_parts(
     run: Run, parts: Callable[[], Iterable[tuple[pa.Table, pa.Table]]], table: Table
-) -> tuple[Iterator[pa.RecordBatch], dict]:
+) -> tuple[Iterator[pa.RecordBatch], dict, dict]:
     """Every configured judge on targets that come in parts, so that only one part is in memory.
 
     Args:
@@ -129,13 +144,14 @@ def ask_in_parts(
         table: under whose name the ledger keeps the calls.
 
     Returns:
-        The votes, and for the UI how many, what they were expected to cost and what they cost, complete when the votes
-        have been read.
+        The votes; for the UI how many, what they were expected to cost and what they cost; and for the footer how many
+        answers are missing. Both are complete when the votes have been read.
 
     Raises:
-        Stop: nobody has agreed to the expected cost, or, while the votes are read, a judge could not go on. Where
-            answers are only waited for, everything else has been asked first.
+        Stop: nobody has agreed to the expected cost, or, while the votes are read, a judge could not go on or too many
+            of its answers are missing. Where answers are only waited for, everything else has been asked first.
     """
+    from resources.judges import ask
     from resources.llm.batch_calls import Pending
 
     name = label(table, run.partition)
@@ -143,30 +159,109 @@ def ask_in_parts(
     paid = [b for b in judges if b.judge.backend not in ("simulated", "recorded")]
     bills = (b.estimate(*part) for part in parts() for b in paid) if paid else ()
     shown = {"pairs asked": 0} | agreed(run, bills, name)
+    lost: Lost = {}
 
     def votes() -> Iterator[pa.RecordBatch]:
-        pending, rows, micros, ends = {}, 0, 0, Counter()
+        pending, rows, micros, ends = {}, 0, 0, defaultdict(Counter)
         for targets, examples in parts():
             shown["pairs asked"] += targets.num_rows
-            for backend in judges:
-                run.log(f"{backend.judge.name}: {targets.num_rows} pairs")
-                try:
-                    made = backend.vote(targets, examples).select(JUDGE_VOTES.schema.names).cast(JUDGE_VOTES.schema)
-                except Pending as e:
-                    pending[str(e)] = True
+            run.log(f"{', '.join(b.judge.name for b in judges)}: {targets.num_rows} pairs")
+            stops = []
+            for found in ask(judges, targets, examples):
+                if isinstance(found, Stop):
+                    stops.append(found)
                     continue
-                ends.update(zip(made["judge"].to_pylist(), made["status"].to_pylist(), strict=True))
+                made = found.select(JUDGE_VOTES.schema.names).cast(JUDGE_VOTES.schema)
+                for judge, status in zip(made["judge"].to_pylist(), made["status"].to_pylist(), strict=True):
+                    ends[judge][status] += 1
                 rows, micros = rows + made.num_rows, micros + (pa.compute.sum(made["cost_micros"]).as_py() or 0)
                 yield from made.to_batches()
+            if hard := [e for e in stops if not isinstance(e, Pending)]:
+                raise hard[0] if len(hard) == 1 else type(hard[0])("\n".join(map(str, hard)))
+            pending |= {str(e): True for e in stops}
         if pending:
             raise Pending("\n".join(pending))
+        lost.update(whole_enough(run.lake, ends, {b.judge.name for b in judges if b.judge.accept_missing}))
         # more than a few answers that are not ok deserve a look at the judge's settings
-        answers = ", ".join(f"{judge} {status} {n:,}" for (judge, status), n in sorted(ends.items()))
+        answers = ", ".join(
+            f"{judge} {status} {n:,}" for judge, its in sorted(ends.items()) for status, n in sorted(its.items())
+        )
         shown.update(
             {"votes": rows, "answers": answers} | ({"dollars": micros / 1e6} if "dollars expected" in shown else {})
         )
 
-    return votes(), shown
+    return votes(), shown, {"missing": lost}
+
+
+def whole_enough(lake: Lake, ends: Mapping[str, Mapping[str, int]], accepted: Collection[str]) -> Lost:
+    """What is missing of answers that ended so (who -> status -> how many).
+
+    Raises:
+        Incomplete: too much, and nobody has accepted that by name; in the words of the server.
+    """
+    from resources.llm.policy import MISSING, Incomplete, incomplete
+
+    short = [incomplete(its, who, _last_words(lake, who)) for who, its in ends.items() if who not in accepted]
+    if said := [s for s in short if s]:
+        raise Incomplete("\n".join(said))
+    lost = {who: {s: n for s, n in sorted(its.items()) if s in MISSING} for who, its in ends.items()}
+    return {who: its for who, its in sorted(lost.items()) if its}
+
+
+def _last_words(lake: Lake, who: str) -> str:
+    """What a server said last when it did not answer; '' where nobody was asked."""
+    from resources.llm.call_store import store
+
+    if not (lake.folder("calls") / "calls.sqlite").exists():
+        return ""
+    with store(lake) as calls:
+        return calls.last_error(who)
+
+
+def _name(called: Judge | AttributeModel) -> str:
+    return called.label if isinstance(called, AttributeModel) else called.name
+
+
+def asked_again(table: Table) -> Callable[[Settings, Lake, str | None], str | None]:
+    """Why a partition of answers whose inputs are the same must be made again: some are missing, and nobody has accepted
+    that by name. What was answered is stored and costs nothing."""
+
+    def why(settings: Settings, lake: Lake, partition: str | None) -> str | None:
+        lost = (lake.note(table, partition) or {}).get("missing", {})
+        called = settings.attributes.models if "attributes" in table.name else settings.judges.judges
+        asked = {_name(c) for c in called if not c.accept_missing}
+        listed = [f"{sum(its.values()):,} of {who} ({', '.join(its)})" for who, its in lost.items() if who in asked]
+        return f"answers are missing: {', '.join(listed)}" if listed else None
+
+    return why
+
+
+def missing_answers(settings: Settings, lake: Lake) -> tuple[list[str], int]:
+    """A line a partition for every answer that is missing in the lake and what that changed, and how many of them nobody
+    has accepted."""
+    called = (*settings.judges.judges, *settings.attributes.models)
+    accepted = {_name(c) for c in called if c.accept_missing}
+    lines, open_ones = [], 0
+    for table in (ATTRIBUTES, JUDGE_VOTES, GOLD_VOTES, AUDIT_ATTRIBUTES, STAGE2_ATTRIBUTES, STAGE2_VOTES):
+        for key in settings.partition_keys(table.partition) if table.partition else [None]:
+            lost = (lake.note(table, key) or {}).get("missing", {})
+            for who, its in lost.items():
+                listed = ", ".join(f"{n:,} {status}" for status, n in its.items())
+                mark = "accepted" if who in accepted else "the next run asks again"
+                lines.append(f"{label(table, key)}: {who}: {listed} ({mark})")
+                open_ones += 0 if who in accepted else sum(its.values())
+    if lines:
+        with lake.connect() as con:
+            for votes, verdicts in ((JUDGE_VOTES, VERDICTS), (STAGE2_VOTES, STAGE2_VERDICTS)):
+                if not (lake.partitions(votes) and lake.partitions(verdicts)):
+                    continue
+                (n,) = con.sql(
+                    f"SELECT count(*) FROM {verdicts.name} WHERE reason = 'no_quorum' AND pair_id IN"
+                    f" (SELECT pair_id FROM {votes.name} WHERE status IN {MISSING_VOTES})"
+                ).fetchall()[0]
+                if n:
+                    lines.append(f"{verdicts.name}: {n:,} pairs have no verdict for want of these votes")
+    return lines, open_ones
 
 
 def agreed(run: Run, bills: "Iterable[Bill | None]", name: str) -> dict:

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from assets.judging import agreed
+import pyarrow as pa
+
+from assets.judging import Lost, agreed, asked_again, whole_enough
 from assets.table_asset import Check, Rows, table_asset
 from curation.tables import ATTRIBUTES, CLEAN_POOL, EMBEDDINGS, PLANTED_LABELS, SEED_COVERAGE, SEED_SELECTION, Table
 from report.plots import stacked
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     group="seed",
     kinds={"openai"},
     pool="llm",
+    retry_reason=asked_again(ATTRIBUTES),
     checks={
         ATTRIBUTES: [
             Check(
@@ -48,7 +51,7 @@ def attributed(run: Run, table: Table, pairs: "duckdb.DuckDBPyRelation") -> Rows
     """Attributes of pairs (pair_id, comparison_id, conversation, chosen, rejected), once their cost is agreed to.
 
     Raises:
-        Stop: nobody has agreed.
+        Stop: nobody has agreed, or, while the rows are read, too many answers are missing.
     """
     from resources.llm.bill import SAMPLE
 
@@ -57,7 +60,14 @@ def attributed(run: Run, table: Table, pairs: "duckdb.DuckDBPyRelation") -> Rows
     some = pairs.limit(SAMPLE).to_arrow_table().combine_chunks().to_batches()
     n = pairs.count("*").fetchall()[0][0]
     shown = agreed(run, made.estimate(some[0], n), name) if some else {}
-    return Rows(table, made.label(in_batches(pairs, 2_000)), shown)
+    lost: Lost = {}
+
+    def labelled() -> Iterator[pa.RecordBatch]:
+        yield from made.label(in_batches(pairs, 2_000))
+        accepted = {m.label for m in run.settings.attributes.models if m.accept_missing}
+        lost.update(whole_enough(run.lake, made.ends, accepted))
+
+    return Rows(table, labelled(), shown, {"missing": lost})
 
 
 @table_asset(

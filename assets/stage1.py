@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute
 
-from assets.judging import ask_panel, examples_for, gold_index, prompt_checks, verdicts_of
+from assets.judging import ask_panel, asked_again, examples_for, gold_index, prompt_checks, verdicts_of
 from assets.registry import steps
 from assets.table_asset import Check, Rows, table_asset
 from curation.gold_roles import OPEN, sql_list
@@ -40,6 +40,7 @@ from curation.tables import (
     UNDECIDED,
     VERDICTS,
 )
+from curation.verdicts import VERSION
 from report.plots import histograms, training
 from resources.annotators.backends import answered
 from resources.lake import Lake, label
@@ -65,7 +66,7 @@ def _predecessor_is_open(settings: Settings, lake: Lake, iteration: str | None) 
     keys = settings.partition_keys("iteration")
     for key in keys[: keys.index(iteration)][-1:]:
         for step in (s for s in steps() if s.group == "stage1" and s.partition == "iteration"):
-            if why := step.stale(settings, lake, key):
+            if why := step.changed(settings, lake, key):
                 return f"{label(step.tables[0], key)} is not up to date ({why}). Run {key} again first."
     return None
 
@@ -201,6 +202,7 @@ def edited_attributes(run: Run) -> Iterator[Rows]:
     group="stage1",
     kinds={"openai", "lancedb"},
     pool="llm",
+    retry_reason=asked_again(JUDGE_VOTES),
     checks={JUDGE_VOTES: prompt_checks(GOLD_SO_FAR)},
 )
 def judge_votes(run: Run) -> Iterator[Rows]:
@@ -219,8 +221,8 @@ def judge_votes(run: Run) -> Iterator[Rows]:
         targets = targets.append_column("k", pa.array(k, pa.int64()))
         with gold_index(run, con, upto=run.partition) as index:
             examples = examples_for(run, con, targets, index)
-        votes, shown = ask_panel(run, targets, examples, JUDGE_VOTES)
-    yield Rows(JUDGE_VOTES, votes, shown)
+        votes, shown, footer = ask_panel(run, targets, examples, JUDGE_VOTES)
+    yield Rows(JUDGE_VOTES, votes, shown, footer)
 
 
 @table_asset(
@@ -229,6 +231,7 @@ def judge_votes(run: Run) -> Iterator[Rows]:
     reads=[JUDGE_VOTES],
     reads_upto=[GOLD, GOLD_VOTES],
     settings=("judges",),
+    version=VERSION,
     group="stage1",
 )
 def verdicts(run: Run) -> Iterator[Rows]:

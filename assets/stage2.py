@@ -9,7 +9,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from assets.judging import ask_in_parts, examples_for, gold_index, prompt_checks, verdicts_of
+from assets.judging import ask_in_parts, asked_again, examples_for, gold_index, prompt_checks, verdicts_of
 from assets.publishing import markdown
 from assets.seed import attributed
 from assets.table_asset import Check, Rows, table_asset
@@ -43,6 +43,7 @@ from curation.tables import (
     STAGE2_VOTES,
     UNDECIDED,
 )
+from curation.verdicts import VERSION
 from report.plots import counts, histograms, training
 from resources.annotators.backends import answered
 from resources.lake import in_batches
@@ -138,6 +139,7 @@ def gold_reward_model(run: Run) -> Iterator[Rows]:
     group="stage2",
     kinds={"openai"},
     pool="llm",
+    retry_reason=asked_again(AUDIT_ATTRIBUTES),
     checks={
         AUDIT_ATTRIBUTES: [
             Check(
@@ -343,6 +345,7 @@ def routed(run: Run) -> Iterator[Rows]:
     group="stage2",
     kinds={"openai"},
     pool="llm",
+    retry_reason=asked_again(STAGE2_ATTRIBUTES),
     checks={
         STAGE2_ATTRIBUTES: [
             Check(
@@ -371,6 +374,7 @@ def stage2_attributes(run: Run) -> Iterator[Rows]:
     group="stage2",
     kinds={"openai", "lancedb"},
     pool="llm",
+    retry_reason=asked_again(STAGE2_VOTES),
     checks={
         STAGE2_VOTES: [
             *prompt_checks("SELECT pair_id, role FROM gold"),
@@ -400,8 +404,8 @@ def stage2_votes(run: Run) -> Iterator[Rows]:
                     some = pa.Table.from_batches([batch])
                     yield some, examples_for(run, con, some, index)
 
-        votes, shown = ask_in_parts(run, parts, STAGE2_VOTES)
-        yield Rows(STAGE2_VOTES, votes, shown)
+        votes, shown, footer = ask_in_parts(run, parts, STAGE2_VOTES)
+        yield Rows(STAGE2_VOTES, votes, shown, footer)
 
 
 @table_asset(
@@ -409,6 +413,7 @@ def stage2_votes(run: Run) -> Iterator[Rows]:
     STAGE2_JUDGE_WEIGHTS,
     reads=[STAGE2_VOTES, GOLD, GOLD_VOTES],
     settings=("judges",),
+    version=VERSION,
     group="stage2",
 )
 def stage2_verdicts(run: Run) -> Iterator[Rows]:

@@ -137,6 +137,14 @@ class Step:
 
     def stale(self, settings: Settings, lake: Lake, partition: str | None) -> str | None:
         """Why this partition must be made (again), or None when it is up to date."""
+        why = self.changed(settings, lake, partition)
+        if why or self.retry_reason is None:
+            return why
+        return self.retry_reason(self._shown(settings), lake, partition)
+
+    def changed(self, settings: Settings, lake: Lake, partition: str | None) -> str | None:
+        """As `stale`, but for what is to be tried again: what rests on it now need not be made again before that has
+        brought something else."""
         try:
             now = self.note(settings, lake, partition)
         except Missing as e:
@@ -152,9 +160,7 @@ class Step:
             old, new = note.get("inputs", {}), now["inputs"]
             if changed := sorted(k for k in new | old if new.get(k) != old.get(k)):
                 return "changed: " + ", ".join(changed[:3])
-        if self.retry_reason is None:
-            return None
-        return self.retry_reason(self._shown(settings), lake, partition)
+        return None
 
 
 def table_asset(

@@ -32,12 +32,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace, run: Run) -> int:
-    """Score, evaluate, print; returns the exit status (2 for a model or a benchmark that cannot be used)."""
+    """Score, evaluate, print; returns the exit status (2 for a model or a benchmark that cannot be used, and where a judge
+    came to a stop, such as an exhausted budget)."""
     from evaluation.items import BenchmarkError
+    from resources.stops import Stop
 
     try:
         _benchmark(arguments, run)
-    except BenchmarkError as e:
+    except (BenchmarkError, Stop) as e:
         print(f"assay: {e}", file=sys.stderr)
         return 2
     return 0

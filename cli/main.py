@@ -8,7 +8,8 @@ from pathlib import Path
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point of the command; returns the exit status (1 for a failed job, 2 for unusable input)."""
+    """Entry point of the command; returns the exit status (1 for a failed job, 2 for unusable input, 3 for a job that is
+    done but for answers that are missing)."""
     arguments = _parser().parse_args(argv)
     if arguments.config:
         os.environ["ASSAY_CONFIG"] = str(Path(arguments.config).resolve())
@@ -143,6 +144,7 @@ def _estimate(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from assets.judging import missing_answers
     from cli.run import JobFailed, run_all
 
     settings, started = _settings(), time.monotonic()
@@ -160,6 +162,12 @@ def _run(arguments: argparse.Namespace) -> int:
     from cli.status import closing
 
     closing(settings, _lake())
+    if lost := missing_answers(settings, _lake())[1]:
+        print(
+            f"\nassay: {lost:,} answers are missing, named above; the same command asks for them again.",
+            file=sys.stderr,
+        )
+        return 3
     return 0
 
 

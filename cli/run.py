@@ -93,13 +93,21 @@ def units(settings: Settings, groups: Collection[str] = ()) -> Iterator[Unit]:
             yield Unit(key, together)
 
 
+def retries(unit: Unit, settings: Settings) -> dict[Step, str]:
+    """The unit's steps that are tried again and why, though nothing that they read has changed. They run alone: what
+    rests on them is made again where that brings something else."""
+    lake = Lake.of(settings)
+    unchanged = [s for s in unit.steps if s.changed(settings, lake, unit.partition) is None]
+    return {s: why for s in unchanged if (why := s.stale(settings, lake, unit.partition))}
+
+
 def todo(unit: Unit, settings: Settings) -> dict[Step, str]:
-    """The unit's steps that must run and why: stale ones, and those that read what a stale one will write."""
+    """The unit's steps that must run and why: changed ones, and those that read what a changed one will write."""
     lake = Lake.of(settings)
     found: dict[Step, str] = {}
     touched = set()
     for step in unit.steps:
-        why = step.stale(settings, lake, unit.partition)
+        why = step.changed(settings, lake, unit.partition)
         if upstream := touched & set(step.needs):
             why = why or f"reads {', '.join(sorted(t.name for t in upstream))}, which is made again"
         if why:
@@ -158,6 +166,7 @@ class _Work:
     kept: int = 0
     failures: list[Failure] = field(default_factory=list)
     lost: set[Unit] = field(default_factory=set)  # failed, or resting on one that did
+    retried: dict[Unit, set[Step]] = field(default_factory=dict)
     at_work: dict[Future, tuple[Unit, float, int]] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -180,7 +189,7 @@ class _Work:
                         break  # what comes next in order may be ready now
                 else:
                     if self.at_work:
-                        sorter.done(*self._ended())
+                        sorter.done(*self._ended(workers))
 
     def _graph(self) -> dict[Unit, set[Unit]]:
         writer = {name: unit for unit in self.units for name in unit.writes()}
@@ -192,21 +201,31 @@ class _Work:
 
     def _begin(self, unit: Unit, workers: ProcessPoolExecutor | None) -> bool:
         """Start a unit in a process of its own; False where it is over already: up to date, or made in this process."""
-        again = todo(unit, self.settings)
-        self.kept += len(unit.steps) - len(again)
+        if unit not in self.retried and (again := retries(unit, self.settings)):
+            self.retried[unit] = set(again)
+        else:
+            again = todo(unit, self.settings)
+            self.kept += len(unit.steps) - len({*again, *self.retried.get(unit, ())})
         if not again:
             return False
         place, started = self.units.index(unit) + 1, time.monotonic()
         self.say(f"[{place}/{len(self.units)}] {unit.name}: {', '.join(s.name for s in again)}")
+        for why in (w for s, w in again.items() if s in self.retried.get(unit, ())):
+            self.say(f"        {why}")
         names = tuple(s.name for s in again)
         if workers is not None:
             self.at_work[workers.submit(_materialize_here, names, unit.partition)] = (unit, started, len(again))
             return True
         made = materialize(build(self.settings), tuple(again), unit.partition, self.instance, self.say)
         self._report(unit, started, len(again), made)
-        return False
+        return self._goes_on(unit) and self._begin(unit, workers)
 
-    def _ended(self) -> list[Unit]:
+    def _goes_on(self, unit: Unit) -> bool:
+        """Whether steps of a unit were tried again and ended well: what has changed with them comes next."""
+        return unit not in self.lost and bool(self.retried.get(unit)) and bool(todo(unit, self.settings))
+
+    def _ended(self, workers: ProcessPoolExecutor | None) -> list[Unit]:
+        """Units that are over, once at least one run has ended."""
         finished, _ = wait(self.at_work, return_when=FIRST_COMPLETED)
         over = []
         for future in finished:
@@ -216,7 +235,8 @@ class _Work:
             except BrokenProcessPool:
                 failure = Failure(f"{unit.name}: its process ended without a word: killed, or out of memory")
             self._report(unit, started, count, failure)
-            over.append(unit)
+            if not (self._goes_on(unit) and self._begin(unit, workers)):
+                over.append(unit)
         return over
 
     def _report(self, unit: Unit, started: float, count: int, failure: Failure | None) -> None:

@@ -1,8 +1,10 @@
 """What is made, what is stale, where every record ended, what it cost."""
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 
+from assets.judging import missing_answers
 from assets.registry import steps
 from resources.lake import Lake
 from resources.settings import Settings
@@ -88,6 +90,9 @@ def closing(settings: Settings, lake: Lake) -> None:
         for *names, seeds, mean, sd, lowest, highest in spread:
             grid.add_row(*names, str(seeds), f"{mean:.3f}", f"{sd:.3f}", f"{lowest:.3f} to {highest:.3f}")
         console.print(grid)
+    lost, _ = missing_answers(settings, lake)
+    for line in lost:
+        console.print(f"[yellow]Missing:[/] {escape(line)}", soft_wrap=True)
     for who, labels, dollars, simulated in cost:
         mark = " (simulated)" if simulated else ""
         console.print(f"{who}{mark}: {labels:,} labels, ${dollars:,.2f}")

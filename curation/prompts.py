@@ -17,6 +17,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from curation.attributes import MISSING, Category, Controversiality, Objectivity, known_category
 
 T = TypeVar("T", bound=BaseModel)
+FENCE = "```"
+LONGEST_ANSWER = 4_000_000  # characters; no model's longest answer has as many
 Answer = Literal["candidate_1", "candidate_2", "tie", "cannot_determine"]
 
 # What chat templates of served models read as the end of a message or the start of another one.
@@ -153,22 +155,35 @@ def attribute_prompt(
 def parse(text: str, model: type[T]) -> T | Literal["unparsable", "invalid"]:
     """A model's text as the answer asked for.
 
-    A fence of backticks around the JSON is allowed, nothing else is guessed.
+    A fence of backticks around the JSON is allowed, nothing else is guessed. The time it takes grows with the text and
+    no faster: the text is a model's, who may have been talked into anything.
 
     Returns:
         The answer; 'unparsable' where there is no JSON object, 'invalid' where it does not fit the schema.
     """
-    fenced = re.fullmatch(r"\s*```(?:json)?\s*(.*?)\s*```\s*", text, re.DOTALL)
+    if len(text) > LONGEST_ANSWER:
+        return "unparsable"
     try:
-        data = json.loads(fenced[1] if fenced else text)
+        data = json.loads(_unfenced(text))
     except (ValueError, RecursionError):
         return "unparsable"
     if not isinstance(data, dict):
         return "unparsable"
     try:
+        for value in data.values():
+            if isinstance(value, str):
+                value.encode()  # half a surrogate is no text: no table and no other program takes it
         return model.model_validate(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return "invalid"
+
+
+def _unfenced(text: str) -> str:
+    """Text without one fence of backticks around all of it."""
+    inner = text.strip()
+    if len(inner) < 2 * len(FENCE) or not (inner.startswith(FENCE) and inner.endswith(FENCE)):
+        return text
+    return inner[len(FENCE) : -len(FENCE)].removeprefix("json").strip()
 
 
 def _comparison(mark: str, conversation, candidates: tuple[str, str], attributes: Mapping[str, str]) -> str:

@@ -1,10 +1,15 @@
-"""From votes to verdicts: how a panel of judges decides about a pair."""
+"""From answers to votes to verdicts: how a panel of judges decides about a pair."""
+
+from typing import Literal
 
 import duckdb
 import pyarrow as pa
 
 from curation.vote_models import WEIGHTS
 from sql import statement
+
+VERSION = "2"  # of the way from votes to verdicts
+VOTES = Literal["original", "swapped", "tie", "none"]
 
 VERDICT_SCHEMA = pa.schema(
     [
@@ -19,8 +24,18 @@ VERDICT_SCHEMA = pa.schema(
 )
 
 
+def mapped_back(answer: str, chosen_first: bool) -> VOTES:
+    """What an answer about candidates says about the original order; who cannot determine it abstains, as who gives no
+    answer does."""
+    if answer in ("candidate_1", "candidate_2"):
+        return "original" if (answer == "candidate_1") == chosen_first else "swapped"
+    return "tie" if answer == "tie" else "none"
+
+
 def aggregate(votes: pa.Table, quorum: int, weights: pa.Table | None = None, sure: float = 0.5) -> pa.Table:
     """Majority within each judge, then one voice a judge (spec 3.10), or the sum of the votes' weights.
+
+    A majority is more than half of the votes, or voices, that do not abstain; a vote for tie is one of them.
 
     Args:
         votes: pair_id, judge, shown_first, vote and status, as in `judge_votes`.

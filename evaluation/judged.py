@@ -14,10 +14,11 @@ VOTE = {"original": 0, "swapped": 1}  # of a pair whose candidate 0 stands for t
 def rewards(benchmark: str, labelled: pa.Table, votes: pa.Table) -> pa.Table:
     """(item_id, candidate, reward) from votes (item_id, vote), where `original` means candidate 0, `swapped` 1.
 
-    Other votes (tie, none) count for neither side.
+    Other votes (tie, none) count for neither side. A judge of whom no answer can be used is not one that is always wrong:
+    it has no number.
 
     Raises:
-        BenchmarkError: the benchmark holds other units than pairs, or an item has no vote at all.
+        BenchmarkError: the benchmark holds other units than pairs, an item has no vote at all, or no vote says anything.
     """
     if set(labelled["unit"].unique().to_pylist()) != {"pair"}:
         raise BenchmarkError(f"{benchmark}: judges are evaluated on pairs only")
@@ -31,5 +32,7 @@ def rewards(benchmark: str, labelled: pa.Table, votes: pa.Table) -> pa.Table:
             counts[item][VOTE[vote]] += 1
     if silent := min(set(counts) - asked, default=None):
         raise BenchmarkError(f"{benchmark}: item {silent!r} has no vote")
+    if counts and set(votes["vote"].unique().to_pylist()) <= {"none"}:
+        raise BenchmarkError(f"{benchmark}: the judge gave no usable answer, so it has no accuracy")
     rows = [{"item_id": i, "candidate": c, "reward": r} for i, pair in counts.items() for c, r in enumerate(pair)]
     return pa.Table.from_pylist(rows, schema=REWARDS)

@@ -6,7 +6,7 @@ Every draw is a hash of the seed and of what is asked, so that no answer depends
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ import pyarrow as pa
 from curation.attributes import CLOSED
 from curation.identity import comparison_id, conv_id, digest, text_hash
 from curation.tables import ATTRIBUTES, HUMAN_LABELS, JUDGE_VOTES
+from curation.verdicts import mapped_back
 from resources.annotators.backends import event_id
 from resources.judges.attribute_models import row
 from resources.lake import Lake
@@ -242,10 +243,8 @@ class SimulatedJudge:
                 side = _other(side)
             if side:
                 answer = "candidate_1" if side == first else "candidate_2"
-                vote = "original" if side == "chosen" else "swapped"
             else:
                 answer = "tie" if draw(*name, "tie") < 0.5 else "cannot_determine"
-                vote = "tie"
             yield {
                 "pair_id": pair["pair_id"],
                 "judge": judge.name,
@@ -255,7 +254,7 @@ class SimulatedJudge:
                 "wording": "",
                 "effort": "",
                 "answer": answer,
-                "vote": vote,
+                "vote": mapped_back(answer, first == "chosen"),
                 "status": "ok",
                 "examples": golds,
                 "example_places": [],
@@ -269,6 +268,8 @@ class SimulatedJudge:
 class SimulatedAttributes:
     """The attributes of a pair's planted topic, now and then a wrong one. Blind to the label: a pair and its mirror
     image have the same comparison id and hence the same attributes."""
+
+    ends: Mapping[str, Mapping[str, int]] = {}
 
     def __init__(self, model: AttributeModel, settings: Settings, lake: Lake):
         self.model, self.settings, self.lake = model, settings, lake

@@ -1,7 +1,7 @@
 -- The panel's verdict a pair (spec 3.10). `votes`: pair_id, judge, shown_first, vote, status. First the majority within
 -- each judge over its replicates, then one voice a judge, so that a judge with many samples cannot outvote the others.
--- A vote of 'none' (no answer, or "cannot determine") abstains. Whatever is not a strict majority over the rest is a
--- tie. With $weighted, the sum of the judges' log odds (`weights`: judge, shown_first, method, for_original,
+-- A vote of 'none' (no answer, or "cannot determine") abstains. A majority is more than half of the rest, ties counted:
+-- 3 original, 2 swapped and 2 tie of seven voices are none. Whatever has no majority is a tie. With $weighted, the sum of the judges' log odds (`weights`: judge, shown_first, method, for_original,
 -- for_swapped) decides instead, where it makes a side likelier than $sure; a judge counts once for each order it saw.
 WITH counted AS (
     SELECT
@@ -19,8 +19,8 @@ voices AS (
         judge,
         CASE
             WHEN o + s + t = 0 THEN NULL
-            WHEN o > s AND o > t THEN 'original'
-            WHEN s > o AND s > t THEN 'swapped'
+            WHEN o > s + t THEN 'original'
+            WHEN s > o + t THEN 'swapped'
             ELSE 'tie'
         END AS voice
     FROM counted
@@ -59,8 +59,8 @@ decided AS (
             WHEN voices < $quorum THEN 'undecided'
             WHEN $weighted THEN
                 CASE WHEN p > $sure THEN 'original' WHEN 1 - p > $sure THEN 'swapped' ELSE 'undecided' END
-            WHEN o > s AND o > t THEN 'original'
-            WHEN s > o AND s > t THEN 'swapped'
+            WHEN o > s + t THEN 'original'
+            WHEN s > o + t THEN 'swapped'
             ELSE 'undecided'
         END AS verdict
     FROM weighed

@@ -4,6 +4,7 @@ Reward models are started once for all benchmarks; judges vote and their votes a
 made is read; the longer answer needs nobody.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ from evaluation.judged import rewards as judged
 from resources.benchmarks.loader import Loaded
 from resources.judges import panel
 from resources.judges.attribute_models import labeller
+from resources.llm.policy import incomplete
+from resources.settings import Judge
 from resources.sources import hub
 
 if TYPE_CHECKING:
@@ -98,8 +101,9 @@ def judge_scores(run: "Run", name: str, benchmarks: Sequence[Loaded]) -> pa.Tabl
     Attributes come from the configured labeller, blind to the labels; the judge is shown no examples.
 
     Raises:
-        BenchmarkError: no such judge, or a benchmark holds other items than pairs.
-        Exception: what the judge's or the labeller's back end raises, such as an exhausted budget.
+        BenchmarkError: no such judge, a benchmark holds other items than pairs, or too many of the judge's answers are
+            missing.
+        Stop: what the judge's or the labeller's back end came to, such as an exhausted budget.
     """
     judges = {b.judge.name: b for b in panel(run.settings, run.lake, "benchmarks")}
     if name not in judges:
@@ -113,9 +117,20 @@ def judge_scores(run: "Run", name: str, benchmarks: Sequence[Loaded]) -> pa.Tabl
             con.register("attributes", attributes)
             targets = con.sql(f"SELECT pairs.*, {ATTRIBUTES_OF_A_TARGET} FROM pairs JOIN attributes USING (pair_id)")
             votes = judges[name].vote(targets.to_arrow_table(), NO_EXAMPLES)
+        _enough(benchmark.name, votes, judges[name].judge)
         given = pa.table({"item_id": votes["pair_id"], "vote": votes["vote"]})
         parts.append(_rows(benchmark.name, judged(benchmark.name, benchmark.labelled, given)))
     return pa.concat_tables(parts)
+
+
+def _enough(benchmark: str, votes: pa.Table, judge: Judge) -> None:
+    """Raises BenchmarkError where none of a judge's answers can be used, or too many are missing."""
+    ends = Counter(votes["status"].to_pylist())
+    if ends and not ends["ok"]:
+        listed = ", ".join(f"{n:,} {status}" for status, n in sorted(ends.items()))
+        raise BenchmarkError(f"{benchmark}: {judge.name} gave no usable answer ({listed}), so it has no accuracy")
+    if not judge.accept_missing and (why := incomplete(ends, f"{benchmark}: {judge.name}")):
+        raise BenchmarkError(why)
 
 
 def longer_answer(benchmarks: Iterable[Loaded]) -> pa.Table:

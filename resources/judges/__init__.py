@@ -1,5 +1,7 @@
 """The panel of judges behind one interface: simulated, recorded, OpenAI-compatible and Anthropic."""
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
@@ -7,6 +9,7 @@ import pyarrow as pa
 from curation.tables import JUDGE_VOTES
 from resources.lake import Lake
 from resources.settings import Judge, Settings
+from resources.stops import Stop
 
 if TYPE_CHECKING:
     from resources.llm.bill import Bill
@@ -46,6 +49,32 @@ def panel(settings: Settings, lake: Lake, stage: str = "judges") -> list[JudgeBa
         NoKey: a key that is not in the environment.
     """
     return [_backend(judge, settings, lake, stage) for judge in settings.judges.judges]
+
+
+def ask(backends: Sequence[JudgeBackend], targets: pa.Table, examples: pa.Table) -> list[pa.Table | Stop]:
+    """What each judge votes, or what stopped it, in the order of the judges: the same as asked one after the other.
+
+    Judges that answer at once from a server wait for it side by side. Where one stops, the others go on: what they
+    answer is stored for the next run.
+    """
+    from resources.llm.call_store import BudgetExceeded
+    from resources.llm.interrupts import orderly
+
+    def vote(backend: JudgeBackend) -> pa.Table | Stop:
+        try:
+            return backend.vote(targets, examples)
+        except Stop as e:
+            return e
+
+    waiting = [b for b in backends if b.judge.backend in ("openai", "anthropic") and b.judge.execution == "online"]
+    with orderly(), ThreadPoolExecutor(max_workers=max(1, len(waiting)), thread_name_prefix="judge") as pool:
+        begun = {b.judge.name: pool.submit(vote, b) for b in waiting}
+        found = [begun[b.judge.name].result() if b.judge.name in begun else vote(b) for b in backends]
+        # What another had reserved for calls on their way may be free again.
+        for i, (backend, made) in enumerate(zip(backends, found, strict=True)):
+            if len(waiting) > 1 and isinstance(made, BudgetExceeded):
+                found[i] = pool.submit(vote, backend).result()
+    return found
 
 
 def _backend(judge: Judge, settings: Settings, lake: Lake, stage: str) -> JudgeBackend:

@@ -1,6 +1,7 @@
 """Labellers of the five preference attributes: simulated, heuristic, OpenAI-compatible and Anthropic."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,6 +21,10 @@ SCHEMA = ATTRIBUTES.schema
 
 
 class Labeller(Protocol):
+    @property
+    def ends(self) -> Mapping[str, Mapping[str, int]]:
+        """How the requests of each paid model have ended so far: model -> status -> how many."""
+
     def estimate(self, some: pa.RecordBatch, pairs: int) -> "list[Bill]":
         """What so many pairs like these are expected to cost, a bill a paid model."""
 
@@ -74,6 +79,11 @@ class Merged:
     def __init__(self, labellers: Mapping[str, Labeller]):
         self.labellers = labellers
 
+    @property
+    def ends(self) -> Mapping[str, Mapping[str, int]]:
+        """See `Labeller.ends`."""
+        return {who: its for one in self.labellers.values() for who, its in one.ends.items()}
+
     def estimate(self, some: pa.RecordBatch, pairs: int) -> "list[Bill]":
         """See `Labeller.estimate`."""
         return [bill for one in self.labellers.values() for bill in one.estimate(some, pairs)]
@@ -109,6 +119,8 @@ class Merged:
 class HeuristicAttributes:
     """Keyword rules over the conversation: no model, no network, rough."""
 
+    ends: Mapping[str, Mapping[str, int]] = {}
+
     def __init__(self, model: AttributeModel):
         self.model = model
 
@@ -130,12 +142,15 @@ class LlmAttributes:
     def __init__(self, model: AttributeModel, settings: Settings, lake: Lake, stage: str = "attributes"):
         from resources.judges import guideline
         from resources.llm.payer import account
+        from resources.llm.policy import Policy
         from resources.llm.providers import provider
 
         self.model, self.lake = model, lake
-        self.provider = provider(model.backend, model.base_url, model.api_key_env)
+        self.provider = provider(model)
         self.payer = account(model, settings, stage, model.label)
         self.guideline = guideline.load()
+        self.policy = Policy.of(model)
+        self.ends: dict[str, Counter[str]] = {model.label: Counter()}
 
     def requests(self, batch: pa.RecordBatch) -> dict[str, Request]:
         """Pair -> what is asked about it; a pair and its swap ask the same."""
@@ -162,7 +177,7 @@ class LlmAttributes:
         """See `Labeller.label`.
 
         Raises:
-            BudgetExceeded, Unavailable: nothing that was answered is lost.
+            BudgetExceeded, Unavailable, Unusable: nothing that was answered is lost.
         """
         from resources.llm.online_calls import complete
 
@@ -171,11 +186,18 @@ class LlmAttributes:
             for batch in pairs:
                 requests = self.requests(batch)
                 outcomes = complete(
-                    requests.values(), AttributeAnswer, self.provider, self.payer, calls, self.model.concurrency
+                    requests.values(),
+                    AttributeAnswer,
+                    self.provider,
+                    self.payer,
+                    calls,
+                    self.model.concurrency,
+                    self.policy,
                 )
                 rows = []
                 for pair, request in requests.items():
                     outcome, key = outcomes[request.key], bytes.fromhex(request.key)
+                    self.ends[self.model.label][outcome.status] += 1
                     answer = outcome.answer.model_dump() if outcome.answer else None
                     cost = 0 if key in charged else outcome.cost_micros
                     rows.append(row(pair, self.model.label, answer, self.guideline.attribute_version, cost_micros=cost))

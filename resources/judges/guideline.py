@@ -38,7 +38,7 @@ class Guideline:
 
 @functools.cache
 def load() -> Guideline:
-    folder = files(__package__).joinpath("prompts", EDITION)
+    folder = files("resources.judges").joinpath("prompts", EDITION)
     texts = {}
     for entry in folder.iterdir():
         if entry.is_dir():

@@ -1,29 +1,28 @@
-"""A judge that is a language model behind an SDK: prompts out, verdicts back, both orders."""
+"""A judge that is a language model: prompts out, verdicts back, both orders."""
 
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.prompts import Example, JudgeAnswer, judge_prompt
+from curation.verdicts import mapped_back
 from resources.judges import guideline
 from resources.lake import Lake
 from resources.llm import batch_calls as batch
 from resources.llm.batch_calls import Pending
 from resources.llm.bill import SAMPLE, Bill, bill
 from resources.llm.call_store import Request, Store, store
-from resources.llm.online_calls import Outcome, Policy, complete
+from resources.llm.online_calls import complete
 from resources.llm.payer import account
+from resources.llm.policy import Outcome, Policy
 from resources.llm.providers import provider
 from resources.settings import Judge, Settings
 
 CHUNK = 2000  # targets whose prompts are in memory at once, and in one batch
-
-VOTES = Literal["original", "swapped", "tie", "none"]
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,8 @@ class LlmJudge:
 
     def __init__(self, judge: Judge, settings: Settings, lake: Lake, stage: str = "", policy: Policy | None = None):
         self.judge, self.settings, self.lake = judge, settings, lake
-        self.policy = policy or Policy()
-        self.provider = provider(judge.backend, judge.base_url, judge.api_key_env)
+        self.policy = policy or Policy.of(judge)
+        self.provider = provider(judge)
         self.payer = account(judge, settings, stage, judge.name)
         self.guideline = guideline.load()
 
@@ -71,7 +70,7 @@ class LlmJudge:
         with store(self.lake) as calls:
             for start in range(0, targets.num_rows, CHUNK):
                 chunk = targets.slice(start, CHUNK)
-                asked = list(self._ask(chunk, examples.filter(pc.is_in(examples["target_pair"], chunk["pair_id"]))))
+                asked = list(self._ask(chunk, _near(examples, chunk)))
                 try:
                     outcomes = self._complete([a.request for a in asked], calls)
                 except Pending as e:
@@ -86,7 +85,7 @@ class LlmJudge:
     def estimate(self, targets: pa.Table, examples: pa.Table) -> Bill:
         """What `vote` is expected to cost, from the prompts of some of the targets."""
         some = targets.take(pa.array(range(0, targets.num_rows, -(-targets.num_rows // SAMPLE) or 1), pa.int64()))
-        asked = self._ask(some, examples.filter(pc.is_in(examples["target_pair"], some["pair_id"])))
+        asked = self._ask(some, _near(examples, some))
         with store(self.lake) as calls:
             found = bill((a.request for a in asked), self.provider, self.payer, calls, self.judge.execution == "batch")
         return found.times(targets.num_rows, some.num_rows)
@@ -143,7 +142,7 @@ class LlmJudge:
         return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())
 
     def _vote(self, asked: _Asked, outcome: Outcome) -> dict:
-        answer = outcome.answer.verdict if outcome.answer else ""
+        answer = outcome.answer.verdict if isinstance(outcome.answer, JudgeAnswer) else ""
         return {
             "pair_id": asked.pair_id,
             "judge": self.judge.name,
@@ -164,8 +163,6 @@ class LlmJudge:
         }
 
 
-def mapped_back(answer: str, chosen_first: bool) -> VOTES:
-    """What an answer about candidates says about the original order."""
-    if answer in ("candidate_1", "candidate_2"):
-        return "original" if (answer == "candidate_1") == chosen_first else "swapped"
-    return "tie" if answer == "tie" else "none"
+def _near(examples: pa.Table, targets: pa.Table) -> pa.Table:
+    """The examples of these targets."""
+    return examples.filter(pc.field("target_pair").isin(targets["pair_id"].to_pylist()))

@@ -48,14 +48,29 @@ def sorted_reader(table: Table, data: Data, memory_limit: str, threads: int) -> 
         first = pa.RecordBatch.from_pylist([], schema=table.schema) if first is None else first
         data = pa.RecordBatchReader.from_batches(first.schema, _chain(first, batches))
     _same_columns(table, data.schema.names)
+    raised: list[Exception] = []
     data = pa.RecordBatchReader.from_batches(
-        pa.schema([data.schema.field(n).with_nullable(True) for n in names]), (b.select(names) for b in data)
+        pa.schema([data.schema.field(n).with_nullable(True) for n in names]),
+        (b.select(names) for b in _watched(data, raised)),
     )
     with tempfile.TemporaryDirectory(prefix="assay-spill-") as spill, duckdb.connect() as con:
         con.execute(f"SET memory_limit='{memory_limit}'; SET threads={threads}")
         con.execute(f"SET temp_directory='{spill}'")
         con.register("rows_to_write", data)
-        yield con.sql(query).to_arrow_reader(STEP)
+        try:
+            yield con.sql(query).to_arrow_reader(STEP)
+        except Exception:
+            if raised:  # what whoever makes the rows came to, and not what DuckDB makes of it
+                raise raised[0] from None
+            raise
+
+
+def _watched(batches: Iterable[pa.RecordBatch], raised: list[Exception]) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from batches
+    except Exception as e:
+        raised.append(e)
+        raise
 
 
 def _chain(first: pa.RecordBatch, rest: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 
 from resources.lake import Lake
 from resources.llm.call_store import Request, Store, store
-from resources.llm.online_calls import Payer, Policy
+from resources.llm.policy import Payer, Policy
 from resources.llm.prices import Usage, cost_micros, upper_bound_micros
 from resources.llm.providers import Provider
+from resources.llm.replies import joined
 from resources.settings import Settings
 from resources.stops import Stop
 
@@ -67,7 +68,8 @@ class Bill:
 def bill(requests: Iterable[Request], provider: Provider, payer: Payer, calls: Store, batch: bool = False) -> Bill:
     """What those of the requests that have no stored answer are expected to cost."""
     by_key = {r.key: r for r in requests}
-    ended = {k for k, c in calls.answered(by_key).items() if Policy().ends(c.status, c.answers)}
+    known = calls.known(by_key.values(), payer.judge, payer.model)
+    ended = {k for k, c in known.items() if Policy().ends(c.status, c.answers)}
     open_ones = [r for k, r in by_key.items() if k not in ended]
     usage, basis = _typical(provider, payer, calls)
     if usage is None:
@@ -93,7 +95,8 @@ def _typical(provider: Provider, payer: Payer, calls: Store) -> tuple[tuple[floa
     """Tokens of each kind a byte of prompt, and tokens an answer, of the same judge's last stored calls."""
     total, sent, n = [0] * 5, 0, 0
     for size, raw in calls.recent(payer.judge, payer.model, SAMPLE):
-        u = provider.read(raw).usage
+        if (u := provider.read(raw).usage) is None:
+            continue
         kinds = (u.input, u.cached_input, u.cache_write, u.cache_write_1h, u.output)
         total, sent, n = [a + b for a, b in zip(total, kinds, strict=True)], sent + size, n + 1
     if n < LEAST_MEASURED or not sum(total):
@@ -110,8 +113,8 @@ def _assumed(requests: Sequence[Request], cached: bool) -> list[Usage]:
     found, seen = [], set()
     for r in requests:
         tokens = math.ceil(len(r.wire) / BYTES_A_TOKEN)
-        system = r.body.get("system") or r.body["messages"][0]["content"]
-        text = system if isinstance(system, str) else "".join(part["text"] for part in system)
+        system = r.body.get("system") or next((m["content"] for m in r.body.get("messages", ())), "")
+        text = joined(system) or ""
         shared = min(tokens, int(len(text.encode()) / BYTES_A_TOKEN))
         output = min(ANSWER_TOKENS, r.most_tokens)
         if not cached or shared < LEAST_CACHED:

@@ -1,7 +1,9 @@
 """Paid calls: the request as a pure record, and the append-only store that is cache, resume point, ledger and audit.
 
-Two events make a call: an attempt is written before anything is sent, its result once it is known. What the process
-dies between is an attempt without a result, 'lost': it may have been paid, so it counts at the most it can have cost.
+Three events make a call: an attempt is written before anything is sent, the body as soon as it is there and before
+anybody reads it, its result once it has been read. What the process dies between the first two is an attempt without a
+result, 'lost': it may have been paid, so it counts at the most it can have cost. A body without a result is read by the
+next run.
 """
 
 import contextlib
@@ -12,8 +14,8 @@ import json
 import sqlite3
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,8 @@ import pyarrow as pa
 from resources.lake import Lake
 from resources.stops import Stop
 
-# The provider answered, and charged. 'error', 'expired' and 'cancelled' brought no answer; the next run asks again.
+# The provider answered, and charged. 'error', 'expired', 'cancelled' and 'returned' (its batch failed as a whole) brought
+# no answer; the next run asks again.
 ANSWERED = ("ok", "refused", "truncated", "unparsable", "invalid")
 
 LEDGER = pa.schema(
@@ -42,7 +45,8 @@ CREATE TABLE IF NOT EXISTS requests(key TEXT PRIMARY KEY, provider TEXT, base_ur
     WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS attempts(
     id INTEGER PRIMARY KEY, key TEXT NOT NULL, stage TEXT NOT NULL, judge TEXT NOT NULL, model TEXT NOT NULL,
-    batch TEXT NOT NULL, reserved INTEGER NOT NULL, started REAL NOT NULL);
+    batch TEXT NOT NULL, reserved INTEGER NOT NULL, started REAL NOT NULL, host TEXT NOT NULL DEFAULT '');
+CREATE TABLE IF NOT EXISTS bodies(attempt INTEGER PRIMARY KEY REFERENCES attempts(id), at REAL NOT NULL, raw BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS results(
     id INTEGER PRIMARY KEY, attempt INTEGER NOT NULL UNIQUE REFERENCES attempts(id), key TEXT NOT NULL,
     status TEXT NOT NULL, http INTEGER NOT NULL, cost INTEGER NOT NULL, at_risk INTEGER NOT NULL,
@@ -57,9 +61,13 @@ CREATE INDEX IF NOT EXISTS batches_by_name ON batches(name);
 """ + "".join(
     f"CREATE TRIGGER IF NOT EXISTS {table}_{event} BEFORE {event} ON {table} "
     f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END;\n"
-    for table in ("requests", "attempts", "results", "batches")
+    for table in ("requests", "attempts", "bodies", "results", "batches")
     for event in ("UPDATE", "DELETE")
 )
+
+
+# The body of a result: beside it since bodies are stored before they are read, in it before.
+_RAW = "coalesce(bodies.raw, results.raw)"
 
 
 class BudgetExceeded(Stop):
@@ -78,7 +86,7 @@ class Request:
     Attributes:
         provider: openai or anthropic, whose protocol is spoken.
         base_url: of the server, '' for the provider's own.
-        body: arguments of the SDK's call: model, messages, schema, parameters. No key, no timeout, no row number.
+        body: of the call: model, messages, schema, parameters. No key, no timeout, no row number.
         replicate: from 0; without it several equal calls would be one.
     """
 
@@ -124,9 +132,12 @@ class Store:
         self._folder = path.parent
         # `group` may run on a helper thread, one at a time
         self._con = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
-        self._con.execute("PRAGMA journal_mode=WAL")
-        self._con.execute("PRAGMA synchronous=FULL")
-        self._con.executescript(_SCHEMA)
+        with self.alone("the file itself"):  # two that make it at once would find it locked
+            self._con.execute("PRAGMA journal_mode=WAL")
+            self._con.execute("PRAGMA synchronous=FULL")
+            self._con.executescript(_SCHEMA)
+            if not any(c[1] == "host" for c in self._con.execute("PRAGMA table_info(attempts)")):
+                self._con.execute("ALTER TABLE attempts ADD COLUMN host TEXT NOT NULL DEFAULT ''")
         self._seen = [0, 0]
         self._committed = 0
 
@@ -134,7 +145,7 @@ class Store:
         self._con.close()
 
     @contextlib.contextmanager
-    def alone(self, whom: str) -> Iterator[None]:
+    def alone(self, whom: str) -> Generator[None]:
         """While one process asks somebody, others that would ask the same wait for what is then stored; both would pay
         else. The system ends the wait with the process, however that ends."""
         with open(self._folder / f"{hashlib.blake2b(whom.encode(), digest_size=8).hexdigest()}.lock", "w") as lock:
@@ -142,7 +153,7 @@ class Store:
             yield
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self) -> Generator[sqlite3.Connection]:
         if self._con.in_transaction:  # part of a group
             yield self._con
             return
@@ -174,8 +185,9 @@ class Store:
     def answered(self, keys: Iterable[str]) -> dict[str, Call]:
         """The last answer to each of those keys that ever had one."""
         sql = (
-            "SELECT key, status, raw, answers, paid FROM results JOIN (SELECT max(id) AS last, count(*) AS answers, "
-            f"sum(cost) AS paid FROM results WHERE status IN {ANSWERED} AND key IN (%s) GROUP BY key) ON last = id"
+            f"SELECT key, status, {_RAW}, answers, paid FROM results JOIN (SELECT max(id) AS last, count(*) AS answers, "
+            f"sum(cost) AS paid FROM results WHERE status IN {ANSWERED} AND key IN (%s) GROUP BY key) ON last = id "
+            "LEFT JOIN bodies USING (attempt)"
         )
         keys, found = list(keys), {}
         for i in range(0, len(keys), 500):
@@ -184,11 +196,49 @@ class Store:
                 found[key] = Call(status, zlib.decompress(raw), answers, cost)
         return found
 
+    def known(self, requests: Iterable[Request], judge: str, model: str) -> dict[str, Call]:
+        """As `answered`, by the requests' keys; what the same model answered to the same judge at another address counts,
+        since a server that has moved is not asked again."""
+        by_key = {r.key: r for r in requests}
+        found = self.answered(by_key)
+        if len(found) == len(by_key):
+            return found
+        elsewhere = self._con.execute(
+            "SELECT DISTINCT base_url FROM requests JOIN attempts USING (key) WHERE judge = ? AND model = ?",
+            (judge, model),
+        ).fetchall()
+        for (address,) in elsewhere:
+            moved = {
+                replace(r, base_url=address).key: key
+                for key, r in by_key.items()
+                if key not in found and r.base_url != address
+            }
+            there = self.answered(self._asked_by(judge, moved))
+            found |= {moved[key]: call for key, call in there.items()}
+        return found
+
+    def _asked_by(self, judge: str, keys: Iterable[str]) -> list[str]:
+        keys, found = list(keys), []
+        for i in range(0, len(keys), 500):
+            part = keys[i : i + 500]
+            marks = ",".join("?" * len(part))
+            sql = f"SELECT DISTINCT key FROM attempts WHERE judge = ? AND key IN ({marks})"
+            found += [key for (key,) in self._con.execute(sql, (judge, *part))]
+        return found
+
     # ---- events ----------------------------------------------------------------------------------------------------
     def start(
-        self, request: Request, stage: str, judge: str, model: str, reserve: int, cap: int, batch: str = ""
+        self,
+        request: Request,
+        stage: str,
+        judge: str,
+        model: str,
+        reserve: int,
+        cap: int,
+        batch: str = "",
+        host: str = "",
     ) -> int | None:
-        """Write that a request is about to be sent.
+        """Write that a request is about to be sent, and to which host.
 
         Returns:
             The attempt's number, or None where everything spent and reserved, with `reserve`, would exceed `cap`
@@ -202,9 +252,29 @@ class Store:
                 (request.key, request.provider, request.base_url, request.replicate, zlib.compress(request.wire, 1)),
             )
             return con.execute(
-                "INSERT INTO attempts(key, stage, judge, model, batch, reserved, started) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (request.key, stage, judge, model, batch, reserve, time.time()),
+                "INSERT INTO attempts(key, stage, judge, model, batch, reserved, started, host)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (request.key, stage, judge, model, batch, reserve, time.time(), host),
             ).lastrowid
+
+    def receive(self, attempt: int, raw: bytes) -> None:
+        """Write a body as received, before anybody reads it; the first one of an attempt stays."""
+        with self._transaction() as con:
+            con.execute(
+                "INSERT OR IGNORE INTO bodies(attempt, at, raw) VALUES (?, ?, ?)",
+                (attempt, time.time(), zlib.compress(raw)),
+            )
+
+    def unread(self, judge: str) -> list[tuple[int, str, int, bool, bytes]]:
+        """(attempt, key, reserved, whether in a batch, body) of a judge's bodies that nobody has read yet."""
+        rows = self._con.execute(
+            "SELECT a.id, a.key, a.reserved, a.batch <> '', b.raw FROM bodies b JOIN attempts a ON a.id = b.attempt "
+            "LEFT JOIN results r ON r.attempt = a.id WHERE r.id IS NULL AND a.judge = ? ORDER BY a.id",
+            (judge,),
+        )
+        return [
+            (attempt, key, reserve, bool(batch), zlib.decompress(raw)) for attempt, key, reserve, batch, raw in rows
+        ]
 
     def finish(
         self,
@@ -223,12 +293,12 @@ class Store:
         Args:
             attempt: number given by `start`.
             status: one of ANSWERED, or error, expired or cancelled.
-            raw: body as received.
+            raw: body, where `receive` did not write it.
             http: status code, 0 where there was no response.
             cost: micro-dollars by the provider's usage.
             at_risk: the provider may charge for it although nothing arrived: what was reserved stays counted.
-            error: message without any key.
-            sdk: name and version of the SDK.
+            error: message without any key; of an answer, what was odd about it.
+            sdk: name and version of what spoke to the server.
         """
         with self._transaction() as con:
             con.execute(
@@ -239,14 +309,29 @@ class Store:
 
     # ---- batches ---------------------------------------------------------------------------------------------------
     def plan_batch(
-        self, name: str, stage: str, judge: str, model: str, requests: Iterable[tuple[Request, int]], cap: int
+        self,
+        name: str,
+        stage: str,
+        judge: str,
+        model: str,
+        requests: Iterable[tuple[Request, int]],
+        cap: int,
+        host: str = "",
     ) -> bool:
-        """Write a batch of requests with what each may cost, all or nothing: False where the budget does not reach."""
+        """Write a batch of requests with what each may cost, all or nothing: False where the budget does not reach. What
+        another process has in a batch that is open is left out, and a batch of nothing is not written."""
         try:
             with self._transaction() as con:
+                requests = list(requests)
+                taken, planned = self.in_open_batches(r.key for r, _ in requests), 0
                 for request, reserve in requests:
-                    if self.start(request, stage, judge, model, reserve, cap, batch=name) is None:
+                    if request.key in taken:
+                        continue
+                    if self.start(request, stage, judge, model, reserve, cap, name, host) is None:
                         raise BudgetExceeded
+                    planned += 1
+                if not planned:
+                    return True
                 con.execute(
                     "INSERT INTO batches(name, judge, event, data, at) VALUES (?, ?, 'planned', '', ?)",
                     (name, judge, time.time()),
@@ -255,14 +340,22 @@ class Store:
             return False
         return True
 
-    def batch_event(self, name: str, event: str, data: str = "") -> None:
-        """Write the next step of a batch: submitting, submitted (data: the provider's id) or ingested."""
+    def batch_event(self, name: str, event: str, data: str = "", after: str | None = None) -> bool:
+        """Write the next step of a batch: submitting, submitted (data: the provider's id), foreign (data: an id that is
+        another's), failed (data: why, in the provider's words) or ingested.
+
+        Args:
+            after: the last step there must be; False where another process was quicker, and nothing is written.
+        """
         with self._transaction() as con:
+            if after is not None and self.batch_state(name)[0] != after:
+                return False
             con.execute(
                 "INSERT INTO batches(name, judge, event, data, at) "
                 "SELECT name, judge, ?, ?, ? FROM batches WHERE name = ? LIMIT 1",
                 (event, data, time.time(), name),
             )
+            return True
 
     def batch_state(self, name: str) -> tuple[str, str, float]:
         """Last event, its data and its time."""
@@ -283,8 +376,18 @@ class Store:
         return self._con.execute("SELECT stage FROM attempts WHERE batch = ? LIMIT 1", (name,)).fetchone()[0]
 
     def submitted_batches(self) -> frozenset[str]:
-        """The providers' ids of all batches that are known to have arrived."""
-        return frozenset(d for (d,) in self._con.execute("SELECT data FROM batches WHERE event = 'submitted'"))
+        """The providers' ids of all batches that are known to be some other one."""
+        return frozenset(
+            d for (d,) in self._con.execute("SELECT data FROM batches WHERE event IN ('submitted', 'foreign')")
+        )
+
+    def failed_batches(self, judge: str, since: float) -> list[tuple[int, str]]:
+        """(requests, why in the provider's words) of a judge's batches that failed as a whole since a time."""
+        return self._con.execute(
+            "SELECT (SELECT count(*) FROM attempts WHERE batch = name), data FROM batches "
+            "WHERE judge = ? AND event = 'failed' AND at >= ? ORDER BY id",
+            (judge, since),
+        ).fetchall()
 
     def batch_requests(self, name: str) -> list[tuple[str, dict]]:
         """Key and body of each request of a batch."""
@@ -293,15 +396,14 @@ class Store:
         )
         return [(key, json.loads(zlib.decompress(body))) for key, body in rows]
 
-    def batch_attempts(self, name: str) -> dict[str, int]:
-        """Key -> attempt of the requests of a batch whose end is not known."""
-        return dict(
-            self._con.execute(
-                "SELECT a.key, a.id FROM attempts a LEFT JOIN results r ON r.attempt = a.id "
-                "WHERE a.batch = ? AND r.id IS NULL ORDER BY a.id",
-                (name,),
-            )
+    def batch_attempts(self, name: str) -> dict[str, tuple[int, int]]:
+        """Key -> (attempt, micro-dollars reserved) of the requests of a batch whose end is not known."""
+        rows = self._con.execute(
+            "SELECT a.key, a.id, a.reserved FROM attempts a LEFT JOIN results r ON r.attempt = a.id "
+            "WHERE a.batch = ? AND r.id IS NULL ORDER BY a.id",
+            (name,),
         )
+        return {key: (attempt, reserved) for key, attempt, reserved in rows}
 
     def in_open_batches(self, keys: Iterable[str]) -> set[str]:
         return set(keys) & {
@@ -313,9 +415,12 @@ class Store:
         }
 
     def batch_tries(self, keys: Iterable[str]) -> dict[str, int]:
-        """In how many batches each of the keys has been."""
+        """In how many batches each of the keys has been; one that failed as a whole does not count."""
         wanted = set(keys)
-        rows = self._con.execute("SELECT key, count(*) FROM attempts WHERE batch <> '' GROUP BY key")
+        rows = self._con.execute(
+            "SELECT a.key, count(*) FROM attempts a LEFT JOIN results r ON r.attempt = a.id "
+            "WHERE a.batch <> '' AND coalesce(r.status, '') <> 'returned' GROUP BY a.key"
+        )
         return {key: n for key, n in rows if key in wanted}
 
     # ---- money -----------------------------------------------------------------------------------------------------
@@ -338,6 +443,32 @@ class Store:
         self._committed += new[0] + done[0]
         return self._committed
 
+    def overrun(self, judge: str, model: str) -> float:
+        """How many times its bound the dearest call of a judge cost; 1 where none cost more."""
+        found = self._con.execute(
+            "SELECT max(1.0 * cost / released) FROM results r JOIN attempts a ON a.id = r.attempt "
+            "WHERE a.judge = ? AND a.model = ? AND released > 0",
+            (judge, model),
+        ).fetchone()[0]
+        return max(1.0, found or 1.0)
+
+    def last_error(self, judge: str) -> str:
+        """What was said of a judge's last call that brought no answer; '' where there is none."""
+        found = self._con.execute(
+            f"SELECT error FROM results r JOIN attempts a ON a.id = r.attempt WHERE a.judge = ? AND error <> '' "
+            f"AND status NOT IN {ANSWERED} ORDER BY r.id DESC LIMIT 1",
+            (judge,),
+        ).fetchone()
+        return found[0] if found else ""
+
+    def paid(self, judge: str) -> tuple[int, int]:
+        """(answers, micro-dollars) of a judge so far."""
+        return self._con.execute(
+            f"SELECT count(*) FILTER (WHERE status IN {ANSWERED}), coalesce(sum(cost), 0) FROM results r "
+            "JOIN attempts a ON a.id = r.attempt WHERE a.judge = ?",
+            (judge,),
+        ).fetchone()
+
     def ledger(self) -> pa.Table:
         """Calls and money by stage, judge, model and status; 'lost', 'open' (in a batch) and failures without an
         answer are at risk."""
@@ -352,8 +483,9 @@ class Store:
     def recent(self, judge: str, model: str, n: int) -> Iterator[tuple[int, bytes]]:
         """(bytes of the request, body as received) of the last n usable answers of a judge by a model."""
         rows = self._con.execute(
-            "SELECT body, raw FROM results r JOIN attempts a ON r.attempt = a.id JOIN requests q ON q.key = r.key "
-            "WHERE a.judge = ? AND a.model = ? AND status = 'ok' ORDER BY r.id DESC LIMIT ?",
+            f"SELECT body, {_RAW} FROM results JOIN attempts a ON results.attempt = a.id "
+            "JOIN requests q ON q.key = results.key LEFT JOIN bodies ON bodies.attempt = a.id "
+            "WHERE a.judge = ? AND a.model = ? AND status = 'ok' ORDER BY results.id DESC LIMIT ?",
             (judge, model, n),
         )
         for body, raw in rows.fetchall():
@@ -362,8 +494,9 @@ class Store:
     def bodies(self) -> Iterator[tuple[str, str, str, str, str, bytes]]:
         """(stage, judge, model, status, provider, body as received) of every answered call."""
         rows = self._con.execute(
-            "SELECT stage, judge, model, status, provider, raw FROM results r JOIN attempts a ON r.attempt = a.id "
-            f"JOIN requests q ON q.key = r.key WHERE status IN {ANSWERED}"
+            f"SELECT stage, judge, model, status, provider, {_RAW} FROM results JOIN attempts a ON results.attempt = a.id "
+            "JOIN requests q ON q.key = results.key LEFT JOIN bodies ON bodies.attempt = a.id "
+            f"WHERE status IN {ANSWERED}"
         )
         for *key, raw in rows:
             yield *key, zlib.decompress(raw)
@@ -384,7 +517,7 @@ class Store:
 
 
 @contextlib.contextmanager
-def store(lake: Lake) -> Iterator[Store]:
+def store(lake: Lake) -> Generator[Store]:
     """The lake's store of calls, `files/calls/calls.sqlite`."""
     opened = Store(lake.folder("calls") / "calls.sqlite")
     try:

@@ -7,9 +7,10 @@ import pyarrow as pa
 from curation.tables import SPENDING
 from resources.lake import Lake
 from resources.llm.call_store import store
-from resources.llm.providers import Anthropic, OpenAI
+from resources.llm.prices import Usage
+from resources.llm.replies import chat, message
 
-READERS = {"openai": OpenAI("", None), "anthropic": Anthropic("", None)}  # of stored bodies; no key is needed
+READERS = {"openai": chat, "anthropic": message}  # of stored bodies
 TOKENS = ("input_tokens", "cached_tokens", "written_tokens", "output_tokens")
 
 
@@ -19,7 +20,7 @@ def spending(lake: Lake) -> pa.Table:
     with store(lake) as calls:
         ledger = calls.ledger()
         for *key, provider, raw in calls.bodies():
-            u = READERS[provider].read(raw).usage
+            u = READERS[provider](raw).usage or Usage()  # what was not counted costs, and has no tokens
             counted = (u.input, u.cached_input, u.cache_write + u.cache_write_1h, u.output)
             tokens[tuple(key)] = [a + b for a, b in zip(tokens[tuple(key)], counted, strict=True)]
     rows = [

@@ -2,7 +2,7 @@
 
 import datetime
 
-from resources.llm.online_calls import Payer
+from resources.llm.policy import Payer
 from resources.llm.prices import rates_of
 from resources.settings import AttributeModel, Judge, Settings
 

@@ -1,18 +1,30 @@
-"""Batches at the providers: half the price, up to a day. A protocol each; the state machine is in `batch`."""
+"""Batches at the providers: half the price, up to a day. A protocol each; the state machine is in `batch_calls`.
 
-import contextlib
+What comes back is read like every other answer: whatever it is, it is taken, or named, and raises nothing. Only paths
+below the configured address are asked, never an address that an answer gives.
+"""
+
+import datetime
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import quote
 
-from resources.llm.providers import TIMEOUT, Anthropic, Failure, OpenAI, Provider
+from resources.llm.providers import Anthropic, OpenAI
+from resources.llm.replies import clean, error_of, json_object, tokens, words
+from resources.llm.wire import Desk, Failure
+
+WINDOW = 86_400.0  # seconds by which the provider's clock and ours may differ when a batch is looked for
+PAGES = 50  # of a list of batches
 
 
 @dataclass(frozen=True)
 class Line:
-    """How one request of a batch ended: `body` as from an on-line call where status is 'answered', else '' and
-    expired, cancelled or error."""
+    """How one request of a batch ended: `body` as from a call made now where status is 'answered', else '' and expired,
+    cancelled or error."""
 
     key: str
     status: str
@@ -20,148 +32,264 @@ class Line:
     error: str = ""
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Where a batch stands.
+
+    Attributes:
+        state: open, ended, or failed as a whole.
+        whole: the provider says that every request was worked on; else it may have let some expire.
+        lines: how many results it says there are; None where it does not say.
+        files: where they are.
+        why: a batch that failed, in the provider's words.
+        code: the provider's name for it.
+    """
+
+    state: str
+    whole: bool = True
+    lines: int | None = None
+    files: tuple[str, ...] = ()
+    why: str = ""
+    code: str = ""
+
+
 class Batches(Protocol):
     limit: int  # requests in one batch
     limit_bytes: int  # below what the provider takes by more than one request
 
-    def submit(self, client, name: str, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    def submit(self, desk: Desk, name: str, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         """Send (key, body) pairs once, without a retry; returns the provider's id. Raises Failure."""
 
-    def find(self, client, name: str, count: int, since: float, taken: frozenset[str]) -> str | None:
-        """The id of a batch that was sent although no answer came: made since then (Unix seconds) and not among
-        `taken`."""
+    def find(
+        self, desk: Desk, name: str, keys: Collection[str], since: float, taken: Collection[str]
+    ) -> tuple[str | None, str]:
+        """The id of a batch that was sent although no answer came, or None; and why it cannot be told yet.
 
-    def ended(self, client, batch: str) -> bool: ...
+        Args:
+            keys: of its requests.
+            since: Unix seconds, about when it was sent by our clock.
+            taken: ids of batches that are others.
+        """
 
-    def results(self, client, batch: str) -> Iterator[Line]:
-        """Lines in any order; some may be missing, repeated, or nobody's."""
+    def look(self, desk: Desk, batch: str) -> Standing:
+        """Raises Failure."""
+
+    def results(self, desk: Desk, batch: str, standing: Standing) -> Iterator[Line]:
+        """Lines in any order; some may be missing, repeated, or nobody's. Raises Failure."""
 
 
-def batches(provider: Provider) -> Batches:
-    return {"openai": OpenAIBatches, "anthropic": AnthropicBatches}[provider.name](provider)
+def batches(provider: OpenAI | Anthropic) -> Batches:
+    return {"openai": OpenAIBatches, "anthropic": AnthropicBatches}[provider.name]()
 
 
 class OpenAIBatches:
     limit, limit_bytes = 50_000, 150_000_000
     path = "/v1/chat/completions"
 
-    def __init__(self, provider: OpenAI):
-        self.provider = provider
-
-    def connect(self):
-        import openai
-
-        p = self.provider
-        return openai.OpenAI(api_key=p.key(), base_url=p.base_url or None, max_retries=0, timeout=TIMEOUT)
-
-    @contextlib.contextmanager
-    def _failures(self) -> Iterator[None]:
-        import openai
-
-        with self.provider.failures(openai):
-            yield
-
-    def submit(self, client, name: str, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    def submit(self, desk: Desk, name: str, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+        """See `Batches.submit`."""
         lines = (
             json.dumps({"custom_id": key, "method": "POST", "url": self.path, "body": body}) for key, body in requests
         )
-        with self._failures():
-            # A file that is uploaded twice costs nothing; the create is what must not be repeated.
-            file = client.files.create(file=(f"{name}.jsonl", "\n".join(lines).encode()), purpose="batch")
-            return client.batches.create(
-                input_file_id=file.id, endpoint=self.path, completion_window="24h", metadata={"assay": name}
-            ).id
-
-    def find(self, client, name: str, count: int, since: float, taken: frozenset[str]) -> str | None:
-        with self._failures():
-            for found in client.batches.list(limit=100):
-                if (found.metadata or {}).get("assay") == name:
-                    return found.id
-                if found.created_at < since - 3600:  # newest first
-                    return None
-        return None
-
-    def ended(self, client, batch: str) -> bool:
-        with self._failures():
-            return client.batches.retrieve(batch).status in ("completed", "failed", "expired", "cancelled")
-
-    def results(self, client, batch: str) -> Iterator[Line]:
-        with self._failures():
-            found = client.batches.retrieve(batch)
-            # An expired or cancelled batch has the answers it got to: they were paid for.
-            files = [client.files.content(f).content for f in (found.output_file_id, found.error_file_id) if f]
-        for text in files:
-            yield from filter(None, map(self._line, text.splitlines()))
-
-    @staticmethod
-    def _line(text: bytes) -> Line | None:
+        # A file that is uploaded twice costs nothing; the create is what must not be repeated.
         try:
-            row = json.loads(text)
-            key, response, error = str(row["custom_id"]), row.get("response") or {}, row.get("error") or {}
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return None  # whose line it was cannot be known; its request counts as missing
-        if response.get("status_code") == 200:
-            return Line(key, "answered", json.dumps(response["body"]).encode())
-        if error.get("code") == "batch_expired":
-            return Line(key, "expired", error=str(error.get("message", "")))
-        status = "cancelled" if error.get("code") == "batch_cancelled" else "error"
-        return Line(key, status, error=json.dumps(error or response)[:500])
+            body, kind = _form(f"{name}.jsonl", "\n".join(lines).encode(), purpose="batch")
+            file = _id(desk.call("POST", "/files", body, kind).body)
+        except Failure as e:
+            raise Failure(f"the file was not taken: {e}", e.http, e.headers, e.code, sent=False) from None
+        wanted = {"input_file_id": file, "endpoint": self.path, "completion_window": "24h", "metadata": {"assay": name}}
+        return _id(desk.call("POST", "/batches", json.dumps(wanted).encode()).body)
+
+    def find(
+        self, desk: Desk, name: str, keys: Collection[str], since: float, taken: Collection[str]
+    ) -> tuple[str | None, str]:
+        """See `Batches.find`; batches carry our name here."""
+        for found in _listed(desk, "/batches", "after"):
+            about = found.get("metadata")
+            if isinstance(about, dict) and about.get("assay") == name:
+                return found["id"], ""
+            made = tokens_or_none(found.get("created_at"))
+            if made is not None and made < since - WINDOW:  # newest first
+                break
+        return None, ""
+
+    def look(self, desk: Desk, batch: str) -> Standing:
+        """See `Batches.look`."""
+        data = _object(desk.call("GET", f"/batches/{quote(batch, safe='')}").body)
+        status, counts = data.get("status"), data.get("request_counts")
+        if status == "failed":
+            errors = data.get("errors")
+            listed = errors.get("data") if isinstance(errors, dict) else None
+            first = next((e for e in listed if isinstance(e, dict)), {}) if isinstance(listed, list) else {}
+            code, said = error_of(first)
+            why = ": ".join(t for t in (code, said) if t)
+            return Standing("failed", why=why or "the provider gave no reason", code=code)
+        if status not in ("completed", "expired", "cancelled"):
+            return Standing("open")
+        # An expired or cancelled batch has the answers it got to: they were paid for.
+        files = (data.get("output_file_id"), data.get("error_file_id"))
+        done = [tokens(counts.get(n)) for n in ("completed", "failed")] if isinstance(counts, dict) else [None]
+        lines = sum(d for d in done if d is not None) if None not in done else None
+        if status != "completed" and isinstance(counts, dict):
+            lines = tokens(counts.get("completed"))
+        return Standing("ended", status == "completed", lines, tuple(f for f in files if isinstance(f, str) and f))
+
+    def results(self, desk: Desk, batch: str, standing: Standing) -> Iterator[Line]:
+        """See `Batches.results`."""
+        for file in standing.files:
+            for text in desk.lines(f"/files/{quote(file, safe='')}/content"):
+                if line := openai_line(text):
+                    yield line
 
 
 class AnthropicBatches:
     limit, limit_bytes = 100_000, 200_000_000
+    path = "/v1/messages/batches"
 
-    def __init__(self, provider: Anthropic):
-        self.provider = provider
+    def submit(self, desk: Desk, name: str, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+        """See `Batches.submit`."""
+        wanted = {"requests": [{"custom_id": key, "params": body} for key, body in requests]}
+        return _id(desk.call("POST", self.path, json.dumps(wanted).encode()).body)
 
-    def connect(self):
-        import anthropic
+    def find(
+        self, desk: Desk, name: str, keys: Collection[str], since: float, taken: Collection[str]
+    ) -> tuple[str | None, str]:
+        """See `Batches.find`. Batches carry no name here: one of the right size, of about that time, that is no other of
+        ours; where it has ended, one that holds our requests."""
+        fitting, unknown = [], []
+        for found in _listed(desk, self.path, "after_id"):
+            made = _seconds(found.get("created_at"))
+            if made is not None and made < since - WINDOW:  # newest first
+                break
+            size = _counted(found, "processing", "succeeded", "errored", "canceled", "expired")
+            if found["id"] in taken or size not in (None, len(keys)):
+                continue
+            if found.get("processing_status") != "ended":
+                unknown.append(found["id"])
+            elif any(line.key in keys for line in self.results(desk, found["id"], Standing("ended"))):
+                fitting.append(found["id"])
+        if fitting:
+            return fitting[0], ""
+        if len(unknown) > 1:
+            listed = ", ".join(unknown[:5])
+            return None, f"batches {listed} could each be the one that was sent; which it is shows when they have ended"
+        return (unknown[0] if unknown else None), ""
 
-        p = self.provider
-        return anthropic.Anthropic(api_key=p.key(), base_url=p.base_url or None, max_retries=0, timeout=TIMEOUT)
+    def look(self, desk: Desk, batch: str) -> Standing:
+        """See `Batches.look`."""
+        data = _object(desk.call("GET", f"{self.path}/{quote(batch, safe='')}").body)
+        if data.get("processing_status") != "ended":
+            return Standing("open")
+        # Each request has a line here, an expired one too.
+        return Standing("ended", True, _counted(data, "succeeded", "errored", "canceled", "expired"))
 
-    @contextlib.contextmanager
-    def _failures(self) -> Iterator[None]:
-        import anthropic
+    def results(self, desk: Desk, batch: str, standing: Standing) -> Iterator[Line]:
+        """See `Batches.results`."""
+        for text in desk.lines(f"{self.path}/{quote(batch, safe='')}/results"):
+            if line := anthropic_line(text):
+                yield line
 
-        with self.provider.failures(anthropic):
-            yield
 
-    def submit(self, client, name: str, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-        with self._failures():
-            return client.messages.batches.create(
-                requests=[{"custom_id": key, "params": body} for key, body in requests]
-            ).id
+# ---- readers -------------------------------------------------------------------------------------------------------
+def openai_line(text: bytes) -> Line | None:
+    """A line of a results file; None where whose it is cannot be known."""
+    row = json_object(text.removeprefix(b"\xef\xbb\xbf"))
+    if row is None or not isinstance(key := row.get("custom_id"), str):
+        return None
+    response, error = row.get("response"), row.get("error")
+    if isinstance(response, dict) and tokens(response.get("status_code")) == 200 and "body" in response:
+        return Line(key, "answered", _bytes(response["body"]))
+    code, said = error_of({"error": error}) if error else ("", "")
+    if code == "batch_expired":
+        return Line(key, "expired", error=said)
+    status = "cancelled" if code == "batch_cancelled" else "error"
+    body = response.get("body") if isinstance(response, dict) else None
+    why = said or (words(_bytes(body)) if body is not None else clean(_bytes(response or error).decode()))
+    return Line(key, status, error=": ".join(t for t in (code, why) if t))
 
-    def find(self, client, name: str, count: int, since: float, taken: frozenset[str]) -> str | None:
-        """Batches carry no name here: one of the right size, made after we began, that no other of ours is.
 
-        Raises:
-            Failure: several fit; a person has to look.
-        """
-        fitting = []
-        with self._failures():
-            for found in client.messages.batches.list(limit=100):
-                if found.created_at.timestamp() < since - 60:  # newest first
-                    break
-                counts = found.request_counts
-                size = sum((counts.processing, counts.succeeded, counts.errored, counts.canceled, counts.expired))
-                if size == count and found.id not in taken:
-                    fitting.append(found.id)
-        if len(fitting) > 1:
-            raise Failure(f"batches {', '.join(fitting)} could each be the one that was sent; cancel the wrong ones", 0)
-        return fitting[0] if fitting else None
+def anthropic_line(text: bytes) -> Line | None:
+    """A line of results; None where whose it is cannot be known."""
+    row = json_object(text.removeprefix(b"\xef\xbb\xbf"))
+    if row is None or not isinstance(key := row.get("custom_id"), str):
+        return None
+    result = row.get("result")
+    if not isinstance(result, dict):
+        return Line(key, "error", error=clean(_bytes(result).decode()))
+    kind = result.get("type")
+    if kind == "succeeded":
+        return Line(key, "answered", _bytes(result.get("message")))
+    names = {"canceled": "cancelled", "expired": "expired"}
+    code, said = error_of(result)
+    status = names.get(kind, "error") if isinstance(kind, str) else "error"
+    return Line(key, status, error=": ".join(t for t in (code, said) if t) or status)
 
-    def ended(self, client, batch: str) -> bool:
-        with self._failures():
-            return client.messages.batches.retrieve(batch).processing_status == "ended"
 
-    def results(self, client, batch: str) -> Iterator[Line]:
-        names = {"canceled": "cancelled", "expired": "expired"}
-        with self._failures():
-            for row in client.messages.batches.results(batch):
-                if row.result.type == "succeeded":
-                    yield Line(row.custom_id, "answered", row.result.message.to_json(indent=None).encode())
-                else:
-                    error = row.result.to_json(indent=None)[:500]
-                    yield Line(row.custom_id, names.get(row.result.type, "error"), error=error)
+def tokens_or_none(value: object) -> float | None:
+    """A time in Unix seconds, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
+        return None
+    return float(value)
+
+
+def _seconds(value: object) -> float | None:
+    """A time as ISO text in Unix seconds, or None."""
+    try:
+        return datetime.datetime.fromisoformat(str(value)).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _counted(data: Mapping[str, Any], *names: str) -> int | None:
+    counts = data.get("request_counts")
+    found = [tokens(counts.get(n, 0)) for n in names] if isinstance(counts, dict) else [None]
+    return None if None in found else sum(f for f in found if f is not None)
+
+
+def _bytes(value: object) -> bytes:
+    try:
+        return json.dumps(value).encode()
+    except (ValueError, RecursionError):
+        return b""
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    data = json_object(raw)
+    if data is None:
+        raise Failure(f"no record of a batch: {words(raw)}", 0, sent=False)
+    return data
+
+
+def _id(raw: bytes) -> str:
+    """Raises Failure, ambiguous: what was asked for may have been done."""
+    data = json_object(raw) or {}
+    if not isinstance(found := data.get("id"), str) or not re.fullmatch(r"[\w.:-]{1,200}", found):
+        raise Failure(f"no id in the answer: {words(raw)}", 0)
+    return found
+
+
+def _listed(desk: Desk, path: str, after: str) -> Iterator[dict[str, Any]]:
+    """Records of a list that have an id, page by page."""
+    last = ""
+    for _ in range(PAGES):
+        data = _object(
+            desk.call("GET", f"{path}?limit=100" + (f"&{after}={quote(last, safe='')}" if last else "")).body
+        )
+        page = data.get("data")
+        rows: Iterable[object] = page if isinstance(page, list) else ()
+        found = [r for r in rows if isinstance(r, dict) and isinstance(r.get("id"), str)]
+        yield from found
+        if data.get("has_more") is not True or not found or found[-1]["id"] == last:
+            return
+        last = found[-1]["id"]
+
+
+def _form(name: str, content: bytes, **fields: str) -> tuple[bytes, str]:
+    """A form with one file, and its content type."""
+    mark = uuid.uuid4().hex
+    parts = [
+        f'--{mark}\r\ncontent-disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'.encode() for k, v in fields.items()
+    ]
+    head = f'--{mark}\r\ncontent-disposition: form-data; name="file"; filename="{name}"\r\n'
+    parts += [f"{head}content-type: application/octet-stream\r\n\r\n".encode(), content, f"\r\n--{mark}--\r\n".encode()]
+    return b"".join(parts), f"multipart/form-data; boundary={mark}"

@@ -1,71 +1,45 @@
-"""The two protocols that judges speak, through the providers' own SDKs.
+"""The two protocols that judges speak.
 
 A provider turns a prompt into a `Request`, sends its body, and reads a stored body back. Reading is pure: a store of
 bodies can be read again by a later version without a call.
+
+A key belongs to a host. The providers' own keys go to the providers' own hosts; any other server gets the key that its
+configuration names, or none. The variables that the providers' SDKs read are not read, unless `environment` names them.
 """
 
-import asyncio
+import base64
 import contextlib
-import email.utils
 import functools
-import importlib
-import json
+import itertools
 import os
 import re
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import urllib.parse
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from pydantic import BaseModel
 
 from curation.prompts import Prompt
 from resources.llm.call_store import Request
-from resources.llm.prices import Usage
-from resources.settings import Called
+from resources.llm.notices import tell
+from resources.llm.replies import Reply, chat, message
+from resources.llm.wire import Desk, Wire
+from resources.settings import AttributeModel, Called, Judge
 from resources.stops import Stop
 
-TIMEOUT = 600.0  # seconds for one answer; reasoning models take minutes
+SEEN = 8  # characters of a key in a row that must not be seen anywhere
+PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
 
 class NoKey(Stop):
     """The environment variable that should hold a key is not set; the message names it."""
 
 
-class Failure(Exception):
-    """A call that brought no answer.
-
-    Attributes:
-        http: status, 0 where none was received.
-        headers: of the response, empty where there was none.
-        retry_after: seconds the server asked to wait, None where it did not say.
-        fatal: no call with these credentials and this model can succeed.
-        transient: the same call may succeed later.
-        ambiguous: the server may have worked, and charged, without our seeing the answer.
-    """
-
-    def __init__(self, message: str, http: int, headers: Mapping[str, str] | None = None, code: str = ""):
-        super().__init__(message)
-        self.http, self.headers = http, headers or {}
-        self.retry_after = retry_after(self.headers)
-        quota = "insufficient_quota" in (code, message) or "insufficient_quota" in message
-        self.fatal = http in (401, 402, 403, 404) or quota
-        self.transient = not self.fatal and (http in (0, 408, 409, 425, 429) or http >= 500)
-        self.ambiguous = http in (0, 408, 504)
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A body as read: `status` is ok, refused or truncated; usage as the provider counted it."""
-
-    status: str
-    text: str
-    usage: Usage
-
-
 class Provider(Protocol):
     name: str
     sdk: str
+    base_url: str
+    host: str
 
     def request(
         self, prompt: Prompt, answer: type[BaseModel], called: Called, replicate: int, effort: str = ""
@@ -76,105 +50,143 @@ class Provider(Protocol):
         """A client, to be closed after use."""
 
     async def send(self, client, request: Request) -> tuple[bytes, Mapping[str, str]]:
-        """One call without the SDK's own retries: body and headers as received. The very bytes are sent that the
-        request's key is the hash of.
+        """One call, sent once: body and headers as received. The very bytes are sent that the request's key is the
+        hash of.
 
         Raises:
             Failure: whatever else happened; its message holds no key.
         """
 
     def read(self, raw: bytes) -> Reply:
-        """Raises ValueError where the body is not one of this protocol."""
+        """A body as stored; whatever it is."""
+
+    def redact(self, text: str) -> str:
+        """Text without any key."""
 
 
-def provider(backend: str, base_url: str | None, key_env: str | None) -> Provider:
-    """The provider of a back end; its key is read from the environment when it connects.
+def provider(called: Judge | AttributeModel) -> "OpenAI | Anthropic":
+    """The provider of a model; its key is read from the environment.
 
     Raises:
         NoKey: the named environment variable is not set.
     """
-    made = {"openai": OpenAI, "anthropic": Anthropic}[backend](base_url or "", key_env)
+    kind = Anthropic if called.backend == "anthropic" else OpenAI
+    made = kind(called.base_url or "", called.api_key_env, called.environment)
     made.key()
     return made
 
 
 class _Base:
+    name: str
+    own: str  # address of the provider's own service
     default_env: str
-    module: str
-    path: str  # of the call, below the SDK's base URL
+    path: str  # of the call, below the address
+    ignored: tuple[str, ...]  # variables that move calls elsewhere when the provider's SDK is used
 
-    def __init__(self, base_url: str, key_env: str | None):
+    def __init__(self, base_url: str, key_env: str | None, environment: Iterable[str] = ()):
         self.base_url = base_url.rstrip("/")
-        self._env = key_env
+        self.url = self.base_url or self.own
+        self.host = urllib.parse.urlsplit(self.url).netloc.lower()
+        self._env, self._named = key_env, tuple(environment)
 
     @functools.cached_property
     def sdk(self) -> str:
         from importlib.metadata import version
 
-        return f"{self.module} {version(self.module)}"
+        return f"aiohttp {version('aiohttp')}"
+
+    @property
+    def place(self) -> str:
+        """Where calls go, for messages."""
+        return self.base_url or self.name
 
     def key(self) -> str:
+        """The key for this host, '' where it gets none.
+
+        Raises:
+            NoKey: the variable that should hold it is not set.
+        """
+        at_home = self.host == urllib.parse.urlsplit(self.own).netloc and self.url.startswith("https://")
+        if self._env is None and not at_home:
+            return ""
         name = self._env or self.default_env
-        if value := os.environ.get(name):
+        if value := os.environ.get(name, "").strip():
             return value
-        if self.base_url and self._env is None:
-            return "none"  # a server of one's own asks for no key, the SDK for any
-        raise NoKey(f"The environment variable {name} holds no key for {self.base_url or self.module}.")
+        raise NoKey(f"The environment variable {name} holds no key for {self.place}.")
 
-    def client(self, sdk, kind: str):
-        """The SDK's asynchronous client over aiohttp, which both SDKs offer: half the CPU of their default."""
-        return getattr(sdk, kind)(
-            api_key=self.key(),
-            base_url=self.base_url or None,
-            max_retries=0,
-            timeout=TIMEOUT,
-            http_client=sdk.DefaultAioHttpClient(),
-        )
+    def headers(self) -> dict[str, str]:
+        """What every call carries."""
+        raise NotImplementedError
 
-    async def send(self, client, request: Request) -> tuple[bytes, Mapping[str, str]]:
-        """See `Provider.send`. The SDK's typed call would walk through every body and spell it anew."""
-        import httpx2
+    def _wire(self) -> Wire:
+        if not self.base_url and (there := [n for n in self.ignored if os.environ.get(n)]):
+            tell(f"{', '.join(there)} is set and not read: calls go to {self.url}; another address is a base_url")
+        proxy = next((v for n in self._named if n in PROXIES and (v := os.environ.get(n))), None)
+        return Wire(self.url, {"user-agent": "assay"} | self.headers(), proxy, self.redact)
 
-        try:
-            # the SDK's timeout is between two packets: a server that drips never meets it
-            async with asyncio.timeout(TIMEOUT):
-                with self.failures(importlib.import_module(self.module)):
-                    response = await client.post(self.path, cast_to=httpx2.Response, content=request.wire)
-                    return self.redact_body(response.content), response.headers
-        except TimeoutError:
-            raise Failure(f"no whole answer in {TIMEOUT:g} s", 0) from None
+    def connect(self) -> Wire:
+        """A client, to be used inside `async with`."""
+        return self._wire()
 
-    @contextlib.contextmanager
-    def failures(self, sdk) -> Iterator[None]:
-        """Turns the SDK's exceptions, which carry the same names in both, into `Failure`."""
-        try:
-            yield
-        except sdk.APIStatusError as e:
-            detail = e.body if isinstance(e.body, dict) else {}
-            detail = detail.get("error", detail)
-            code = str(detail.get("code") or detail.get("type") or "") if isinstance(detail, dict) else ""
-            text = e.response.text
-            raise Failure(self.redact(text[:500]), e.status_code, e.response.headers, code) from None
-        except sdk.APIConnectionError as e:  # timeouts included
-            cause = f"{type(e).__name__}: {e.__cause__ or e}"
-            raise Failure(self.redact(cause[:500]), 0) from None
+    def desk(self) -> Desk:
+        """A client for one call after another, to be used inside `with`."""
+        return Desk(self._wire())
+
+    async def send(self, client: Wire, request: Request) -> tuple[bytes, Mapping[str, str]]:
+        """See `Provider.send`."""
+        answer = await client.call("POST", self.path, request.wire)
+        return self.redact_body(answer.body), answer.headers
 
     def redact_body(self, raw: bytes) -> bytes:
         """A body as received, without the key that a careless server repeats in it."""
-        key = self.key().encode()
-        return raw.replace(key, b"[key]") if len(key) > 7 and key in raw else raw
+        key = self.key().encode() if self._parts else b""
+        if not key or not any(p in raw for p in (key[:4], key[-4:], *map(str.encode, self._parts))):
+            return raw
+        return self._hidden(raw.decode(errors="surrogateescape")).encode(errors="surrogateescape")
 
     def redact(self, text: str) -> str:
-        """Text without the key, also where a server repeats a part of it."""
-        text = text.replace(self.key(), "[key]") if len(self.key()) > 7 else text
-        return re.sub(r"\b(sk|pk|key)-[\w*.-]{4,}", "[key]", text)
+        """Text without the key, and without what looks like one."""
+        return re.sub(r"\b(sk|pk|key)-[\w*.-]{4,}", "[key]", self._hidden(text))
+
+    def _hidden(self, text: str) -> str:
+        """Text without the key, also where a server repeats a part of it, masks the middle, or packs it."""
+        if not self._parts:
+            return text
+        seen = [False] * len(text)
+        for part in self._parts:
+            at = text.find(part)
+            while at >= 0:
+                seen[at : at + len(part)] = [True] * len(part)
+                at = text.find(part, at + 1)
+        if any(seen):
+            runs = itertools.groupby(zip(text, seen, strict=True), key=lambda c: c[1])
+            text = "".join("[key]" if hidden else "".join(c for c, _ in run) for hidden, run in runs)
+        first, last = re.escape(self.key()[:4]), re.escape(self.key()[-4:])
+        masked = rf"{first}[\w-]{{0,40}}[*.…•]{{2,40}}[\w-]{{0,40}}|{first}[\w-]{{0,40}}…[\w-]{{0,40}}|[*.…•]{{2,40}}{last}\b"
+        return re.sub(masked, "[key]", text)
+
+    @functools.cached_property
+    def _parts(self) -> list[str]:
+        """Pieces of the key, and of the key packed for a header; one of them is in every longer piece."""
+        key = self.key()
+        if len(key) < SEEN:
+            return []
+        packed = base64.b64encode(key.encode()).decode().rstrip("=")
+        return sorted({k[i : i + SEEN] for k in (key, packed) for i in range(len(k) - SEEN + 1)})
 
 
 class OpenAI(_Base):
     """Chat completions: OpenAI itself and every server that speaks its protocol (vLLM, SGLang, llama.cpp, …)."""
 
-    name, module, default_env = "openai", "openai", "OPENAI_API_KEY"
+    name, own, default_env = "openai", "https://api.openai.com/v1", "OPENAI_API_KEY"
     path = "/chat/completions"
+    ignored = ("OPENAI_BASE_URL",)
+
+    def headers(self) -> dict[str, str]:
+        """See `_Base.headers`."""
+        made = {"authorization": f"Bearer {self.key()}"} if self.key() else {}
+        names = {"OPENAI_ORG_ID": "openai-organization", "OPENAI_PROJECT_ID": "openai-project"}
+        return made | {names[n]: os.environ[n] for n in self._named if n in names and os.environ.get(n)}
 
     def request(
         self, prompt: Prompt, answer: type[BaseModel], called: Called, replicate: int, effort: str = ""
@@ -194,36 +206,21 @@ class OpenAI(_Base):
             body["reasoning_effort"] = effort
         return Request(self.name, self.base_url, body | called.parameters, replicate)
 
-    def connect(self):
-        import openai
-
-        return self.client(openai, "AsyncOpenAI")
-
     def read(self, raw: bytes) -> Reply:
-        data = _object(raw)
-        try:
-            choice = data["choices"][0]
-            message, counted = choice["message"], data.get("usage") or {}
-            cached = (counted.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-            # prompt_tokens include the cached ones, completion_tokens the reasoning
-            usage = Usage(
-                input=int(counted.get("prompt_tokens", 0)) - cached,
-                cached_input=cached,
-                output=int(counted.get("completion_tokens", 0)),
-            )
-            text = message.get("content") or ""
-            if message.get("refusal") or choice.get("finish_reason") == "content_filter":
-                return Reply("refused", message.get("refusal") or text, usage)
-            return Reply("truncated" if choice.get("finish_reason") == "length" else "ok", text, usage)
-        except (KeyError, IndexError, TypeError, AttributeError) as e:
-            raise ValueError(f"not a chat completion: {type(e).__name__} {e}") from e
+        """See `Provider.read`."""
+        return chat(raw)
 
 
 class Anthropic(_Base):
     """Messages. The system part is marked for the provider's prompt cache: it repeats for a combination."""
 
-    name, module, default_env = "anthropic", "anthropic", "ANTHROPIC_API_KEY"
+    name, own, default_env = "anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY"
     path = "/v1/messages"
+    ignored = ("ANTHROPIC_BASE_URL",)
+
+    def headers(self) -> dict[str, str]:
+        """See `_Base.headers`."""
+        return {"anthropic-version": "2023-06-01"} | ({"x-api-key": self.key()} if self.key() else {})
 
     def request(
         self, prompt: Prompt, answer: type[BaseModel], called: Called, replicate: int, effort: str = ""
@@ -241,30 +238,9 @@ class Anthropic(_Base):
             body["output_config"] = config
         return Request(self.name, self.base_url, body | called.parameters, replicate)
 
-    def connect(self):
-        import anthropic
-
-        return self.client(anthropic, "AsyncAnthropic")
-
     def read(self, raw: bytes) -> Reply:
-        data = _object(raw)
-        try:
-            counted = data["usage"]
-            written = counted.get("cache_creation") or {}
-            hour = written.get("ephemeral_1h_input_tokens") or 0
-            # input_tokens exclude what was read from or written to the cache
-            usage = Usage(
-                input=counted["input_tokens"],
-                cached_input=counted.get("cache_read_input_tokens") or 0,
-                cache_write=(counted.get("cache_creation_input_tokens") or 0) - hour,
-                cache_write_1h=hour,
-                output=counted["output_tokens"],
-            )
-            text = "".join(b["text"] for b in data["content"] if b["type"] == "text")
-            states = {"refusal": "refused", "max_tokens": "truncated", "model_context_window_exceeded": "truncated"}
-            return Reply(states.get(data.get("stop_reason"), "ok"), text, usage)
-        except (KeyError, TypeError, AttributeError) as e:
-            raise ValueError(f"not a message: {type(e).__name__} {e}") from e
+        """See `Provider.read`."""
+        return message(raw)
 
 
 @functools.cache
@@ -273,22 +249,3 @@ def schema(answer: type[BaseModel]) -> dict:
     made = answer.model_json_schema()
     properties = {n: {k: v for k, v in p.items() if k != "title"} for n, p in made["properties"].items()}
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds a server asks to wait: `retry-after-ms`, or `retry-after` in seconds or as a date."""
-    with contextlib.suppress(KeyError, ValueError):
-        return max(0.0, float(headers["retry-after-ms"]) / 1000)
-    value = headers.get("retry-after", "")
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        parsed = email.utils.parsedate_tz(value)
-        return max(0.0, email.utils.mktime_tz(parsed) - time.time()) if parsed else None
-
-
-def _object(raw: bytes) -> dict:
-    data = json.loads(raw)
-    if not isinstance(data, dict):
-        raise ValueError("the body is no JSON object")
-    return data

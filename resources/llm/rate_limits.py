@@ -1,11 +1,15 @@
 """How fast a server may be asked, learned from the headers of its answers: no probe call, nothing to configure."""
 
 import asyncio
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from resources.llm.notices import tell
+
 WINDOW = 60.0  # seconds over which both providers state their limits
+NOTICED, NOTICE_EVERY = 10.0, 60.0  # seconds of waiting from which somebody is told, and between two times
 
 # kind -> (limit, remaining) as OpenAI and the servers that imitate it, and Anthropic, name them
 HEADERS = {
@@ -40,11 +44,12 @@ class Bucket:
         self.level -= amount
 
     def learn(self, limit: float, remaining: float, used_since: float, counted_at: float, now: float) -> None:
-        """The server's count, brought up to date by what has been used and has come back since it was made."""
+        """The server's count, brought up to date by what has been used and has come back since it was made. What it says
+        is missing is never more than one window's worth: no header can stop a run for hours."""
         known = bool(self.rate)
         self._refill(now)
         self.rate = limit / WINDOW
-        counted = remaining - used_since
+        counted = max(-limit, min(limit, remaining) - used_since)
         # The first count alone says how much is left: nothing that may have come back is added to it.
         self.level = min(self.level, counted + (now - counted_at) * self.rate) if known else counted
 
@@ -62,9 +67,16 @@ class Ticket:
 
 
 class Pace:
-    """The limits of one model on one server. Used within one event loop."""
+    """The limits of one model on one server. Used within one event loop.
 
-    def __init__(self):
+    Args:
+        sleep: waits so many seconds, or raises what ends the run.
+        where: judge, model and server, for whoever wonders why nothing happens.
+    """
+
+    def __init__(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep, where: str = ""):
+        self.sleep, self.where = sleep, where
+        self.why, self.noticed = "", -NOTICE_EVERY
         self.buckets = {kind: Bucket() for kind in HEADERS}
         self.used = dict.fromkeys(HEADERS, 0.0)
         self.not_before = 0.0
@@ -79,7 +91,10 @@ class Pace:
                 wait = max(self.not_before - now, *(self.buckets[k].delay(n, now) for k, n in need.items()))
                 if wait <= 0:
                     break
-                await asyncio.sleep(wait)
+                if wait >= NOTICED:
+                    asked = self.why if self.not_before > now else "the limits that the server's headers state"
+                    self.notice(f"waiting {wait:,.0f} s: {asked}")
+                await self.sleep(wait)
             for kind, amount in need.items():
                 self.buckets[kind].take(amount)
                 self.used[kind] += amount
@@ -98,9 +113,15 @@ class Pace:
                     found = float(headers[limit]), float(headers[remaining])
                 except (KeyError, ValueError):
                     continue
-                if found[0] > 0:
+                if found[0] > 0 and all(map(math.isfinite, found)):
                     self.buckets[kind].learn(*found, self.used[kind] - ticket.used[kind], ticket.at, now)
 
-    def pause(self, seconds: float) -> None:
+    def pause(self, seconds: float, why: str) -> None:
         """Nobody goes for so long."""
-        self.not_before = max(self.not_before, time.monotonic() + seconds)
+        self.not_before, self.why = max(self.not_before, time.monotonic() + seconds), f"the server answered 429: {why}"
+
+    def notice(self, text: str) -> None:
+        """Tell whoever watches, not more often than once in a while."""
+        if (now := time.monotonic()) - self.noticed >= NOTICE_EVERY:
+            self.noticed = now
+            tell(f"{self.where}: {text}")

@@ -21,17 +21,29 @@ class Price(Part):
     batch_factor: Annotated[Decimal, Field(gt=0, le=1)] = Decimal(1)
 
 
+# How a model is called decides no result: a change makes nothing stale.
+HOW_CALLED = ("environment", "longest_wait", "patience", "useless", "accept_missing")
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Named = Literal["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"]
+
+
 class Called(Part):
     """A model behind one of the SDKs and how it is asked."""
 
     model: str = ""
     base_url: str | None = None  # of a server of your own or of another provider
-    api_key_env: str | None = None  # the environment variable that holds the key
+    # the environment variable that holds the key; without it only the provider's own host gets the provider's own key
+    api_key_env: str | None = None
+    environment: list[Named] = []  # variables that may be read: a proxy's address, an organisation's id; else none is
     price: Price | None = None  # instead of the list price of genai-prices
     max_output_tokens: Count = 1024
     concurrency: Count = 8  # calls on their way at once
     structured: bool = True  # send the answer's JSON schema; false for a server that refuses it
     parameters: dict[str, Any] = {}  # further fields of the request as the server names them, such as temperature
+    longest_wait: Seconds = 120.0  # whatever a server's headers ask for, nobody waits longer at once
+    patience: Seconds = 600.0  # for a server that answers nobody; then the run stops
+    useless: Share = 0.5  # of answers refused, unreadable or missing, above which the run stops
+    accept_missing: bool = False  # go on, and stay, without the answers that this model could not give
 
     @model_validator(mode="after")
     def _ours(self):

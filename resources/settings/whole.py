@@ -11,7 +11,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from resources.settings.base import Name, Part, Undeclared
 from resources.settings.evaluation import Benchmark, Evaluation, Reference
-from resources.settings.models import AttributeSettings, Panel
+from resources.settings.models import HOW_CALLED, AttributeSettings, Panel
 from resources.settings.people import People
 from resources.settings.sources import Source
 from resources.settings.stages import Decontamination, Embedding, Gold, LakeSettings, Personal, Stage1, Stage2, World
@@ -89,14 +89,18 @@ class Settings(Part):
     def section_hash(self, *sections: str) -> str:
         """16 hex digits over the named top-level sections; equal settings give equal hashes on every machine.
 
-        The lake's path is not part of it, nor how many final models there are, on what machines they are trained, and
-        how many iterations there may be: moving a lake, adding a seed or an iteration makes nothing stale.
+        The lake's path is not part of it, nor how failures of the models that are asked are met, how many final models
+        there are, on what machines they are trained, and how many iterations there may be: moving a lake, adding a seed
+        or an iteration makes nothing stale.
         """
         whole = self.model_dump(mode="json")
         whole["lake"].pop("path")
         whole["stage1"].pop("iterations")
         for key in BESIDE_THE_POINT:
             whole["training"].pop(key)
+        for called in (*whole["judges"]["judges"], whole["attributes"], *whole["attributes"]["panel"]):
+            for key in HOW_CALLED:
+                called.pop(key)
         return self._hash({s: whole[s] for s in sorted(sections)})
 
     def source_hash(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Calls through the real SDKs against a scripted server: faults, states, budget, resume, secrets."""
+"""Calls over the real wire against a scripted server: faults, states, budget, resume, secrets."""
 
 import json
 import sqlite3
@@ -10,11 +10,12 @@ import pytest
 
 from resources.judges import VOTE_SCHEMA, panel
 from resources.lake import Lake
-from resources.llm import providers
+from resources.llm import wire
 from resources.llm.call_store import BudgetExceeded, Request, spent, store
-from resources.llm.online_calls import Policy, Unavailable
+from resources.llm.policy import Policy, Unavailable
 from resources.llm.prices import UnknownPrice
-from resources.llm.providers import NoKey, retry_after
+from resources.llm.providers import NoKey
+from resources.llm.replies import retry_after
 from tests.support.judging import FAST, NO_EXAMPLES, body_for, config, honest, judge, targets
 from tests.support.scripted_server import Step, completion, message, serving, verdict
 
@@ -116,7 +117,7 @@ def test_a_fault_that_passes_is_retried(tmp_path, backend, fault):
 
 @BACKENDS
 def test_a_server_that_drips_is_left_and_its_answer_counts_as_paid(tmp_path, monkeypatch, backend):
-    monkeypatch.setattr(providers, "TIMEOUT", 0.3)
+    monkeypatch.setattr(wire, "TIMEOUT", 0.3)
 
     def script(path, body, number):
         return Step(body_for(path, honest(body)), drip=0.05 if number == 0 else 0)
@@ -131,33 +132,76 @@ def test_a_server_that_drips_is_left_and_its_answer_counts_as_paid(tmp_path, mon
 
 
 @BACKENDS
-def test_a_fault_that_stays_is_an_error_and_asked_again_next_time(tmp_path, backend):
+def test_a_fault_of_one_request_that_stays_is_an_error_and_asked_again_next_time(tmp_path, backend):
     broken = [True]
 
     def script(path, body, number):
-        return Step({"error": {"message": "oops"}}, 500) if broken[0] else answering(path, body, number)
+        if broken[0] and "0001" in json.dumps(body):
+            return Step({"error": {"message": "oops"}}, 500)
+        return answering(path, body, number)
 
     with serving(script) as server:
-        votes = judge(server.url, tmp_path, backend=backend).vote(targets(1), NO_EXAMPLES)
-        assert [r["status"] for r in votes.to_pylist()] == ["error", "error"]
-        assert len(server.requests) == 2 * FAST.attempts
-        broken[0] = False
-        votes = judge(server.url, tmp_path, backend=backend).vote(targets(1), NO_EXAMPLES)
-        assert [r["status"] for r in votes.to_pylist()] == ["ok", "ok"]
+        votes = judge(server.url, tmp_path, backend=backend, concurrency=1).vote(targets(4), NO_EXAMPLES)
+        assert [r["status"] for r in votes.to_pylist()] == ["ok", "ok", "error", "error", *["ok"] * 4]
+        before, broken[0] = len(server.requests), False
+        votes = judge(server.url, tmp_path, backend=backend).vote(targets(4), NO_EXAMPLES)
+        assert len(server.requests) == before + 2
+    assert set(votes["status"].to_pylist()) == {"ok"}
 
 
 @BACKENDS
-@pytest.mark.parametrize("down", [Step({"error": {"message": "down"}}, 503), Step(reset=True)])
-def test_a_server_that_is_down_stops_the_run_instead_of_costing_its_votes(tmp_path, backend, down):
+@pytest.mark.parametrize("down", [Step({"error": {"message": "upstream restarting"}}, 503), Step(reset=True)])
+def test_a_server_that_stays_down_stops_the_run_instead_of_costing_its_votes(tmp_path, backend, down, capfd):
     with serving(lambda p, b, n: answering(p, b, n) if n < 10 else down) as server:
-        with pytest.raises(Unavailable, match="answered none of 16 requests in a row"):
+        with pytest.raises(
+            Unavailable, match=r"has answered nobody for .* So far 10 answers of this judge cost \$0\.0"
+        ):
             judge(server.url, tmp_path, backend=backend, concurrency=4).vote(targets(60), NO_EXAMPLES)
-        assert len(server.requests) <= 10 + (16 + 4) * FAST.attempts
+        # those on their way at first, then one look after the other
+        assert len(server.requests) <= 10 + 2 * 4 + FAST.looks
         assert ledger(tmp_path)["ok"][0] == 10
+        assert "answers nobody" in capfd.readouterr().err
         before, server.script = len(server.requests), answering
         votes = judge(server.url, tmp_path, backend=backend, concurrency=4).vote(targets(60), NO_EXAMPLES)
         assert len(server.requests) == before + 110
     assert set(votes["status"].to_pylist()) == {"ok"}
+
+
+@BACKENDS
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_a_blip_is_waited_for_aloud_and_loses_nothing(tmp_path, backend, concurrency, capfd):
+    """The server is away for two seconds: a thousand times the first pause, three times what attempts alone would last."""
+    policy = Policy(attempts=4, first_wait=0.002, longest_look=0.3, patience=20)
+    first = []
+
+    def script(path, body, number):
+        first.append(time.monotonic())
+        if number > 5 and 0.1 < time.monotonic() - first[0] < 2.1:
+            return Step({"error": {"message": "upstream restarting"}}, 503)
+        time.sleep(0.02)
+        return answering(path, body, number)
+
+    with serving(script) as server:
+        votes = judge(server.url, tmp_path, policy, backend=backend, concurrency=concurrency).vote(
+            targets(30), NO_EXAMPLES
+        )
+    assert set(votes["status"].to_pylist()) == {"ok"} and votes.num_rows == 60
+    said = capfd.readouterr().err
+    assert "answers nobody (503: upstream restarting)" in said and "answers again after 2 s" in said
+
+
+def test_a_server_that_is_not_there_yet_is_waited_for(tmp_path):
+    with serving(answering) as server:
+        url = server.url
+    policy = Policy(first_wait=0.05, longest_look=0.2, patience=20)
+    with ThreadPoolExecutor() as pool:
+        votes = pool.submit(judge(url, tmp_path, policy).vote, targets(3), NO_EXAMPLES)
+        time.sleep(1)
+        with serving(answering, port=int(url.rsplit(":", 1)[1])):
+            assert set(votes.result()["status"].to_pylist()) == {"ok"}
+    assert ledger(tmp_path)["ok"] == (6, 0)
+    rows = {r["status"]: r["at_risk_micros"] for r in spent(Lake(str(tmp_path))).to_pylist()}
+    assert rows["error"] == 0  # nothing was sent where nobody listened
 
 
 @BACKENDS
@@ -327,10 +371,11 @@ def test_a_wait_as_a_date_is_read():
     assert 50 < retry_after({"retry-after": formatdate(time.time() + 60, usegmt=True)}) <= 61
 
 
-def test_waits_grow_and_are_capped():
+def test_waits_grow_and_are_capped(tmp_path):
     from resources.llm.online_calls import _Run
 
-    run = _Run(None, None, None, None, Policy(first_wait=1, longest_wait=10), 1)
+    made = judge("http://127.0.0.1:9", tmp_path)
+    run = _Run(None, made.provider, made.payer, None, Policy(first_wait=1, longest_wait=10), 1)
     for attempt, most in enumerate([1, 2, 4, 8, 10, 10]):
         assert all(most / 2 <= run._pause(None, attempt) <= most for _ in range(20))
     assert run._pause(4_294_967, 0) == 10

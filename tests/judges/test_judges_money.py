@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resources.llm.prices import UnknownPrice, Usage, cost_micros, flat, rates_of, upper_bound_micros
-from resources.llm.providers import provider
+from resources.llm.replies import chat, message
 from resources.settings import Price
 
 DAY = datetime.date(2026, 11, 21)
@@ -19,12 +19,12 @@ GPT = flat(Price(input="2.50", cached_input="1.25", output=10, batch_factor="0.5
 
 def openai_usage(**usage) -> Usage:
     body = {"choices": [{"finish_reason": "stop", "message": {"content": "x"}}], "usage": usage}
-    return provider("openai", "http://x", None).read(json.dumps(body).encode()).usage
+    return chat(json.dumps(body).encode()).usage
 
 
 def anthropic_usage(**usage) -> Usage:
     body = {"content": [], "stop_reason": "end_turn", "usage": usage}
-    return provider("anthropic", "http://x", None).read(json.dumps(body).encode()).usage
+    return message(json.dumps(body).encode()).usage
 
 
 def test_openai_counts_cached_tokens_inside_the_input():

@@ -263,10 +263,11 @@ def test_the_panel_s_card_tells_which_way_of_counting_agrees_best_with_people():
     credits = methods(votes, known)
     rows = {(r["judge"], r["figure"]): r for r in panel_card(credits, votes, known).to_pylist()}
     agrees = {j.removeprefix("panel: "): r["value"] for (j, f), r in rows.items() if f == "credit"}
-    # two copies of a weak judge outvote the good one: 0.62 of the pairs; weights and the best judge do not fall for it
-    assert agrees["majority, both orders"] == pytest.approx(0.62, abs=0.05)
+    # Two copies of a weak judge and the good one make a majority of four voices only where they agree (0.9 x 0.62 right,
+    # 0.1 x 0.38 wrong); elsewhere two of four decide nothing, which earns a half. Weights and the best judge do better.
+    assert agrees["majority, both orders"] == pytest.approx(0.558 + 0.404 / 2, abs=0.04)
     assert agrees["stacking"] == pytest.approx(0.9, abs=0.04) == agrees["best judge on gold"]
-    assert rows["panel: majority, both orders", "decides"]["value"] == 1.0
+    assert rows["panel: majority, both orders", "decides"]["value"] == pytest.approx(0.596, abs=0.05)
     gain = rows["panel: stacking", "gain_over_majority"]
     assert gain["low"] > 0.1 and gain["value"] == pytest.approx(agrees["stacking"] - agrees["majority, both orders"])
     # `first` follows the position, so that it never decides in both orders: nothing to correlate

@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -238,6 +239,41 @@ def test_the_attribute_prompt_is_the_same_for_a_pair_and_its_swap():
 def test_answers_are_read_and_never_guessed(text, found):
     answer = parse(text, JudgeAnswer)
     assert (answer.verdict if isinstance(answer, JudgeAnswer) else answer) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```" + "\n" * 1_000_000,
+        "```json" + " " * 1_000_000 + "x",
+        ("```" + "\n" * 997) * 1000,
+        "`" * 1_000_000,
+        "[" * 1_000_000,
+        '{"a":' * 200_000,
+        '{"reasoning":"' + "\\" * 1_000_000,
+        '{"reasoning": "r", "verdict": ' + "9" * 1_000_000 + "}",
+        "{" + ",".join(f'"k{i}":1' for i in range(90_000)) + "}",
+        '{"reasoning": {' + ",".join(f'"k{i}":[1]' for i in range(80_000)) + '}, "verdict": "tie"}',
+        "x" * 5_000_000,
+        '{"reasoning": "' + "x" * 5_000_000 + '", "verdict": "tie"}',
+    ],
+    ids=lambda text: f"{text[:12]!r}",
+)
+def test_no_answer_takes_long_to_read(text):
+    started = time.process_time()
+    assert parse(text, JudgeAnswer) in ("unparsable", "invalid")
+    assert time.process_time() - started < 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(["`", "```", "json", "\n", " ", "{", "}", "[", '"', "\\", '"verdict":"tie"', "null"])))
+def test_whatever_a_model_writes_is_read_or_named(parts):
+    found = parse("".join(parts), JudgeAnswer)
+    assert isinstance(found, JudgeAnswer) or found in ("unparsable", "invalid")
+
+
+def test_half_a_surrogate_is_no_answer():
+    assert parse('{"reasoning": "\\ud800", "verdict": "tie"}', JudgeAnswer) == "invalid"
 
 
 def test_an_empty_text_is_no_attribute():

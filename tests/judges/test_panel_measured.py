@@ -1,4 +1,4 @@
-"""The panel on gold, through the real SDK: leave-one-out votes, weights in the verdicts, report cards."""
+"""The panel on gold, over the real wire: leave-one-out votes, weights in the verdicts, report cards."""
 
 import dagster as dg
 import pytest

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from curation.tables import VERDICTS
-from curation.verdicts import aggregate
+from curation.verdicts import aggregate, mapped_back
 from curation.vote_models import WEIGHTS
 
 
@@ -57,6 +57,14 @@ def test_a_judge_that_follows_the_position_says_tie():
         ({"a": "o", "b": "x"}, "undecided", 1, 0.0, "no_quorum"),
         ({"a": "on", "b": "onn"}, "original", 2, 1.0, "majority"),
         ({"a": "oos", "b": "ssn", "c": "s"}, "swapped", 3, 2 / 3, "majority"),
+        # 3 of 7 voices are the most, and no majority; 4 of 7 are one, and 3 of 5 where two abstain
+        ({"a": "o", "b": "o", "c": "o", "d": "s", "e": "s", "f": "t", "g": "t"}, "undecided", 7, 2 / 7, "tie"),
+        ({"a": "o", "b": "o", "c": "o", "d": "o", "e": "s", "f": "s", "g": "t"}, "original", 7, 4 / 7, "majority"),
+        ({"a": "o", "b": "o", "c": "o", "d": "s", "e": "s", "f": "n", "g": "x"}, "original", 5, 3 / 5, "majority"),
+        ({"a": "o", "b": "o", "c": "s", "d": "t"}, "undecided", 4, 1 / 4, "tie"),  # half is no majority
+        # within a judge: 2 of 4 votes give it no voice for a side, 2 of 3 do, an abstaining sample not counted
+        ({"a": "oost", "b": "oost", "c": "s"}, "undecided", 3, 2 / 3, "tie"),
+        ({"a": "oosn", "b": "oosnn", "c": "s"}, "original", 3, 2 / 3, "majority"),
     ],
 )
 def test_panels(panel, verdict, voices, share, reason):
@@ -65,17 +73,33 @@ def test_panels(panel, verdict, voices, share, reason):
     assert row["share"] == pytest.approx(share)
 
 
-def test_every_panel_of_three_judges_agrees_with_a_count_by_hand():
-    for panel in itertools.product("ostn", repeat=3):
-        row = decided(**dict(zip("abc", panel, strict=True)))
-        counts = {v: panel.count(v) for v in "ost"}
-        best = max(counts.values())
-        alone = [v for v, n in counts.items() if n == best]
-        voices = sum(counts.values())
+@pytest.mark.parametrize("judges", [3, 5])
+def test_every_panel_agrees_with_a_count_by_hand(judges):
+    for panel in itertools.combinations_with_replacement("ostn", judges):
+        row = decided(**dict(zip("abcde", panel, strict=False)))
+        voices = judges - panel.count("n")
         wanted = "undecided"
-        if voices >= 2 and len(alone) == 1 and alone[0] != "t":
-            wanted = {"o": "original", "s": "swapped"}[alone[0]]
+        for letter, name in (("o", "original"), ("s", "swapped")):
+            if voices >= 2 and panel.count(letter) > voices / 2:
+                wanted = name
         assert row["verdict"] == wanted, panel
+        assert row["voices"] == voices
+
+
+@pytest.mark.parametrize(
+    ("answer", "chosen_first", "vote"),
+    [
+        ("candidate_1", True, "original"),
+        ("candidate_1", False, "swapped"),
+        ("candidate_2", True, "swapped"),
+        ("candidate_2", False, "original"),
+        ("tie", True, "tie"),
+        ("cannot_determine", False, "none"),
+        ("", True, "none"),
+    ],
+)
+def test_an_answer_is_mapped_back_to_the_original_order(answer, chosen_first, vote):
+    assert mapped_back(answer, chosen_first) == vote
 
 
 def test_the_result_is_the_table_of_verdicts():

@@ -1,13 +1,15 @@
 """Both providers' batch services on the loopback: files, create, list, retrieve, results; faults on request."""
 
 import contextlib
+import datetime
 import json
 import re
+import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.support.judging import body_for
-from tests.support.scripted_server import running
 
 
 class BatchServer:
@@ -19,6 +21,10 @@ class BatchServer:
         faults: what the next creates do: 'ok', 'lost' (accepted, then 504) or 'refused' (503, nothing accepted).
         ended: ids of the batches that have ended.
         spoil: changes a batch's result lines (list of dicts) before they go out.
+        counts: how many results the server says a batch has, where not as many as requests; None leaves them out.
+        fails: a batch -> (code, message) where it fails as a whole, else None.
+        pages: what is sent instead of the next results.
+        ahead: seconds by which the server's clock is ahead of ours.
     """
 
     def __init__(self, answer: Callable[[dict], str]):
@@ -29,15 +35,23 @@ class BatchServer:
         self.faults: list[str] = []
         self.ended: set[str] = set()
         self.spoil: Callable[[list[dict]], list[dict]] = list
+        self.counts: dict[str, int | None] = {}
+        self.fails: Callable[[dict[str, dict]], tuple[str, str] | None] = lambda requests: None
+        self.pages: list[bytes] = []
+        self.made_at: dict[str, float] = {}
+        self.ahead = 0.0
+        self.asked: list[tuple[str, dict]] = []  # path and headers
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version, wbufsize = "HTTP/1.1", -1
 
             def do_POST(self):
+                outer.asked.append((self.path, dict(self.headers)))
                 self.reply(*outer.post(self.path, self.rfile.read(int(self.headers["content-length"]))))
 
             def do_GET(self):
+                outer.asked.append((self.path, dict(self.headers)))
                 self.reply(*outer.get(self.path.partition("?")[0]))
 
             def reply(self, status, body):
@@ -52,7 +66,11 @@ class BatchServer:
             def log_message(self, *args):
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, request, client_address):
+                pass  # a client that hangs up is part of the test
+
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def end_all(self) -> None:
@@ -63,15 +81,8 @@ class BatchServer:
         if path.endswith("/files"):
             name = f"file-{len(self.files)}"
             self.files[name] = b"\n".join(re.findall(rb'^\{"custom_id".*$', data, re.MULTILINE))
-            return 200, {
-                "id": name,
-                "object": "file",
-                "bytes": 1,
-                "created_at": 1,
-                "filename": "x",
-                "purpose": "batch",
-                "status": "processed",
-            }
+            return 200, {"id": name, "object": "file", "bytes": 1, "created_at": 1, "filename": "x", "purpose": "batch",
+                         "status": "processed"}  # fmt: skip
         body = json.loads(data)
         fault = self.faults.pop(0) if self.faults else "ok"
         if fault == "refused":
@@ -83,6 +94,7 @@ class BatchServer:
             lines = map(json.loads, self.files[body["input_file_id"]].splitlines())
             self.created[made] = {line["custom_id"]: line["body"] for line in lines}
             self.names[made] = body["metadata"]["assay"]
+        self.made_at[made] = time.time() + self.ahead
         if fault == "lost":
             return 504, {"error": {"message": "gateway timeout"}}
         return 200, self.batch(made, anthropic="messages" in path)
@@ -101,31 +113,29 @@ class BatchServer:
 
     def batch(self, made: str, anthropic: bool) -> dict:
         n, ended = len(self.created[made]), made in self.ended
+        lines = self.counts.get(made, n)
+        at = self.made_at[made]
         if anthropic:
             counts = dict.fromkeys(("processing", "succeeded", "errored", "canceled", "expired"), 0)
-            counts["succeeded" if ended else "processing"] = n
-            return {
-                "id": made,
-                "type": "message_batch",
-                "processing_status": "ended" if ended else "in_progress",
-                "request_counts": counts,
-                "created_at": "2999-01-01T00:00:00Z",
-                "expires_at": "2999-01-02T00:00:00Z",
-                "results_url": f"{self.url}/v1/messages/batches/{made}/results" if ended else None,
-            }
-        return {
-            "id": made,
-            "object": "batch",
-            "endpoint": "/v1/chat/completions",
-            "completion_window": "24h",
-            "status": "completed" if ended else "in_progress",
-            "created_at": 32503680000,
-            "input_file_id": "f",
-            "output_file_id": f"out-{made}" if ended else None,
-            "metadata": {"assay": self.names[made]},
-        }
+            counts["succeeded" if ended else "processing"] = n if lines is None or not ended else lines
+            return {"id": made, "type": "message_batch", "processing_status": "ended" if ended else "in_progress",
+                    "created_at": datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(),
+                    "expires_at": "2999-01-02T00:00:00Z",
+                    "results_url": f"{self.url}/v1/messages/batches/{made}/results" if ended else None,
+                    } | ({} if lines is None else {"request_counts": counts})  # fmt: skip
+        failed = self.fails(self.created[made])
+        found = {"id": made, "object": "batch", "endpoint": "/v1/chat/completions", "completion_window": "24h",
+                 "status": "failed" if failed else "completed" if ended else "in_progress", "created_at": int(at),
+                 "input_file_id": "f", "output_file_id": f"out-{made}" if ended and not failed else None,
+                 "metadata": {"assay": self.names[made]}}  # fmt: skip
+        if failed:
+            code, said = failed
+            return found | {"errors": {"object": "list", "data": [{"code": code, "message": said}]}}
+        return found | ({} if lines is None else {"request_counts": {"total": n, "completed": lines, "failed": 0}})
 
     def results(self, made: str, anthropic: bool) -> bytes:
+        if self.pages:
+            return self.pages.pop(0)
         lines = []
         for key, body in self.created[made].items():
             reply = body_for("" if anthropic else "chat", self.answer(body))
@@ -149,5 +159,11 @@ def failed(line: dict, how: str) -> dict:
 @contextlib.contextmanager
 def batching(answer: Callable[[dict], str]) -> Iterator[BatchServer]:
     made = BatchServer(answer)
-    with running(made.server):
+    thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
         yield made
+    finally:
+        made.server.shutdown()
+        made.server.server_close()
+        thread.join()

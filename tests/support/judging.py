@@ -1,4 +1,4 @@
-"""A panel of one real-SDK judge against a scripted server, for tests of calls."""
+"""One judge over the real wire against a scripted server, for tests of calls."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from resources.judges.llm_judge import LlmJudge
 from resources.lake import Lake
-from resources.llm.online_calls import Policy
+from resources.llm.policy import Policy
 from resources.settings import Settings
 from tests.support.lakes import settings
 from tests.support.scripted_server import completion, message, verdict

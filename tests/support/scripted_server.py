@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 
@@ -28,7 +28,7 @@ Script = Callable[[str, dict, int], Step]  # path, body, how many requests came 
 
 
 class ScriptedServer:
-    def __init__(self, script: Script):
+    def __init__(self, script: Script, port: int = 0):
         self.script = script
         self.requests: list[tuple[str, dict, dict]] = []
         self._lock = threading.Lock()
@@ -78,28 +78,21 @@ class ScriptedServer:
             def handle_error(self, request, client_address):
                 pass  # a reset connection is part of the script
 
-        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
 
 @contextlib.contextmanager
-def running(server: HTTPServer) -> Iterator[str]:
-    """The server's address while it answers in a thread of its own."""
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+def serving(script: Script, port: int = 0) -> Iterator[ScriptedServer]:
+    scripted = ScriptedServer(script, port)
+    thread = threading.Thread(target=scripted.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-@contextlib.contextmanager
-def serving(script: Script) -> Iterator[ScriptedServer]:
-    scripted = ScriptedServer(script)
-    with running(scripted.server):
         yield scripted
+    finally:
+        scripted.server.shutdown()
+        scripted.server.server_close()
+        thread.join()
 
 
 def completion(text: str, finish: str = "stop", refusal: str | None = None, usage: dict | None = None) -> dict:
