@@ -5,14 +5,15 @@ from dataclasses import replace
 import dagster as dg
 
 from assets import (
-    benchmark_results as benchmarks,
-)
-from assets import (
+    answers,
     data_card,
     pool,
     report,
     stage1,
     stage2,
+)
+from assets import (
+    benchmark_results as benchmarks,
 )
 from assets import (
     judge_report as panel,
@@ -60,6 +61,7 @@ def steps(settings: Settings) -> list[Step]:
         *world.steps(settings),
         replace(pool.sources, reads=generated),
         pool.raw_pool,
+        replace(answers.refused_answers, reads=generated),
         pool.deduped,
         replace(pool.benchmark_prompts, reads=generated),
         pool.clusters,

@@ -357,9 +357,8 @@ class _Context(_Shape):
         said = _without_empty_system(said)
         before = _joined(context, said[:-1])
         if before is None and "history" in self.fields and "prompt" not in self.fields:
-            before = _joined(
-                self.conversation(record, prompt=False), said[:-1]
-            )  # the dialogue takes the prompt's place
+            earlier = self.conversation(record, prompt=False)  # the dialogue takes the place of a prompt nobody mapped
+            before = _joined(earlier, said[:-1]) if earlier else None
         if before is None:
             raise Unfit(
                 "context_disagrees",

@@ -30,6 +30,7 @@ from curation.tables.evaluation import (
     SPENDING,
 )
 from curation.tables.pool import (
+    ANSWER_FILES,
     BENCHMARK_HITS,
     BENCHMARK_PROMPTS,
     BENCHMARK_SCANS,
@@ -39,11 +40,13 @@ from curation.tables.pool import (
     DATA_CARD,
     DEDUPED,
     DUPLICATES,
+    IMPORTS,
     NGRAM_FREQUENCY,
     PERSONAL,
     QUARANTINE,
     RAW_POOL,
     REDACTED,
+    REFUSED_ANSWERS,
     SOURCES,
     UNUSABLE,
 )
@@ -93,6 +96,7 @@ TABLES: dict[str, Table] = {t.name: t for t in list(globals().values()) if isins
 
 __all__ = [
     "ANNOTATION_BATCH",
+    "ANSWER_FILES",
     "ATTRIBUTES",
     "ATTRIBUTE_FIELDS",
     "AUDIT",
@@ -127,6 +131,7 @@ __all__ = [
     "GOLD_VOTES",
     "HUMAN_LABELS",
     "IDS",
+    "IMPORTS",
     "JUDGE_CARDS",
     "JUDGE_VOTES",
     "JUDGE_VOTE_FIELDS",
@@ -144,6 +149,7 @@ __all__ = [
     "RAW_POOL",
     "REDACTED",
     "REFERENCE",
+    "REFUSED_ANSWERS",
     "RELEASE_CORRECTED",
     "RELEASE_CURATED",
     "RELEASE_FIELDS",
