@@ -29,8 +29,12 @@ WORD, DENSE, LOOSE = 12, 8, 3  # what a word and a character of them count for, 
 # A hyphen does between numbers, an asterisk between two words, not where they hyphenate, list or emphasise.
 _SIGNS = r"\p{Sm}\p{Sc}\p{So}\p{Sk}#%&/@\\"
 _MINUS = r"(\p{N}\s*)[-\x{2010}-\x{2014}](\s*\p{N})"
-_TIMES = (r"([\p{L}\p{N})\]])\*{1,2}([\p{L}\p{N}(\[])", r"([\p{L}\p{N})\]]\s+)\*{1,2}(\s+[\p{L}\p{N}(\[])")
-_SIGNED = rf"[{_SIGNS}*-\x{{2010}}-\x{{2014}}]".replace("*-\\x", "*\\-\\x")
+_TIMES = tuple(
+    (rf"([\p{{L}}\p{{N}})\]]{space}){signs}({space}[\p{{L}}\p{{N}}(\[])", sign)
+    for signs, sign in ((r"\*\*", "^"), (r"\*", "\u00d7"))
+    for space in ("", r"\s+")
+)
+_SIGNED = rf"[{_SIGNS}*\-\x{{2010}}-\x{{2014}}]"
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,13 @@ def tokens(texts: pa.Array | pa.ChunkedArray) -> Tokens:
 def signed_tokens(texts: pa.Array | pa.ChunkedArray) -> Tokens:
     """As `tokens`, with the signs that tell one short text from another as words of their own; of a text that holds
     neither words nor such signs, every character is one."""
-    column = pc.utf8_lower(_composed(_whole(texts)))
+    column = pc.utf8_lower(_composed(pc.replace_substring(_whole(texts), "`", " ")))  # code is marked by it
     for _ in range(2):  # of neighbours, a pass sees every other one
         column = pc.replace_substring_regex(column, _MINUS, "\\1\u2212\\2")
-        for pattern in _TIMES:
-            column = pc.replace_substring_regex(column, pattern, "\\1\u00d7\\2")
+        for pattern, sign in _TIMES:
+            column = pc.replace_substring_regex(column, pattern, rf"\1{sign}\2")
     plain = column
-    column = pc.replace_substring_regex(column, rf"([{_SIGNS}])|`", r" \1 ")
+    column = pc.replace_substring_regex(column, rf"([{_SIGNS}])", r" \1 ")
     column = pc.replace_substring_regex(column, _UNSPACED, r" \1 ")
     column = pc.replace_substring_regex(column, rf"[^\p{{L}}\p{{M}}\p{{N}}{_SIGNS}]+", " ")
     bare = pc.equal(pc.utf8_trim_whitespace(column), "")
