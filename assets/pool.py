@@ -26,12 +26,14 @@ from curation.tables import (
     CONTAMINATED,
     DEDUPED,
     DUPLICATES,
+    IMPORTS,
     NGRAM_FREQUENCY,
     QUARANTINE,
     RAW_POOL,
     SOURCES,
     UNUSABLE,
     WORLD_FILES,
+    Table,
 )
 from resources.lake import Lake, in_batches, label
 from resources.run import Run
@@ -83,9 +85,11 @@ class _Spool:
 
     def __init__(self, folder: str):
         self.paths = {t: Path(folder) / f"{t.name}.arrow" for t in (RAW_POOL, UNUSABLE, QUARANTINE)}
+        self.rows: Counter[Table] = Counter()
         self.writers = {t: pa.ipc.new_file(str(p), t.schema) for t, p in self.paths.items()}
 
-    def add(self, table, batch: pa.RecordBatch) -> None:
+    def add(self, table: Table, batch: pa.RecordBatch) -> None:
+        self.rows[table] += batch.num_rows
         self.writers[table].write_batch(batch)
 
     def close(self) -> None:
@@ -113,8 +117,10 @@ def _try_again(settings: Settings, lake: Lake, name: str) -> str | None:
     RAW_POOL,
     UNUSABLE,
     QUARANTINE,
+    IMPORTS,
     reads=[SOURCES],
     settings_seen=("sources",),
+    version="2",
     retry_reason=_try_again,
     group="pool",
     kinds={"python"},
@@ -156,6 +162,7 @@ def raw_pool(run: Run) -> Iterator[Rows]:
     source = _source(run.settings, run.partition)
     reasons: Counter[str] = Counter()
     records = pairs = 0
+    warning = ""
     accounted = np.zeros(1, bool)  # by row; 0 stands for the whole file
     with tempfile.TemporaryDirectory(prefix="assay-import-") as folder:
         spool = _Spool(folder)
@@ -167,14 +174,22 @@ def raw_pool(run: Run) -> Iterator[Rows]:
             reasons.update(batch.unusable.column("reason").to_pylist() + batch.quarantine.column("reason").to_pylist())
             pairs += batch.pairs.num_rows
             records += batch.records
+            warning = warning or batch.warning
         spool.close()
         if (found := int(accounted[1:].sum())) != records:
             raise RuntimeError(f"{source.name}: {records} records read but {found} accounted for")
         run.log(f"{source.name}: {records} records, {pairs} pairs; " + _listed(reasons))
-        about = {"records": records, "reasons": _listed(reasons)}
+        if warning and source.required:
+            raise dg.Failure(f"{warning} (the source is `required`)", allow_retries=False)
+        if warning and run.context is not None:
+            run.context.log.warning(warning)
+        about = {"records": records, "reasons": _listed(reasons)} | ({"warning": warning} if warning else {})
+        brought = {"source": source.name, "records": records, "pairs": pairs, "warning": warning or None}
         yield Rows(RAW_POOL, spool.read(RAW_POOL), about)
         yield Rows(UNUSABLE, spool.read(UNUSABLE), about)
         yield Rows(QUARANTINE, spool.read(QUARANTINE), about)
+        brought |= {"unusable": spool.rows[UNUSABLE], "quarantined": spool.rows[QUARANTINE]}
+        yield Rows(IMPORTS, pa.Table.from_pylist([brought], IMPORTS.schema), about)
 
 
 def _marked(seen: np.ndarray, rows: np.ndarray) -> np.ndarray:

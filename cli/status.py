@@ -54,6 +54,13 @@ def closing(settings: Settings, lake: Lake) -> None:
             "SELECT file, row, reason, error FROM quarantine ORDER BY row > 0, source, row LIMIT 8"
         ).fetchall()
         n_bad = con.sql("SELECT count(*) FROM quarantine").fetchall()[0][0]
+        warnings = con.sql(
+            "SELECT warning FROM imports WHERE warning IS NOT NULL AND records > 0 ORDER BY source"
+        ).fetchall()
+        lost = con.sql(
+            "SELECT format('answers of {}, {}: {} accepted, {} refused: {}', answers_of, path, accepted, refused, reasons)"
+            " FROM answer_files WHERE refused > 0 OR accepted = 0 ORDER BY answers_of, place"
+        ).fetchall()
         results = con.sql(
             "SELECT arm, benchmark, metric, value, low, high, n FROM benchmark_results WHERE subset = '' ORDER BY 2, 1"
         ).fetchall()
@@ -77,6 +84,8 @@ def closing(settings: Settings, lake: Lake) -> None:
         console.print(f"\n[yellow]{n_bad} rows or files could not be read[/] (table quarantine):")
         for file, row, reason, error in bad:
             console.print(f"  {file}, row {row}: {reason}: {error}", markup=False, soft_wrap=True)
+    for (line,) in warnings + lost:
+        console.print(line, style="yellow", markup=False, soft_wrap=True)
     if results:
         grid = Grid("model", "benchmark", "metric", "score", "95 %", "n", title="Benchmarks", title_justify="left")
         for arm, benchmark, metric, value, low, high, n in results:

@@ -8,7 +8,8 @@
     unpaired  one response and whether it is good; good and bad ones with equal conversations are paired
 
 A response is a text, a message, or a whole dialogue that ends with it; of two dialogues the common beginning is the
-conversation, and a prompt is then not needed.
+conversation, and a prompt is then not needed. One that is there all the same is joined with them where they agree, and
+is a reason where they do not (`context_disagrees`).
 
 A field is the name of a key, or a path: `a.b` steps into an object, `a[].b` takes b of every element of a list, and
 `a[0]` one element. (spec 0.01, 0.02, 0.06)
@@ -22,10 +23,27 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Any, Literal
 
-from curation.conversation import ROLES, BadRecord, Unfit, blank, check, is_transcript, message, shown, text, turns
+from curation.conversation import (
+    BESIDE,
+    HOLDERS,
+    ROLES,
+    BadRecord,
+    Unfit,
+    blank,
+    check,
+    empty,
+    inside,
+    is_transcript,
+    message,
+    opened,
+    shown,
+    structure,
+    text,
+    turns,
+)
 from curation.identity import Turn
 
 Winner = Literal["a", "b", "tie", "both_bad"] | None
@@ -105,8 +123,8 @@ def adapter(shape: str, fields: dict[str, str], codes: dict[str, list], cells: b
     """
     names = field_names(shape, fields)
     if shape == "winner":
-        return _Winner(names, codes, cells)
-    return {"pair": _Pair, "scores": _Scores, "ranking": _Ranking, "tree": _Tree}[shape](names)
+        return _Winner(names, fields, codes, cells)
+    return {"pair": _Pair, "scores": _Scores, "ranking": _Ranking, "tree": _Tree}[shape](names, fields)
 
 
 def field_names(shape: str, fields: dict[str, str]) -> dict[str, str]:
@@ -123,12 +141,12 @@ def field_names(shape: str, fields: dict[str, str]) -> dict[str, str]:
 
 
 def absent(shape: str, fields: dict[str, str], records: Sequence[dict]) -> list[str]:
-    """Fields that the shape needs and that none of these records has."""
+    """Fields that the shape needs and that none of these records has; of a path, all of its steps."""
     keys = {key for record in records for key in record}
     names = field_names(shape, fields)
     optional = set(OPTIONAL)
-    whole = shape == "pair" or any(_is_dialogue(r) for record in records for r in _responses(names, record))
-    if whole and "prompt" not in fields:
+    carried = "prompt" in fields or names.get("prompt", "prompt") in keys
+    if not carried and any(_is_dialogue(r) for record in records for r in _responses(names, record)):
         optional.add("prompt")  # whole dialogues carry their own
     if shape == "unpaired" and "messages" in fields:
         optional |= {"prompt", "response"}
@@ -137,20 +155,45 @@ def absent(shape: str, fields: dict[str, str], records: Sequence[dict]) -> list[
         for name, path in names.items()
         if not (name in optional and name not in fields)
         and path not in keys
-        and _head(path) not in keys
         and not (shape == "tree" and name != "root")
-        and not (name == "prompt" and "prompt" in optional)
+        and (_head(path) not in keys or not any(_leads(record, path_steps(path)) for record in records))
     )
 
 
 def _responses(names: dict[str, str], record: dict) -> list:
-    found = [value_at(record, names[n]) for n in ("chosen", "rejected", "a", "b") if n in names]
+    found = [value_at(record, names[n]) for n in ("chosen", "rejected", "a", "b", "response") if n in names]
     listed = value_at(record, names["responses"]) if "responses" in names else []
-    return found + (listed if isinstance(listed, list) else [])
+    listed = structure(listed) if isinstance(listed, str) else listed
+    return [_tried(_unwrapped, r) for r in found + (listed if isinstance(listed, list) else [])]
+
+
+def _leads(value: Any, steps: Sequence[tuple[str, str]]) -> bool:
+    """Whether a path leads somewhere in a value, or may: what is null or an empty list says nothing against it."""
+    for i, (key, index) in enumerate(steps):
+        if value is None or value == []:
+            return True
+        if key:
+            if not isinstance(value, dict) or key not in value:
+                return False
+            value = value[key]
+        elif not isinstance(value, list):
+            return False
+        elif index:
+            if int(index) >= len(value):
+                return False
+            value = value[int(index)]
+        else:
+            return any(_leads(element, steps[i + 1 :]) for element in value)
+    return True
 
 
 # ---- values of a record --------------------------------------------------------------------------------------------
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d*)\]")
+
+
+def path_steps(path: str) -> list[tuple[str, str]]:
+    """The steps of a path as (key, index): a key, or, where that is empty, an index, '' for every element."""
+    return _STEP.findall(path)
 
 
 def _head(path: str) -> str | None:
@@ -162,7 +205,7 @@ def value_at(record: dict, path: str) -> Any:
     """The value at a path, None where it does not lead anywhere; a key spelt like the whole path goes first."""
     if path in record or ("." not in path and "[" not in path):
         return record.get(path)
-    return _walk(record, _STEP.findall(path))
+    return _walk(record, path_steps(path))
 
 
 def _walk(value: Any, steps: Sequence[tuple[str, str]]) -> Any:
@@ -179,12 +222,10 @@ def _walk(value: Any, steps: Sequence[tuple[str, str]]) -> Any:
 
 
 def _listed(value: Any, what: str) -> list:
-    """A list, or one that stands as JSON in a text (as in CSV)."""
+    """A list, or one that stands in a text (as in CSV) as JSON or as Python and numpy print it."""
     if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            value = None if not value.strip() else value
+        found = structure(value)
+        value = found if isinstance(found, list) else value if value.strip() else None
     if value is None:
         raise Unfit("null_response", f"no {what}")
     if not isinstance(value, list):
@@ -211,67 +252,246 @@ def number(value: Any) -> float | None:
 
 # ---- adapters ------------------------------------------------------------------------------------------------------
 Answer = tuple[tuple[Turn, ...], str | None]
+Part = Answer | Unfit | BadRecord  # a response with what it answers, or why it cannot be read
 
 
-class _Context:
-    """Reads the conversation of a record from `system`, `history`, `prompt` and `input`, or from whole dialogues."""
+class _Shape:
+    """Reads the comparisons of a record; one that holds more than text beside its fields is refused."""
 
-    def __init__(self, names: dict[str, str]):
-        self.names = names
+    def __init__(self, names: dict[str, str], fields: dict[str, str]):
+        self.names, self.fields = names, fields
+        self.beside = BESIDE - {_head(path) for path in names.values()}
 
-    def conversation(self, record: dict) -> list[Turn]:
+    def __call__(self, record: dict) -> Iterator[Found]:
+        self.nothing_beside(record)
+        yield from self.read(record)
+
+    def read(self, record: dict) -> Iterator[Found]:
+        raise NotImplementedError
+
+    def nothing_beside(self, record: dict) -> None:
+        """Refuse a record with pictures, sounds or tools, without which its label may have no reason.
+
+        Raises:
+            Unfit: the key, and what it holds.
+        """
+        if not self.beside.isdisjoint(record) and (held := _held(record, self.beside)):
+            raise Unfit(
+                "more_than_text",
+                f"the record holds {held!r} beside its texts: {shown(record[held])}; where nobody needs it, "
+                f"leave it out by a query (SELECT * EXCLUDE ({held}) FROM …)",
+            )
+
+
+def _held(value: dict, keys: Iterable[str]) -> str:
+    """The first of these keys, in their order, under which something is held; '' where none is."""
+    return next((key for key in sorted(keys) if key in value and not empty(value[key])), "")
+
+
+class _Context(_Shape):
+    """Reads the conversation of a record from `system`, `history`, `prompt` and `input`, and from whole dialogues."""
+
+    def conversation(self, record: dict, prompt: bool = True) -> list[Turn]:
         names = self.names
-        found = turns(value_at(record, names["prompt"]))
+        found = turns(value_at(record, names["prompt"])) if prompt else []
         if found and found[-1] == ("assistant", ""):  # a transcript that ends with "Assistant:" asks for the answer
             found.pop()
-        if "input" in names and (extra := text(value_at(record, names["input"]))) and found and found[-1][1]:
-            found[-1] = (found[-1][0], f"{found[-1][1]}\n\n{extra}")
+        if prompt and "input" in names and (extra := text(value_at(record, names["input"]))):
+            if found and found[-1][1]:
+                found[-1] = (found[-1][0], f"{found[-1][1]}\n\n{extra}")
+            elif not found:
+                found = [("user", extra)]
         if "history" in names:
             found = _history(value_at(record, names["history"])) + found
         if "system" in names and (system := text(value_at(record, names["system"]))):
             found.insert(0, ("system", system))
-        return found
+        return _without_empty_system(found)
 
-    def answers(self, record: dict, responses: list) -> list[Answer]:
+    def answers(self, record: dict, responses: list) -> list[Part]:
         """Each response with the conversation that it answers; null where there is no response."""
-        for response in responses:
-            if response is not None and not _is_dialogue(response):
-                conversation = tuple(self.conversation(record))
-                return [(conversation, _response(r)) for r in responses]
-        return [self._last(record, r) for r in responses]
+        given = [_tried(_unwrapped, r) for r in responses]
+        if exchanged := _exchanges(value_at(record, self.names["prompt"]), given):
+            return exchanged
+        whole = [_is_dialogue(r) for r in given]
+        if any(whole):
+            return self._dialogues(record, given, whole)
+        if all(r is None for r in given):
+            return [((), None)] * len(given)
+        conversation = tuple(self.conversation(record))
+        return [_answer(conversation, r) for r in given]
 
-    def _last(self, record: dict, dialogue: Any) -> Answer:
+    def _dialogues(self, record: dict, given: list, whole: list[bool]) -> list[Part]:
+        """Of responses some of which are dialogues. Two transcripts that do not begin as the prompt does are texts that
+        it asked for; a text beside a dialogue answers the conversation of that."""
+        context = self.conversation(record)
+        spoken = [w or r is None for w, r in zip(whole, given, strict=True)]
+        found: list[Part] = [
+            _tried(self._last, r, record, context) if w else ((), None) for r, w in zip(given, whole, strict=True)
+        ]
+        written = all(isinstance(r, str) for r, w in zip(given, whole, strict=True) if w)
+        if all(spoken) and written and context and not is_transcript(value_at(record, self.names["prompt"])):
+            refused = [f for f, w in zip(found, whole, strict=True) if w]
+            if all(isinstance(f, Unfit) and f.reason == "context_disagrees" for f in refused):
+                return [(tuple(context), r) for r in given]
+        if all(spoken):
+            return found
+        said = {f[0] for f, w in zip(found, whole, strict=True) if w and isinstance(f, tuple) and f[1] is not None}
+        if len(said) == 1:
+            conversation = said.pop()
+        elif said or not context:
+            problem = Unfit("different_conversations", "a text beside dialogues that differ before their last answers")
+            return [f if done else problem for f, done in zip(found, spoken, strict=True)]
+        else:
+            conversation = tuple(context)
+        return [f if done else _answer(conversation, r) for f, r, done in zip(found, given, spoken, strict=True)]
+
+    def _last(self, dialogue: Any, record: dict, context: list[Turn]) -> Answer:
+        """The last answer of a dialogue and all that goes before it, with what the record's fields say of that.
+
+        Raises:
+            Unfit: the fields say something else.
+        """
         said = turns(dialogue)
         if not said or said[-1][0] != "assistant":
             return (), None
-        if (
-            "system" in self.names
-            and (system := text(value_at(record, self.names["system"])))
-            and said[0][0] != "system"
-        ):
-            said.insert(0, ("system", system))
-        return tuple(said[:-1]), said[-1][1]
+        said = _without_empty_system(said)
+        before = _joined(context, said[:-1])
+        if before is None and "history" in self.fields and "prompt" not in self.fields:
+            earlier = self.conversation(record, prompt=False)  # the dialogue takes the place of a prompt nobody mapped
+            before = _joined(earlier, said[:-1]) if earlier else None
+        if before is None:
+            raise Unfit(
+                "context_disagrees",
+                f"the dialogue begins with {_shown(said)} and the fields {', '.join(self._told(record))} say "
+                f"{_shown(context)}",
+            )
+        return tuple(before), said[-1][1]
+
+    def _told(self, record: dict) -> list[str]:
+        return [name for name in CONTEXT if name in self.names and value_at(record, self.names[name])]
 
 
-def _compared(one: Answer, other: Answer, winner: Winner) -> Found:
+def _tried(function: Callable, *values: Any) -> Any:
+    """What a function says of values, or the reason why it cannot, as a value."""
+    try:
+        return function(*values)
+    except (Unfit, BadRecord) as e:
+        return e
+
+
+def _answer(conversation: tuple[Turn, ...], value: Any) -> Part:
+    if isinstance(value, Unfit | BadRecord):
+        return value
+    found = _tried(_response, value)
+    return found if isinstance(found, Unfit | BadRecord) else (conversation, found)
+
+
+def _unwrapped(value: Any) -> Any:
+    """A response as what it is, also where it stands as text or in an object of its own."""
+    value = opened(value)
+    held = inside(value) if isinstance(value, dict) else None
+    return value if held is None else held
+
+
+def _without_empty_system(said: list) -> list:
+    """An empty system turn is no system turn, as an empty field is none."""
+    return said[1:] if said and said[0][0] == "system" and not (said[0][1] or "").strip() else said
+
+
+def _exchanges(prompt: Any, given: list) -> list[Part]:
+    """Answers as Kaggle's Chatbot Arena has them: the prompts and each model's answers as lists of as many texts, one a
+    turn. Empty where they are something else."""
+    asked = _texts(prompt)
+    if not asked:
+        return []
+    answered = [_texts(r) for r in given]
+    if not all(len(one) == len(asked) for one in answered):
+        return []
+    return [
+        (tuple(chain.from_iterable(zip(_said("user", asked), _said("assistant", one), strict=True)))[:-1], one[-1])
+        for one in answered
+    ]
+
+
+def _said(role: str, contents: list) -> list:
+    return [(role, content) for content in contents]
+
+
+def _texts(value: Any) -> list:
+    """A list of texts and nulls, also one that stands as text; empty where it is none."""
+    if isinstance(value, str) and value[:1] == "[" and value.rstrip()[-1:] == "]":
+        value = structure(value)
+    return value if isinstance(value, list) and all(v is None or isinstance(v, str) for v in value) else []
+
+
+def _joined(context: list[Turn], before: list[Turn]) -> list[Turn] | None:
+    """What goes before an answer by a record's fields and by its dialogue, as one conversation: the one is part of the
+    other, or ends with its beginning, or is a history that ends where it begins. None where they disagree."""
+    (system, asked), (its_system, said) = _parted(context), _parted(before)
+    if system and its_system and not _same_turns(system, its_system):
+        return None
+    first = its_system or system
+    if any(_same_turns(asked, said[i : i + len(asked)]) for i in range(len(said) - len(asked) + 1)):
+        return first + said
+    for n in range(min(len(asked), len(said)), 0, -1):
+        if _same_turns(asked[-n:], said[:n]):
+            return first + asked[:-n] + said
+    ends = asked and said and asked[-1][0] == "assistant" and said[0][0] == "user"
+    return first + asked + said if ends else None
+
+
+def _parted(said: list[Turn]) -> tuple[list[Turn], list[Turn]]:
+    return (said[:1], said[1:]) if said and said[0][0] == "system" else ([], said)
+
+
+def _same_turns(some: list[Turn], others: list[Turn]) -> bool:
+    """Whether turns are equal up to their white space."""
+    return some == others or (
+        len(some) == len(others)
+        and all(
+            a[0] == b[0] and (a[1] or "").split() == (b[1] or "").split() for a, b in zip(some, others, strict=True)
+        )
+    )
+
+
+def _shown(said: list[Turn]) -> str:
+    return f"{said[0][0]} {(said[0][1] or '')[:60]!r}" if said else "nothing"
+
+
+def _compared(one: Part, other: Part, winner: Winner) -> Found:
+    for part in (one, other):
+        if isinstance(part, Unfit | BadRecord):
+            return part if isinstance(part, Unfit) else Unfit(part.reason, str(part))
     if one[0] != other[0] and one[1] is not None and other[1] is not None:
         return Unfit("different_conversations", "the two dialogues differ before their last answers")
-    return Comparison(one[0], one[1], other[1], winner)
+    conversation = one[0] if one[1] is not None else other[0]
+    return Comparison(conversation, one[1], other[1], winner)
+
+
+def _raised(parts: Iterable[Any]) -> None:
+    """Raise the first of some parts that cannot be read."""
+    for part in parts:
+        if isinstance(part, BadRecord):
+            raise part
 
 
 def _history(value: Any) -> list[Turn]:
     """Earlier turns: [[user, assistant], …] or any spelling of a conversation."""
+    if isinstance(value, str) and value[:1] == "[":
+        found = structure(value)
+        value = found if isinstance(found, list) else value
     if isinstance(value, list) and value and all(isinstance(v, list) for v in value):
         return turns([said for exchange in value for said in exchange])
     return turns(value) if value else []
 
 
 class _Pair(_Context):
-    def __call__(self, record: dict) -> Iterator[Found]:
-        names = self.names
-        yield _compared(
-            *self.answers(record, [value_at(record, names["chosen"]), value_at(record, names["rejected"])]), "a"
+    def read(self, record: dict) -> Iterator[Found]:
+        answers = self.answers(
+            record, [value_at(record, self.names["chosen"]), value_at(record, self.names["rejected"])]
         )
+        _raised(answers)
+        yield _compared(*answers, "a")
 
 
 def _is_dialogue(value: Any) -> bool:
@@ -296,14 +516,14 @@ def _response(value: Any) -> str | None:
 
 
 class _Winner(_Context):
-    def __init__(self, names: dict[str, str], codes: dict[str, list], cells: bool):
-        super().__init__(names)
+    def __init__(self, names: dict[str, str], fields: dict[str, str], codes: dict[str, list], cells: bool):
+        super().__init__(names, fields)
         self.codes = Codes(codes, cells)
 
-    def __call__(self, record: dict) -> Iterator[Found]:
-        names = self.names
-        answers = self.answers(record, [value_at(record, names["a"]), value_at(record, names["b"])])
-        yield _compared(*answers, self.codes(value_at(record, names["winner"])))
+    def read(self, record: dict) -> Iterator[Found]:
+        answers = self.answers(record, [value_at(record, self.names["a"]), value_at(record, self.names["b"])])
+        _raised(answers)
+        yield _compared(*answers, self.codes(value_at(record, self.names["winner"])))
 
 
 class Codes:
@@ -321,6 +541,10 @@ class Codes:
         for meaning, values in codes.items():
             winner = None if meaning == "none" else meaning
             for value in values:
+                if isinstance(value, str) and _MEANT.fullmatch(value) and not _interval(value):
+                    raise ValueError(
+                        f"codes.{meaning}: {value!r} is no interval; one is written as '[-3, 0)', in numbers"
+                    )
                 if span := _interval(value):
                     self.intervals.append((span, winner))
                 else:
@@ -330,18 +554,23 @@ class Codes:
     def __call__(self, value: Any) -> Winner:
         if value is None or value == "" or value != value:
             return None
-        spelt = _spelt(value) if self.cells and _code(value) not in self.exact else value
-        key = _code(spelt)
+        meant = spelt(value) if self.cells and _code(value) not in self.exact else value
+        key = _code(meant)
         if key in self.exact:
             return self.exact[key]
         if key[0] == "number":
             for span, winner in self.intervals:
-                if _meet(span, _point(spelt)):
+                if _meet(span, _point(meant)):
                     return winner
         raise BadRecord("unknown_code", f"the code {shown(value)} is none of {self.codes}")
 
 
-_INTERVAL = re.compile(r"([\[(])\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*([\])])")
+_FLOAT = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_INTERVAL = re.compile(rf"([\[(])\s*({_FLOAT})\s*,\s*({_FLOAT})\s*([\])])", re.ASCII)
+_MEANT = re.compile(  # as an interval, whatever came of it
+    rf"[\[(]\s*(?:{_FLOAT}\s*,[^,\[\]()]*|[^,\[\]()]*,\s*{_FLOAT}|[+-]?(?:inf\w*|∞)\s*,[^,\[\]()]*)\s*[\])]",
+    re.ASCII | re.I,
+)
 _NUMBER = re.compile(r"[+-]?\d{1,300}(\.\d*)?([eE][+-]?\d{1,2})?", re.ASCII)
 _Span = tuple[tuple[float, bool], tuple[float, bool]]  # (low, whether it is left out), (high, whether it belongs to it)
 
@@ -367,7 +596,8 @@ def _code(value: Any) -> tuple:
 
 def _interval(code: Any) -> _Span | None:
     match = _INTERVAL.fullmatch(code) if isinstance(code, str) else None
-    return ((float(match[2]), match[1] == "("), (float(match[3]), match[4] == "]")) if match else None
+    span = ((float(match[2]), match[1] == "("), (float(match[3]), match[4] == "]")) if match else None
+    return span if span and _meet(span, span) else None  # one that holds no number is none
 
 
 def _point(number: float) -> _Span:
@@ -380,8 +610,12 @@ def _meet(one: _Span, other: _Span) -> bool:
     return low[0] < high[0] or (low[0] == high[0] and not low[1] and high[1])
 
 
-def _spelt(text: Any) -> Any:
-    """The number or the boolean that a text spells, or the text."""
+def spelt(text: Any) -> Any:
+    """The number or the boolean that a text spells, or the text.
+
+    >>> spelt("10"), spelt("1.50"), spelt("TRUE"), spelt(" 1")
+    (10, 1.5, True, ' 1')
+    """
     if not isinstance(text, str):
         return text
     if match := _NUMBER.fullmatch(text):
@@ -390,27 +624,43 @@ def _spelt(text: Any) -> Any:
 
 
 class _Scores(_Context):
-    def __call__(self, record: dict) -> Iterator[Found]:
+    def read(self, record: dict) -> Iterator[Found]:
         responses = _listed(value_at(record, self.names["responses"]), "responses")
         scores = _listed(value_at(record, self.names["scores"]), "scores")
         if len(responses) != len(scores):
             raise BadRecord("wrong_length", f"{len(responses)} responses but {len(scores)} scores")
-        yield from _all_pairs(self.answers(record, responses), [number(s) for s in scores])
+        yield from _all_pairs(self.answers(record, responses), [_tried(number, s) for s in scores])
 
 
 class _Ranking(_Context):
-    def __call__(self, record: dict) -> Iterator[Found]:
+    def read(self, record: dict) -> Iterator[Found]:
         responses = _listed(value_at(record, self.names["responses"]), "responses")
         yield from _all_pairs(self.answers(record, responses), [-float(i) for i in range(len(responses))])
 
 
-def _all_pairs(answers: list[Answer], scores: Sequence[float | None]) -> Iterator[Found]:
-    """Every two responses, the better one first; equal scores are a tie."""
+def _all_pairs(answers: Sequence[Part], scores: Sequence[float | BadRecord | None]) -> Iterator[Found]:
+    """Every two responses, the better one first; equal scores are a tie. What cannot be read costs the pairs that it
+    would stand in.
+
+    Raises:
+        BadRecord: no two of them can be read.
+    """
     if len(answers) < 2:
+        _raised(answers)
         yield Unfit("single_response", f"{len(answers)} responses")
         return
-    for (a, first), (b, second) in combinations(zip(answers, scores, strict=True), 2):
-        if first is None or second is None:
+    sound = [
+        not isinstance(a, Unfit | BadRecord) and not isinstance(s, BadRecord)
+        for a, s in zip(answers, scores, strict=True)
+    ]
+    if sum(sound) < 2:
+        _raised([*answers, *scores])
+    for (i, (a, first)), (j, (b, second)) in combinations(enumerate(zip(answers, scores, strict=True), start=1), 2):
+        problem = next((p for p in (a, first, b, second) if isinstance(p, Unfit | BadRecord)), None)
+        if problem is not None:
+            which = i if problem in (a, first) else j
+            yield Unfit(problem.reason, f"response {which}: {problem}")
+        elif first is None or second is None:
             yield _compared(a, b, None)
         elif first == second:
             yield _compared(a, b, "tie")
@@ -418,41 +668,56 @@ def _all_pairs(answers: list[Answer], scores: Sequence[float | None]) -> Iterato
             yield _compared(a, b, "a") if first > second else _compared(b, a, "a")
 
 
-class _Tree:
-    def __init__(self, names: dict[str, str]):
-        self.names = names
-
-    def __call__(self, record: dict) -> Iterator[Found]:
+class _Tree(_Shape):
+    def read(self, record: dict) -> Iterator[Found]:
         root = value_at(record, self.names["root"])
         if not isinstance(root, dict):
             raise BadRecord("wrong_type", f"a tree's root is an object, found {shown(root)}")
         found = False
-        stack = [(root, ())]  # no recursion: a thread may be deeper than Python's stack
+        stack: list[tuple[dict, tuple[Turn, ...]]] = [(root, ())]  # no recursion: deeper than Python's stack may be
         while stack:
             node, before = stack.pop()
-            said = {"role": node.get(self.names["role"]), "content": node.get(self.names["text"])}
-            context = (*before, message(said))
-            replies = self._replies(node)
+            said = _tried(self._message, node)
+            if isinstance(said, Unfit | BadRecord):
+                if node is root:
+                    raise said
+                found = True
+                yield Unfit(said.reason, f"a message, and what answers it: {said}")
+                continue
+            context = (*before, said)
+            replies, odd = self._replies(node)
+            for one in odd:
+                found = True
+                yield Unfit("wrong_type", f"a reply is an object, found {shown(one)}")
             answers = [r for r in replies if ROLES.get(str(r.get(self.names["role"])).lower()) == "assistant"]
             if len(answers) > 1:
                 found = True
-                ranks = [number(r.get(self.names["rank"])) for r in answers]
-                texts = [(context, _response(r.get(self.names["text"]))) for r in answers]
-                yield from _all_pairs(texts, [None if r is None else -r for r in ranks])
+                ranks = [_tried(number, r.get(self.names["rank"])) for r in answers]
+                texts = [_tried(self._reply, r, context) for r in answers]
+                yield from _all_pairs(texts, [-r if isinstance(r, float) else r for r in ranks])
             stack.extend((reply, context) for reply in reversed(replies))
         if not found:
             yield Unfit("single_response", "no message has two answers")
 
-    def _replies(self, node: dict) -> list[dict]:
+    def _message(self, node: dict) -> tuple[str, str | None]:
+        if held := _held(node, HOLDERS):
+            raise Unfit("more_than_text", f"a message holds {held!r} beside its text: {shown(node[held])}")
+        return message({"role": node.get(self.names["role"]), "content": node.get(self.names["text"])})
+
+    def _reply(self, node: dict, context: tuple[Turn, ...]) -> Answer:
+        return context, self._message(node)[1]
+
+    def _replies(self, node: dict) -> tuple[list[dict], list]:
+        """The replies, and what stands among them and is none."""
         replies = node.get(self.names["replies"]) or []
-        if not isinstance(replies, list) or not all(isinstance(r, dict) for r in replies):
-            raise BadRecord("wrong_type", f"replies are a list of objects, found {shown(replies)}")
-        return replies
+        if not isinstance(replies, list):
+            return [], [replies]
+        return [r for r in replies if isinstance(r, dict)], [r for r in replies if not isinstance(r, dict)]
 
 
 # ---- unpaired ------------------------------------------------------------------------------------------------------
 def pair_up(
-    records: Iterable[tuple[int, dict]], fields: dict[str, str], codes: Codes
+    records: Iterable[tuple[int, dict]], fields: dict[str, str], codes: Codes, longest: int
 ) -> Iterator[tuple[int, Found | BadRecord]]:
     """Pair single responses with a label by equal conversations: every good one with every bad one.
 
@@ -460,47 +725,92 @@ def pair_up(
         records: (row, record); a whole file, of which the conversations that have both kinds stay in memory.
         fields: `messages` (a dialogue that ends with the response) or `prompt` and `response`, and `label`.
         codes: which labels mean a, a good response, and which b, a bad one.
+        longest: characters of a pair, at most.
 
     Yields:
         (row, comparison) for the row of the good response, (row, Unfit) for every row that stands in no pair of its
-        own: `paired` for a bad response that found a good one, `no_partner` for one of either kind that found none.
+        own: `paired` for a bad response that stands in a pair of a good one, `no_partner` for one of either kind that
+        found none. What is wrong with a row is told at once, before the next is asked for.
     """
     names = field_names("unpaired", fields)
-    context = _Context(names)
+    context = _Context(names, fields)
     groups: dict[tuple[Turn, ...], dict[bool, list[tuple[int, str]]]] = defaultdict(lambda: {True: [], False: []})
     for row, record in records:
         try:
-            label = codes(value_at(record, names["label"]))
-            if label not in ("a", "b"):
-                raise Unfit(label or "no_label")
-            if "messages" in names:
-                dialogue = turns(value_at(record, names["messages"]))
-                if not dialogue or dialogue[-1][0] != "assistant":
-                    raise Unfit("null_response", "the dialogue does not end with an answer")
-                conversation, response = tuple(dialogue[:-1]), dialogue[-1][1]
-            else:
-                conversation = tuple(context.conversation(record))
-                response = _response(value_at(record, names["response"]))
-            if response is None:
-                raise Unfit("null_response", "response is missing")
-            check(conversation)  # here, once a row: below it would be said of every pair
-            if blank(response):
-                raise Unfit("empty_response", "response is empty")
-            groups[conversation][label == "a"].append((row, response))
+            conversation, response, good = _labelled(record, names, context, codes)
+            if (size := _size(conversation, response)) > longest:
+                raise BadRecord("row_too_big", f"{size} characters, max_row_bytes is {longest}")
+            groups[conversation][good].append((row, response))
         except (Unfit, BadRecord) as e:
             yield row, e
         except (ValueError, ArithmeticError, RecursionError) as e:
             yield row, BadRecord("wrong_type", f"{type(e).__name__}: {e}")
     for conversation, kinds in groups.items():
         good, bad = kinds[True], kinds[False]
+        partners: dict[int, list[int]] = {row: [] for row, _ in bad}
+        refused: dict[int, Unfit] = {}
         for row, response in good:
-            for _, other in bad:
-                yield row, Comparison(conversation, response, other, "a")
-        alone = [*good, *bad] if not good or not bad else []
-        for row, _ in alone:
-            yield row, Unfit("no_partner", "no response of the other kind to this conversation")
+            for other_row, other in bad:
+                pair = Comparison(conversation, response, other, "a")
+                if (size := _size(conversation, response) + len(other)) > longest:
+                    problem = ("row_too_big", f"{size} characters with row {other_row}, max_row_bytes is {longest}")
+                else:
+                    problem = pair.problem()
+                if problem is None:
+                    partners[other_row].append(row)
+                    yield row, pair
+                else:
+                    refused[other_row] = Unfit(problem[0], f"with row {row}: {problem[1]}")
+                    yield row, Unfit(problem[0], f"with row {other_row}: {problem[1]}")
         for row, _ in bad if good else []:
-            yield row, Unfit("paired", f"with rows {', '.join(str(r) for r, _ in good[:5])}")
+            with_rows = ", ".join(map(str, partners[row][:5]))
+            yield row, Unfit("paired", f"with rows {with_rows}") if with_rows else refused[row]
+        for row, _ in [] if good and bad else [*good, *bad]:
+            yield row, Unfit("no_partner", "no response of the other kind to this conversation")
+
+
+def _labelled(
+    record: dict, names: dict[str, str], context: _Context, codes: Codes
+) -> tuple[tuple[Turn, ...], str, bool]:
+    """The conversation of a single response, the response, and whether it is good.
+
+    Raises:
+        Unfit: it cannot be half of a pair.
+        BadRecord: it cannot be read.
+    """
+    context.nothing_beside(record)
+    label = codes(value_at(record, names["label"]))
+    if label not in ("a", "b"):
+        raise Unfit(label or "no_label")
+    given = value_at(record, names["messages" if "messages" in names else "response"])
+    if "messages" in names:
+        said = turns(given)
+        if not said or said[-1][0] != "assistant":
+            raise Unfit("null_response", "the dialogue does not end with an answer")
+    [answer] = context.answers(record, [given])
+    if isinstance(answer, Unfit | BadRecord):
+        raise answer
+    conversation, response = answer
+    if response is None:
+        raise Unfit("null_response", "response is missing")
+    check(conversation)  # here, once a row: below it would be said of every pair
+    if blank(response):
+        raise Unfit("empty_response", "response is empty")
+    for said in (response, *(content for _, content in conversation)):
+        if not said.isascii():
+            _encoded(said)
+    return conversation, response, label == "a"
+
+
+def _encoded(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadRecord("not_utf8", "half of a surrogate pair, which is no character") from None
+
+
+def _size(conversation: tuple[Turn, ...], response: str) -> int:
+    return len(response) + sum(len(content) for _, content in conversation)
 
 
 # ---- help ----------------------------------------------------------------------------------------------------------
@@ -549,6 +859,39 @@ _NEEDED = {
     "unpaired": ("messages", "label"),
     "ranking": ("responses",),
 }
+
+
+def beside_path(record: dict, path: str) -> str:
+    """What stands where a path stops leading anywhere, for a message; '' where its first key is not there."""
+    steps = path_steps(path)
+    value: Any = record
+    for i, (key, index) in enumerate(steps):
+        at = "".join(f".{k}" if k else f"[{n}]" for k, n in steps[:i]).lstrip(".")
+        if isinstance(value, dict) and key and key not in value:
+            return f"{at} has {', '.join(map(str, value))}" if at else ""
+        if isinstance(value, dict) and key:
+            value = value[key]
+        elif isinstance(value, list) and not key and len(value) > int(index or 0):
+            value = value[int(index or 0)]
+        else:
+            return f"{at} is {shown(value)}"
+    return ""
+
+
+def columnar(record: dict, shape: str) -> str:
+    """How a whole table stands in one object, where it does: by columns, or by rows under their numbers."""
+    values = list(record.values())
+    if len(values) > 1 and all(isinstance(v, list) for v in values) and len({len(v) for v in values}) == 1:
+        plain = len(values[0]) > 1 and not any(isinstance(v, dict | list) for v in values[0])
+        return "columns" if plain and shape not in ("scores", "ranking") else ""
+    if set(record) >= {"columns", "data"} and all(isinstance(record[k], list) for k in ("columns", "data")):
+        return "columns and data"
+    if not values or not all(isinstance(v, dict) and v for v in values):
+        return ""
+    if all(key.isdigit() for key in record):
+        return "rows under their numbers"
+    same = len({tuple(v) for v in values}) == 1 and len(values) > 1
+    return "columns" if same and all(key.isdigit() for key in values[0]) else ""
 
 
 def nearest(record: dict) -> str:

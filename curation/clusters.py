@@ -13,26 +13,50 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pyarrow as pa
 
-from curation.contamination import tokens
+from curation.contamination import Tokens, holds_signs, signed_tokens, tokens
 
 PERMUTATIONS = 128
 BANDS = 16  # 8 values a band: half of the pairs with similarity 0.7 share one
 SHINGLE = 5  # words
 THRESHOLD = 0.8
+SHORT = 13  # words; the signs of a shorter text are words of it, for nothing else may tell it from another
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
 def signatures(texts: pa.Array | pa.ChunkedArray, seed: int = 1) -> np.ndarray:
     """MinHash signatures of word 5-grams, uint32 of shape (texts, PERMUTATIONS); a shorter text is one shingle."""
-    from rensa import RMinHash
+    import rensa
 
-    found = tokens(texts)
+    values, starts = _hashed(tokens(texts))
+    few = np.flatnonzero(np.diff(starts) < SHORT)
+    few = few[holds_signs(some := texts.take(pa.array(few))) | (np.diff(starts)[few] == 0)] if len(few) else few
+    if len(few):
+        some = texts.take(pa.array(few))
+        values, starts = _replaced(values, starts, few, *_hashed(signed_tokens(some)))
+    shingles, offsets = _shingles(values, starts)
+    rows = rensa.RMinHash.digest_matrix_from_flat_token_hashes(shingles, offsets, PERMUTATIONS, seed)
+    return np.array(rows.to_rows(), np.uint32).reshape(len(offsets) - 1, PERMUTATIONS)
+
+
+def _hashed(found: Tokens) -> tuple[np.ndarray, np.ndarray]:
+    """A hash of each word (uint64), and where the texts start."""
     words = found.words.dictionary_encode()
     hashed = np.array([_word_hash(w) for w in words.dictionary.to_pylist()], np.uint64)
-    values = hashed[words.indices.to_numpy()] if len(words) else np.zeros(0, np.uint64)
-    shingles, offsets = _shingles(values, found.starts)
-    rows = RMinHash.digest_matrix_from_flat_token_hashes(shingles, offsets, PERMUTATIONS, seed)
-    return np.array(rows.to_rows(), np.uint32).reshape(len(offsets) - 1, PERMUTATIONS)
+    return hashed[words.indices.to_numpy()] if len(words) else np.zeros(0, np.uint64), found.starts
+
+
+def _replaced(
+    values: np.ndarray, starts: np.ndarray, which: np.ndarray, others: np.ndarray, other_starts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values of texts on end, with others for some of the texts."""
+    old, new = np.diff(starts), np.diff(starts)
+    new[which] = np.diff(other_starts)
+    mine = np.ones(len(old), bool)
+    mine[which] = False
+    made = np.empty(int(new.sum()), np.uint64)
+    made[np.repeat(mine, new)] = values[np.repeat(mine, old)]
+    made[np.repeat(~mine, new)] = others
+    return made, np.concatenate(([0], np.cumsum(new)))
 
 
 def clusters(batches: Iterable[tuple[list[str], pa.Array, np.ndarray]]) -> Iterator[tuple[str, str]]:

@@ -3,18 +3,38 @@
 Texts are split by Arrow and only words that some benchmark prompt uses get a number; a window that holds any other word
 cannot match and is never hashed. Windows are hashed by a 64-bit polynomial, looked up in the sorted hashes of the
 benchmarks, and compared word by word, so that a match is never a collision. Memory is bounded by the batch given.
+
+Scripts that are written without spaces are split into characters, each of which counts as a part of a word: a window is
+as long as n words of English are, in whatever script it is written.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
+
+pc: Any = pyarrow.compute  # its functions are made when it is loaded: no type checker knows them
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)
+_INVERSE = np.uint64(pow(0x9E3779B97F4A7C15, -1, 1 << 64))
 # Scripts written without spaces: every character is a word, or their sentences would be one word each.
-_UNSPACED = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}])"
+_DENSE = r"\p{Han}\p{Hiragana}\p{Katakana}"  # about 1.5 characters a word
+_LOOSE = r"\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"  # about 4
+_UNSPACED = rf"([{_DENSE}{_LOOSE}])"
+WORD, DENSE, LOOSE = 12, 8, 3  # what a word and a character of them count for, in twelfths of a word
+# Signs that tell one short text from another: symbols, and punctuation that means something in formulas and in names.
+# A hyphen does between numbers, an asterisk between two words, not where they hyphenate, list or emphasise.
+_SIGNS = r"\p{Sm}\p{Sc}\p{So}\p{Sk}#%&/@\\"
+_MINUS = r"(\p{N}\s*)[-\x{2010}-\x{2014}](\s*\p{N})"
+_TIMES = tuple(
+    (rf"([\p{{L}}\p{{N}})\]]{space}){signs}({space}[\p{{L}}\p{{N}}(\[])", sign)
+    for signs, sign in ((r"\*\*", "^"), (r"\*", "\u00d7"))
+    for space in ("", r"\s+")
+)
+_SIGNED = rf"[{_SIGNS}*\-\x{{2010}}-\x{{2014}}]"
 
 
 @dataclass(frozen=True)
@@ -28,11 +48,39 @@ class Tokens:
 def tokens(texts: pa.Array | pa.ChunkedArray) -> Tokens:
     """Lower-case words (letters, marks and digits) of each text, however its characters are encoded; null counts as
     empty."""
-    column = pa.chunked_array(texts) if isinstance(texts, pa.Array) else texts
-    column = pc.utf8_lower(_composed(pc.fill_null(column.cast(pa.large_string()), "")))
+    column = pc.utf8_lower(_composed(_whole(texts)))
     column = pc.replace_substring_regex(column, _UNSPACED, r" \1 ")
-    column = pc.utf8_trim_whitespace(pc.replace_substring_regex(column, r"[^\p{L}\p{M}\p{N}]+", " "))
-    lists = pc.split_pattern(column, " ").combine_chunks()
+    return _split(pc.replace_substring_regex(column, r"[^\p{L}\p{M}\p{N}]+", " "))
+
+
+def signed_tokens(texts: pa.Array | pa.ChunkedArray) -> Tokens:
+    """As `tokens`, with the signs that tell one short text from another as words of their own; of a text that holds
+    neither words nor such signs, every character is one."""
+    column = pc.utf8_lower(_composed(pc.replace_substring(_whole(texts), "`", " ")))  # code is marked by it
+    for _ in range(2):  # of neighbours, a pass sees every other one
+        column = pc.replace_substring_regex(column, _MINUS, "\\1\u2212\\2")
+        for pattern, sign in _TIMES:
+            column = pc.replace_substring_regex(column, pattern, rf"\1{sign}\2")
+    plain = column
+    column = pc.replace_substring_regex(column, rf"([{_SIGNS}])", r" \1 ")
+    column = pc.replace_substring_regex(column, _UNSPACED, r" \1 ")
+    column = pc.replace_substring_regex(column, rf"[^\p{{L}}\p{{M}}\p{{N}}{_SIGNS}]+", " ")
+    bare = pc.equal(pc.utf8_trim_whitespace(column), "")
+    return _split(pc.if_else(bare, pc.replace_substring_regex(plain, r"(\S)", r" \1 "), column))
+
+
+def holds_signs(texts: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Which texts may hold such signs (bool)."""
+    return pc.match_substring_regex(_whole(texts), _SIGNED).to_numpy()
+
+
+def _whole(texts: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
+    column = pa.chunked_array([texts]) if isinstance(texts, pa.Array) else texts
+    return pc.fill_null(column.cast(pa.large_string()), "")
+
+
+def _split(column: pa.ChunkedArray) -> Tokens:
+    lists = pc.split_pattern(pc.utf8_trim_whitespace(column), " ").combine_chunks()
     words, starts = lists.flatten(), lists.offsets.to_numpy().astype(np.int64)
     blank = pc.equal(words, "").to_numpy(zero_copy_only=False)  # an empty text splits into one empty word
     if blank.any():
@@ -42,13 +90,22 @@ def tokens(texts: pa.Array | pa.ChunkedArray) -> Tokens:
 
 
 def _composed(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Accents composed, full-width letters made plain, invisible characters removed (NFKC without format characters)."""
+    """Accents composed, full-width letters made plain, invisible characters removed (NFKC without format characters and
+    variation selectors)."""
     other = pc.invert(pc.string_is_ascii(column))
     if not pc.any(other).as_py():
         return column
     plain = pc.utf8_normalize(column.filter(other), "NFKC")
-    plain = pc.replace_substring_regex(plain, r"\p{Cf}+", "").combine_chunks()
+    plain = pc.replace_substring_regex(plain, r"[\p{Cf}\x{FE00}-\x{FE0F}]+", "").combine_chunks()
     return pa.chunked_array([pc.replace_with_mask(column.combine_chunks(), other.combine_chunks(), plain)])
+
+
+def weights(words: pa.Array) -> np.ndarray:
+    """What each word counts for in the length of a window (int64)."""
+    dense, loose = (
+        pc.match_substring_regex(words, rf"^[{script}]$").to_numpy(zero_copy_only=False) for script in (_DENSE, _LOOSE)
+    )
+    return np.where(dense, DENSE, np.where(loose, LOOSE, WORD)).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -69,7 +126,9 @@ class Matches:
 class BenchmarkIndex:
     """The n-grams of benchmark prompts, and the prompts of fewer than n words as wholes.
 
-    An n-gram that several prompts share belongs, in each benchmark, to the first of them by item_id.
+    An n-gram is n words, or as many characters of a script without spaces as make n words (20 of Chinese and Japanese,
+    52 of Thai, Lao, Khmer and Burmese). A short prompt is compared with its signs: "3 * 4" is not "3 + 4". An n-gram that
+    several prompts share belongs, in each benchmark, to the first of them by item_id.
 
     Attributes:
         short: whether an n-gram is a whole short prompt, by its index.
@@ -78,23 +137,28 @@ class BenchmarkIndex:
 
     def __init__(self, benchmark: Sequence[str], item_id: Sequence[str], prompts: Sequence[str], n: int = 13):
         order = sorted(range(len(prompts)), key=lambda i: (benchmark[i], item_id[i]))
-        found = tokens(pa.array([prompts[i] for i in order], pa.string()))
+        texts = pa.array([prompts[i] for i in order], pa.string())
+        found = tokens(texts)
         self.n = n
         self.words = pc.unique(found.words).cast(pa.large_string())
+        self._weights = np.concatenate(([WORD], weights(self.words)))
         ids, starts = self._ids(found), found.starts
-        windows, text = _windows(ids, starts, n)
-        self._hash, kept, gram = np.unique(_hashes(ids, windows, n), return_index=True, return_inverse=True)
-        self._ids_of = ids[windows[kept][:, None] + np.arange(n)]
-        lengths = np.diff(starts)
-        small = np.flatnonzero((lengths > 0) & (lengths < n))
-        keys = _joined(found, small)
+        first, last, text = self._windows(ids, starts)
+        self._hash, kept, gram = np.unique(_hashes(ids, first, last), return_index=True, return_inverse=True)
+        self._first, self._last, self._all = first[kept], last[kept], ids
+        whole = np.concatenate(([0], np.cumsum(self._weights[ids])))[starts]
+        small = np.flatnonzero(np.diff(whole) < n * WORD)
+        plain, keys = _joined(found, small), _joined(signed_tokens(texts.take(pa.array(small))))
+        small = small[pc.not_equal(keys, "").to_numpy(zero_copy_only=False)]
+        self._plain_keys = pc.unique(plain)
+        keys = keys.filter(pc.not_equal(keys, ""))
         self._short_keys = pc.unique(keys)
         short = pc.index_in(keys, value_set=self._short_keys).to_numpy(zero_copy_only=False) + len(self._hash)
         self.short = np.arange(len(self._hash) + len(self._short_keys)) >= len(self._hash)
         gram, text = np.concatenate((gram, short)).astype(np.int64), np.concatenate((text, small))
         number = np.unique([benchmark[i] for i in order], return_inverse=True)[1].astype(np.int64)
-        pairs, first = np.unique(np.column_stack((gram, number[text])), axis=0, return_index=True)
-        owner = [order[t] for t in text[first]]
+        pairs, begin = np.unique(np.column_stack((gram, number[text])), axis=0, return_index=True)
+        owner = [order[t] for t in text[begin]]
         self.benchmark = pa.array([benchmark[o] for o in owner], pa.string())
         self.item_id = pa.array([item_id[o] for o in owner], pa.string())
         self.owners = np.searchsorted(pairs[:, 0], np.arange(len(self.short) + 1))
@@ -106,7 +170,8 @@ class BenchmarkIndex:
         """The words of an n-gram or a short prompt."""
         if self.short[gram]:
             return self._short_keys[gram - len(self._hash)].as_py()
-        return " ".join(self.words.take(pa.array(self._ids_of[gram] - 1)).to_pylist())
+        ids = self._all[self._first[gram] : self._last[gram]]
+        return " ".join(self.words.take(pa.array(ids - 1)).to_pylist())
 
     def scan(self, texts: pa.Array | pa.ChunkedArray, whole: np.ndarray | None = None) -> Matches:
         """Every benchmark n-gram in the texts.
@@ -117,17 +182,16 @@ class BenchmarkIndex:
         """
         found = tokens(texts)
         ids = self._ids(found)
-        windows, text = _windows(ids, found.starts, self.n)
+        first, last, text = self._windows(ids, found.starts)
         hits, grams = np.zeros(0, np.int64), np.zeros(0, np.int64)
-        if len(windows) and len(self._hash):
-            hashes = _hashes(ids, windows, self.n)
+        if len(first) and len(self._hash):
+            hashes = _hashes(ids, first, last)
             grams = np.minimum(np.searchsorted(self._hash, hashes), len(self._hash) - 1)
             hits = np.flatnonzero(self._hash[grams] == hashes)
-            same = (ids[windows[hits][:, None] + np.arange(self.n)] == self._ids_of[grams[hits]]).all(axis=1)
-            hits = hits[same]
+            hits = hits[self._same(ids, first[hits], last[hits], grams[hits])]
             grams = grams[hits]
-        position = windows[hits] - found.starts[text[hits]]
-        short_text, short_gram = self._short(found, whole)
+        position = first[hits] - found.starts[text[hits]]
+        short_text, short_gram = self._short(found, texts, whole)
         text = np.concatenate((text[hits], short_text))
         gram = np.concatenate((grams, short_gram))
         position = np.concatenate((position, np.zeros(len(short_text), np.int64)))
@@ -139,45 +203,72 @@ class BenchmarkIndex:
         index = pc.index_in(found.words.cast(pa.large_string()), value_set=self.words)
         return pc.fill_null(index, -1).to_numpy(zero_copy_only=False).astype(np.int32) + 1
 
-    def _short(self, found: Tokens, whole: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    def _windows(self, ids: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(first word, word after the last, text) of every window of known words that counts for n words and stays
+        within its text."""
+        counted = np.concatenate(([0], np.cumsum(self._weights[ids])))
+        first = np.arange(len(ids))
+        if (self._weights == WORD).all():
+            first = first[: max(0, len(ids) - self.n + 1)]
+            last = first + self.n
+        else:
+            last = np.searchsorted(counted, counted[:-1] + self.n * WORD)
+            first = first[last <= len(ids)]
+            last = last[: len(first)]
+        unknown = np.concatenate(([0], np.cumsum(ids == 0)))
+        text = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+        good = np.flatnonzero((unknown[last] == unknown[first]) & (text[last - 1] == text[first]))
+        return first[good], last[good], text[first[good]]
+
+    def _same(self, ids: np.ndarray, first: np.ndarray, last: np.ndarray, grams: np.ndarray) -> np.ndarray:
+        """Whether windows hold the words of the n-grams of equal hash."""
+        length = last - first
+        begin = self._first[grams]
+        same = length == self._last[grams] - begin
+        for k in range(int(length.max(initial=0))):
+            inside = np.flatnonzero(same & (k < length))
+            same[inside] = ids[first[inside] + k] == self._all[begin[inside] + k]
+        return same
+
+    def _short(
+        self, found: Tokens, texts: pa.Array | pa.ChunkedArray, whole: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Texts that are a whole short prompt: first those with its words, and of them those with its signs."""
         lengths = np.diff(found.starts)
-        fits = (lengths > 0) & (lengths < self.n)
+        fits = lengths < self.n * WORD // LOOSE
         candidates = np.flatnonzero(fits if whole is None else fits & whole)
+        nothing = np.zeros(0, np.int64), np.zeros(0, np.int64)
         if not len(candidates) or not len(self._short_keys):
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        index = pc.index_in(_joined(found, candidates), value_set=self._short_keys)
+            return nothing
+        known = pc.is_in(_joined(found, candidates), value_set=self._plain_keys).to_numpy(zero_copy_only=False)
+        candidates = candidates[known]
+        if not len(candidates):
+            return nothing
+        index = pc.index_in(_joined(signed_tokens(texts.take(pa.array(candidates)))), value_set=self._short_keys)
         known = pc.is_valid(index).to_numpy(zero_copy_only=False)
         gram = pc.fill_null(index, 0).to_numpy(zero_copy_only=False).astype(np.int64) + len(self._hash)
         return candidates[known], gram[known]
 
 
-def _joined(found: Tokens, texts: np.ndarray) -> pa.LargeStringArray:
-    """The words of some of the texts, a space between."""
+def _joined(found: Tokens, texts: np.ndarray | None = None) -> pa.LargeStringArray:
+    """The words of some of the texts, or of all, a space between."""
     lists = pa.LargeListArray.from_arrays(pa.array(found.starts), found.words.cast(pa.large_string()))
-    return pc.binary_join(lists.take(pa.array(texts)).cast(pa.list_(pa.string())), " ").cast(pa.large_string())
+    lists = lists if texts is None else lists.take(pa.array(texts))
+    return pc.binary_join(lists.cast(pa.list_(pa.string())), " ").cast(pa.large_string())
 
 
-def _windows(ids: np.ndarray, starts: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """(first word, text) of every window of n known words that stays within its text."""
-    lengths = np.diff(starts)
-    if len(ids) < n:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    unknown = np.concatenate(([0], np.cumsum(ids == 0)))
-    text = np.repeat(np.arange(len(lengths)), lengths)
-    good = (unknown[n:] == unknown[:-n]) & (text[: len(ids) - n + 1] == text[n - 1 :])
-    windows = np.flatnonzero(good)
-    return windows, text[windows]
-
-
-def _hashes(ids: np.ndarray, windows: np.ndarray, n: int) -> np.ndarray:
-    """Polynomial hash, modulo 2^64, of the n ids from each window on."""
-    values = ids.astype(np.uint64)
-    hashes = np.zeros(len(windows), np.uint64)
+def _hashes(ids: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Polynomial hash, modulo 2^64, of the ids from each window's first to its last: sums of the ids times powers of the
+    base, of which the powers before the window are taken away again."""
+    if not len(ids):
+        return np.zeros(0, np.uint64)
     with np.errstate(over="ignore"):
-        for k in range(n):
-            hashes *= _BASE
-            hashes += values[windows + k]
-        hashes ^= hashes >> np.uint64(29)  # words have small numbers: spread them over all bits
+        powers = np.cumprod(np.full(len(ids), _BASE, np.uint64))
+        inverses = np.cumprod(np.full(len(ids), _INVERSE, np.uint64))
+        sums = np.concatenate((np.zeros(1, np.uint64), np.cumsum(powers * ids.astype(np.uint64))))
+        hashes = (sums[last] - sums[first]) * inverses[first]
+        hashes = (hashes ^ (hashes >> np.uint64(29))) * _BASE  # words have small numbers: spread them over all bits
+        hashes ^= hashes >> np.uint64(32)
     return hashes
 
 

@@ -30,6 +30,7 @@ from curation.tables.evaluation_schemas import (
     SPENDING,
 )
 from curation.tables.pool_schemas import (
+    ANSWER_FILES,
     BENCHMARK_HITS,
     BENCHMARK_PROMPTS,
     BENCHMARK_SCANS,
@@ -39,11 +40,13 @@ from curation.tables.pool_schemas import (
     DATA_CARD,
     DEDUPED,
     DUPLICATES,
+    IMPORTS,
     NGRAM_FREQUENCY,
     PERSONAL_DATA,
     QUARANTINE,
     RAW_POOL,
     REDACTED,
+    REFUSED_ANSWERS,
     SOURCES,
     UNUSABLE,
 )
@@ -99,6 +102,7 @@ TABLES: dict[str, Table] = {t.name: t for t in list(globals().values()) if isins
 
 __all__ = [
     "ANNOTATION_BATCH",
+    "ANSWER_FILES",
     "ATTRIBUTES",
     "ATTRIBUTE_FIELDS",
     "AUDIT",
@@ -133,6 +137,7 @@ __all__ = [
     "GOLD_VOTES",
     "HUMAN_LABELS",
     "IDS",
+    "IMPORTS",
     "JUDGE_CARDS",
     "JUDGE_VOTES",
     "JUDGE_VOTE_FIELDS",
@@ -151,6 +156,7 @@ __all__ = [
     "RAW_POOL",
     "REDACTED",
     "REFERENCE_LABELS",
+    "REFUSED_ANSWERS",
     "RELEASE_CORRECTED",
     "RELEASE_CURATED",
     "RELEASE_FIELDS",

@@ -64,6 +64,46 @@ QUARANTINE = table(
     ("row",),
     "source",
 )
+IMPORTS = table(
+    "imports",
+    "What reading a source brought, and where it brought no pair, why and what to try.",
+    [
+        field("source", S, "the configured source"),
+        field("records", I, "records read"),
+        field("pairs", I, "rows of raw_pool"),
+        field("unusable", I, "rows of unusable: parts of records that are no pair"),
+        field("quarantined", I, "rows of quarantine: records and files that could not be read"),
+        field("warning", S, "the commonest reasons and the nearest adapter, where there is no pair", True),
+    ],
+    ("source",),
+    "source",
+)
+ANSWER_FILES = table(
+    "answer_files",
+    "Recorded answers of people and judges: what each of their files brought.",
+    [
+        field("answers_of", S, "people, reference, or judge and its name"),
+        field("path", S, "path or query as configured, with the names of environment variables"),
+        field("place", I, "which of their files it is, from 0"),
+        field("accepted", I, "answers that say which response is better, or that neither is"),
+        field("refused", I, "rows of refused_answers"),
+        field("reasons", S, "why, with counts, the commonest first"),
+    ],
+    ("answers_of", "place"),
+)
+REFUSED_ANSWERS = table(
+    "refused_answers",
+    "Recorded answers that are no label: an unlisted code, a missing response, a file that cannot be read.",
+    [
+        field("answers_of", S, "people, reference, or judge and its name"),
+        field("place", I, "which of their files it is, from 0"),
+        field("row", I, "record number in the file, from 1; 0 for the whole file, or the rest of it"),
+        field("part", I, "which of the record's comparisons, from 0"),
+        field("reason", S, "unknown_code, no_label, both_bad, null_response, not_json, missing_file, …"),
+        field("evidence", S, "what was found, shortened"),
+    ],
+    ("answers_of", "place", "row", "part"),
+)
 DEDUPED = table(
     "deduped",
     "Every distinct pair once: which record of it stays, by source priority; mirror images marked. With their texts the "

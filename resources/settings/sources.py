@@ -19,7 +19,7 @@ class Records(Part):
     `sample` keeps that many records, drawn by hash. `query` replaces `path` by DuckDB SQL over several files, whose
     relative names are relative to the configuration as well.
 
-    `path` is a file, a folder that holds a Hugging Face data set, or `huggingface:<owner>/<name>@<commit>`; `config`
+    `path` is a file, several by a pattern (`part-*.jsonl`), a folder that holds a Hugging Face data set, or `huggingface:<owner>/<name>@<commit>`; `config`
     and `split` choose within a data set.
     """
 
@@ -87,6 +87,7 @@ class Source(Records):
     joined: Annotated[int, Field(ge=0, le=99)] = 0  # iteration of stage 1 with which it joins the pool (spec 0.05)
     priority: int = 100
     max_row_bytes: Count = 4_000_000
+    required: bool = False  # whether a run must stop where the source gives no pair
 
 
 class Answers(Records):

@@ -1,4 +1,4 @@
-"""Rows of files: JSON lines, JSON arrays, CSV, TSV and Parquet, plain or as .gz or .zst, and of DuckDB queries.
+"""Rows of files: JSON lines, JSON arrays and objects, CSV, TSV and Parquet, plain or as .gz or .zst, and of DuckDB queries.
 
 A bad row comes back with its reason in the place of a record; a bad file raises BadFile after the rows that could be
 read. Nothing of a file but one batch stays in memory.
@@ -13,7 +13,7 @@ import re
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation.adapters import path_steps
+from curation.conversation import TEXT_KEYS, WHOLE
 from resources.lake.batches import STEP
 
 BATCH_ROWS = 2_000
@@ -46,6 +48,7 @@ class Row(NamedTuple):
     reason: str = ""
     error: str = ""
     excerpt: str = ""
+    file: str = ""  # where a source has several
 
 
 class opening:
@@ -68,21 +71,34 @@ class opening:
 def file_rows(path: Path, max_row: int) -> Iterator[Row]:
     if path.stat().st_size == 0:
         raise BadFile("empty_file", f"{path}: the file is empty")
-    suffixes, kind = [s.lower() for s in path.suffixes], _kind(path)
+    suffix, kind = path.suffix.lower(), _kind(path)
     if kind == ".parquet":
         rows = _parquet_rows(path)
-    elif has_cells(path):
-        rows = _csv_rows(path, suffixes[-1], "\t" if kind == ".tsv" else ",", max_row)
-    elif kind == ".json":
-        rows = _json_rows(path, suffixes[-1], max_row)
-    elif kind in (".jsonl", ".ndjson"):
-        rows = _json_lines(_lines(path, suffixes[-1], max_row))
+    elif kind == ".tsv":
+        rows = _csv_rows(path, suffix, "\t", max_row, _quoted(path, suffix))
+    elif kind == ".csv":
+        rows = _csv_rows(path, suffix, ",", max_row, True)
+    elif kind in (".json", ".jsonl", ".ndjson"):
+        rows = _json_rows(path, suffix, max_row)
     else:
         raise BadFile("unknown_format", f"{path}: expected .jsonl, .json, .csv, .tsv or .parquet, plain, .gz or .zst")
     first = next(rows, None)
     if first is None:
         raise BadFile("empty_file", f"{path}: no rows")
     return chain([first], rows)
+
+
+def rows_of_files(paths: Iterable[Path], max_row: int) -> Iterator[Row]:
+    """Rows of several files, numbered through; a file that cannot be read, or not to its end, costs what it holds from
+    there on, and is row 0 of its own."""
+    number = 0
+    for path in paths:
+        try:
+            for row in file_rows(path, max_row):
+                number += 1
+                yield row._replace(number=number, file=str(path))
+        except BadFile as e:
+            yield Row(0, None, e.reason, str(e), file=str(path))
 
 
 def _kind(path: Path) -> str:
@@ -115,11 +131,12 @@ def _blocks(path: Path, suffix: str) -> Iterator[bytes]:
 
 
 def _lines(path: Path, suffix: str, max_row: int) -> Iterator[bytes | int]:
-    """Lines by \\n alone (U+2028 may stand inside a string); an int in the place of a line that is longer than max_row,
-    its first bytes being lost is the price for a bounded memory."""
-    rest, skipped = b"", 0
+    """Lines by \\n alone (U+2028 may stand inside a string), in a file without one by \\r; an int in the place of a line
+    that is longer than max_row, its first bytes being lost is the price for a bounded memory."""
+    rest, skipped, end = b"", 0, b""
     for block in _blocks(path, suffix):
-        *lines, tail = block.split(b"\n")
+        end = end or (b"\r" if b"\n" not in block and b"\r" in block[:-1] else b"\n")
+        *lines, tail = block.split(end)
         for line in lines:
             line, rest = rest + line, b""
             length, skipped = skipped + len(line), 0
@@ -138,8 +155,17 @@ def _json_lines(lines: Iterator[bytes | int]) -> Iterator[Row]:
             number += 1
             yield Row(number, None, "row_too_big", f"{line} bytes, more than max_row_bytes")
         elif line.strip():
-            number += 1
-            yield _parsed(number, line)
+            row = _parsed(number + 1, line)
+            if (
+                row.record is None and b"\r" in line.strip()
+            ):  # no string holds it: it ends lines, or stands between words
+                rows = [
+                    _parsed(number + i, part) for i, part in enumerate(filter(bytes.strip, line.split(b"\r")), start=1)
+                ]
+            else:
+                rows = [row]
+            number += len(rows)
+            yield from rows
 
 
 def _parsed(number: int, line: bytes) -> Row:
@@ -203,24 +229,58 @@ LONGEST_WORD = len("-Infinity")  # so much of a text's end may be the half of a 
 
 
 def _json_rows(path: Path, suffix: str, max_row: int) -> Iterator[Row]:
-    """Rows of a JSON array, an element at a time, or of lines of JSON under the name .json."""
+    """Rows of JSON: a line each, the elements of arrays, or objects that are written over several lines."""
     blocks = _blocks(path, suffix)
     head = next(blocks, b"").lstrip()
-    if not head.startswith(b"["):
+    if head.startswith(b"[") and (_kind(path) == ".json" or head[1:].lstrip()[:1] in (b"{", b"")):
+        yield from _values(path, chain([head[1:]], blocks), max_row, True)
+    elif _spread(head):
+        yield from _values(path, chain([head], blocks), max_row, False)
+    else:
         yield from _json_lines(_lines(path, suffix, max_row))
-        return
-    yield from _array(path, chain([head[1:]], blocks), max_row)
 
 
-def _array(path: Path, blocks: Iterator[bytes], max_row: int) -> Iterator[Row]:
+def _spread(head: bytes) -> bool:
+    """Whether the first object of a file goes on after its first line."""
+    end = min((at for at in (head.find(b"\n"), head.find(b"\r")) if at > 0), default=0)
+    if not head.startswith(b"{") or not end:
+        return False
+    line, text = (part.decode("utf-8", "replace") for part in (head[:end], head))
+    try:
+        _MEASURE.decode(line.strip())
+        return False
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return _MEASURE.raw_decode(text)[1] > len(line)
+    except json.JSONDecodeError as e:
+        return e.pos > len(line) and (e.pos >= len(text) - LONGEST_WORD or e.msg.startswith("Unterminated"))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _values(path: Path, blocks: Iterator[bytes], max_row: int, array: bool) -> Iterator[Row]:
+    """Rows of the values that follow each other in a file: the elements of an array and of those that follow it, or
+    objects with white space between."""
     number, text, ended = 0, "", False
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     while True:
         text = text.lstrip()
-        if number and text[:1] == ",":
+        if array and number and text[:1] == ",":
             text = text[1:].lstrip()
-        if text[:1] == "]":
-            return
+        if text[:1] == "]" if array else not text:
+            rest = text[1:].lstrip()
+            while not rest and (block := next(blocks, None)) is not None:
+                rest = decoder.decode(block).lstrip()
+            if not rest:
+                return
+            if array and rest[0] != "[":
+                raise BadFile(
+                    "not_json", f"{path}: the array ends after record {number}; what follows is not read: {rest[:80]!r}"
+                )
+            text = rest[1:].lstrip() if array else rest
+            if array and text[:1] == "]":
+                continue
         try:
             if not text:
                 raise json.JSONDecodeError("the array does not end", text, 0)
@@ -269,11 +329,37 @@ def _element(number: int, text: str) -> tuple[Row, int]:
     return _object_row(number, record, excerpt, text.count("[", 0, end) + text.count("{", 0, end)), end
 
 
+def _quoted(path: Path, suffix: str) -> bool:
+    """Whether quotes in a file of tab-separated values enclose cells, as data frames write them, or are data, as the
+    format has it. They enclose where the header is quoted, where the lines themselves do not have as many cells as it,
+    or where every cell that begins with a quote is a quoted one and some of them doubles a quote. Looked at are the
+    first lines."""
+    text = next(_blocks(path, suffix), b"").decode("utf-8", "replace")
+    lines = [line for line in re.split(r"\r\n|\n|\r", text) if line]
+    lines = lines[:-1] if len(lines) > 2 and text[-1:] not in "\r\n" else lines  # the last may be half a line
+    if not lines or '"' not in text:
+        return False
+    rows = [line.split("\t") for line in lines]
+    if all(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in rows[0]):
+        return True
+    if any(len(row) != len(rows[0]) for row in rows):
+        try:
+            read = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True) if row]
+        except csv.Error as e:
+            read = [] if "unexpected end" not in str(e) else [row for row in csv.reader(lines, delimiter="\t") if row]
+        return bool(read) and all(len(row) == len(read[0]) for row in read[: max(1, len(read) - 1)])
+    opening = [cell for row in rows for cell in row if cell.startswith('"')]
+    return any('""' in cell[1:-1] for cell in opening) and all(_CELL.fullmatch(cell) for cell in opening)
+
+
+_CELL = re.compile(r'"(?:[^"]|"")*"')
+
+
 class _LongLine(csv.Error):
     pass
 
 
-def _csv_rows(path: Path, suffix: str, delimiter: str, max_row: int) -> Iterator[Row]:
+def _csv_rows(path: Path, suffix: str, delimiter: str, max_row: int, quoted: bool) -> Iterator[Row]:
     """A row that is no CSV costs itself where the next one surely begins on the next line; else the file ends there,
     for inside a quoted text any line may look like a row."""
     quotes = 0  # of the row that is being read
@@ -293,7 +379,8 @@ def _csv_rows(path: Path, suffix: str, delimiter: str, max_row: int) -> Iterator
     with opening(path), _opened(path, suffix) as raw:
         text = io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="")
         csv.field_size_limit(most)
-        reader = csv.reader(iter(line, ""), delimiter=delimiter, strict=True)
+        quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+        reader = csv.reader(iter(line, ""), delimiter=delimiter, strict=True, quoting=quoting)
         header, number = None, 0
         while True:
             quotes = 0
@@ -318,15 +405,16 @@ def _csv_rows(path: Path, suffix: str, delimiter: str, max_row: int) -> Iterator
                 header = _header(path, cells)
                 continue
             number += 1
-            excerpt = delimiter.join(cells)[:EXCERPT]
             if (size := sum(map(len, cells))) > max_row:
-                yield Row(number, None, "row_too_big", f"{size} characters, more than max_row_bytes", excerpt)
+                reason, error = "row_too_big", f"{size} characters, more than max_row_bytes"
             elif len(cells) != len(header):
-                yield Row(number, None, "wrong_fields", f"{len(cells)} cells, the header has {len(header)}", excerpt)
+                reason, error = "wrong_fields", f"{len(cells)} cells, the header has {len(header)}"
             elif any(_ESCAPED.search(cell) for cell in cells):
-                yield Row(number, None, "not_utf8", "bytes that are not UTF-8", excerpt)
+                reason, error = "not_utf8", "bytes that are not UTF-8"
             else:
                 yield Row(number, dict(zip(header, cells, strict=True)))
+                continue
+            yield Row(number, None, reason, error, delimiter.join(cells)[:EXCERPT])
 
 
 def _header(path: Path, cells: list[str]) -> list[str]:
@@ -359,8 +447,14 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
         raise BadFile("truncated", f"{path}: no readable Parquet after row {number}: {first_line(e)}") from e
 
 
-def query_rows(query: str, memory_limit: str) -> Iterator[Row]:
-    """Rows of a DuckDB query, on one thread so that their order is the same in every run."""
+def query_rows(query: str, memory_limit: str, texts: Iterable[str] = ()) -> Iterator[Row]:
+    """Rows of a DuckDB query, on one thread so that their order is the same in every run. Columns of JSON, which DuckDB
+    makes of values of several types, are read value by value.
+
+    Raises:
+        BadFile: the query fails, or it gives under one of the paths `texts` what DuckDB has made of texts by their looks
+            (a date, a UUID): they are no longer what the file says.
+    """
     number = 0
     try:
         with duckdb.connect() as con:
@@ -368,10 +462,13 @@ def query_rows(query: str, memory_limit: str) -> Iterator[Row]:
             found = con.sql(query)
             if found is None:
                 raise BadFile("query_failed", "the query selects nothing")
+            types = dict(zip(found.columns, found.types, strict=True))
+            _as_they_stand(types, texts)
+            decoders = {name: read for name, type in types.items() if (read := _duckdb_decoder(type))}
             reader = found.to_arrow_reader(STEP)
             _distinct("the query", reader.schema.names)
             for batch in reader:
-                for row in arrow_rows(batch, number):
+                for row in arrow_rows(batch, number, decoders):
                     number = row.number
                     yield row
     except duckdb.IOException as e:
@@ -381,23 +478,133 @@ def query_rows(query: str, memory_limit: str) -> Iterator[Row]:
         raise BadFile("query_failed", f"after row {number}: {first_line(e)}") from e
 
 
-def arrow_rows(batch: pa.RecordBatch | pa.Table, before: int) -> Iterator[Row]:
-    """Rows of a batch that follow `before` others; one with a value that Python cannot hold costs itself."""
+# ---- columns of one type a file, values of several -----------------------------------------------------------------
+Decoder = Callable[[Any], Any]
+_HELD = (*TEXT_KEYS, *WHOLE)  # where a text stands in an object
+
+
+def _as_they_stand(types: dict[str, Any], texts: Iterable[str]) -> None:
+    for path in texts:
+        head = path if path in types else path_steps(path)[0][0]
+        if head not in types:
+            continue
+        looks = _looks(_type_at(types[head], path_steps(path)[1:] if head != path else []))
+        if looks:
+            raise BadFile(
+                "inferred_type",
+                f"{path}: DuckDB takes these texts for {looks} and spells them anew; have them read as they stand, by "
+                f"read_json('…', columns = {{{head}: 'VARCHAR', …}}) or read_csv('…', all_varchar = true)",
+            )
+
+
+def _type_at(type: Any, steps: Sequence[tuple[str, str]]) -> Any:
+    """DuckDB's type at a path inside a type; None where it does not lead anywhere."""
+    for key, _ in steps:
+        children = dict(type.children) if type.id in ("struct", "map", "list", "array") else {}
+        type = children.get(key or "child", children.get("value")) if children else None
+        if type is None:
+            return None
+    return type
+
+
+def _looks(type: Any) -> str:
+    """What DuckDB has taken the texts of a type for; '' where they are as they stand."""
+    if type is None:
+        return ""
+    if type.id in ("list", "array", "struct", "map"):
+        inside = dict(type.children)
+        held = inside.values() if type.id == "map" else [t for n, t in inside.items() if n in ("child", *_HELD)]
+        return next(filter(None, map(_looks, (t for t in held if not isinstance(t, int)))), "")
+    return str(type) if type.id in ("uuid", "date", "interval") or type.id.startswith("time") else ""
+
+
+def _duckdb_decoder(type: Any) -> Decoder | None:
+    """What reads the JSON inside a value of DuckDB's type; None where there is none."""
+    if str(type) == "JSON":
+        return _decoded
+    if type.id in ("list", "array"):
+        return _each(_duckdb_decoder(dict(type.children)["child"]))
+    if type.id == "map":
+        return _under_all(_duckdb_decoder(dict(type.children)["value"]))
+    if type.id == "struct":
+        return _under({name: _duckdb_decoder(inside) for name, inside in type.children})
+    return None
+
+
+def _arrow_decoders(schema: pa.Schema) -> dict[str, Decoder]:
+    """What reads the JSON inside the columns of a table: those of Arrow's JSON type, and those that the package
+    `datasets` has noted in the schema as such."""
     try:
-        records = batch.to_pylist()
+        noted = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, TypeError, ValueError):
+        noted = {}
+    noted = noted if isinstance(noted, dict) else {}
+    found = {field.name: _arrow_decoder(field.type, noted.get(field.name)) for field in schema}
+    return {name: read for name, read in found.items() if read}
+
+
+def _arrow_decoder(type: pa.DataType, feature: Any) -> Decoder | None:
+    if isinstance(type, pa.JsonType) or (isinstance(feature, dict) and feature.get("_type") == "Json"):
+        return _decoded
+    if pa.types.is_map(type):
+        return _under_all(_arrow_decoder(type.item_type, None))
+    if pa.types.is_list(type) or pa.types.is_large_list(type) or pa.types.is_fixed_size_list(type):
+        inner = feature.get("feature") if isinstance(feature, dict) else feature[0] if feature else None
+        return _each(_arrow_decoder(type.value_type, inner))
+    if pa.types.is_struct(type):
+        inner = feature if isinstance(feature, dict) else {}
+        inner = inner.get("feature", inner) if "_type" in inner else inner
+        return _under({f.name: _arrow_decoder(f.type, inner.get(f.name)) for f in type})
+    return None
+
+
+def _decoded(value: Any) -> Any:
+    return _DECODER.decode(value) if isinstance(value, str) else value
+
+
+def _each(read: Decoder | None) -> Decoder | None:
+    return read and (lambda values: None if values is None else [read(v) for v in values])
+
+
+def _under_all(read: Decoder | None) -> Decoder | None:
+    return read and (lambda held: None if held is None else {k: read(v) for k, v in held.items()})
+
+
+def _under(reads: dict[str, Decoder | None]) -> Decoder | None:
+    some = {name: read for name, read in reads.items() if read}
+    return (lambda held: None if held is None else held | {k: r(held[k]) for k, r in some.items()}) if some else None
+
+
+def arrow_rows(
+    batch: pa.RecordBatch | pa.Table, before: int, decoders: dict[str, Decoder] | None = None
+) -> Iterator[Row]:
+    """Rows of a batch that follow `before` others; one with a value that Python cannot hold costs itself. A map is read
+    as an object, and what stands as JSON in a column as what it says."""
+    decoders = _arrow_decoders(batch.schema) if decoders is None else decoders
+    try:
+        records = batch.to_pylist(maps_as_pydicts="strict")
+        for name, read in decoders.items():
+            for record in records:
+                record[name] = read(record[name])
     except Exception:  # of any kind, by the type of the value: no such date, time zone, text
-        yield from (_arrow_row(batch.slice(i, 1), before + i + 1) for i in range(batch.num_rows))
+        yield from (_arrow_row(batch.slice(i, 1), before + i + 1, decoders) for i in range(batch.num_rows))
     else:
         yield from (Row(i, record) for i, record in enumerate(records, before + 1))
 
 
-def _arrow_row(row: pa.RecordBatch | pa.Table, number: int) -> Row:
+def _arrow_row(row: pa.RecordBatch | pa.Table, number: int, decoders: dict[str, Decoder]) -> Row:
     record = {}
     for name, column in zip(row.schema.names, row.columns, strict=True):
         try:
-            record[name] = column[0].as_py()
+            record[name] = column[0].as_py(maps_as_pydicts="strict")
+            if name in decoders:
+                record[name] = decoders[name](record[name])
         except UnicodeDecodeError as e:
             return Row(number, None, "not_utf8", f"column {name}: byte {e.start} is not UTF-8")
+        except _Repeated as e:
+            return Row(number, None, "duplicate_key", f"column {name}: {e}")
+        except json.JSONDecodeError as e:
+            return Row(number, None, "not_json", f"column {name}: {first_line(e)}")
         except Exception as e:
             return Row(number, None, "wrong_type", f"column {name} of type {column.type}: {first_line(e)}")
     return Row(number, record)

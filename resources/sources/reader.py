@@ -13,7 +13,8 @@ import json
 import os
 import re
 import time
-from collections import defaultdict
+from bisect import bisect_right
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, islice
@@ -23,7 +24,20 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from curation.adapters import GOOD_OR_BAD, Codes, Comparison, Found, absent, adapter, nearest, pair_up
+from curation.adapters import (
+    GOOD_OR_BAD,
+    Codes,
+    Comparison,
+    Found,
+    absent,
+    adapter,
+    beside_path,
+    columnar,
+    field_names,
+    nearest,
+    pair_up,
+    spelt,
+)
 from curation.conversation import BadRecord, Unfit
 from curation.identity import Turn, comparison_id, conv_id, pair_ids, text_hash
 from curation.tables import CONVERSATION, QUARANTINE, RAW_POOL, TURN, UNUSABLE
@@ -40,6 +54,7 @@ from resources.sources.files import (
     has_cells,
     opening,
     query_rows,
+    rows_of_files,
 )
 
 BATCH_CHARS = 16_000_000  # flushes a batch of long texts early
@@ -59,12 +74,14 @@ ANSWERS = pa.schema([(n, pa.string()) for n in ("comparison_id", "winner", "anno
 
 @dataclass
 class Batch:
-    """Rows of `raw_pool`, `unusable` and `quarantine`, and how many records they account for."""
+    """Rows of `raw_pool`, `unusable` and `quarantine`, and how many records they account for; in the last batch of a
+    source that gave no pair at all, why."""
 
     pairs: pa.RecordBatch
     unusable: pa.RecordBatch
     quarantine: pa.RecordBatch
     records: int
+    warning: str = ""
 
 
 class _Builder:
@@ -72,6 +89,9 @@ class _Builder:
 
     def __init__(self, source: Source):
         self.source = source
+        self.n_records = self.n_pairs = 0  # in all
+        self.reasons: Counter[str] = Counter()
+        self.broken = ""  # what is wrong with the whole of it
         self._clear()
 
     def _clear(self) -> None:
@@ -81,8 +101,10 @@ class _Builder:
         self.records = self.chars = 0
 
     def add(self, row: int, found: Iterable[Found]) -> None:
-        """One record's comparisons; raises BadRecord where it cannot be read, and then keeps none of them."""
-        pairs, unusable = [], []
+        """One record's comparisons; raises BadRecord where none of it can be read, and then keeps none of them."""
+        pairs: list[tuple] = []
+        unusable: list[dict] = []
+        broken: list[BadRecord] = []
         for part, one in enumerate(found):
             if isinstance(one, BadRecord):
                 raise one
@@ -90,21 +112,30 @@ class _Builder:
                 raise BadRecord("too_many_pairs", f"its responses make more than {MOST_PAIRS} pairs")
             problem = (one.reason, str(one)) if isinstance(one, Unfit) else one.problem()
             if problem is None:
-                pairs.append(self._pair(row, part, one))
-            else:
-                unusable.append(
-                    {
-                        "source": self.source.name,
-                        "row": row,
-                        "part": part,
-                        "reason": problem[0],
-                        "evidence": _printable(self.source.hidden(problem[1])),
-                    }
-                )
+                try:
+                    pairs.append(self._pair(row, part, one))
+                    continue
+                except BadRecord as e:
+                    broken.append(e)
+                    problem = e.reason, str(e)
+            unusable.append(
+                {
+                    "source": self.source.name,
+                    "row": row,
+                    "part": part,
+                    "reason": problem[0],
+                    "evidence": _printable(self.source.hidden(problem[1])),
+                }
+            )
+        if broken and len(broken) == len(pairs) + len(unusable):
+            raise broken[0]
         self.pairs += pairs
         self.unusable += unusable
         self.chars += sum(pair[-1] for pair in pairs)
         self.records += 1
+        self.n_records += 1
+        self.n_pairs += len(pairs)
+        self.reasons.update([one["reason"] for one in unusable])
 
     def _pair(self, row: int, part: int, c: Comparison) -> tuple:
         chosen, rejected = (c.a, c.b) if c.winner == "a" else (c.b, c.a)
@@ -118,11 +149,11 @@ class _Builder:
             raise BadRecord("not_utf8", "half of a surrogate pair, which is no character") from e
         return pair, conversation, comparison, c.turns, chosen, rejected, row, part, n_chars
 
-    def refuse(self, row: int, reason: str, error: str, excerpt: str) -> None:
+    def refuse(self, row: int, reason: str, error: str, excerpt: str, file: str = "") -> None:
         self.quarantine.append(
             {
                 "source": self.source.name,
-                "file": self.source.origin,
+                "file": self.source.hidden(file) or self.source.origin,
                 "row": row,
                 "reason": reason,
                 "error": _printable(self.source.hidden(error), 1000),
@@ -130,6 +161,9 @@ class _Builder:
             }
         )
         self.records += row > 0
+        self.n_records += row > 0
+        self.reasons[reason] += 1
+        self.broken = self.broken or ("" if row else error)
 
     def full(self) -> bool:
         rows = len(self.pairs) + len(self.unusable) + len(self.quarantine)
@@ -190,27 +224,48 @@ def read_source(source: Source, lake: Lake) -> Iterator[Batch]:
     rest of it from where it broke off.
     """
     building = _Builder(source)
+    head: list[dict] = []
     gc.freeze()  # or the collector looks at all that is loaded again and again: a fifth of the time
     try:
-        for row, found, record in _found(source, lake, source.max_row_bytes):
-            try:
-                if isinstance(found, Row):
-                    building.refuse(row, found.reason, found.error, found.excerpt)
-                else:
-                    building.add(row, found)
-            except BadRecord as e:
-                building.refuse(row, e.reason, str(e), _json(record))
-            except Unfit as e:
-                building.add(row, [e])
-            except (ValueError, ArithmeticError, RecursionError) as e:
-                building.refuse(row, "wrong_type", f"{type(e).__name__}: {first_line(e)}", _json(record))
+        for row, found in _found(source, lake, source.max_row_bytes, head):
+            if found is None:
+                building.refuse(row.number, row.reason, row.error, row.excerpt, row.file)
+            else:
+                try:
+                    building.add(row.number, found)
+                except BadRecord as e:
+                    building.refuse(row.number, e.reason, str(e), _json(row.record), row.file)
+                except Unfit as e:
+                    building.add(row.number, [e])
+                except (ValueError, ArithmeticError, RecursionError) as e:
+                    error = f"{type(e).__name__}: {first_line(e)}"
+                    building.refuse(row.number, "wrong_type", error, _json(row.record), row.file)
             if building.full():
                 yield from building.flush()
     except BadFile as e:
         building.refuse(0, e.reason, str(e), "")
     finally:
         gc.unfreeze()
-    yield from building.flush()
+    *batches, last = building.flush()
+    yield from batches
+    last.warning = _printable(source.hidden(_nothing(building, head)), 2000)
+    yield last
+
+
+def _nothing(building: _Builder, head: list[dict]) -> str:
+    """Why a source that gave no pair gave none, and what to try; '' for one that gave some."""
+    if building.n_pairs:
+        return ""
+    name = building.source.name
+    if not building.n_records:
+        return f"{name}: no pair; {building.broken or 'no record was read'}"
+    told = ", ".join(f"{reason} {n}" for reason, n in building.reasons.most_common(3))
+    about = f"{name}: no pair in {building.n_records} records: {told}"
+    if head:
+        about += f"; the first record has {', '.join(map(str, head[0]))}"
+        hint = nearest(head[0])
+        about += f"; the nearest adapter is {hint}" if hint else ""
+    return about + (f"; {building.broken}" if building.broken else "")
 
 
 def read_answers(answers: Answers, lake: Lake) -> pa.RecordBatchReader:
@@ -234,20 +289,48 @@ def _answers(rows: Iterator[tuple[str, str, str, str, str]]) -> Iterator[pa.Reco
 
 
 def _labels(answers: Answers, lake: Lake) -> Iterator[tuple[str, str, str, str, str]]:
-    for _, found, record in _told(answers, _found(answers, lake, Source.model_fields["max_row_bytes"].default)):
-        if isinstance(found, Row):
+    return (told for told in _answered(answers, lake) if isinstance(told, tuple))
+
+
+def refused_answers(answers: Answers, lake: Lake) -> Iterator[dict | int]:
+    """The ledger of recorded answers: row, part, reason and evidence of each that is no label, and at the end how many
+    are. Row 0 stands for the whole file, or for the rest of it."""
+    accepted = 0
+    try:
+        for told in _answered(answers, lake):
+            if isinstance(told, dict):
+                yield told | {"evidence": _printable(answers.hidden(told["evidence"]), 500)}
+            else:
+                accepted += 1
+    except BadFile as e:
+        yield {"row": 0, "part": 0, "reason": e.reason, "evidence": _printable(str(e), 500)}
+    yield accepted
+
+
+def _answered(answers: Answers, lake: Lake) -> Iterator[tuple[str, str, str, str, str] | dict]:
+    """Every answer, as a label or as why it is none; ties are labels."""
+    for row, found in _told(answers, _found(answers, lake, Source.model_fields["max_row_bytes"].default, [])):
+        if found is None:
+            yield {"row": row.number, "part": 0, "reason": row.reason, "evidence": row.error}
             continue
         annotator = answers.annotator
-        if answers.annotator_field and record is not None:
-            annotator = str(record.get(answers.annotator_field, annotator))
+        if answers.annotator_field and row.record is not None:
+            annotator = row.record.get(answers.annotator_field)
+            annotator = answers.annotator if annotator is None else str(annotator)
+        part = 0
         try:
-            for one in found:
-                if isinstance(one, Comparison) and one.problem() in (None, ("tie", "")):
-                    a, b = text_hash(one.a), text_hash(one.b)
-                    winner = {"a": a, "b": b, "tie": ""}[one.winner]
-                    yield comparison_id(conv_id(one.turns), one.a, one.b), winner, annotator, a, b
-        except (BadRecord, Unfit, ValueError, ArithmeticError, RecursionError):
-            continue
+            for part, one in enumerate(found):
+                problem = (one.reason, str(one)) if isinstance(one, Unfit | BadRecord) else one.problem()
+                if problem not in (None, ("tie", "")):
+                    yield {"row": row.number, "part": part, "reason": problem[0], "evidence": problem[1]}
+                    continue
+                a, b = text_hash(one.a), text_hash(one.b)
+                winner = {"a": a, "b": b, "tie": ""}[one.winner]
+                yield comparison_id(conv_id(one.turns), one.a, one.b), winner, annotator, a, b
+        except (BadRecord, Unfit) as e:
+            yield {"row": row.number, "part": part, "reason": e.reason, "evidence": str(e)}
+        except (ValueError, ArithmeticError, RecursionError) as e:
+            yield {"row": row.number, "part": part, "reason": "wrong_type", "evidence": f"{type(e).__name__}: {e}"}
 
 
 def _told(records: Records, found: Iterable) -> Iterator:
@@ -271,7 +354,7 @@ def fingerprint(records: Records, lake: Lake) -> tuple[str, int]:
         files = []  # a commit stands for its content
     elif records.path is not None:
         path = _file(records.path, lake)
-        files = hub.files(path) if path.is_dir() else [path]
+        files = path if isinstance(path, list) else hub.files(path) if path.is_dir() else [path]
     else:
         files = _named(_located(records.query, lake), records.folder)
     for path in files:
@@ -336,60 +419,79 @@ def _is_file(path: Path) -> bool:
 
 
 # ---- from rows to comparisons --------------------------------------------------------------------------------------
-def _found(records: Records, lake: Lake, max_row: int) -> Iterator[tuple[int, Iterable[Found] | Row, dict | None]]:
-    """(row, what it holds or why it cannot be read, the record)."""
+def _found(
+    records: Records, lake: Lake, max_row: int, head: list[dict]
+) -> Iterator[tuple[Row, Iterable[Found] | None]]:
+    """Each row with what it holds, None where it cannot be read; the first record goes into `head`."""
     try:
-        cells = records.path is not None and has_cells(Path(records.path))
-        labels = Codes(records.codes or GOOD_OR_BAD, cells) if records.shape == "unpaired" else None
-        read = None if labels else adapter(records.shape, records.fields, records.codes, cells)
-        rows = _checked_fields(records, _rows(records, lake, max_row))
+        rows, cells = _rows(records, lake, max_row)
+        rows = _checked_fields(records, rows, head)
+        if records.shape == "unpaired":
+            yield from _unpaired(records, Codes(records.codes or GOOD_OR_BAD, cells), rows, max_row)
+            return
+        read = adapter(records.shape, records.fields, records.codes, cells)
     except ValueError as e:
         raise BadFile("wrong_fields", str(e)) from e
-    if labels:
-        yield from _unpaired(records, labels, rows)
-        return
     for row in rows:
-        yield row.number, row if row.record is None else read(row.record), row.record
+        yield row, None if row.record is None else read(row.record)
 
 
 def _unpaired(
-    records: Records, labels: Codes, rows: Iterable[Row]
-) -> Iterator[tuple[int, Iterable[Found] | Row, dict | None]]:
+    records: Records, labels: Codes, rows: Iterable[Row], max_row: int
+) -> Iterator[tuple[Row, Iterable[Found] | None]]:
     bad: list[Row] = []
     broken: list[BadFile] = []
+    now: list[Row] = []  # the row that is being looked at: what is wrong with it is told before the next one
+    starts: list[int] = []  # rows from which on another file is read, and which
+    files: list[str] = []
 
     def good() -> Iterator[tuple[int, dict]]:
         for row in _until_broken(rows, broken):
             if row.record is None:
                 bad.append(row)
-            else:
-                yield row.number, row.record
+                continue
+            if not files or files[-1] != row.file:
+                starts.append(row.number)
+                files.append(row.file)
+            now[:] = [row]
+            yield row.number, row.record
 
-    waiting: list[Found] = []
-    at = None
-    for number, found in chain(pair_up(good(), records.fields, labels), [(None, None)]):
-        if at is not None and number != at:
-            yield at, waiting, None
-            waiting = []
-        at = number
+    waiting: list[Found | BadRecord] = []
+    at: Row | None = None
+    for number, found in pair_up(good(), records.fields, labels, max_row):
+        if at is not None and number != at.number:
+            yield at, waiting
+            waiting, at = [], None
+        record = now[0].record if now[0].number == number else None
+        at = at or Row(number, record, file=files[bisect_right(starts, number) - 1])
         waiting.append(found)
-    for row in bad:
-        yield row.number, row, None
+    if at is not None:
+        yield at, waiting
+    yield from ((row, None) for row in bad)
     if broken:
         raise broken[0]
 
 
-def _checked_fields(records: Records, rows: Iterator[Row]) -> Iterator[Row]:
-    """The rows, once the first of them show the fields that the shape needs."""
+def _checked_fields(records: Records, rows: Iterator[Row], first: list[dict]) -> Iterator[Row]:
+    """The rows, once the first of them show the fields that the shape needs; the very first record goes into `first`."""
     chunks = _chunks(rows, PEEK)
     head = next(chunks, [])
     seen = [row.record for row in head if row.record is not None]
+    first += seen[:1]
+    if len(seen) == 1 and len(head) == 1 and (orient := columnar(seen[0], records.shape)):
+        raise BadFile(
+            "wrong_fields",
+            f"the file is one object of {orient}, as pandas writes it, and no row of its own; write it as lines "
+            "(to_json(…, orient='records', lines=True)) or as Parquet",
+        )
     if seen and (missing := absent(records.shape, records.fields, seen)):
         hint = nearest(seen[0])
+        hint = f"; the nearest adapter is {hint}" if hint else ""
+        found = [said for path in missing if (said := beside_path(seen[0], path))]
         raise BadFile(
             "wrong_fields",
             f"shape '{records.shape}' needs {', '.join(missing)}; the first row has {', '.join(map(str, seen[0]))}"
-            + (f"; the nearest adapter is {hint}" if hint else "")
+            + (f"; in it {'; '.join(found)}" if found else hint)
             + f"; first row: {_printable(records.hidden(_json(seen[0])))}",
         )
     return chain(head, chain.from_iterable(chunks))
@@ -405,22 +507,35 @@ def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
         raise broken[0]
 
 
-def _rows(records: Records, lake: Lake, max_row: int) -> Iterator[Row]:
+def _rows(records: Records, lake: Lake, max_row: int) -> tuple[Iterator[Row], bool]:
+    """The rows that a source is made from, and whether all of their values are texts, as in CSV."""
+    cells = False
     if records.query is not None:
-        rows = _inside(records.folder, query_rows(_located(records.query, lake), lake.memory_limit))
+        rows = query_rows(_located(records.query, lake), lake.memory_limit, _texts(records))
+        rows = _inside(records.folder, rows)
     elif records.path.startswith(hub.PREFIX):
-        rows = hub.rows(*hub.pinned(records.path), records.config, records.split)
-    elif (path := _file(records.path, lake)).is_dir():
-        rows = hub.rows(str(path), None, records.config, records.split)
+        rows, cells = hub.rows(*hub.pinned(records.path), records.config, records.split, max_row)
+    elif isinstance(path := _file(records.path, lake), list):
+        if len({has_cells(one) for one in path}) > 1:
+            raise BadFile("wrong_fields", f"{records.path}: files with and without types; make two sources of them")
+        rows, cells = rows_of_files(path, max_row), has_cells(path[0])
+    elif path.is_dir():
+        rows, cells = hub.rows(str(path), None, records.config, records.split, max_row)
     else:
         if records.config or records.split:
             raise BadFile(
                 "not_a_data_set", f"{records.path}: config and split choose within a data set, this is a file"
             )
-        rows = file_rows(path, max_row)
+        rows, cells = file_rows(path, max_row), has_cells(path)
     if records.where:
-        rows = _where(rows, records.where)
-    return _sampled(rows, records.sample) if records.sample else rows
+        rows = _where(rows, records.where, cells)
+    return _sampled(rows, records.sample) if records.sample else rows, cells
+
+
+def _texts(records: Records) -> list[str]:
+    """The paths of the fields that hold texts."""
+    names = field_names(records.shape, records.fields)
+    return [path for name, path in names.items() if name not in ("winner", "label", "scores", "rank")]
 
 
 def _inside(folder: Path, rows: Iterator[Row]) -> Iterator[Row]:
@@ -461,38 +576,67 @@ def _until_broken(rows: Iterator[Row], broken: list[BadFile]) -> Iterator[Row]:
         broken.append(e)
 
 
-def _where(rows: Iterator[Row], condition: str) -> Iterator[Row]:
+def _where(rows: Iterator[Row], condition: str, cells: bool) -> Iterator[Row]:
     """Rows that satisfy a DuckDB condition on their fields.
 
     Rows whose fields differ in type are looked at apart, so that the neighbours of a row do not change what the
     condition says of it. One that the condition cannot be asked of is refused; where that is every one, the condition is.
+    With `cells`, what is compared or reckoned with is the number that a cell spells, not its text.
     """
-    asked = False
+    asked = kept = False
+    n = 0
     with duckdb.connect() as con:
         con.execute("SET threads=1")
-        names, unseen = _asked_of(con, condition)
+        names, unseen, counted, sql = _asked_of(con, condition, cells)
         for chunk in _chunks(rows, BATCH_ROWS):
             records = [row.record for row in chunk if row.record is not None]
+            n += len(records)
             unseen = {name for name in unseen if not any(name in record for record in records)}
+            shown = [r | {name + COUNTED: _number_of(r.get(name)) for name in counted} for r in records]
             found: dict[int, str] = {}
-            for alike in _alike(records, names):
-                found |= _satisfying(con, condition, names, alike)
-            errors = list(filter(None, found.values()))
+            for alike in _alike(shown, names):
+                found |= _satisfying(con, sql, names, alike)
+            said = {id(r): found[id(s)] for r, s in zip(records, shown, strict=True) if id(s) in found}
+            errors = list(filter(None, said.values()))
             asked = asked or len(errors) < len(records)
+            kept = kept or "" in said.values()
             if errors and not asked:
                 raise BadFile("wrong_fields", f"where = {condition!r}: {errors[0]}")
             for row in chunk:
-                error = "" if row.record is None else found.get(id(row.record))
+                error = "" if row.record is None else said.get(id(row.record))
                 if error:
-                    yield Row(row.number, None, "wrong_type", f"where = {condition!r}: {error}", _json(row.record))
+                    yield row._replace(
+                        record=None,
+                        reason="wrong_type",
+                        error=f"where = {condition!r}: {error}",
+                        excerpt=_json(row.record),
+                    )
                 elif error is not None:
                     yield row
     if asked and unseen:
         raise BadFile("wrong_fields", f"where = {condition!r}: no record has a field {', '.join(sorted(unseen))}")
+    if n and not kept:
+        hint = "; DuckDB counts the elements of a list from 1, `fields` from 0" if "[" in condition else ""
+        raise BadFile("nothing_kept", f"where = {condition!r} keeps none of {n} records{hint}")
 
 
-def _asked_of(con: duckdb.DuckDBPyConnection, condition: str) -> tuple[list[str], set[str]]:
-    """The fields that a condition names, and those of them that are not also variables of its own.
+COUNTED = " as a number"  # how the columns are called that hold what cells spell
+_RECKONING = {"+", "-", "*", "/", "//", "%", "**", "^"}
+
+
+def _number_of(cell: Any) -> Any:
+    """What a cell spells; nothing for an empty one."""
+    if cell is None or (isinstance(cell, str) and not cell.strip()):
+        return None
+    found = spelt(cell)
+    return float(found) if isinstance(found, int) and not -(2**63) <= found < 2**63 else found
+
+
+def _asked_of(
+    con: duckdb.DuckDBPyConnection, condition: str, cells: bool
+) -> tuple[list[str], set[str], list[str], str]:
+    """The columns that a condition is asked of; the fields of them that are not also variables of its own; those that
+    are compared as numbers; and the condition with these in their places.
 
     Raises:
         BadFile: it is no condition.
@@ -502,6 +646,7 @@ def _asked_of(con: duckdb.DuckDBPyConnection, condition: str) -> tuple[list[str]
         raise BadFile("wrong_fields", f"where = {condition!r}: {first_line(parsed['error_message'])}")
     fields: set[str] = set()
     variables: set[str] = set()
+    compared: list[dict] = []
     stack = [(parsed, fields)]
     while stack:
         node, into = stack.pop()
@@ -512,10 +657,37 @@ def _asked_of(con: duckdb.DuckDBPyConnection, condition: str) -> tuple[list[str]
                 into.add(node["column_names"][0])
             own = node.get("class") == "LAMBDA"
             stack += [(part, variables if own and key == "lhs" else into) for key, part in node.items()]
+            compared += _compared_as_numbers(node) if cells else []
     for name in sorted(fields):
         if same := sorted(n for n in fields if n != name and n.lower() == name.lower()):
             raise BadFile("wrong_fields", f"where = {condition!r}: DuckDB cannot tell {name} from {same[0]}")
-    return sorted(fields), fields - variables
+    counted = sorted({node["column_names"][0] for node in compared} - variables)
+    if not counted:
+        return sorted(fields), fields - variables, [], condition
+    for node in compared:
+        if node["column_names"][0] in counted:
+            node["column_names"][0] += COUNTED
+    [(sql,)] = con.execute("SELECT json_deserialize_sql($parsed::JSON)", {"parsed": json.dumps(parsed)}).fetchall()
+    names = sorted(fields | {name + COUNTED for name in counted})
+    return names, fields - variables, counted, sql.partition(" WHERE ")[2]
+
+
+def _compared_as_numbers(node: dict) -> list[dict]:
+    """The fields that a part of a condition compares or reckons with, unless it compares them with a text."""
+    match node.get("class"):
+        case "COMPARISON":
+            parts = [node["left"], node["right"]]
+        case "BETWEEN":
+            parts = [node["input"], node["lower"], node["upper"]]
+        case "OPERATOR" if node["type"] in ("COMPARE_IN", "COMPARE_NOT_IN"):
+            parts = node["children"]
+        case "FUNCTION" if node["is_operator"] and node["function_name"] in _RECKONING:
+            parts = [one["expression"] for one in node["arguments"]]
+        case _:
+            return []
+    if any(part.get("class") == "CONSTANT" and part["literal"]["kind"] == "STRING" for part in parts):
+        return []
+    return [part for part in parts if part.get("class") == "COLUMN_REF" and len(part["column_names"]) == 1]
 
 
 def _satisfying(
@@ -591,9 +763,15 @@ def _located(text: str, lake: Lake) -> str:
     return text.replace("{world}", str(lake.folder("world"))) if "{world}" in text else text
 
 
-def _file(path: str, lake: Lake) -> Path:
+def _file(path: str, lake: Lake) -> Path | list[Path]:
+    """The file or folder of a path, or the files that a pattern (*, ?, [], **) stands for, sorted."""
     found = Path(_located(path, lake))
     with opening(found):
+        if not found.exists() and glob.has_magic(str(found)):
+            files = sorted(p for p in map(Path, glob.glob(str(found), recursive=True)) if p.is_file())
+            if files:
+                return files
+            raise BadFile("missing_file", f"{path}: no file is called so")
         if not found.exists():
             raise BadFile("missing_file", f"{path}: no such file")
         if found.is_dir() and not hub.files(found):

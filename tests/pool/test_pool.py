@@ -380,7 +380,9 @@ def _naive(prompts: list[str], texts: list[str], n: int) -> list[set[str]]:
 
     def grams(text: str) -> set[str]:
         found = tokens(pa.array([text])).words.to_pylist()
-        return {" ".join(found[i : i + n]) for i in range(len(found) - n + 1)}
+        counts = [8 if word in "日本" else 12 for word in found]  # twelfths of a word
+        ends = [next((j for j in range(i, len(found) + 1) if sum(counts[i:j]) >= 12 * n), 0) for i in range(len(found))]
+        return {" ".join(found[i:j]) for i, j in enumerate(ends) if j}
 
     known = set().union(*map(grams, prompts))
     return [grams(t) & known for t in texts]

@@ -142,11 +142,13 @@ def test_whole_dialogues_are_understood_in_every_shape(tmp_path, shape):
         more = options | {"fields": options.get("fields", {}) | fields}
         pairs, unusable, quarantine, _ = read(tmp_path, path=path, shape=shape, **more)
         assert (texts(pairs), unusable, quarantine) == ([(before, "B", "A")], [], [])
-    mixed = json.loads(json.dumps(record | {"prompt": "Q"}).replace(json.dumps(dialogue("B")), '"B"'))
     other = json.loads(json.dumps(record).replace('"Q"', '"P"', 1))
-    for changed, reason in ((mixed, "wrong_type"), (other, "different_conversations")):
-        _, unusable, quarantine, _ = read(tmp_path, path=lines(tmp_path / "g.jsonl", changed), shape=shape, **options)
-        assert [r["reason"] for r in unusable + quarantine] == [reason], changed
+    _, unusable, quarantine, _ = read(tmp_path, path=lines(tmp_path / "g.jsonl", other), shape=shape, **options)
+    assert [r["reason"] for r in unusable + quarantine] == ["different_conversations"]
+    for prompt in ({}, {"prompt": "Q"}):  # a text beside a dialogue answers the same conversation
+        mixed = json.loads(json.dumps(record | prompt).replace(json.dumps(dialogue("B")), '"B"'))
+        pairs, unusable, quarantine, _ = read(tmp_path, path=lines(tmp_path / "m.jsonl", mixed), shape=shape, **options)
+        assert (texts(pairs), unusable, quarantine) == ([(["Q"], "B", "A")], [], [])
 
 
 def test_both_bad_is_no_tie_and_a_missing_dialogue_is_missing(tmp_path):
@@ -354,6 +356,7 @@ def test_labels_of_single_responses_may_be_any_code(tmp_path):
         ({"prompt": [{"role": "user", "content": ""}]}, "empty_turn"),
         ({"chosen": {"role": "user", "content": "Hi"}}, "bad_roles"),
         ({"chosen": {"role": "assistant", "content": None}}, "null_response"),
+        ({"rejected": [{"role": "user", "content": "Q"}] * 2}, "null_response"),
     ],
 )
 def test_a_record_that_is_no_pair_is_kept_apart_with_its_reason(tmp_path, change, reason):
@@ -416,7 +419,6 @@ BAD_ROWS = {
     "a pointer of Git LFS": ("version https://git-lfs.github.com/spec/v1", "not_json"),
     "a page of HTML": ("<!doctype html><title>404</title>", "not_json"),
     "a message without a role": (json.dumps(GOOD | {"rejected": {"content": "Paint."}}), "wrong_type"),
-    "a dialogue beside a text": (json.dumps(GOOD | {"rejected": [{"role": "user", "content": "Q"}] * 2}), "wrong_type"),
     "content of a wrong type": (json.dumps(GOOD | {"prompt": [{"role": "user", "content": 5}]}), "wrong_type"),
 }
 
@@ -584,7 +586,7 @@ def test_a_cut_off_zst_file_is_truncated(tmp_path):
 def test_unknown_fields_show_the_first_row_and_the_nearest_adapter(tmp_path):
     path = lines(tmp_path / "f.jsonl", {"instruction": "Q", "output_1": "A", "output_2": "B", "preference": 1})
     (error,) = (q["error"] for q in read(tmp_path, path=path)[2])
-    assert "needs chosen, rejected" in error and "instruction, output_1, output_2, preference" in error
+    assert "needs chosen, prompt, rejected" in error and "instruction, output_1, output_2, preference" in error
     assert 'shape = "winner"' in error and 'a = "output_1"' in error and 'winner = "preference"' in error
 
 
@@ -801,7 +803,7 @@ def test_what_a_condition_says_of_a_row_does_not_depend_on_its_neighbours(tmp_pa
         pairs, unusable, quarantine, _ = read(tmp_path, path=path, where=condition)
         assert unusable == []
         found = dict.fromkeys(range(1, len(scores) + 1), "left out") | {p["row"]: "kept" for p in pairs}
-        return [*(found | {q["row"]: q["reason"] for q in quarantine}).values()]
+        return [*(found | {q["row"]: q["reason"] for q in quarantine if q["row"]}).values()]
 
     together = outcome(*MIXED)
     assert {"kept", "left out"} <= {*together} <= {"kept", "left out", "wrong_type"}
