@@ -19,8 +19,8 @@ class Records(Part):
     `sample` keeps that many records, drawn by hash. `query` replaces `path` by DuckDB SQL over several files, whose
     relative names are relative to the configuration as well.
 
-    `path` is a file, several by a pattern (`part-*.jsonl`), a folder that holds a Hugging Face data set, or `huggingface:<owner>/<name>@<commit>`; `config`
-    and `split` choose within a data set.
+    `path` is a file, several by a pattern (`part-*.jsonl`), a folder that holds a Hugging Face data set, or
+    `huggingface:<owner>/<name>@<commit>`; `config` and `split` choose within a data set.
     """
 
     path: str | None = None
