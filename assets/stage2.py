@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from assets.judging import ask_in_parts, examples_for, gold_index, prompt_checks, verdicts_of
 from assets.seed import attributed
+from assets.stage1 import has_pairs
 from assets.table_asset import Check, Rows, Run, markdown, table_asset
 from curation.decision_rule import Calibration, Rule, decide, loads
 from curation.gold_roles import OPEN, TRAINED_ON, sql_list
@@ -119,6 +120,7 @@ def gold_reward_model(run: Run) -> Iterator[Rows]:
             )
             for roles in (TRAINED_ON, ("validation",))
         )
+        has_pairs(GOLD_RM.name, pairs, validation)
         row = train(run, kind="gold", pairs=pairs, validation=validation, recipe=run.settings.training.gold)
     numbers = {k: row[k] for k in ("pairs", "steps", "train_loss", "validation_accuracy", "seconds")}
     numbers["plot"] = training(row["path"])

@@ -52,17 +52,17 @@ def test_an_unknown_iteration(config, capsys):
 
 
 def test_the_guideline_of_one_kind_of_pair_and_what_differs_for_another(config, capsys):
-    assert main(["guideline", "math", "objective", "low"]) == 0
+    assert main(["judges", "guideline", "math", "objective", "low"]) == 0
     whole = capsys.readouterr().out
     for heading in ("# How to compare", "## Task: math", "comparison is objective", "Controversiality: low"):
         assert heading in whole
-    assert main(["guideline", "math", "objective", "low", "--against", "math", "objective", "high"]) == 0
+    assert main(["judges", "guideline", "math", "objective", "low", "--against", "math", "objective", "high"]) == 0
     changed = [
         line for line in capsys.readouterr().out.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")
     ]
     assert changed[:2] == ["-## Controversiality: low", "+## Controversiality: high"]
     assert all(line[1:] in whole for line in changed if line[0] == "-")
-    assert main(["guideline", "math", "objective", "low", "--against-reader", "browsing-judge"]) == 0
+    assert main(["judges", "guideline", "math", "objective", "low", "--against-reader", "browsing-judge"]) == 0
     assert "search engine" in capsys.readouterr().out
-    assert main(["guideline", "cooking", "objective", "low"]) == 2
+    assert main(["judges", "guideline", "cooking", "objective", "low"]) == 2
     assert "'cooking' is none of: information seeking" in capsys.readouterr().err

@@ -1,0 +1,122 @@
+"""`assay run` and `assay iterate`: the job, what stopped it, and what it made."""
+
+import os
+import re
+import sys
+import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import dagster as dg
+
+from cli.ending import made, name_models, notices
+from cli.run import JobFailed, iterate, run_all
+from cli.status import closing
+from resources.lake import Lake
+from resources.llm.bill import CONFIRM
+from resources.settings import Settings
+
+DONE, FAILED, UNCONFIRMED = 0, 1, 3
+WAITING = {"Waiting": "people", "Pending": "a provider's batch"}  # what stops a step and is no fault
+HOW_TO_AGREE = re.compile(r"--confirm (\d+\.\d\d)")  # what a step says that nobody has agreed to
+
+
+def run_groups(settings: Settings, groups: Collection[str], confirm: float | None) -> int:
+    """Make everything, or all of `groups`, that is not up to date; returns the exit status."""
+    _prepare(confirm)
+    lake = Lake.of(settings)
+    for line in notices(settings, lake):
+        print(line, flush=True)
+    while True:
+        started, began = time.monotonic(), time.time()
+        try:
+            ran, kept = run_all(settings, _say, groups)
+        except JobFailed as e:
+            if (status := _stopped(str(e), began)) is None:
+                continue
+            for line in notices(settings, lake):
+                print(line, flush=True)
+            return status
+        break
+    if ran:
+        print(f"{ran} steps run, {kept} already up to date, {time.monotonic() - started:.0f} s.")
+    else:
+        print(f"Everything is up to date: {kept} steps left alone, none run.")
+    name_models(lake)
+    closing(settings, lake)
+    return DONE
+
+
+def run_iterations(settings: Settings, keys: Sequence[str], confirm: float | None) -> int:
+    """Run iterations whole and in order, up to date or not; returns the exit status."""
+    _prepare(confirm)
+    with dg.DagsterInstance.get() as instance:
+        for key in keys:
+            print(f"{key} …", flush=True)
+            while True:
+                began = time.time()
+                if (why := iterate(settings, key, instance)) is None:
+                    break
+                if (status := _stopped(f"{key}: {why}", began)) is not None:
+                    return status
+    for line in made(settings, Lake.of(settings)):
+        print(line)
+    return DONE
+
+
+def _prepare(confirm: float | None) -> None:
+    os.environ.setdefault("DAGSTER_HOME", str(Path.cwd()))
+    if confirm is not None:
+        os.environ[CONFIRM] = str(confirm)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _stopped(why: str, began: float) -> int | None:
+    """Says what stopped the job; the exit status, or None where somebody at the terminal agrees to go on."""
+    stops = _stops(began)
+    if stops and stops <= WAITING.keys():
+        whom = " and ".join(WAITING[name] for name in sorted(stops))
+        print(f"\nWaiting for {whom}. {why}\nThe same command goes on from there.")
+        return DONE
+    if (amount := HOW_TO_AGREE.search(why)) is not None:
+        if sys.stdin.isatty() and sys.stdout.isatty() and (agreed := asked(why, float(amount[1]))) > 0:
+            os.environ[CONFIRM] = str(agreed)
+            return None
+        print(f"\nassay: stopped. {why}", file=sys.stderr)
+        return UNCONFIRMED
+    print(f"\nassay: stopped. {why}\nWhat was made stays; the same command goes on from there.", file=sys.stderr)
+    return FAILED
+
+
+def asked(question: str, total: float) -> float:
+    """Dollars in all that somebody at the terminal agrees to; 0 for no.
+
+    Args:
+        question: what is about to be paid.
+        total: dollars in all that it would come to.
+    """
+    print(f"\n{question}", flush=True)
+    answer = input("Go on? y, n, or dollars in all up to which not to ask again: ").strip().lower().removeprefix("$")
+    if answer in ("y", "yes"):
+        return total
+    try:
+        return agreed if (agreed := float(answer)) >= total else 0.0
+    except ValueError:
+        return 0.0
+
+
+def _stops(began: float) -> set[str]:
+    """Names of the stops, '' for another failure, that ended steps of the runs since then."""
+    names = set()
+    with dg.DagsterInstance.get() as instance:
+        for record in instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]), limit=50):
+            if record.create_timestamp.timestamp() < began - 1:
+                break
+            for entry in instance.all_logs(record.dagster_run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
+                told = entry.get_dagster_event().step_failure_data.user_failure_data
+                stop = told.metadata.get("stopped by") if told else None
+                names.add(str(stop.value) if stop else "")
+    return names
