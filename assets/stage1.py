@@ -283,7 +283,7 @@ LOOP_LABELS = (
     'SELECT pair_id, "order" FROM silver WHERE iteration <= \'{0}\' UNION ALL SELECT pair_id, "order" FROM gold'
     f" WHERE role IN {sql_list(TRAINED_ON)} AND iteration <= '{{0}}' AND NOT {JUDGES_WERE_ASKED}"
 )
-LOOP_VALIDATION = f"{OPEN_GOLD} AND (role = 'validation' OR {JUDGES_WERE_ASKED})"
+LOOP_VALIDATION = OPEN_GOLD.replace("{}", "{0}") + f" AND (role = 'validation' OR {JUDGES_WERE_ASKED})"
 
 
 def has_pairs(name: str, pairs: "duckdb.DuckDBPyRelation", validation: "duckdb.DuckDBPyRelation") -> None:

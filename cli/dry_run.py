@@ -52,8 +52,11 @@ def plan(settings: Settings, lake: Lake, groups: Collection[str] = ()) -> Iterat
             continue
         for key in settings.partition_keys(step.partition) if step.partition else [None]:
             read = {label(t, k) for t, k in step.inputs(settings, key)}
-            missing = next((lake_read for lake_read in sorted(read & touched)), None)
-            why = f"reads {missing}, which is made again" if missing else step.stale(settings, lake, key)
+            again = sorted(read & touched)
+            if lake.note(step.tables[0], key) is None:
+                why = "never made"
+            else:
+                why = f"reads {again[0]}, which is made again" if again else step.stale(settings, lake, key)
             if why:
                 touched |= {label(t, key) for t in step.tables}
                 yield Planned(step, key, why)

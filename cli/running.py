@@ -5,11 +5,11 @@ import re
 import sys
 import time
 from collections.abc import Collection, Sequence
-from pathlib import Path
 
 import dagster as dg
 
 from cli.ending import made, name_models, notices
+from cli.home import settle
 from cli.run import JobFailed, iterate, run_all
 from cli.status import closing
 from resources.lake import Lake
@@ -23,10 +23,9 @@ HOW_TO_AGREE = re.compile(r"--confirm (\d+\.\d\d)")  # what a step says that nob
 
 def run_groups(settings: Settings, groups: Collection[str], confirm: float | None) -> int:
     """Make everything, or all of `groups`, that is not up to date; returns the exit status."""
-    _prepare(confirm)
+    _prepare(settings, confirm)
     lake = Lake.of(settings)
-    for line in notices(settings, lake):
-        print(line, flush=True)
+    known = _note(settings, lake, set())
     while True:
         started, began = time.monotonic(), time.time()
         try:
@@ -34,14 +33,14 @@ def run_groups(settings: Settings, groups: Collection[str], confirm: float | Non
         except JobFailed as e:
             if (status := _stopped(str(e), began)) is None:
                 continue
-            for line in notices(settings, lake):
-                print(line, flush=True)
+            _note(settings, lake, known)
             return status
         break
     if ran:
         print(f"{ran} steps run, {kept} already up to date, {time.monotonic() - started:.0f} s.")
     else:
         print(f"Everything is up to date: {kept} steps left alone, none run.")
+    _note(settings, lake, known)
     name_models(lake)
     closing(settings, lake)
     return DONE
@@ -49,7 +48,7 @@ def run_groups(settings: Settings, groups: Collection[str], confirm: float | Non
 
 def run_iterations(settings: Settings, keys: Sequence[str], confirm: float | None) -> int:
     """Run iterations whole and in order, up to date or not; returns the exit status."""
-    _prepare(confirm)
+    _prepare(settings, confirm)
     with dg.DagsterInstance.get() as instance:
         for key in keys:
             print(f"{key} …", flush=True)
@@ -64,8 +63,16 @@ def run_iterations(settings: Settings, keys: Sequence[str], confirm: float | Non
     return DONE
 
 
-def _prepare(confirm: float | None) -> None:
-    os.environ.setdefault("DAGSTER_HOME", str(Path.cwd()))
+def _note(settings: Settings, lake: Lake, known: set[str]) -> set[str]:
+    """Prints what deserves a look and was not printed before; returns what is printed by now."""
+    lines = [line for line in notices(settings, lake) if line not in known]
+    for line in lines:
+        print(line, flush=True)
+    return known | set(lines)
+
+
+def _prepare(settings: Settings, confirm: float | None) -> None:
+    settle(settings)
     if confirm is not None:
         os.environ[CONFIRM] = str(confirm)
 
