@@ -1,9 +1,7 @@
 """`assay run --dry-run`: what would be made and why, and what it is expected to cost. Nothing is written."""
 
-import tempfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table as Grid
@@ -11,20 +9,10 @@ from rich.table import Table as Grid
 from assets.definitions import steps
 from assets.table_asset import Step
 from cli import estimate
+from cli.looking import Looking
 from curation.tables import CLEAN_POOL
 from resources.lake import Lake, label
 from resources.settings import ConfigError, Settings
-
-
-class Looking(Lake):
-    """A lake that is only looked at: a folder that is not there is a temporary one."""
-
-    def folder(self, name: str) -> Path:
-        path = Path(self.root).absolute() / "files" / name
-        return path if path.exists() else Path(tempfile.mkdtemp(dir=_elsewhere.name))
-
-
-_elsewhere = tempfile.TemporaryDirectory(prefix="assay-dry-run-")
 
 
 @dataclass(frozen=True)

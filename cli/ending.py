@@ -1,8 +1,10 @@
 """What there is at the end of a run: releases and models by name, where they are, and what deserves a look."""
 
+import math
 import os
 from collections.abc import Iterator
 
+from cli.backbone import trained_from
 from curation.tables import RELEASE_CORRECTED, RELEASE_CURATED
 from resources.lake import Lake
 from resources.settings import Settings
@@ -28,20 +30,6 @@ def made(settings: Settings, lake: Lake) -> Iterator[str]:
         yield f"Model {model}: trained on {pairs:,} pairs{checked}: {named if named.exists() else path}"
     if final or loop[0]:
         yield f"Trained from: {trained_from(settings)}"
-
-
-def trained_from(settings: Settings) -> str:
-    """What reward models start from, in words."""
-    b = settings.training.backbone
-    if b.path is None:
-        return f"{b.name}, a new Llama of {b.layers} layers of width {b.hidden} that nothing was learned by before"
-    layers = f", its lower {b.keep_layers} layers" if b.keep_layers else ""
-    parts = (
-        f", of which the upper {b.trainable_layers} and the head learn"
-        if b.trainable_layers
-        else ", all of it learning"
-    )
-    return f"{b.name} ({b.path}){layers}{parts}"
 
 
 def name_models(lake: Lake) -> None:
@@ -82,6 +70,15 @@ def notices(settings: Settings, lake: Lake) -> Iterator[str]:
             )
     if votes and not silver:
         yield f"Note: the judges gave {votes:,} answers and decided no pair; a reward model has nothing to learn from."
+
+
+def least_pairs(settings: Settings) -> int:
+    """Pairs of a seed below which a fold of gold that is needed is likely to stay empty.
+
+    >>> least_pairs(settings)  # a share of 0.15 for validation
+    20
+    """
+    return math.ceil(3 / settings.gold.validation)
 
 
 LEAST_ROUND = 10  # pairs for people below which a round is hardly worth its training

@@ -168,19 +168,23 @@ def _some(con: "duckdb.DuckDBPyConnection", table: Table, key: str) -> "pa.Recor
 
 def _stand_ins(con: "duckdb.DuckDBPyConnection", settings: Settings) -> tuple["pa.Table", "pa.Table"]:
     """Targets and examples as judges get them, of real pairs drawn by hash."""
+    n = STAND_IN + settings.judges.examples
+    rows = con.sql(
+        "SELECT pair_id, comparison_id, conversation, chosen, rejected FROM clean_pool"
+        f" ORDER BY md5_number_lower(pair_id || '{settings.seed}') LIMIT {n}"
+    )
+    return stand_ins(rows.to_arrow_table().to_pylist(), settings)
+
+
+def stand_ins(rows: list[dict], settings: Settings) -> tuple["pa.Table", "pa.Table"]:
+    """Targets and examples as judges get them: attributes by rules, and other pairs for gold.
+
+    Args:
+        rows: pair_id, comparison_id, conversation, chosen and rejected of some pairs.
+    """
     import pyarrow as pa
 
-    n = STAND_IN + settings.judges.examples
-    rows = (
-        con.sql(
-            "SELECT pair_id, comparison_id, conversation, chosen, rejected FROM clean_pool"
-            f" ORDER BY md5_number_lower(pair_id || '{settings.seed}') LIMIT {n}"
-        )
-        .to_arrow_table()
-        .to_pylist()
-    )
-    for r in rows:
-        r |= heuristic(r["conversation"])
+    rows = [r | heuristic(r["conversation"]) for r in rows]
     targets, near = rows[:STAND_IN], rows[STAND_IN:] or rows
     examples = [
         e | {"target_pair": t["pair_id"], "gold_pair": e["pair_id"], "rank": rank, "similarity": 0.0}

@@ -78,7 +78,7 @@ def _no_such_key(loc: tuple[int | str, ...]) -> str:
         return "no such key"
     keys = [field.alias or name for name, field in model.model_fields.items() if name != "base"]
     near = difflib.get_close_matches(str(loc[-1]), keys, n=1)
-    return "no such key" + (f", did you mean {near[0]}?" if near else "") + f" There are: {', '.join(keys)}"
+    return f"no such key{f', did you mean {near[0]}?' if near else '.'} There are: {', '.join(keys)}"
 
 
 def _as_written(part: Any, raw: Any) -> Iterator[tuple[Records, dict]]:
