@@ -8,21 +8,29 @@ from collections.abc import Collection, Sequence
 
 import dagster as dg
 
+from cli.backbone import problem
 from cli.ending import made, name_models, notices
 from cli.home import settle
 from cli.run import JobFailed, iterate, run_all
 from cli.status import closing
 from resources.lake import Lake
 from resources.llm.bill import CONFIRM
-from resources.settings import Settings
+from resources.settings import ConfigError, Settings
 
 DONE, FAILED, UNCONFIRMED = 0, 1, 3
+TRAINS = {"stage1", "stage2", "models"}  # groups with reward models
 WAITING = {"Waiting": "people", "Pending": "a provider's batch"}  # what stops a step and is no fault
 HOW_TO_AGREE = re.compile(r"--confirm (\d+\.\d\d)")  # what a step says that nobody has agreed to
 
 
 def run_groups(settings: Settings, groups: Collection[str], confirm: float | None) -> int:
-    """Make everything, or all of `groups`, that is not up to date; returns the exit status."""
+    """Make everything, or all of `groups`, that is not up to date; returns the exit status.
+
+    Raises:
+        ConfigError: there is no such group, or what its reward models start from is not there.
+    """
+    if (missing := problem(settings)) and (not groups or TRAINS & set(groups)):
+        raise ConfigError(missing)
     _prepare(settings, confirm)
     lake = Lake.of(settings)
     known = _note(settings, lake, set())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 FEW = 40  # different texts of a label, above which it is none
+FEW_TEXTS = 0.3  # share of texts among numbers that stand for no answer
 UNCLEAR = 0.2  # share of values without a meaning that a label may have
 TIES = {
     "tie", "ties", "tied", "equal", "equally", "same", "draw", "equivalent", "neutral", "similar", "undecided",
@@ -89,9 +90,18 @@ def meaning_of(
             m: [v for v in said if said[v] == m] for m in ("tie", "none") if m in said.values()
         }
         return Meaning(codes, ("true was taken for the first response",))
-    if kinds <= {"int", "float"} and counts:
-        return _of_numbers(Counter({v: n for (_, v), n in counts.items()}), name, a, b, hints)
-    return None
+    numbers = Counter({v: n for (kind, v), n in counts.items() if kind in ("int", "float")})
+    texts = Counter({v: n for (kind, v), n in counts.items() if kind == "str"})
+    if not numbers or not kinds <= {"int", "float", "str"} or texts.total() > FEW_TEXTS * counts.total():
+        return None
+    found = _of_numbers(numbers, name, a, b, hints)
+    if found is None or not texts:
+        return found
+    said = {v: _word(v, a, b) for v in sorted(texts)}
+    more = {m: [v for v in said if (said[v] or "none") == m] for m in ("tie", "both_bad", "none")}
+    codes = {m: [*found.codes.get(m, []), *more.get(m, [])] for m in ("a", "b", "tie", "both_bad", "none")}
+    unclear = tuple(f"{v!r} was taken for no answer" for v in said if said[v] == "")
+    return Meaning({m: v for m, v in codes.items() if v}, (*found.doubts, *unclear[:5]))
 
 
 def _of_texts(counts: Counter, a: Sequence[str], b: Sequence[str]) -> Meaning | None:
