@@ -11,6 +11,7 @@ import dagster as dg
 from cli.backbone import problem
 from cli.ending import made, name_models, notices
 from cli.home import settle
+from cli.progress import lines
 from cli.run import JobFailed, iterate, run_all
 from cli.status import closing
 from resources.lake import Lake
@@ -37,7 +38,8 @@ def run_groups(settings: Settings, groups: Collection[str], confirm: float | Non
     while True:
         started, began = time.monotonic(), time.time()
         try:
-            ran, kept = run_all(settings, _say, groups)
+            with lines(lake) as say:
+                ran, kept = run_all(settings, say, groups)
         except JobFailed as e:
             if (status := _stopped(str(e), began)) is None:
                 continue
@@ -57,16 +59,19 @@ def run_groups(settings: Settings, groups: Collection[str], confirm: float | Non
 def run_iterations(settings: Settings, keys: Sequence[str], confirm: float | None) -> int:
     """Run iterations whole and in order, up to date or not; returns the exit status."""
     _prepare(settings, confirm)
+    lake = Lake.of(settings)
     with dg.DagsterInstance.get() as instance:
         for key in keys:
             print(f"{key} …", flush=True)
             while True:
                 began = time.time()
-                if (why := iterate(settings, key, instance)) is None:
+                with lines(lake) as say:
+                    why = iterate(settings, key, instance, say)
+                if why is None:
                     break
                 if (status := _stopped(f"{key}: {why}", began)) is not None:
                     return status
-    for line in made(settings, Lake.of(settings)):
+    for line in made(settings, lake):
         print(line)
     return DONE
 
@@ -83,10 +88,6 @@ def _prepare(settings: Settings, confirm: float | None) -> None:
     settle(settings)
     if confirm is not None:
         os.environ[CONFIRM] = str(confirm)
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 def _stopped(why: str, began: float) -> int | None:
