@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -210,7 +210,7 @@ def _print(rows: Sequence[dict], subsets: bool) -> None:
     _console().print(table)
 
 
-def _print_paper(rows: Sequence[dict], loaders: dict[str, str], published: bool) -> None:
+def _print_paper(rows: Sequence[dict], loaders: Mapping[str, str], published: bool) -> None:
     """The paper's seven columns and its means; what is missing or incomplete is '-', and so is every mean over it."""
     from rich.table import Table
 

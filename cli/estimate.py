@@ -95,7 +95,7 @@ def plan(settings: Settings, lake: Lake) -> Iterator[Line]:
         targets, examples = _stand_ins(con, settings)
         for table, key, pairs, known in _pairs(con, settings, lake):
             name = label(table, key)
-            bills: list[Bill | None] = []
+            bills: list[Bill] = []
             if table is HUMAN_LABELS:
                 people = settings.people
                 if people.backend != "recorded":
@@ -124,7 +124,7 @@ def _pairs(con: "duckdb.DuckDBPyConnection", settings: Settings, lake: Lake) -> 
         return con.sql(sql, params=values).fetchall()[0][0]
 
     def open_partitions(table: Table) -> Iterator[str]:
-        return (k for k in settings.partition_keys(table.partition) if lake.note(table, k) is None)
+        return (k for k in settings.partition_keys(table.partition or "") if lake.note(table, k) is None)
 
     for key in open_partitions(ATTRIBUTES):
         counted = "SELECT count(*) FROM clean_pool WHERE bucket = ? AND stage IN ('seed', 'stage1')"

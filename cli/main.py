@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -129,7 +129,7 @@ def _refuse(why: object, status: int = UNUSABLE) -> NoReturn:
 
 
 @contextlib.contextmanager
-def _refusing(*errors: type[Exception]) -> Iterator[None]:
+def _refusing(*errors: type[Exception]) -> Generator[None, None, None]:
     """Errors of the input in one line instead of a traceback."""
     try:
         yield
@@ -342,7 +342,7 @@ def score(
     """Rewards for a JSON Lines file of conversations or pairs."""
     from cli.score import score as scored
 
-    if (out or target) is None:
+    if (written := out or target) is None:
         raise typer.BadParameter("where the rewards go", param_hint="--out")
     folder = Path(model)
     if not folder.is_dir():
@@ -352,7 +352,7 @@ def score(
             _refuse(f"{model}: neither a folder nor an arm that has been trained")
         folder = Path(rows[0][0])
     with _refusing(OSError, ValueError):
-        scored(folder, file, out or target, max_tokens)
+        scored(folder, file, written, max_tokens)
 
 
 @benchmarks.command("model")

@@ -4,7 +4,7 @@ import contextlib
 import json
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -24,7 +24,7 @@ LOOK_S = 1.0  # seconds between two looks at what programs have written
 
 
 @contextlib.contextmanager
-def lines(lake: Lake) -> Iterator[Callable[[str], None]]:
+def lines(lake: Lake) -> Generator[Callable[[str], None], None, None]:
     """A function that prints a line; below the lines stands a bar where somebody sits at a terminal."""
     if not sys.stdout.isatty():
         yield lambda line: print(line, flush=True)
