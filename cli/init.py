@@ -52,7 +52,7 @@ def described(one: Looked) -> Iterator[str]:
         yield f"  cannot be read: {escape(one.problem)}"
         return
     if one.proposal is None:
-        yield f"  no reading gives pairs; its keys: {escape(', '.join(one.keys))}"
+        yield f"  no reading gives pairs; its keys: {escape(_short(', '.join(one.keys)))}"
         return
     p = one.proposal
     yield f"  shape {p.shape}: " + escape(", ".join(f"{name} = {path}" for name, path in p.fields.items()))

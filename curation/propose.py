@@ -27,12 +27,12 @@ BETTER_WORSE = (
     ("chosen", "rejected"), ("chosen", "reject"), ("preferred", "non_preferred"), ("preferred", "dispreferred"),
     ("preferred", "rejected"), ("preferred", "unpreferred"), ("better", "worse"), ("win", "lose"), ("winner", "loser"),
     ("winning", "losing"), ("good", "bad"), ("positive", "negative"), ("accepted", "rejected"), ("selected", "rejected"),
-    ("best", "worst"), ("pos", "neg"),
+    ("best", "worst"), ("pos", "neg"), ("j", "k"),
 )  # fmt: skip
 SIDES = (("a", "b"), ("1", "2"), ("0", "1"), ("first", "second"), ("left", "right"), ("one", "two"))
 PROMPTS = (
-    "prompt", "instruction", "question", "query", "conversation", "conversations", "messages", "context", "dialogue",
-    "dialog", "history", "input", "problem", "post", "turns", "user", "text", "title", "article", "document", "source",
+    "prompt", "instruction", "question", "query", "conversation", "conversations", "trajectory", "messages", "context",
+    "dialogue", "dialog", "history", "input", "problem", "post", "turns", "user", "text", "title", "article", "document", "source",
 )  # fmt: skip
 ANSWER = ("response", "completion", "answer", "output", "generation", "reply")
 JUDGED = (
@@ -41,35 +41,14 @@ JUDGED = (
     "score", "chosen",
 )  # fmt: skip
 RATED = (
-    "overall",
-    "score",
-    "scores",
-    "rating",
-    "ratings",
-    "reward",
-    "rewards",
-    "helpfulness",
-    "quality",
-    "grade",
-    "rank",
-    "ranks",
-)
+    "overall", "score", "scores", "rating", "ratings", "reward", "rewards", "helpfulness", "quality", "grade", "rank", "ranks",
+)  # fmt: skip
 LISTED = ("responses", "completions", "answers", "candidates", "outputs", "output", "generations", "ranked", "rankings")
 NAMES = ("id", "ids", "model", "name", "hash", "url", "path", "generator", "author", "key", "date", "lang", "language")
 LIKED = (
-    "label",
-    "desirable",
-    "thumbs",
-    "good",
-    "liked",
-    "like",
-    "upvote",
-    "accepted",
-    "feedback",
-    "tag",
-    "correct",
+    "label", "desirable", "thumbs", "good", "liked", "like", "upvote", "accepted", "feedback", "tag", "correct", "safe",
     "rating",
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -107,7 +86,8 @@ def propose(records: Sequence[dict], cells: bool = False) -> Proposal | None:
         share = _share(made, derived[:TRIED] if made.shape != "unpaired" else derived, cells and not made.query)
         worth = (round(share, 1), kind)
         if share >= LEAST_READ and worth > rank:
-            best, rank = Proposal(made.shape, made.fields, made.codes, made.query, made.doubts, share), worth
+            doubts = (*made.doubts, *sample.spelt(made.fields.values()))
+            best, rank = Proposal(made.shape, made.fields, made.codes, made.query, doubts, share), worth
         if place > MOST_PLACES:
             break
     return best
@@ -181,6 +161,13 @@ class _Sample:
         yield from ((4, made, self.records) for made in self._rankings())
         yield from ((3, *made) for made in self._grouped())
 
+    def spelt(self, paths: Iterable[str]) -> Iterator[str]:
+        """Fields whose texts look like lists that were written as text."""
+        for path in paths:
+            values = [v.strip() for v in self.columns.get(path, ()) if isinstance(v, str)]
+            if values and sum(v[:1] == "[" and v[-1:] == "]" for v in values) > len(values) / 2:
+                yield f"{path}: lists that stand as text; if they are turns of a dialogue, a query has to part them"
+
     # ---- shapes ----------------------------------------------------------------------------------------------------
     def _trees(self) -> Iterator[Proposal]:
         for path, values in self.columns.items():
@@ -221,7 +208,8 @@ class _Sample:
             conditions = [(f"{winner} = {one}", "a"), (f"{winner} = {other}", "b"), (f"{winner} ILIKE '%tie%'", "tie")]
             yield from self._queried(fields, doubts, conditions, lambda r: self._called(r, *models))
         for path in self._named(JUDGED, "number", "bool", "text"):
-            if path in (a, b, fields.get("prompt")) or path in scores:
+            inside = "[" in a and path.startswith(a.partition("[")[0] + "[")  # says something of one response alone
+            if path in (a, b, fields.get("prompt")) or path in scores or inside:
                 continue
             values = [plain(v, self.cells) for v in self.columns[path]]
             hints = self._agreeing(values, scores)
@@ -365,11 +353,12 @@ class _Sample:
             p for p in self.of("text") if p not in used and not p.endswith("]") and "[]" not in p and self._varied(p)
         ]
         rest = sorted((p for p in rest if not self._one_of_two(p)), key=lambda p: -self._length(p))
-        prompt = said or next(iter(ranked), None) or next(iter(rest), None)
+        told = [p for p in self.of("dialogue") if p not in used and "[" not in p]
+        prompt = said or next(iter([*ranked, *told, *rest]), None)
         if prompt is None:
             return {}, ("no field looks like the prompt",)
         fields = {"prompt": prompt}
-        doubts = () if said or ranked else (f"{prompt}: taken for the prompt because nothing is named so",)
+        doubts = () if said or ranked or told else (f"{prompt}: taken for the prompt because nothing is named so",)
         inside = prompt.rpartition(".")[0]
         for name, words in (("input", ("input",)), ("history", ("history",)), ("system", ("system", "system_prompt"))):
             for path in self.columns:
@@ -455,7 +444,7 @@ class _Sample:
     def _side_scores(self, a: str, b: str) -> tuple[str, ...]:
         """Numbers that belong to either side, such as score_A and score_B."""
         sides = self._difference(a, b)
-        for one, other in combinations(self.of("number"), 2):
+        for one, other in combinations([p for p in self.of("number") if "[" not in p], 2):
             rated = set(self.tokens[one]) & {*RATED, "upvotes", "votes", "likes"}
             if rated and self._difference(one, other) in (sides, sides[::-1]):
                 return (one, other) if self._difference(one, other) == sides else (other, one)
@@ -532,7 +521,7 @@ def _value(record: dict, path: str) -> Any:
 
 def _tokens(path: str) -> tuple[str, ...]:
     """The words of a path, in lower case: `data.humanRef_A1` is data, human, ref, a, 1."""
-    path = re.sub(r"\[\d*\]", ".", path)
+    path = re.sub(r"\[\d*\]$", "", path)  # a place in a list is a word, but for the last
     return tuple(t.lower() for t in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_]+", path))
 
 

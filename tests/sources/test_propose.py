@@ -172,6 +172,22 @@ SHAPES: dict[str, tuple[str, Callable[[int], dict | list[dict]]]] = {
     "the winner by its model's name": ("winner", lambda i: {
         "prompt": ask(i), "model_a": f"m{i % 3}", "model_b": f"n{i % 2}", "response_a": two(i)[0], "response_b": two(i)[1],
         "winner": f"m{i % 3}" if side(i) else f"n{i % 2}"}),
+    "summaries in a list, a choice by place": ("winner", lambda i: {
+        "info": {"id": f"t3_{i}", "post": ask(i), "title": "t", "subreddit": "r"}, "split": "train", "choice": int(not side(i)),
+        "summaries": [{"text": two(i)[0], "policy": "sup", "note": "ok"}, {"text": two(i)[1], "policy": "ref", "note": "ok"}]}),
+    "WebGPT, a score a side": ("winner", lambda i: {
+        "question": {"dataset": "eli5", "id": str(i), "full_text": ask(i)}, "answer_0": two(i)[0], "tokens_0": 1,
+        "score_0": 0.5 if side(i) else -0.5, "answer_1": two(i)[1], "tokens_1": 1, "score_1": -0.5 if side(i) else 0.5}),
+    "HelpSteer2, strength of a preference": ("winner", lambda i: {
+        "split": "train", "prompt": ask(i), "response_1": two(i)[0], "response_2": two(i)[1],
+        "preference_strength": (-1 if side(i) else 1) * (1 + i % 3), "preference_statement": f"Response is better, {i}."}),
+    "Stack Exchange, j over k": ("pair", lambda i: {
+        "qid": i, "question": ask(i), "date": "2014/01/01", "metadata": ["x"], "response_j": good(i), "response_k": bad(i)}),
+    "UltraInteract": ("pair", lambda i: {
+        "task": "Math", "dataset": "d", "trajectory": [human(ask(i))], "chosen": good(i), "rejected": bad(i), "id": f"{i}"}),
+    "BeaverTails": ("unpaired", lambda i: [
+        {"prompt": ask(i), "response": good(i), "category": {"x": False}, "is_safe": True},
+        {"prompt": ask(i), "response": bad(i), "category": {"x": True}, "is_safe": False}]),
     "two scores and no winner": ("winner", lambda i: {
         "prompt": ask(i), "response_a": two(i)[0], "response_b": two(i)[1], "score_a": 9 if side(i) else 2,
         "score_b": 2 if side(i) else 9}),
@@ -240,6 +256,13 @@ def test_what_follows_from_convention_alone_is_named():
 )  # fmt: skip
 def test_what_holds_no_pair_is_not_read_as_one(make):
     assert propose([make(i) for i in range(N)]) is None
+
+
+def test_lists_that_stand_as_text_are_named():
+    made = propose(
+        [{"prompt": f'["{ask(i)}"]', "chosen": f'["{good(i)}"]', "rejected": f'["{bad(i)}"]'} for i in range(N)]
+    )
+    assert made is not None and made.doubts[0].startswith("prompt: lists that stand as text")
 
 
 def test_nothing_is_proposed_for_nothing():
