@@ -7,14 +7,16 @@ Iteration 0 is the seed round.
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+import dagster as dg
 import pyarrow as pa
 import pyarrow.compute
 
 from assets.judging import ask_panel, asked_again, examples_for, gold_index, prompt_checks, verdicts_of
 from assets.registry import steps
 from assets.table_asset import Check, Rows, table_asset
-from curation.gold_roles import OPEN, sql_list
+from curation.gold_roles import OPEN, TRAINED_ON, sql_list
 from curation.neighbours import k_for
 from curation.selection import draw, select
 from curation.stopping import no_more_to_gain
@@ -48,6 +50,9 @@ from resources.retrieval.embedder import TEXT_VERSION
 from resources.run import Run
 from resources.settings import Settings
 from sql import statement
+
+if TYPE_CHECKING:
+    import duckdb
 
 SO_FAR = "iteration <= getvariable('partition')"  # a rerun does not look at what later iterations left
 GOLD_SO_FAR = f"SELECT pair_id, cluster_id, role FROM gold WHERE {SO_FAR}"
@@ -274,25 +279,50 @@ def silver(run: Run) -> Iterator[Rows]:
     yield Rows(UNDECIDED, undecided, _count(undecided, "desk"))
 
 
+# Where no pair has gone to the judges' desk there is no silver: the model then learns from the people's pairs, and only
+# gold of role validation chooses its checkpoint.
+JUDGES_WERE_ASKED = "EXISTS (SELECT pair_id FROM annotation_batch WHERE assigned_to = 'judges' AND iteration <= '{0}')"
+LOOP_LABELS = (
+    'SELECT pair_id, "order" FROM silver WHERE iteration <= \'{0}\' UNION ALL SELECT pair_id, "order" FROM gold'
+    f" WHERE role IN {sql_list(TRAINED_ON)} AND iteration <= '{{0}}' AND NOT {JUDGES_WERE_ASKED}"
+)
+LOOP_VALIDATION = OPEN_GOLD.replace("{}", "{0}") + f" AND (role = 'validation' OR {JUDGES_WERE_ASKED})"
+
+
+def has_pairs(name: str, pairs: "duckdb.DuckDBPyRelation", validation: "duckdb.DuckDBPyRelation") -> None:
+    """Nothing to learn from, or to choose a checkpoint on, is said before a training begins.
+
+    Raises:
+        dagster.Failure: there is none; the message says of what, and where to look.
+    """
+    n, checked = (len(some.limit(1).fetchall()) for some in (pairs, validation))
+    if n and checked:
+        return
+    what = "no pair was decided, so there is nothing to learn from" if not n else "no gold pair has the role validation"
+    raise dg.Failure(
+        f'{name} is not trained: {what}. What people said: assay sql "SELECT verdict, count(*) FROM human_labels GROUP BY'
+        ' ALL"; what the judges said: assay sql "SELECT verdict, reason, count(*) FROM verdicts GROUP BY ALL". More'
+        " pairs for people: stage1.seed_people; for judges: stage1.seed_judges.",
+        allow_retries=False,
+    )
+
+
 @table_asset(
     REWARD_MODEL,
     reads=[CLEAN_POOL],
-    reads_upto=[SILVER, GOLD],
+    reads_upto=[SILVER, GOLD, ANNOTATION_BATCH],
     settings=("training", "seed"),
     group="stage1",
     kinds={"deepspeed", "torch"},
     pool="gpu",
 )
 def reward_model(run: Run) -> Iterator[Rows]:
-    """Trained on all silver so far and on nothing else; gold only chooses the checkpoint (spec 3.02, 3.03)."""
-
+    """Trained on all silver so far and on nothing else; gold only chooses the checkpoint (spec 3.02, 3.03). Without
+    judges, on people's pairs."""
     with run.lake.connect() as con:
-        pairs = con.sql(
-            statement("ordered_pairs").format(
-                labels='SELECT pair_id, "order" FROM silver WHERE iteration <= \'' + run.partition + "'"
-            )
-        )
-        validation = con.sql(statement("ordered_pairs").format(labels=OPEN_GOLD.format(run.partition)))
+        pairs = con.sql(statement("ordered_pairs").format(labels=LOOP_LABELS.format(run.partition)))
+        validation = con.sql(statement("ordered_pairs").format(labels=LOOP_VALIDATION.format(run.partition)))
+        has_pairs(label(REWARD_MODEL, run.partition), pairs, validation)
         row = run.reward_models.train(
             run, kind="loop", pairs=pairs, validation=validation, recipe=run.settings.training.loop
         )

@@ -12,6 +12,7 @@ import pyarrow as pa
 from assets.judging import ask_in_parts, asked_again, examples_for, gold_index, prompt_checks, verdicts_of
 from assets.publishing import markdown
 from assets.seed import attributed
+from assets.stage1 import has_pairs
 from assets.table_asset import Check, Rows, table_asset
 from curation.decision_rule import Calibration, Rule, decide, loads
 from curation.gold_roles import OPEN, TRAINED_ON, sql_list
@@ -124,6 +125,7 @@ def gold_reward_model(run: Run) -> Iterator[Rows]:
             )
             for roles in (TRAINED_ON, ("validation",))
         )
+        has_pairs(GOLD_REWARD_MODEL.name, pairs, validation)
         row = run.reward_models.train(
             run, kind="gold", pairs=pairs, validation=validation, recipe=run.settings.training.gold
         )

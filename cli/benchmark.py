@@ -1,54 +1,69 @@
 """`assay benchmark MODEL`: any model on the configured benchmarks; also the paper's claims, checked, and the sheet."""
 
-import argparse
+import re
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from resources.run import Run
 
 PAPER_MEANS = {"mean of seven": (), "mean of six (without RewardBench 2)": ("RewardBench 2",)}
+PLOT = "benchmarks.png"
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `assay benchmark`."""
-    parser.add_argument(
-        "model",
-        help="an arm, a model folder, huggingface:OWNER/NAME@COMMIT, a file of scores, judge:NAME or longer_answer;"
-        " several, one a seed, with commas between",
-    )
-    parser.add_argument(
-        "--against", metavar="MODEL", help="also test the difference to this model, or to as many seeds of it"
-    )
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="some of the configured benchmarks")
-    parser.add_argument("--holdout", action="store_true", help="also agreement with people on the gold of role test")
-    parser.add_argument("--subsets", action="store_true", help="print every subset, not only groups and wholes")
-    parser.add_argument("--published", action="store_true", help="print the published scores beside the model's")
-    parser.add_argument("--max-tokens", type=int, help="what is longer is cut; default: training.max_tokens")
-    parser.add_argument("--over-length", choices=("cut", "wrong"), help="default: evaluation.over_length")
-    parser.add_argument("--plot", metavar="FILE", help="draw every model's numbers beside the longer answer's as PNG")
-    parser.add_argument("--save", metavar="FILE", help="write the rewards to this Parquet file, to be read as a model")
+@dataclass(frozen=True)
+class Request:
+    """What is to be measured.
+
+    Attributes:
+        models: arms, folders, files of scores, …; several are seeds of one.
+        against: models to test the difference to, none or as many.
+        only: some of the configured benchmarks; empty for all.
+        holdout: also agreement with people on the gold of role test.
+        subsets: print every subset.
+        published: print the published scores too.
+        max_tokens: instead of `training.max_tokens`.
+        over_length: instead of `evaluation.over_length`.
+        out: a folder for the rewards and a plot.
+    """
+
+    models: tuple[str, ...]
+    against: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    holdout: bool = False
+    subsets: bool = False
+    published: bool = False
+    max_tokens: int | None = None
+    over_length: str | None = None
+    out: Path | None = None
 
 
-def main(arguments: argparse.Namespace, run: Run) -> int:
-    """Score, evaluate, print; returns the exit status (2 for a model or a benchmark that cannot be used, and where a judge
-    came to a stop, such as an exhausted budget)."""
+def main(request: Request, run: Run) -> int:
+    """Score, evaluate, print; returns the exit status (2 for a model or a benchmark that cannot be used, 1 where a judge
+    could not go on)."""
     from evaluation.items import BenchmarkError
+    from resources.llm.batch_calls import Pending
+    from resources.llm.prices import UnknownPrice
+    from resources.llm.providers import NoKey
     from resources.stops import Stop
 
     try:
-        _benchmark(arguments, run)
-    except (BenchmarkError, Stop) as e:
+        _benchmark(request, run)
+    except (BenchmarkError, UnknownPrice, NoKey) as e:
         print(f"assay: {e}", file=sys.stderr)
         return 2
+    except Stop as e:
+        word = "waiting" if isinstance(e, Pending) else "stopped"
+        print(f"assay: {word}. {e}\nWhat was answered stays; the same command goes on from there.", file=sys.stderr)
+        return 0 if isinstance(e, Pending) else 1
     return 0
 
 
-def claims(plots: Path | None = None) -> int:
+def claims(out: Path | None = None) -> int:
     """Print every claim about the published tables; status 1 when one is not as the claims file expects.
 
-    With `plots`, also draw there how the published benchmarks go together: `pearson.png` and `scatter.png`.
+    With a folder, also draw there how the published benchmarks go together: `pearson.png` and `scatter.png`.
     """
     from rich.console import Console
     from rich.markup import escape
@@ -63,8 +78,9 @@ def claims(plots: Path | None = None) -> int:
         console.print(f"{v.id:6} {mark} {'' if as_expected else '(expected otherwise) '}{escape(v.text)}")
         for row in v.contradictions:
             console.print("         " + escape(", ".join(f"{c} {x}" for c, x in zip(v.columns, row, strict=True))))
-    if plots:
-        _draw(plots)
+    if out:
+        _draw(out)
+        console.print(f"Plots: {out}/pearson.png, {out}/scatter.png")
     return 1 if unexpected else 0
 
 
@@ -103,7 +119,7 @@ def _draw(folder: Path) -> None:
     (folder / "scatter.png").write_bytes(picture)
 
 
-def _benchmark(arguments: argparse.Namespace, run: Run) -> None:
+def _benchmark(request: Request, run: Run) -> None:
     import pyarrow.parquet as pq
 
     from assets.benchmark_results import headline, results
@@ -112,29 +128,31 @@ def _benchmark(arguments: argparse.Namespace, run: Run) -> None:
     from resources.benchmarks.loader import holdout, load
     from resources.benchmarks.rewards import LONGER, longer_answer, scores_of
 
-    chosen = [b for b in run.settings.benchmarks if not arguments.only or b.name in arguments.only]
-    if unknown := sorted(set(arguments.only or ()) - {b.name for b in chosen}):
+    chosen = [b for b in run.settings.benchmarks if not request.only or b.name in request.only]
+    if unknown := sorted(set(request.only or ()) - {b.name for b in chosen}):
         raise BenchmarkError(f"not configured: {', '.join(unknown)}")
-    if not chosen and not arguments.holdout:
+    if not chosen and not request.holdout:
         raise BenchmarkError("no benchmark is configured: add [[benchmarks]] to the configuration")
     given = {
-        "training": ("max_tokens", arguments.max_tokens),
-        "evaluation": ("over_length", arguments.over_length),
+        "training": ("max_tokens", request.max_tokens),
+        "evaluation": ("over_length", request.over_length),
     }
     for section, (key, value) in given.items():
         if value:
             changed = getattr(run.settings, section).model_copy(update={key: value})
             run = replace(run, settings=run.settings.model_copy(update={section: changed}))
     loaded = [load(b, run.lake, run.settings.seed) for b in chosen]
-    loaded += [holdout(run.lake)] if arguments.holdout else []
-    models, others = (text.split(",") if text else [] for text in (arguments.model, arguments.against))
+    loaded += [holdout(run.lake)] if request.holdout else []
+    models, others = request.models, request.against
     if others and len(others) != len(models):
         raise BenchmarkError(f"--against: {len(others)} models against {len(models)}; seeds are compared in pairs")
-    if arguments.save and len(models) > 1:
-        raise BenchmarkError("--save: one file takes the rewards of one model")
     scores = [scores_of(m, run, loaded) for m in models]
-    if arguments.save:
-        pq.write_table(scores[0], arguments.save)
+    made = []
+    if request.out:
+        request.out.mkdir(parents=True, exist_ok=True)
+        for model, its in zip(models, scores, strict=True):
+            made.append(request.out / f"{_file_name(model)}.parquet")
+            pq.write_table(its, made[-1])
     loaders = {b.name: b.loader for b in chosen}
     lines: dict[str, list[dict]] = {}  # model -> its headline of each benchmark
     for model, its in zip(models, scores, strict=True):
@@ -142,11 +160,11 @@ def _benchmark(arguments: argparse.Namespace, run: Run) -> None:
         lines[model] = list(headline(table))
         if len(models) > 1:
             _console().print(model)
-        _print(table.to_pylist(), arguments.subsets)
-        _print_paper(table.to_pylist(), loaders, arguments.published)
+        _print(table.to_pylist(), request.subsets)
+        _print_paper(table.to_pylist(), loaders, request.published)
     if others:
         theirs = [scores_of(m, run, loaded) for m in others]
-        if len(models) > 1 or arguments.plot:
+        if len(models) > 1 or request.out:
             for model, its in zip(others, theirs, strict=True):
                 lines[model] = list(headline(results(model, loaded, its, run.settings.seed)))
         if len(models) == 1:
@@ -154,10 +172,22 @@ def _benchmark(arguments: argparse.Namespace, run: Run) -> None:
         else:
             values = _print_seeds([lines[m] for m in models], [lines[m] for m in others], models[0], others[0])
         _print_over_benchmarks(values)
-    if arguments.plot:
+    if request.out:
         lines[LONGER] = list(headline(results(LONGER, loaded, longer_answer(loaded), run.settings.seed)))
         rows = [{**r, "arm": Path(r["arm"]).stem} for found in lines.values() for r in found]
-        Path(arguments.plot).write_bytes(bars(sorted(rows, key=lambda r: r["benchmark"])))
+        made.append(request.out / PLOT)
+        made[-1].write_bytes(bars(sorted(rows, key=lambda r: r["benchmark"])))
+        _console().print(f"Made: {', '.join(map(str, made))}")
+
+
+def _file_name(model: str) -> str:
+    """A name of a file for a model.
+
+    >>> _file_name("judge:gpt-5"), _file_name("models/mine/")
+    ('judge-gpt-5', 'mine')
+    """
+    name = Path(model).name if Path(model).exists() or model.endswith("/") else model
+    return re.sub(r"[^\w.-]+", "-", name.removesuffix(".parquet")).strip("-")
 
 
 def _print(rows: Sequence[dict], subsets: bool) -> None:
@@ -180,7 +210,7 @@ def _print(rows: Sequence[dict], subsets: bool) -> None:
     _console().print(table)
 
 
-def _print_paper(rows: Sequence[dict], loaders: dict[str, str], published: bool) -> None:
+def _print_paper(rows: Sequence[dict], loaders: Mapping[str, str], published: bool) -> None:
     """The paper's seven columns and its means; what is missing or incomplete is '-', and so is every mean over it."""
     from rich.table import Table
 

@@ -54,7 +54,7 @@ def show(settings: Settings, lake: Lake) -> None:
     console = Console()
     if not all(lake.note(CLEAN_POOL, key) for key in settings.partition_keys("bucket")):
         console.print(
-            "There is no clean pool yet, and what calls cost depends on its texts. First: assay run world pool"
+            "There is no clean pool yet, and what calls cost depends on its texts. First: assay run pool (before it world, where the pool is generated); `assay check` assumes"
         )
         return
     lines = list(plan(settings, lake))
@@ -95,7 +95,7 @@ def plan(settings: Settings, lake: Lake) -> Iterator[Line]:
         targets, examples = _stand_ins(con, settings)
         for table, key, pairs, known in _pairs(con, settings, lake):
             name = label(table, key)
-            bills: list[Bill | None] = []
+            bills: list[Bill] = []
             if table is HUMAN_LABELS:
                 people = settings.people
                 if people.backend != "recorded":
@@ -124,7 +124,7 @@ def _pairs(con: "duckdb.DuckDBPyConnection", settings: Settings, lake: Lake) -> 
         return con.sql(sql, params=values).fetchall()[0][0]
 
     def open_partitions(table: Table) -> Iterator[str]:
-        return (k for k in settings.partition_keys(table.partition) if lake.note(table, k) is None)
+        return (k for k in settings.partition_keys(table.partition or "") if lake.note(table, k) is None)
 
     for key in open_partitions(ATTRIBUTES):
         counted = "SELECT count(*) FROM clean_pool WHERE bucket = ? AND stage IN ('seed', 'stage1')"
@@ -168,19 +168,23 @@ def _some(con: "duckdb.DuckDBPyConnection", table: Table, key: str) -> "pa.Recor
 
 def _stand_ins(con: "duckdb.DuckDBPyConnection", settings: Settings) -> tuple["pa.Table", "pa.Table"]:
     """Targets and examples as judges get them, of real pairs drawn by hash."""
+    n = STAND_IN + settings.judges.examples
+    rows = con.sql(
+        "SELECT pair_id, comparison_id, conversation, chosen, rejected FROM clean_pool"
+        f" ORDER BY md5_number_lower(pair_id || '{settings.seed}') LIMIT {n}"
+    )
+    return stand_ins(rows.to_arrow_table().to_pylist(), settings)
+
+
+def stand_ins(rows: list[dict], settings: Settings) -> tuple["pa.Table", "pa.Table"]:
+    """Targets and examples as judges get them: attributes by rules, and other pairs for gold.
+
+    Args:
+        rows: pair_id, comparison_id, conversation, chosen and rejected of some pairs.
+    """
     import pyarrow as pa
 
-    n = STAND_IN + settings.judges.examples
-    rows = (
-        con.sql(
-            "SELECT pair_id, comparison_id, conversation, chosen, rejected FROM clean_pool"
-            f" ORDER BY md5_number_lower(pair_id || '{settings.seed}') LIMIT {n}"
-        )
-        .to_arrow_table()
-        .to_pylist()
-    )
-    for r in rows:
-        r |= heuristic(r["conversation"])
+    rows = [r | heuristic(r["conversation"]) for r in rows]
     targets, near = rows[:STAND_IN], rows[STAND_IN:] or rows
     examples = [
         e | {"target_pair": t["pair_id"], "gold_pair": e["pair_id"], "rank": rank, "similarity": 0.0}

@@ -1,326 +1,431 @@
-"""assay: run the job, see what is there, ask why a pair was kept."""
+"""assay: curate preference pairs, see what is there, ask why a pair was kept.
 
-import argparse
+Each command imports what it needs when it runs, so that help and completion answer at once.
+"""
+
+import contextlib
+import json
 import os
 import sys
-import time
+from collections.abc import Generator, Sequence
+from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from resources.lake import Lake
+    from resources.settings import Settings
+
+HELP = "Turns unverified preference pairs into data a reward model can trust."
+EPILOG = (
+    "Exit status: 0 done, or waiting for people or for a provider's batch; 1 a step failed or a comparison came out"
+    " otherwise than it had to; 2 wrong usage, or a configuration, a file or a name that cannot be used; 3 paid calls"
+    " are expected to cost more than was agreed to; 4 done, but answers of models are missing; 130 interrupted."
+)
+DONE, FAILED, UNUSABLE, UNCONFIRMED = 0, 1, 2, 3
+START, LOOK, MEASURE = "Make", "Look", "Measure"
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Entry point of the command; returns the exit status (1 for a failed job, 2 for unusable input, 3 for a job that is
-    done but for answers that are missing)."""
-    arguments = _parser().parse_args(argv)
-    if arguments.config:
-        os.environ["ASSAY_CONFIG"] = str(Path(arguments.config).resolve())
-    from resources.settings import ConfigError
+class Group(TyperGroup):
+    """A group whose first argument is, where it names no command of the group, that of the command `model`."""
 
+    def parse_args(self, ctx, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
+            args = ["model", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    name="assay", help=HELP, epilog=EPILOG, no_args_is_help=True, pretty_exceptions_enable=False,
+    rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]},
+)  # fmt: skip
+benchmarks = typer.Typer(cls=Group, no_args_is_help=True, help="Measure reward models and judges on benchmarks.")
+judges = typer.Typer(no_args_is_help=True, help="What judges are told.")
+app.add_typer(benchmarks, name="benchmark", rich_help_panel=MEASURE)
+app.add_typer(judges, name="judges", rich_help_panel=LOOK)
+
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Default: $ASSAY_CONFIG, else assay.toml.")
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE", show_default=False, help="Settings that count more than the file: stage1.iterations=1"
+    ),
+]
+Confirm = Annotated[
+    float | None,
+    typer.Option(metavar="DOLLARS", help="What paid calls may be expected to reach in all before somebody is asked."),
+]
+
+
+class Reader(StrEnum):
+    judge = "judge"
+    browsing_judge = "browsing-judge"
+    people = "people"
+
+
+class OverLength(StrEnum):
+    cut = "cut"
+    wrong = "wrong"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit status."""
+    from resources.settings import ConfigError, current
+    from resources.settings.load import CHANGES, FILE
+
+    before = {name: os.environ.get(name) for name in (FILE, CHANGES)}
     try:
-        return arguments.do(arguments)
+        app(args=None if argv is None else list(argv), prog_name="assay")
+    except SystemExit as e:
+        return e.code if isinstance(e.code, int) else FAILED
     except ConfigError as e:
         print(f"assay: {e}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        return 0
+        return UNUSABLE
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            os.environ.update({name: value} if value is not None else {})
+        current.cache_clear()
+    return DONE
 
 
 def entry() -> None:
     """The installed command. It leaves without taking the interpreter apart: DuckDB's bindings complain at length of
     objects that live until then."""
     status = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(status)
 
 
-def _parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="assay", description=__doc__)
-    top.add_argument("--config", help="configuration file; default: $ASSAY_CONFIG, else assay.toml")
-    commands = top.add_subparsers(dest="command", required=True)
-
-    def add(name: str, do, text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
-        sub.add_argument("--config", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-        sub.set_defaults(do=do)
-        return sub
-
-    run = add("run", _run, "make everything that is not up to date, in order")
-    run.add_argument("group", nargs="*", help="only these groups of steps: world, pool, seed, stage1, …; default: all")
-    confirmation = "dollars that paid calls may be expected to reach in all before somebody is asked"
-    run.add_argument("--confirm", type=float, metavar="DOLLARS", help=confirmation)
-    iterate = add("iterate", _iterate, "run a range of stage-1 iterations, in order, through Dagster")
-    iterate.add_argument("first", help="for example iter_01")
-    iterate.add_argument("last", help="for example iter_03")
-    iterate.add_argument("--confirm", type=float, metavar="DOLLARS", help=confirmation)
-    add("estimate", _estimate, "what the paid calls still to be made are expected to cost, step by step")
-    add("status", _status, "what is made, what is stale, where every record ended, what it cost")
-    explain = add("explain", _explain, "the story of one pair")
-    explain.add_argument("pair_id", help="a pair's id, or a prefix of it that is unique")
-    guide = add("guideline", _guideline, "the whole guideline for one kind of pair, or how it differs from another's")
-    guide.add_argument("category", help="for example math, or 'coding & debugging'")
-    guide.add_argument("objectivity", choices=["objective", "subjective"])
-    guide.add_argument("controversiality", choices=["low", "medium", "high"])
-    guide.add_argument(
-        "--reader",
-        choices=["judge", "browsing-judge", "people"],
-        default="judge",
-        help="who reads it: sentences on assistants are for people, on searching for those who can",
-    )
-    against = guide.add_mutually_exclusive_group()
-    against.add_argument(
-        "--against",
-        nargs=3,
-        metavar=("CATEGORY", "OBJECTIVITY", "CONTROVERSIALITY"),
-        help="print what differs from this kind of pair",
-    )
-    against.add_argument(
-        "--against-reader",
-        choices=["judge", "browsing-judge", "people"],
-        help="print what differs from what this reader gets",
-    )
-    sql = add("sql", _sql, "DuckDB over every table and view of the lake")
-    sql.add_argument("query")
-    sql.add_argument("--csv", action="store_true", help="print comma-separated values")
-
-    decide = add("decide", _decide, "apply a rule of stage 2 to stored scores and verdicts; nobody is asked")
-    decide.add_argument("rule", type=Path, nargs="?", help="a rule file; default: the one beside the lake's decisions")
-    decide.add_argument("--scores", type=Path, help="a Parquet file like the table scores; default: the lake's")
-    decide.add_argument("--verdicts", type=Path, help="a Parquet file like stage2_verdicts; default: the lake's")
-    decide.add_argument("--out", type=Path, help="folder for keep.txt, flip.txt and drop.txt")
-
-    from cli.benchmark import configure
-
-    configure(add("benchmark", _benchmark, "a model on the configured benchmarks, with intervals"))
-    claims = add("claims", _claims, "check the paper's claims against its published tables")
-    claims.add_argument("--plots", type=Path, help="also draw how the published benchmarks go together, in this folder")
-    add("sheets", _sheets, "what every benchmark is and how its number is defined")
-    scoring = add("score", _score, "rewards for a JSON Lines file of conversations or pairs")
-    scoring.add_argument("model", help="a model folder, or an arm of the final models")
-    scoring.add_argument("file", type=Path)
-    scoring.add_argument("output", type=Path)
-    scoring.add_argument("--max-tokens", type=int, help="longest input; default: what the model says of itself")
-    return top
-
-
-def _settings():
+def _use(config: Path | None, changes: Sequence[str] = ()) -> "Settings":
+    """The settings of this command, and of the programs that it starts."""
     from resources.settings import current
+    from resources.settings.load import CHANGES, FILE
 
+    if config:
+        os.environ[FILE] = str(config.resolve())
+    if changes:
+        os.environ[CHANGES] = json.dumps([*json.loads(os.environ.get(CHANGES, "[]")), *changes])
+    current.cache_clear()
     return current()
 
 
-def _lake():
+def _lake(settings: "Settings") -> "Lake":
     from resources.lake import Lake
 
-    return Lake.of(_settings())
+    return Lake.of(settings)
 
 
-def _let_confirm(arguments: argparse.Namespace) -> None:
-    """Pass on what is agreed to already, and ask for the rest where a person sits at a terminal."""
-    from resources.llm import bill as estimate
-
-    if arguments.confirm is not None:
-        os.environ[estimate.CONFIRM] = str(arguments.confirm)
-    if sys.stdin.isatty() and sys.stdout.isatty():
-        estimate.asking = _ask
+def _refuse(why: object, status: int = UNUSABLE) -> NoReturn:
+    print(f"assay: {why}", file=sys.stderr)
+    raise typer.Exit(status)
 
 
-def _ask(question: str, total: float) -> float:
-    """Dollars in all that are agreed to; 0 for no."""
-    print(f"\n{question}", flush=True)
-    answer = input("Go on? y, n, or dollars in all up to which not to ask again: ").strip().lower().removeprefix("$")
-    if answer in ("y", "yes"):
-        return total
+@contextlib.contextmanager
+def _refusing(*errors: type[Exception]) -> Generator[None, None, None]:
+    """Errors of the input in one line instead of a traceback."""
     try:
-        return float(answer)
-    except ValueError:
-        return 0.0
+        yield
+    except errors as e:
+        _refuse(str(e).strip())
 
 
-def _estimate(arguments: argparse.Namespace) -> int:
-    from cli.estimate import show
+@app.callback()
+def _top(config: Config = None) -> None:
+    from resources.settings.load import FILE
 
-    show(_settings(), _lake())
-    return 0
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    from assets.judging import missing_answers
-    from cli.run import JobFailed, run_all
-
-    settings, started = _settings(), time.monotonic()
-    _let_confirm(arguments)
-    os.environ.setdefault("DAGSTER_HOME", str(Path.cwd()))
-    try:
-        ran, kept = run_all(settings, lambda line: print(line, flush=True), arguments.group)
-    except JobFailed as e:
-        print(f"\nassay: stopped. {e}\nWhat was made stays; the same command goes on from there.", file=sys.stderr)
-        return 1
-    if not ran:
-        print(f"Everything is up to date: {kept} steps left alone, none run.")
-    else:
-        print(f"{ran} steps run, {kept} already up to date, {time.monotonic() - started:.0f} s.")
-    from cli.status import closing
-
-    closing(settings, _lake())
-    if lost := missing_answers(settings, _lake())[1]:
-        print(
-            f"\nassay: {lost:,} answers are missing, named above; the same command asks for them again.",
-            file=sys.stderr,
-        )
-        return 3
-    return 0
+    if config:
+        os.environ[FILE] = str(config.resolve())
 
 
-def _iterate(arguments: argparse.Namespace) -> int:
-    import dagster as dg
+# ---- make ----------------------------------------------------------------------------------------------------------
+@app.command(rich_help_panel=START)
+def init(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Files of preference data.")],
+    out: Annotated[Path, typer.Option(help="The configuration to write.")] = Path("assay.toml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Look at files, say how they read as pairs, and write a configuration."""
+    from cli.init import write
 
-    from cli.run import iterate
+    raise typer.Exit(write(files, out, force))
 
-    settings = _settings()
+
+@app.command(rich_help_panel=START)
+def check(
+    changes: Changes = None,
+    config: Config = None,
+    calls: Annotated[
+        bool, typer.Option("--calls", help="Also ask every model one question, which costs a little money.")
+    ] = False,
+) -> None:
+    """Everything that can be known before hours or money are spent: files, keys, licences, disk, time, dollars."""
+    from cli.check import show
+
+    raise typer.Exit(UNUSABLE if show(_use(config, changes or ()), calls) else DONE)
+
+
+@app.command(rich_help_panel=START)
+def run(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[GROUP|KEY=VALUE]…",
+            show_default=False,
+            help="Only these groups of steps (world, pool, seed, stage1, …; default: all); settings that count more than"
+            " the file, such as training.max_tokens=256 or sources.mine.sample=100.",
+        ),
+    ] = None,
+    config: Config = None,
+    confirm: Confirm = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Runs side by side; default: as dagster.yaml allows.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be made, why, and at what price; write nothing.")
+    ] = False,
+) -> None:
+    """Make everything that is not up to date, in order."""
+    from cli.running import run_groups
+    from resources.settings.overrides import is_override
+
+    given = what or []
+    settings = _use(config, [x for x in given if is_override(x)])
+    groups = [x for x in given if not is_override(x)]
+    if dry_run:
+        from cli.dry_run import show
+
+        show(settings, groups)
+        return
+    raise typer.Exit(run_groups(settings, groups, confirm, jobs))
+
+
+@app.command(rich_help_panel=START)
+def iterate(
+    first: Annotated[str, typer.Argument(help="For example iter_01.")],
+    last: Annotated[str, typer.Argument(help="For example iter_03.")],
+    changes: Changes = None,
+    config: Config = None,
+    confirm: Confirm = None,
+) -> None:
+    """Run a range of stage-1 iterations again, in order, whether they are up to date or not."""
+    from cli.running import run_iterations
+
+    settings = _use(config, changes or ())
     keys = settings.partition_keys("iteration")
-    for key in (arguments.first, arguments.last):
+    for key in (first, last):
         if key not in keys:
-            print(f"assay: no such iteration: {key!r}; there are {keys[0]} to {keys[-1]}", file=sys.stderr)
-            return 2
-    os.environ.setdefault("DAGSTER_HOME", str(Path.cwd()))
-    _let_confirm(arguments)
-    chosen = keys[keys.index(arguments.first) : keys.index(arguments.last) + 1]
-    with dg.DagsterInstance.get() as instance:
-        for key in chosen:
-            print(f"{key} …", flush=True)
-            if why := iterate(settings, key, instance):
-                print(f"assay: {key} failed: {why}", file=sys.stderr)
-                return 1
-    return 0
+            _refuse(f"no such iteration: {key!r}; there are {keys[0]} to {keys[-1]}")
+    raise typer.Exit(run_iterations(settings, keys[keys.index(first) : keys.index(last) + 1], confirm))
 
 
-def _status(arguments: argparse.Namespace) -> int:
-    from cli.status import show
-
-    show(_settings(), _lake())
-    return 0
-
-
-def _explain(arguments: argparse.Namespace) -> int:
-    from cli.explain import UnknownPair, story
-
-    try:
-        story(_lake(), arguments.pair_id)
-    except UnknownPair as e:
-        print(f"assay: {e}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def _guideline(arguments: argparse.Namespace) -> int:
-    import difflib
-
-    from curation.attributes import CATEGORIES, CONTROVERSIALITY, OBJECTIVITY
-    from curation.prompts import guideline
-    from resources.judges.guideline import load
-
-    tools = {"judge": frozenset(), "browsing-judge": frozenset({"search"}), "people": frozenset({"llm", "search"})}
-    kind, reader = (arguments.category, arguments.objectivity, arguments.controversiality), arguments.reader
-
-    def text(kind: list[str] | tuple[str, ...], reader: str) -> list[str]:
-        for value, known in zip(kind, (CATEGORIES, OBJECTIVITY, CONTROVERSIALITY), strict=True):
-            if value not in known:
-                raise ValueError(f"{value!r} is none of: {', '.join(known)}")
-        fields = dict(zip(("category", "objectivity", "controversiality"), kind, strict=True))
-        return guideline(load().texts, fields, tools[reader]).splitlines()
-
-    try:
-        one = text(kind, reader)
-        if arguments.against is None and arguments.against_reader is None:
-            print("\n".join(one))
-            return 0
-        others = (arguments.against or kind, arguments.against_reader or reader)
-        names = [f"{' / '.join(k)}, for {r}" for k, r in ((kind, reader), others)]
-        print("\n".join(difflib.unified_diff(one, text(*others), *names, lineterm="", n=0)))
-    except ValueError as e:
-        print(f"assay: {e}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def _sql(arguments: argparse.Namespace) -> int:
-    import duckdb
-
-    with _lake().connect() as con:
-        try:
-            found = con.sql(arguments.query)
-            if found is None:
-                return 0
-            if arguments.csv:
-                import pyarrow.csv as pacsv
-
-                with pacsv.CSVWriter(sys.stdout.buffer, found.to_arrow_table().schema) as out:
-                    out.write_table(found.to_arrow_table())
-            else:
-                found.show(max_width=_width(), max_rows=200)
-        except duckdb.Error as e:
-            print(f"assay: {e}", file=sys.stderr)
-            return 2
-    return 0
-
-
-def _decide(arguments: argparse.Namespace) -> int:
+@app.command(rich_help_panel=START)
+def decide(
+    rule: Annotated[
+        Path | None, typer.Argument(help="A rule file; default: the one beside the lake's decisions.")
+    ] = None,
+    scores: Annotated[
+        Path | None, typer.Option(help="A Parquet file like the table scores; default: the lake's.")
+    ] = None,
+    verdicts: Annotated[
+        Path | None, typer.Option(help="A Parquet file like stage2_verdicts; default: the lake's.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for keep.txt, flip.txt and drop.txt.")] = None,
+    config: Config = None,
+) -> None:
+    """Apply a rule of stage 2 to stored scores and verdicts; nobody is asked."""
     import duckdb
 
     from cli.decide import again
     from curation.decision_rule import RuleError
 
-    try:
-        return 0 if again(_lake(), arguments.rule, arguments.scores, arguments.verdicts, arguments.out) else 1
-    except (RuleError, OSError, duckdb.Error) as e:
-        print(f"assay: {e}", file=sys.stderr)
-        return 2
+    lake = _lake(_use(config))
+    with _refusing(RuleError, OSError, duckdb.Error):
+        same = again(lake, rule, scores, verdicts, out)
+    raise typer.Exit(DONE if same else FAILED)
 
 
-def _benchmark(arguments: argparse.Namespace) -> int:
-    from cli.benchmark import main as benchmark
-    from resources.run import Run
+# ---- look ----------------------------------------------------------------------------------------------------------
+@app.command(rich_help_panel=LOOK)
+def status(changes: Changes = None, config: Config = None) -> None:
+    """What is made, what is stale, where every record ended, what it cost."""
+    from cli.status import show
 
-    return benchmark(arguments, Run(_settings(), _lake()))
-
-
-def _claims(arguments: argparse.Namespace) -> int:
-    from cli.benchmark import claims
-
-    return claims(arguments.plots)
+    settings = _use(config, changes or ())
+    show(settings, _lake(settings))
 
 
-def _sheets(arguments: argparse.Namespace) -> int:
-    from cli.benchmark import sheets
+@app.command(rich_help_panel=LOOK)
+def estimate(changes: Changes = None, config: Config = None) -> None:
+    """What the paid calls still to be made are expected to cost, step by step."""
+    from cli.estimate import show
 
-    return sheets()
+    settings = _use(config, changes or ())
+    show(settings, _lake(settings))
 
 
-def _score(arguments: argparse.Namespace) -> int:
-    from training.serve import Scorer, score_file
+@app.command(rich_help_panel=LOOK)
+def explain(
+    pair_id: Annotated[str, typer.Argument(help="A pair's id, or a prefix of it that is unique.")],
+    config: Config = None,
+) -> None:
+    """The story of one pair."""
+    from cli.explain import UnknownPair, story
 
-    folder = Path(arguments.model)
+    with _refusing(UnknownPair):
+        story(_lake(_use(config)), pair_id)
+
+
+@app.command(rich_help_panel=LOOK)
+def sql(
+    query: Annotated[str, typer.Argument(help="DuckDB SQL.")],
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values; nested ones as JSON.")] = False,
+    config: Config = None,
+) -> None:
+    """DuckDB over every table and view of the lake."""
+    import duckdb
+
+    from cli.sql import answer
+
+    lake = _lake(_use(config))
+    with _refusing(duckdb.Error):
+        answer(lake, query, csv)
+
+
+@judges.command()
+def guideline(
+    category: Annotated[str, typer.Argument(help="For example math, or 'coding & debugging'.")],
+    objectivity: Annotated[str, typer.Argument(help="objective or subjective")],
+    controversiality: Annotated[str, typer.Argument(help="low, medium or high")],
+    reader: Annotated[
+        Reader, typer.Option(help="Sentences on assistants are for people, on searching for those who can.")
+    ] = Reader.judge,
+    against: Annotated[
+        tuple[str, str, str] | None,
+        typer.Option(
+            metavar="CATEGORY OBJECTIVITY CONTROVERSIALITY", help="Print what differs from this kind of pair."
+        ),
+    ] = None,
+    against_reader: Annotated[
+        Reader | None, typer.Option(help="Print what differs from what this reader gets.")
+    ] = None,
+) -> None:
+    """The whole guideline for one kind of pair, or how it differs from another's."""
+    from cli.guideline import difference, text
+
+    kind = (category, objectivity, controversiality)
+    if against and against_reader:
+        _refuse("give --against or --against-reader, not both")
+    with _refusing(ValueError):
+        if against is None and against_reader is None:
+            print("\n".join(text(kind, reader)))
+            return
+        print("\n".join(difference((kind, reader), (against or kind, against_reader or reader))))
+
+
+# ---- measure -------------------------------------------------------------------------------------------------------
+@app.command(rich_help_panel=MEASURE)
+def score(
+    model: Annotated[str, typer.Argument(help="A model folder, or an arm of the final models.")],
+    file: Annotated[Path, typer.Argument(help="JSON Lines of conversations or pairs.")],
+    target: Annotated[Path | None, typer.Argument(hidden=True)] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the lines go, each with its rewards.")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="What is longer gets no reward; default: what the model was trained with.")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Rewards for a JSON Lines file of conversations or pairs."""
+    from cli.score import score as scored
+
+    if (written := out or target) is None:
+        raise typer.BadParameter("where the rewards go", param_hint="--out")
+    folder = Path(model)
     if not folder.is_dir():
-        with _lake().connect() as con:
-            rows = con.execute("SELECT path FROM final_reward_model WHERE model = ?", [arguments.model]).fetchall()
+        with _lake(_use(config)).connect() as con:
+            rows = con.execute("SELECT path FROM final_reward_model WHERE model = ?", [model]).fetchall()
         if not rows:
-            print(f"assay: {arguments.model}: neither a folder nor an arm that has been trained", file=sys.stderr)
-            return 2
+            _refuse(f"{model}: neither a folder nor an arm that has been trained")
         folder = Path(rows[0][0])
-    try:
-        scorer = Scorer(folder, arguments.max_tokens)
-        if scorer.note:
-            print(f"assay: {scorer.note}", file=sys.stderr)
-        return score_file(scorer, arguments.file, arguments.output).told(arguments.output)
-    except (OSError, ValueError) as e:
-        print(f"assay: {e}", file=sys.stderr)
-        return 2
+    with _refusing(OSError, ValueError):
+        scored(folder, file, written, max_tokens)
 
 
-def _width() -> int:
-    import shutil
+@benchmarks.command("model")
+def benchmark_model(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="An arm, a model folder, huggingface:OWNER/NAME@COMMIT, a file of scores, judge:NAME or longer_answer;"
+            " several, one a seed, with commas between."
+        ),
+    ],
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Also test the difference to this model, or to as many seeds of it."),
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME,…", help="Some of the configured benchmarks, with commas between.")
+    ] = None,
+    holdout: Annotated[
+        bool, typer.Option("--holdout", help="Also agreement with people on the gold of role test.")
+    ] = False,
+    subsets: Annotated[bool, typer.Option("--subsets", help="Every subset, not only groups and wholes.")] = False,
+    published: Annotated[bool, typer.Option("--published", help="The published scores beside the model's.")] = False,
+    max_tokens: Annotated[int | None, typer.Option(help="What is longer is cut; default: training.max_tokens.")] = None,
+    over_length: Annotated[OverLength | None, typer.Option(help="Default: evaluation.over_length.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the rewards (NAME.parquet, to be given as a model) and a plot (benchmarks.png)."),
+    ] = None,
+    config: Config = None,
+) -> None:
+    """A model on the configured benchmarks, with intervals. `assay benchmark MODEL` is short for it."""
+    from assets.table_asset import Run
+    from cli.benchmark import Request
+    from cli.benchmark import main as measure
 
-    return shutil.get_terminal_size((120, 40)).columns
+    settings = _use(config)
+    asked = Request(
+        tuple(model.split(",")),
+        tuple(against.split(",")) if against else (),
+        tuple(name for names in only or () for name in names.split(",")),
+        holdout,
+        subsets,
+        published,
+        max_tokens,
+        over_length.value if over_length else None,
+        out,
+    )
+    raise typer.Exit(measure(asked, Run(settings, _lake(settings))))
+
+
+@benchmarks.command()
+def claims(
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for pearson.png and scatter.png: how the published benchmarks go together."),
+    ] = None,
+) -> None:
+    """Check the paper's claims against its published tables."""
+    from cli.benchmark import claims as checked
+
+    raise typer.Exit(checked(out))
+
+
+@benchmarks.command()
+def sheets() -> None:
+    """What every benchmark is and how its number is defined."""
+    from cli.benchmark import sheets as printed
+
+    printed()
 
 
 if __name__ == "__main__":

@@ -43,12 +43,12 @@ class JobFailed(Exception):
     """Some steps did not end well; the message names each and why.
 
     Attributes:
-        waiting: whether all of them wait for people, which is no failure.
+        failures: one a run that ended early.
     """
 
     def __init__(self, failures: list[Failure]):
         super().__init__("\n".join(f.why for f in failures))
-        self.waiting = all(f.stopped_by == "Waiting" for f in failures)
+        self.failures = failures
 
 
 @dataclass(frozen=True)

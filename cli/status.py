@@ -6,6 +6,7 @@ from rich.table import Table as Grid
 
 from assets.judging import missing_answers
 from assets.registry import steps
+from cli.ending import made
 from resources.lake import Lake
 from resources.settings import Settings
 
@@ -104,13 +105,15 @@ def closing(settings: Settings, lake: Lake) -> None:
         console.print(f"[yellow]Missing:[/] {escape(line)}", soft_wrap=True)
     for who, labels, dollars, simulated in cost:
         mark = " (simulated)" if simulated else ""
-        console.print(f"{who}{mark}: {labels:,} labels, ${dollars:,.2f}")
+        console.print(f"{who}{mark}: {labels:,} labels" + (f", ${dollars:,.2f}" if dollars else ""))
     for name, each, all_in, simulated in per_pair:
         mark = " (partly simulated)" if simulated else ""
         words = {"keep": "kept", "flip": "flipped"}[name]
         console.print(
             f"A {words} pair{mark}: ${each:,.4f} spent on it, ${all_in:,.4f} if {words} pairs alone had to pay for all"
         )
+    for line in made(settings, lake):
+        console.print(line, markup=False, soft_wrap=True)
     page = lake.folder("report") / "index.html"
     if page.exists():
         console.print(f"Report:   {page}", soft_wrap=True)

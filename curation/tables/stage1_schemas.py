@@ -172,7 +172,7 @@ MODEL_FIELDS = [
 ]
 REWARD_MODEL = table(
     "reward_model",
-    "The loop's reward model of an iteration, trained on all silver so far; never on gold.",
+    "The loop's reward model of an iteration, trained on all silver so far; never on gold while there are judges.",
     MODEL_FIELDS,
     ("model_id",),
     "iteration",

@@ -7,7 +7,7 @@ below. The estimate is for people. The hard limit, `budget.dollars`, rests on up
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from resources.lake import Lake
@@ -129,10 +129,6 @@ def _assumed(requests: Sequence[Request], cached: bool) -> list[Usage]:
     return found
 
 
-# Set by the command line where a person sits at a terminal: (question, dollars in all) -> dollars agreed to in all.
-asking: Callable[[str, float], float] | None = None
-
-
 def agree(bills: Sequence[Bill], what: str, settings: Settings, lake: Lake, tag: str | None = None) -> None:
     """Return if the calls may be made: their expected cost stays below `budget.confirm_above` together with all that
     the lake has spent, or somebody has agreed to as much.
@@ -157,9 +153,6 @@ def agree(bills: Sequence[Bill], what: str, settings: Settings, lake: Lake, tag:
         f"${sum(b.most_micros for b in bills) / 1e6:,.2f}); with what is spent that makes ${total:,.2f}, and "
         f"budget.confirm_above = {limit:g}."
     )
-    if asking is not None and (agreed := asking(said, total)) >= total:
-        os.environ[CONFIRM] = str(agreed)  # for the steps that follow
-        return
     up = math.ceil(total * 100) / 100
     raise Unconfirmed(
         f"{said} To agree: `assay run --confirm {up:.2f}`, or the run tag {TAG} = {up:.2f} in Dagster, or a higher "

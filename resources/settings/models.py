@@ -93,8 +93,10 @@ class Panel(Part):
     def _enough(self):
         if names := [j.name for j in self.judges if [k.name for k in self.judges].count(j.name) > 1]:
             raise ValueError(f"judge names must differ: {sorted(set(names))}")
-        if len(self.judges) < self.quorum:
-            raise ValueError(f"quorum is {self.quorum} but only {len(self.judges)} judges are configured")
+        if 0 < len(self.judges) < self.quorum:
+            raise ValueError(
+                f"quorum is {self.quorum} but only {len(self.judges)} judges are configured; with one judge, quorum = 1"
+            )
         if self.aggregation == "stacking" and not self.measure:
             raise ValueError("aggregation 'stacking' needs the judges' votes on gold: measure must be above 0")
         return self

@@ -57,11 +57,11 @@ class Records(Part):
     @property
     def origin(self) -> str:
         """The path or query; where it names environment variables, as it is written."""
-        return self._origin or self.path or self.query
+        return self._origin or self.path or self.query or ""
 
     def written_as(self, raw: dict[str, Any]) -> None:
         """Remembers the names of the environment variables in the configuration that this was validated from."""
-        origin = raw.get("query") or raw.get("path")
+        origin = str(raw.get("query") or raw.get("path") or "")
         self._origin = origin.strip() if VARIABLE.search(origin) else None
         self._variables = _variables(raw)
 
@@ -73,7 +73,7 @@ class Records(Part):
     def _says_what_is_what(self):
         if empty := [name for name, path in self.fields.items() if not path.strip(".[] ")]:
             raise ValueError(f"fields.{empty[0]}: name a key, or a path of keys such as 'a.b', 'a[].b' or 'a[0]'")
-        if both := ambiguous(self.codes):
+        if both := ambiguous({str(meaning): values for meaning, values in self.codes.items()}):
             raise ValueError(f"codes: a value may mean one thing only, found {both}")
         return self
 

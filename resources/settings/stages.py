@@ -83,7 +83,7 @@ class Stage1(Part):
     iterations: Annotated[int, Field(ge=1, le=99)] = 2  # rounds after the seed round; more of them reopen none
     stop_when: StopWhen | None = None  # later iterations label nothing more
     seed_people: Count = 200
-    seed_judges: Count = 300
+    seed_judges: Annotated[int, Field(ge=0)] = 300
     batch: Count = 300  # pairs an iteration
     people_share: Share = 0.3  # of a batch; the rest goes to the judges
     random_share: Share = 0.1  # of a batch drawn at random and labelled by people, so that estimates stay unbiased

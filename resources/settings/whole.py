@@ -7,15 +7,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from resources.settings.base import Name, Part, Undeclared
 from resources.settings.evaluation import Benchmark, Evaluation, Reference
+from resources.settings.left_out import filled
 from resources.settings.models import HOW_CALLED, AttributeSettings, Panel
 from resources.settings.people import People
 from resources.settings.sources import Source
 from resources.settings.stages import Decontamination, Embedding, Gold, LakeSettings, Personal, Stage1, Stage2, World
 from resources.settings.training import BESIDE_THE_POINT, Training
+
+ASKING = ("symmetric", "flip_all", "direct_retain", "no_human")  # policies of stage 2 that the judges are part of
 
 
 class Budget(Part):
@@ -40,7 +43,7 @@ class Settings(Part):
     attributes: AttributeSettings = AttributeSettings()
     embedding: Embedding = Embedding()
     people: People = People()
-    judges: Panel
+    judges: Panel = Panel()
     gold: Gold = Gold()
     stage1: Stage1 = Stage1()
     stage2: Stage2 = Stage2()
@@ -69,6 +72,21 @@ class Settings(Part):
                 raise Undeclared(f"{private['_reader']} reads [{name}] of the configuration, which it does not declare")
         return super().__getattribute__(name)
 
+    _said: tuple[str, ...] = PrivateAttr(())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _left_out(cls, raw: Any, handler: ModelWrapValidatorHandler["Settings"]) -> "Settings":
+        full, said = filled(raw) if isinstance(raw, dict) else (raw, [])
+        made = handler(full)
+        made._said = tuple(said) or made._said
+        return made
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What was chosen for what the configuration leaves out, a sentence each; it is said before a run."""
+        return self._said
+
     @model_validator(mode="after")
     def _consistent(self):
         names = [s.name for s in self.sources]
@@ -77,13 +95,28 @@ class Settings(Part):
         names = [b.name for b in self.benchmarks]
         if twice := sorted({n for n in names if names.count(n) > 1}):
             raise ValueError(f"benchmark names must differ: {twice}")
+        if not self.judges.judges:
+            if self.stage1.seed_judges or self.stage1.people_share < 1:
+                raise ValueError(
+                    "stage1: no judge is configured ([[judges.panel]]), so people label everything: leave out seed_judges"
+                    " and people_share, or add judges"
+                )
+            if self.stage2.decision == "paper" and self.stage2.policy in ASKING:
+                raise ValueError(
+                    f"stage2.policy '{self.stage2.policy}' asks judges, and none is configured ([[judges.panel]]); policies"
+                    " that ask nobody are both, gold_only and best_only"
+                )
         if self.world is None:
             users = ["people"] * (self.people.backend == "simulated") + [
                 f"judges.{j.name}" for j in self.judges.judges if j.backend == "simulated"
             ]
             users += ["attributes"] * any(m.backend == "simulated" for m in self.attributes.models)
             if users:
-                raise ValueError(f"{', '.join(users)}: backend 'simulated' needs a [world] with planted truth")
+                raise ValueError(
+                    f"{', '.join(users)}: backend 'simulated' needs a [world] with planted truth; for"
+                    " your own data leave out attributes.backend and people.backend (rules, and people in files), and give"
+                    " judges the backend openai or anthropic, or none at all"
+                )
         return self
 
     def section_hash(self, *sections: str) -> str:

@@ -110,7 +110,7 @@ def test_codes_that_touch_but_do_not_meet_are_fine(tmp_path):
 
 
 def test_simulations_need_a_world(tmp_path):
-    with pytest.raises(ConfigError, match=r"people.*judges.one.*simulated"):
+    with pytest.raises(ConfigError, match=r"judges.one, judges.two: backend 'simulated' needs.* leave out"):
         load(write(tmp_path, GOOD.replace("[world]", "")))
 
 

@@ -1,6 +1,5 @@
 """Models of every kind on benchmarks: comparisons, claims, judges, score files, a real transformer, the command."""
 
-import argparse
 import json
 import math
 
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from assets import pool
 from assets.benchmark_results import benchmark_baselines, benchmark_results, benchmark_scores, results
 from cli import benchmark as benchmark_command
+from cli.benchmark import Request
 from curation.tables import (
     ANNOTATION_BATCH,
     ATTRIBUTES,
@@ -361,37 +361,32 @@ def test_a_benchmark_file_that_changes_is_read_again_by_all_that_read_it(tmp_pat
     assert all(step.stale(config, lake, keys.get(step.partition)) for step in steps if step.name in read)
 
 
-def parsed(*argv):
-    parser = argparse.ArgumentParser()
-    benchmark_command.configure(parser)
-    return parser.parse_args(argv)
-
-
 def test_the_command_prints_results_means_and_differences(lake, capsys, tmp_path):
     planted(lake)
-    run, saved = Run(configured(), lake), str(tmp_path / "scores.parquet")
-    assert benchmark_command.main(parsed("longer_answer", "--save", saved), run) == 0
-    assert benchmark_command.main(parsed("longer_answer", "--against", saved, "--published"), run) == 0
+    run, longer = Run(configured(), lake), ("longer_answer",)
+    assert benchmark_command.main(Request(longer, out=tmp_path), run) == 0
+    saved = (str(tmp_path / "longer_answer.parquet"),)
+    assert benchmark_command.main(Request(longer, against=saved, published=True), run) == 0
     out = capsys.readouterr().out
     assert "33.5" in out
     assert "INF-ORM-Llama3.1-70B" in out
     assert "+0.0" in out
-    assert benchmark_command.main(parsed("longer_answer", "--only", "rewardbench"), run) == 2
+    assert benchmark_command.main(Request(longer, only=("rewardbench",)), run) == 2
     assert "not configured: rewardbench" in capsys.readouterr().err
 
 
 def test_what_was_cut_is_kept_with_the_scores_and_compares_with_what_was_not(lake, capsys, tmp_path):
     planted(lake)
-    run, saved, plot = Run(configured(), lake), tmp_path / "scores.parquet", tmp_path / "plot.png"
+    run, saved, out = Run(configured(), lake), tmp_path / "scores.parquet", tmp_path / "out"
     loaded = load(run.settings.benchmarks[0], lake, 0)
     cut = [item < "050" for item in loaded.labelled["item_id"].to_pylist()]
     scores = longer_answer([loaded]).drop_columns("truncated").append_column("truncated", pa.array(cut))
     pq.write_table(scores, saved)
-    arguments = parsed(str(saved), "--against", "longer_answer", "--plot", str(plot))
-    assert benchmark_command.main(arguments, run) == 0
+    asked = Request((str(saved),), against=("longer_answer",), out=out)
+    assert benchmark_command.main(asked, run) == 0
     line = next(x for x in capsys.readouterr().out.splitlines() if "accuracy" in x)
     assert [c.strip() for c in line.split("│")[6:9]] == ["200", "0", "50"]
-    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert (out / "benchmarks.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_seeds_are_compared_in_pairs(lake, capsys, tmp_path):
@@ -405,13 +400,13 @@ def test_seeds_are_compared_in_pairs(lake, capsys, tmp_path):
             for r in rows:
                 r["reward"] = float(r["label"] == (int(r["item_id"]) < n))
             pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{name}{i}.parquet")
-        return ",".join(str(tmp_path / f"{name}{i}.parquet") for i in range(len(right)))
+        return tuple(str(tmp_path / f"{name}{i}.parquet") for i in range(len(right)))
 
     a, b = seeds("a", 120, 124, 128), seeds("b", 100, 100, 106)  # of 200; gains .10, .12, .11: t = .11 / (.01 / sqrt 3)
-    assert benchmark_command.main(parsed(a, "--against", b), run) == 0
+    assert benchmark_command.main(Request(a, against=b), run) == 0
     line = next(x for x in capsys.readouterr().out.splitlines() if "62.0 (2.0)" in x)
     assert [c.strip() for c in line.split("│")[3:-1]] == ["51.0 (1.7)", "+11.0", "3", "19.05", "0.0027", "0.0027"]
-    assert benchmark_command.main(parsed(a, "--against", b.split(",")[0]), run) == 2
+    assert benchmark_command.main(Request(a, against=b[:1]), run) == 2
     assert "1 models against 3" in capsys.readouterr().err
 
 

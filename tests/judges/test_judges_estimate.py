@@ -8,8 +8,8 @@ import pytest
 
 from assets import seed as attributes
 from assets import stage1, stage2
-from cli import main as cli
 from cli.estimate import plan
+from cli.running import asked
 from curation import tables as t
 from resources.lake import Lake
 from resources.llm import bill as estimate
@@ -33,7 +33,6 @@ PAID = {"input": 1, "output": 10}  # a scripted call is 1,000 tokens in and 100 
 @pytest.fixture(autouse=True)
 def nobody_has_agreed(monkeypatch):
     monkeypatch.delenv(CONFIRM, raising=False)
-    monkeypatch.setattr(estimate, "asking", None)
 
 
 def answering(path, body, number):
@@ -124,20 +123,11 @@ def test_what_is_spent_counts_so_that_many_small_steps_are_asked_about_too(tmp_p
         agree([some_bill(1.01)], "x", limited, lake)
 
 
-@pytest.mark.parametrize(("typed", "goes_on"), [("y", True), ("n", False), ("", False), ("$20", True), ("5", False)])
-def test_at_a_terminal_a_person_is_asked(tmp_path, monkeypatch, capsys, typed, goes_on):
-    monkeypatch.setattr(estimate, "asking", cli._ask)
+@pytest.mark.parametrize(("typed", "agreed"), [("y", 6), ("n", 0), ("", 0), ("$20", 20), ("5", 0)])
+def test_at_a_terminal_a_person_is_asked(monkeypatch, capsys, typed, agreed):
     monkeypatch.setattr("builtins.input", lambda prompt: typed)
-    lake, limited = Lake(str(tmp_path)), settings(budget={"dollars": 50, "confirm_above": 5})
-    if not goes_on:
-        with pytest.raises(Unconfirmed):
-            agree([some_bill(6)], "x", limited, lake)
-        return
-    agree([some_bill(6)], "x", limited, lake)
+    assert asked("10 calls are expected to cost $6.00", 6.0) == agreed
     assert "10 calls are expected to cost $6.00" in capsys.readouterr().out
-    if typed == "$20":  # agreed for what follows
-        monkeypatch.setattr("builtins.input", lambda prompt: pytest.fail("asked again"))
-        agree([some_bill(19)], "x", limited, lake)
 
 
 def filled(root) -> Lake:

@@ -1,0 +1,84 @@
+"""What there is at the end of a run: releases and models by name, where they are, and what deserves a look."""
+
+import math
+import os
+from collections.abc import Iterator
+
+from cli.backbone import trained_from
+from curation.tables import RELEASE_CORRECTED, RELEASE_CURATED
+from resources.lake import Lake
+from resources.settings import Settings
+
+RELEASES = {"curated": RELEASE_CURATED, "corrected": RELEASE_CORRECTED}
+
+
+def made(settings: Settings, lake: Lake) -> Iterator[str]:
+    """A line a release and a model that the lake holds."""
+    for name, table in RELEASES.items():
+        keys = [key for key in settings.partition_keys("bucket") if lake.note(table, key) is not None]
+        if keys:
+            rows = sum(lake.rows(table, key) for key in keys)
+            yield f"Release {name}: {rows:,} pairs in {lake.path(table, keys[0]).parents[1]}/"
+    with lake.connect() as con:
+        final = con.execute(
+            "SELECT model, path, pairs, validation_accuracy FROM final_reward_model ORDER BY model"
+        ).fetchall()
+        loop = con.execute("SELECT count(*), any_value(path) FROM reward_model").fetchall()[0]
+    for model, path, pairs, accuracy in final:
+        named = lake.folder("models") / model
+        checked = "" if accuracy is None else f", {accuracy:.1%} right on gold for validation"
+        yield f"Model {model}: trained on {pairs:,} pairs{checked}: {named if named.exists() else path}"
+    if final or loop[0]:
+        yield f"Trained from: {trained_from(settings)}"
+
+
+def name_models(lake: Lake) -> None:
+    """A link by the name of each final model beside the folders, which are called by what they were made from."""
+    with lake.connect() as con:
+        for model, path in con.execute("SELECT model, path FROM final_reward_model").fetchall():
+            link = lake.folder("models") / model
+            new = link.with_name(f".{model}.{os.getpid()}")
+            new.symlink_to(os.path.relpath(path, link.parent))
+            os.replace(new, link)
+
+
+def notices(settings: Settings, lake: Lake) -> Iterator[str]:
+    """What the configuration does that it does not say, and what of the data is too little for it."""
+    yield from (f"Note: {text}" for text in settings.said)
+    with lake.connect() as con:
+        seed, eligible, wanted = con.execute(
+            "SELECT (SELECT count(*) FROM seed_selection), (SELECT count(*) FROM clean_pool), $1::BIGINT",
+            [settings.stage1.seed_people + settings.stage1.seed_judges],
+        ).fetchall()[0]
+        rounds = con.execute(
+            "SELECT iteration, count(*) FILTER (assigned_to = 'people') FROM annotation_batch"
+            " WHERE iteration > 'iter_00' GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+        votes, silver = con.execute(
+            "SELECT (SELECT count(*) FROM judge_votes WHERE status = 'ok'), (SELECT count(*) FROM silver)"
+        ).fetchall()[0]
+    if 0 < seed < wanted:
+        yield (
+            f"Note: the pool has {eligible:,} pairs and gives {seed:,} of the {wanted:,} that the seed asks for"
+            " (stage1.seed_people + seed_judges), one a conversation; little is left for the rounds after it."
+        )
+    for iteration, people in rounds:
+        if 0 < people < LEAST_ROUND:
+            yield (
+                f"Note: {iteration} asks people about {people} pairs only: the pool is nearly used up. Fewer"
+                " stage1.iterations, or more sources."
+            )
+    if votes and not silver:
+        yield f"Note: the judges gave {votes:,} answers and decided no pair; a reward model has nothing to learn from."
+
+
+def least_pairs(settings: Settings) -> int:
+    """Pairs of a seed below which a fold of gold that is needed is likely to stay empty.
+
+    >>> least_pairs(settings)  # a share of 0.15 for validation
+    20
+    """
+    return math.ceil(3 / settings.gold.validation)
+
+
+LEAST_ROUND = 10  # pairs for people below which a round is hardly worth its training
