@@ -29,6 +29,7 @@ from curation.tables import (
     HUMAN_LABELS,
     JUDGE_VOTES,
     JUDGE_WEIGHTS,
+    REFUSED_ANSWERS,
     RETRIEVED,
     REWARD_MODEL,
     SEED_SELECTION,
@@ -124,6 +125,7 @@ def _closed(run: Run, previous: list[str]) -> None:
 
 @table_asset(
     HUMAN_LABELS,
+    REFUSED_ANSWERS,
     reads=[ANNOTATION_BATCH, CLEAN_POOL, ATTRIBUTES],
     settings=("people", "seed"),
     outside=answered,
@@ -132,15 +134,17 @@ def _closed(run: Run, previous: list[str]) -> None:
     pool="people",
 )
 def human_labels(run: Run) -> Iterator[Rows]:
-    """Simulated, recorded, or exchanged as files; with files the step stops until the answers are there."""
+    """Simulated, recorded, or people at the desk; then the step stops until their answers are there."""
     from resources.annotators.backends import backend
 
     with run.lake.connect() as con:
         batch = con.sql(
             statement("batch_texts"), params={"iteration": run.partition, "desk": "people"}
         ).to_arrow_table()
-    labels = backend(run.settings, run.lake).label(batch, run.partition)
+    people = backend(run.settings, run.lake)
+    labels = people.label(batch, run.partition)
     yield Rows(HUMAN_LABELS, labels, {"pairs asked": batch.num_rows, "labels": labels.num_rows})
+    yield Rows(REFUSED_ANSWERS, people.refused(run.partition))
 
 
 @table_asset(
