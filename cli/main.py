@@ -53,6 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     iterate.add_argument("--confirm", type=float, metavar="DOLLARS", help=confirmation)
     add("estimate", _estimate, "what the paid calls still to be made are expected to cost, step by step")
     add("status", _status, "what is made, what is stale, where every record ended, what it cost")
+    from cli import label, people
+
+    people.configure(add("people", _people, "how far people are with each batch, at what pace, and what was refused"))
+    label.configure(add("label", _label, "serve a page on which people answer, with a link for each"))
     explain = add("explain", _explain, "the story of one pair")
     explain.add_argument("pair_id", help="a pair's id, or a prefix of it that is unique")
     guide = add("guideline", _guideline, "the whole guideline for one kind of pair, or how it differs from another's")
@@ -190,6 +194,18 @@ def _status(arguments: argparse.Namespace) -> int:
 
     show(_settings(), _lake())
     return 0
+
+
+def _people(arguments: argparse.Namespace) -> int:
+    from cli.people import main as people
+
+    return people(arguments, _settings(), _lake())
+
+
+def _label(arguments: argparse.Namespace) -> int:
+    from cli.label import main as label
+
+    return label(arguments, _settings(), _lake())
 
 
 def _explain(arguments: argparse.Namespace) -> int:

@@ -229,18 +229,42 @@ class Desk:
                 (batch, pair, annotator, kind, door, ref, data, time.time()),
             )
 
-    def open(self, batch: str, pair: str, annotator: str, door: str) -> float:
-        """Somebody looks at a pair from now on; returns the time."""
-        self._add(batch, "opened", pair, annotator, door)
-        return time.time()
+    def open(self, batch: str, pair: str, annotator: str, door: str, now: float) -> float:
+        """Somebody looks at a pair; returns since when. Whoever loads it again within half an hour has seen it since the
+        first time."""
+        with self.transaction():
+            since = self.opened(batch, pair, annotator, now)
+            if since is None:
+                self._add(batch, "opened", pair, annotator, door)
+        return now if since is None else since
 
-    def opened(self, batch: str, pair: str, annotator: str) -> float | None:
-        """When somebody last opened a pair."""
+    def opened(self, batch: str, pair: str, annotator: str, now: float) -> float | None:
+        """Since when somebody has had a pair open that they have not answered; None where they have not."""
         row = self._con.execute(
-            "SELECT max(at) FROM events WHERE batch = ? AND kind = 'opened' AND pair_id = ? AND annotator = ?",
-            (batch, pair, annotator),
+            "SELECT min(at) FROM events WHERE batch = ?1 AND kind = 'opened' AND pair_id = ?2 AND annotator = ?3 AND"
+            " at > ?4 AND id > coalesce((SELECT max(id) FROM events WHERE batch = ?1 AND pair_id = ?2 AND annotator = ?3"
+            " AND kind IN ('answered', 'withdrawn')), 0)",
+            (batch, pair, annotator, now - CLAIM),
         ).fetchone()
         return row[0]
+
+    def last_said(self, batch: str, pair: str, annotator: str) -> Answer | None:
+        """What somebody last said of a pair, taken back or not."""
+        row = self._con.execute(
+            "SELECT data FROM events WHERE batch = ? AND kind = 'answered' AND pair_id = ? AND annotator = ?"
+            " ORDER BY id DESC LIMIT 1",
+            (batch, pair, annotator),
+        ).fetchone()
+        return Answer.restored(row[0]) if row else None
+
+    def invite(self, annotator: str) -> None:
+        """Somebody may answer on the page."""
+        if annotator not in self.invited():
+            self._add("", "invited", annotator=annotator)
+
+    def invited(self) -> list[str]:
+        rows = self._con.execute("SELECT annotator FROM events WHERE batch = '' AND kind = 'invited' ORDER BY id")
+        return [who for (who,) in rows]
 
     def answer(self, batch: str, answer: Answer, door: str, ref: str = "") -> bool:
         """Write an answer; False where this door has said just this before, and nothing is written.
@@ -382,20 +406,42 @@ class Desk:
                 found.append(Refusal(ref, pair, who, door, raw["place"], raw["reason"], at))
         return found
 
-    def claims(self, batch: str, now: float) -> dict[str, str]:
-        """Pair -> who has opened it in the last half hour and not answered yet; of several the last."""
+    def claims(self, batch: str, now: float) -> dict[str, set[str]]:
+        """Pair -> who has opened it in the last half hour and not answered yet."""
         rows = self._con.execute(
             "SELECT pair_id, annotator, kind FROM events WHERE batch = ? AND kind IN ('opened', 'answered') AND at > ?"
             " ORDER BY id",
             (batch, now - CLAIM),
         )
-        held: dict[str, str] = {}
+        held: dict[str, set[str]] = {}
         for pair, who, kind in rows:
             if kind == "opened":
-                held[pair] = who
-            elif held.get(pair) == who:
-                del held[pair]
+                held.setdefault(pair, set()).add(who)
+            else:
+                held.get(pair, set()).discard(who)
         return held
+
+    def next_for(self, annotator: str, people: People, now: float) -> tuple[str, Pair] | None:
+        """(batch, pair) that somebody should look at: what they have open, else the first in the order of work that
+        nobody else is looking at."""
+        settles = people.disagreement == "adjudicate" and annotator in people.adjudicators
+        for batch in self.batches():
+            made = self._fold(batch, people)
+            if made.closed:
+                continue
+            claims = self.claims(batch, now)
+            left = [
+                pair
+                for pair in made.pairs
+                if pair.standing.needed
+                and annotator not in pair.answers
+                and (pair.standing.by != ANNOTATOR) == settles
+                and len(claims.get(pair.item["pair_id"], set()) - {annotator}) < pair.standing.needed
+            ]
+            mine = [pair for pair in left if annotator in claims.get(pair.item["pair_id"], ())]
+            if left:
+                return batch, (mine or left)[0]
+        return None
 
     def last_answer(self, annotator: str, door: str) -> tuple[str, str] | None:
         """(batch, pair) of what somebody answered last through a door and has not taken back."""
