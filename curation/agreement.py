@@ -226,7 +226,8 @@ def _annotator(
         notes.append(f"{fast + slow} labels outside {usual[0]:g} to {usual[1]:g} s")
     if len(hinted) >= LEAST_EQUAL and all(hinted):
         notes.append(f"equal to the hint in all of {len(hinted)} labels")
-    if len(planted) >= 5 and wilson(sum(planted), len(planted)).high < 0.75:
+    right = wilson(sum(planted), len(planted))
+    if right.high is not None and right.high < 0.75:
         notes.append(f"{sum(planted)} of {len(planted)} known pairs right")
     return Annotator(
         who,
@@ -238,7 +239,7 @@ def _annotator(
         slow,
         wilson(sum(s.verdict == "undecided" for s in mine), len(mine)),
         wilson(sum(met), len(met)),
-        wilson(sum(planted), len(planted)),
+        right,
         wilson(sum(hinted), len(hinted)),
         tuple(notes),
     )

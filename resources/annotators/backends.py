@@ -1,7 +1,9 @@
 """People who verify pairs, behind one interface: simulated, recorded, or at the desk through one of its doors."""
 
+import contextlib
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -22,10 +24,12 @@ from resources.settings import Answers, Settings
 from resources.sources.files import BadFile
 from resources.sources.reader import fingerprint
 from resources.sources.recorded_answers import recorded
+from resources.stops import Stop
 
 __all__ = ["BadAnswers", "DeskPeople", "People", "RecordedPeople", "Waiting", "answered", "backend", "door", "event_id"]
 
 SCHEMA = HUMAN_LABELS.schema
+LOOK = 5.0  # seconds
 DOORS = ("files", "label", "label_studio")
 
 
@@ -89,7 +93,23 @@ def answered(settings: Settings, lake: Lake, iteration: str) -> str:
             with desk(lake) as opened:
                 return digest([*read, opened.mark(iteration, without="files")])
     with desk(lake) as opened:
+        if people.backend == "label_studio" and iteration in opened.batches():
+            _look(settings, opened, iteration)
         return digest([opened.mark(iteration)])
+
+
+_looked: dict[tuple[str, str], float] = {}  # (desk, batch) -> when its server was last asked
+
+
+def _look(settings: Settings, opened: Desk, batch: str) -> None:
+    """Fetch what came in while a batch waits, so that what is hashed is what the next step finds; not more often than
+    every few seconds, and a server that is away is no news here."""
+    key, now = (str(opened.path), batch), time.monotonic()
+    if now - _looked.get(key, -LOOK) < LOOK or opened.progress(batch, settings.people).complete:
+        return
+    _looked[key] = now
+    with contextlib.suppress(Stop):
+        door(settings, opened).collect(batch)
 
 
 def _content(answers: Answers, lake: Lake) -> str:

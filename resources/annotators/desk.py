@@ -12,7 +12,7 @@ import sqlite3
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,8 +122,8 @@ class _Folded:
 class Desk:
     """The store. Several processes may use one at once; each event is one durable transaction. Open it with `desk`."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time):
+        self.path, self.clock = path, clock
         self._con = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
         self._con.execute("PRAGMA journal_mode=WAL")
         self._con.execute("PRAGMA synchronous=FULL")
@@ -185,7 +185,7 @@ class Desk:
                     body = zlib.compress(json.dumps(item, ensure_ascii=False).encode())
                     self._con.execute(
                         "INSERT INTO items(batch, pair_id, body, at) VALUES (?, ?, ?, ?)",
-                        (batch, item["pair_id"], body, time.time()),
+                        (batch, item["pair_id"], body, self.clock()),
                     )
                 order.append(item["pair_id"])
             if order != self._order(batch):
@@ -226,7 +226,7 @@ class Desk:
             self._con.execute(
                 "INSERT OR IGNORE INTO events(batch, pair_id, annotator, kind, door, ref, data, at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (batch, pair, annotator, kind, door, ref, data, time.time()),
+                (batch, pair, annotator, kind, door, ref, data, self.clock()),
             )
 
     def open(self, batch: str, pair: str, annotator: str, door: str, now: float) -> float:
@@ -310,6 +310,27 @@ class Desk:
             (batch, door),
         ).fetchone()
         return json.loads(row[0]) if row else None
+
+    def note(self, batch: str, door: str, name: str, text: str) -> None:
+        """Something a door wants to know again after a kill: the last text by this name counts."""
+        self._add(batch, "noted", door=door, ref=name, data=text)
+
+    def notes(self, batch: str, door: str) -> dict[str, str]:
+        """What a door has noted of a batch, by name."""
+        return dict(
+            self._con.execute(
+                "SELECT ref, data FROM events WHERE batch = ? AND kind = 'noted' AND door = ? ORDER BY id",
+                (batch, door),
+            )
+        )
+
+    def refs(self, batch: str, door: str) -> dict[tuple[str, str], str]:
+        """(pair, annotator) -> the door's name of that person's last answer."""
+        rows = self._con.execute(
+            "SELECT pair_id, annotator, ref FROM events WHERE batch = ? AND kind = 'answered' AND door = ? ORDER BY id",
+            (batch, door),
+        )
+        return {(pair, who): ref for pair, who, ref in rows}
 
     def close_batch(self, batch: str, why: str) -> None:
         """Nobody is asked any more; what is not labelled by now goes back to the pool."""
@@ -479,20 +500,19 @@ def desk(lake: Lake) -> Iterator[Desk]:
         opened.close()
 
 
-def settle(opened: Desk, batch: str, settings: Settings, now: float | None = None) -> Progress:
+def settle(opened: Desk, batch: str, settings: Settings) -> Progress:
     """Close the batch where the configuration says so, and say how far it is.
 
     Args:
         opened: the desk.
         batch: its name.
         settings: `close_share` and `close_after_hours` of people.
-        now: seconds since the epoch.
     """
     people = settings.people
     state = opened.progress(batch, people)
     if state.complete:
         return state
-    hours = ((time.time() if now is None else now) - state.published) / 3600
+    hours = (opened.clock() - state.published) / 3600
     why = ""
     if people.close_share < 1 and state.done >= people.close_share * state.pairs:
         why = f"{state.done} of {state.pairs} pairs are labelled, and people.close_share is {people.close_share:g}"

@@ -18,6 +18,8 @@ ANSWERS = ("answers.jsonl", "answers.csv")
 class FilesDoor(AtDesk):
     """Batches go out as `<folder>/<batch>/batch.jsonl`, answers come in as answers.jsonl or answers.csv beside it.
 
+    `open.jsonl` beside it has the pairs that still wait, with who has answered them and who must (`needs`): anybody else,
+    or an adjudicator.
     What cannot be used is listed with its row and reason in `rejects.jsonl`; of several answers of one annotator to one
     pair the last counts. A row that changes replaces what it said before; a row that vanishes takes nothing back.
     """
@@ -54,15 +56,17 @@ class FilesDoor(AtDesk):
         path = self.folder(batch) / "batch.jsonl"
         lines = [json.dumps(shown(i), ensure_ascii=False) + "\n" for i in self.items(batch)]
         text = "".join(lines).encode()
-        if path.exists():
-            if path.read_bytes() == text:
-                return
+        if path.exists() and path.read_bytes() != text:
             ours = {i["pair_id"] for i in self.items(batch)}
             if self._answers(path.parent) and not ours.intersection(_pairs(path)):
                 raise BadAnswers(
                     f"{path}: this batch of other pairs has been answered; move the folder away, or set people.folder"
                 )
-        replace(path, text)
+        _written(path, text)
+        left = [p for p in self.desk.pairs(batch, self.people) if p.standing.needed]
+        more = [{"answered_by": sorted(p.answers), "needs": p.standing.by, "answers": p.standing.needed} for p in left]
+        lines = [json.dumps(shown(p.item) | m, ensure_ascii=False) + "\n" for p, m in zip(left, more, strict=True)]
+        _written(path.with_name("open.jsonl"), "".join(lines).encode())
 
     def collect(self, batch: str) -> None:
         """See `Door.collect`.
@@ -109,6 +113,12 @@ class FilesDoor(AtDesk):
         if len(found) > 1:
             raise BadAnswers(f"{folder}: answers.jsonl and answers.csv both exist; keep one")
         return found[0] if found else None
+
+
+def _written(path: Path, content: bytes) -> None:
+    """Replace a file, unless it holds just this."""
+    if not path.exists() or path.is_symlink() or path.read_bytes() != content:
+        replace(path, content)
 
 
 def _pairs(path: Path) -> Iterator[str]:

@@ -7,8 +7,6 @@ import hmac
 import ipaddress
 import json
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -96,14 +94,11 @@ class Page:
         settings: the configuration.
         opened: the desk.
         everywhere: whether others than this machine may ask; else a request must name the machine itself.
-        clock: seconds since the epoch.
     """
 
-    def __init__(
-        self, settings: Settings, opened: Desk, everywhere: bool = False, clock: Callable[[], float] = time.time
-    ):
+    def __init__(self, settings: Settings, opened: Desk, everywhere: bool = False):
         self.people, self.rules = settings.people, Rules.of(settings)
-        self.desk, self.everywhere, self.clock = opened, everywhere, clock
+        self.desk, self.everywhere, self.clock = opened, everywhere, opened.clock
         self.secret = opened.secret
         self.lock = threading.Lock()
 
