@@ -164,6 +164,13 @@ def read(raw: Any, asked: Mapping[str, Asked], rules: Rules, now: float = math.i
     """
     if not isinstance(raw, Mapping):
         return Refused("", "", ("not an object of fields and values",))
+    try:
+        return _read(raw, asked, rules, now)
+    except RecursionError:
+        return Refused("", "", ("its values are nested too deeply",))
+
+
+def _read(raw: Mapping[str, Any], asked: Mapping[str, Asked], rules: Rules, now: float) -> Answer | Refused:
     pair, who = _word(raw.get("pair_id")) or "", _annotator(raw)
     item = asked.get(pair)
     if item is None:
@@ -414,7 +421,8 @@ def _entries(value: Any) -> Iterator[Any]:
             value = json.loads(value)
     if isinstance(value, str):
         value = value.splitlines()
-    yield from (e for e in ([value] if isinstance(value, Mapping) else value or ()) if e not in ("", None))
+    entries = value if isinstance(value, (list, tuple)) else [value]
+    yield from (e for e in entries if e not in ("", None))
 
 
 def _entry(entry: Any, named: Collection[str], rules: Rules) -> dict[str, str] | str:

@@ -120,7 +120,15 @@ class Client:
         page = 1
         while True:
             said = self._call(
-                "GET", "/api/tasks/", params={"project": project, "page": page, "page_size": PAGE, "fields": "all"}
+                "GET",
+                "/api/tasks/",
+                params={
+                    "project": project,
+                    "page": page,
+                    "page_size": PAGE,
+                    "fields": "all",
+                    "include": "id,data,total_annotations",
+                },
             )
             yield from said["tasks"]
             if not said["tasks"] or page * PAGE >= said["total"]:

@@ -15,6 +15,7 @@ from resources.annotators.desk import Desk, Pair
 from resources.annotators.doors import AtDesk
 from resources.annotators.label_studio.client import Client
 from resources.annotators.records import CLOSED, Asked, Refused, instant, read
+from resources.annotators.wording import in_form
 from resources.settings import Settings
 
 TITLE = 50  # characters that a project's title may have
@@ -51,7 +52,7 @@ class LabelStudioDoor(AtDesk):
 
     def where(self, batch: str) -> str:
         """See `Door.where`."""
-        return f"{self.client.url}, project {self._title(batch, '*')!r}"
+        return f"{self.client.url}, projects named {self._title(batch, '…')!r}"
 
     def how(self, batch: str) -> str:
         """See `Door.how`."""
@@ -60,7 +61,7 @@ class LabelStudioDoor(AtDesk):
     # ---- out -------------------------------------------------------------------------------------------------------
     def _title(self, batch: str, group: str) -> str:
         end = f" {batch} {group} {self.id}"
-        return f"assay {self.settings.name}"[: TITLE - len(end)] + end
+        return self.settings.name[: TITLE - len(end)] + end
 
     def _groups(self, batch: str) -> dict[str, list[Pair]]:
         """Project -> its pairs: by number of answers and form, then those that need somebody else."""
@@ -101,8 +102,7 @@ class LabelStudioDoor(AtDesk):
             enable_empty_annotation=False,
             show_collab_predictions=True,
             model_version=MODEL,
-            show_instruction=True,
-            expert_instruction="Read the guideline of each comparison, decide, and say which tools you used.",
+            show_instruction=False,
         )
         return made["id"]
 
@@ -179,7 +179,10 @@ class LabelStudioDoor(AtDesk):
                 else:
                     self.desk.answer(batch, made, self.name, ref)
         for task, annotation, why in refused:  # only what is written down may be deleted
-            self.client.update_task(task["id"], data={**task["data"], "notice": f"{REFUSED}{why.reason}."})
+            self.client.update_task(
+                task["id"],
+                data={**task["data"], "notice": REFUSED + " ".join(in_form(r)["reason"] for r in why.reasons)},
+            )
             self.client.delete_annotation(annotation)
 
     def _unfit(self, group: str, pair: str, who: str, ref: str, before: Mapping[tuple[str, str], str]) -> str:

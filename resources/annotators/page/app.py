@@ -24,6 +24,7 @@ from resources.annotators.desk import Desk, Pair
 from resources.annotators.items import shown
 from resources.annotators.page.texts import LONGEST, formatted, sections
 from resources.annotators.records import CLOSED, Refused, Rules, asked_of, instant, read
+from resources.annotators.wording import in_form
 from resources.settings import Settings
 
 DOOR = "label"
@@ -38,27 +39,6 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-# The part of the form that a reason is about, by how the reason begins, and how the form says it; '' for as it is.
-FORM = (
-    ("verdict must be one of", "verdict", "Choose a candidate, or say that it cannot be decided."),
-    ("the verdict", "verdict", ""),
-    ("why_undecided", "why", "Say why it cannot be decided."),
-    ("the guideline is not acknowledged", "acknowledged", "Tick that you have read the guideline and apply it."),
-    ("guideline", "acknowledged", "The guideline has changed since you opened this pair: load the page again."),
-    ("tools is missing", "tools", "Say which tools you used, or that you used none."),
-    (
-        "tool_log, entry",
-        "tools",
-        "Each use of a tool needs what was asked or what it said; assistants only from the list.",
-    ),
-    ("the use of", "tools", ""),
-    ("tools", "tools", ""),
-    (
-        "the only evidence",
-        "rationale",
-        "The only evidence is a model's: give the difference that decided in your own words.",
-    ),
-)
 
 
 def token(secret: bytes, annotator: str) -> str:
@@ -199,7 +179,7 @@ class Page:
                     self.desk.open(batch, pair, annotator, DOOR, now)
                     made = Refused(pair, annotator, ("the pair was open for long; look at it again, then answer",))
                 self.desk.refuse(batch, made, DOOR, place, raw)
-                return 422, {"errors": [_said(r) for r in made.reasons]}
+                return 422, {"errors": [in_form(r) for r in made.reasons]}
             self.desk.answer(batch, made, DOOR, place)
         return 200, {"saved": pair}
 
@@ -213,14 +193,6 @@ class Page:
             self.desk.withdraw(*last, annotator, DOOR)
             self.desk.open(*last, annotator, DOOR, self.clock())
         return 200, {"undone": last[1]}
-
-
-def _said(reason: str) -> dict[str, str]:
-    """A reason as the form shows it: beside which part, in which words."""
-    for begin, field, words in FORM:
-        if reason.startswith(begin):
-            return {"field": field, "reason": words or reason}
-    return {"field": "tools" if "tools needs" in reason else "", "reason": reason}
 
 
 def app(page: Page) -> ASGIApp:
