@@ -183,7 +183,7 @@ def test_undo_brings_the_last_pair_back_with_what_was_said(office):
     link = at.link("ann")
     assert at.client.post(f"{link}/undo", json={}, headers={"x-assay-token": link[3:]}).json() == {"undone": pair}
     text = at.client.get(link).text
-    assert f'data-pair="{pair}"' in text and "prime &lt;b&gt;</textarea>" in text
+    assert f'data-pair="{pair}"' in text and "prime &lt;b&gt;&#34;" in text
     assert at.desk.progress("iter_00", at.settings.people).answered == 0
     assert at.client.post(f"{link}/undo", json={}, headers={"x-assay-token": link[3:]}).status_code == 409
 

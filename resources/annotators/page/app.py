@@ -7,6 +7,7 @@ import hmac
 import ipaddress
 import json
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from resources.annotators.desk import Desk, Pair
 from resources.annotators.items import shown
 from resources.annotators.page.texts import LONGEST, formatted, sections
-from resources.annotators.records import CLOSED, Refused, Rules, asked_of, instant, read
+from resources.annotators.records import CLOSED, Answer, Refused, Rules, asked_of, instant, read
 from resources.annotators.wording import in_form
 from resources.settings import Settings
 
@@ -148,7 +149,7 @@ class Page:
                 needs=needs if "tools" in self.rules.require else None,
                 assistants=self.rules.assistants,
                 others=self._others(pair) if pair.standing.disagreed and pair.standing.by != "annotator" else [],
-                draft=draft,
+                draft=_draft(draft, item) if draft else "",
             )
         )
 
@@ -193,6 +194,15 @@ class Page:
             self.desk.withdraw(*last, annotator, DOOR)
             self.desk.open(*last, annotator, DOOR, self.clock())
         return 200, {"undone": last[1]}
+
+
+def _draft(answer: Answer, item: Mapping[str, Any]) -> str:
+    """What was said of a pair before it was taken back, as the form holds it."""
+    sides = {"first": "candidate_1", "second": "candidate_2", "undecided": "undecided"}
+    about = {n: answer.edited.get(n) or v for n, v in item["attributes"].items()}
+    held = {"verdict": sides[answer.verdict], "why_undecided": answer.why, "acknowledged": bool(answer.acknowledged)}
+    used = {"tools": answer.tools or ["none"], "tool_log": answer.tool_log, "rationale": answer.rationale}
+    return json.dumps(held | used | ({"attributes": about} if item["form_attributes"] else {}), ensure_ascii=False)
 
 
 def app(page: Page) -> ASGIApp:

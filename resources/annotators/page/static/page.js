@@ -114,7 +114,7 @@ function save() {
 }
 
 if (form) {
-  const draft = localStorage.getItem(draftKey);
+  const draft = localStorage.getItem(draftKey) || page.dataset.draft;
   if (draft) try { put(JSON.parse(draft)); } catch { localStorage.removeItem(draftKey); }
   shown();
   form.addEventListener("submit", (e) => { e.preventDefault(); save(); });
