@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from assets.table_asset import Rows, table_asset
 from curation.identity import digest
-from curation.tables import ANSWER_FILES, REFUSED_ANSWERS, WORLD_FILES
+from curation.tables import ANSWER_FILES, UNUSABLE_ANSWERS, WORLD_FILES
 from resources.lake import Lake
 from resources.run import Run
 from resources.settings import Answers, Settings
@@ -37,14 +37,14 @@ def _as_they_are(settings: Settings, lake: Lake, _: str | None) -> str:
 
 @table_asset(
     ANSWER_FILES,
-    REFUSED_ANSWERS,
+    UNUSABLE_ANSWERS,
     reads=[WORLD_FILES],
     settings_seen=("people", "reference", "judges"),
     external_version=_as_they_are,
     group="pool",
     kinds={"python"},
 )
-def refused_answers(run: Run) -> Iterator[Rows]:
+def unusable_answers(run: Run) -> Iterator[Rows]:
     """Reads every file of recorded answers once and says of each row that is no label why."""
     from resources.sources.reader import refused_answers as refused_of
 
@@ -67,4 +67,4 @@ def refused_answers(run: Run) -> Iterator[Rows]:
             run.log(f"answers of {owner}, {answers.origin}: {accepted} accepted, {reasons.total()} refused: {told_why}")
     about = {f["answers_of"]: f"{f['accepted']} accepted, {f['refused']} refused" for f in files}
     yield Rows(ANSWER_FILES, pa.Table.from_pylist(files, ANSWER_FILES.schema), about)
-    yield Rows(REFUSED_ANSWERS, pa.Table.from_pylist(refused, REFUSED_ANSWERS.schema), about)
+    yield Rows(UNUSABLE_ANSWERS, pa.Table.from_pylist(refused, UNUSABLE_ANSWERS.schema), about)

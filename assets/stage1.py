@@ -34,6 +34,7 @@ from curation.tables import (
     JUDGE_VOTES,
     JUDGE_WEIGHTS,
     PLANTED_LABELS,
+    REFUSED_ANSWERS,
     RETRIEVED,
     REWARD_MODEL,
     SEED_SELECTION,
@@ -124,6 +125,7 @@ def annotation_batch(run: Run) -> Iterator[Rows]:
 
 @table_asset(
     HUMAN_LABELS,
+    REFUSED_ANSWERS,
     reads=[ANNOTATION_BATCH, CLEAN_POOL, ATTRIBUTES, PLANTED_LABELS],
     settings=("people", "seed"),
     external_version=answered,
@@ -132,14 +134,16 @@ def annotation_batch(run: Run) -> Iterator[Rows]:
     pool="people",
 )
 def human_labels(run: Run) -> Iterator[Rows]:
-    """Simulated, recorded, or exchanged as files; with files the step stops until the answers are there."""
+    """Simulated, recorded, or people at the desk; then the step stops until their answers are there."""
 
     with run.lake.connect() as con:
         batch = con.sql(
             statement("batch_texts"), params={"iteration": run.partition, "desk": "people"}
         ).to_arrow_table()
-    labels = run.annotators.people(run.settings, run.lake).label(batch, run.partition)
+    people = run.annotators.people(run.settings, run.lake)
+    labels = people.label(batch, run.partition)
     yield Rows(HUMAN_LABELS, labels, {"pairs asked": batch.num_rows, "labels": labels.num_rows})
+    yield Rows(REFUSED_ANSWERS, people.refused(run.partition))
 
 
 @table_asset(

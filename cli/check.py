@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from resources.benchmarks.load import load
 from rich.console import Console
 from rich.text import Text
 
@@ -19,6 +18,7 @@ from cli.ending import least_pairs
 from cli.estimate import ROUTED_SHARE, STAND_IN, stand_ins
 from cli.looking import Looking
 from evaluation.items import BenchmarkError
+from resources.benchmarks.loader import load
 from resources.judges import panel
 from resources.judges.attribute_models import labeller
 from resources.lake import Lake

@@ -227,6 +227,39 @@ def iterate(
 
 
 @app.command(rich_help_panel=START)
+def label(
+    people: Annotated[list[str] | None, typer.Argument(metavar="[NAME]…", help="People who answer.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; default: this machine alone.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes any that is free.")] = 8770,
+    config: Config = None,
+) -> None:
+    """Serve a page on which people answer, with a link for each of them."""
+    from cli.label import page
+
+    settings = _use(config)
+    raise typer.Exit(page(settings, _lake(settings), people or [], host, port))
+
+
+@app.command(rich_help_panel=LOOK)
+def people(
+    batch: Annotated[str | None, typer.Option(help="Only this one, for example iter_00.")] = None,
+    refused: Annotated[
+        bool, typer.Option("--refused", help="Every refused answer, also those given anew since.")
+    ] = False,
+    close: Annotated[
+        str | None,
+        typer.Option(metavar="BATCH", help="Ask nobody any more; what is not labelled by now goes back to the pool."),
+    ] = None,
+    config: Config = None,
+) -> None:
+    """How far people are with each batch, at what pace, how they agree, and which answers were refused."""
+    from cli.people import show
+
+    settings = _use(config)
+    raise typer.Exit(show(settings, _lake(settings), batch, refused, close))
+
+
+@app.command(rich_help_panel=START)
 def decide(
     rule: Annotated[
         Path | None, typer.Argument(help="A rule file; default: the one beside the lake's decisions.")

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from curation.attributes import CLOSED
 from curation.identity import comparison_id, conv_id, digest, text_hash
-from curation.tables import ATTRIBUTES, HUMAN_LABELS, JUDGE_VOTES
+from curation.tables import ATTRIBUTES, HUMAN_LABELS, JUDGE_VOTES, REFUSED_ANSWERS
 from curation.verdicts import mapped_back
 from resources.annotators.backends import event_id
 from resources.judges.attribute_models import row
@@ -112,6 +112,10 @@ class SimulatedPeople:
             for i in range(self.settings.people.annotators)
         ]
         return pa.Table.from_pylist(rows, HUMAN_LABELS.schema)
+
+    def refused(self, iteration: str) -> pa.Table:
+        """REFUSED_ANSWERS rows: none."""
+        return REFUSED_ANSWERS.schema.empty_table()
 
     def _label(self, pair: dict, truth: Truth, annotator: str, iteration: str) -> dict:
         people, name = self.settings.people, (self.settings.seed, pair["pair_id"], annotator)

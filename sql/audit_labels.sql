@@ -4,7 +4,10 @@ WITH votes AS (
     SELECT pair_id, count(*) AS votes,
         count(*) FILTER ((verdict = 'first') = (shown_first = 'chosen') AND verdict <> 'undecided') AS votes_original,
         count(*) FILTER ((verdict = 'first') <> (shown_first = 'chosen') AND verdict <> 'undecided') AS votes_swapped
-    FROM audit GROUP BY pair_id
+    FROM (  -- as gold counts
+        FROM audit WHERE coalesce(role, '') <> 'passed'
+        QUALIFY rank() OVER (PARTITION BY pair_id ORDER BY coalesce(role, '') = 'adjudicator' DESC) = 1
+    ) GROUP BY pair_id
 )
 SELECT pair_id, votes_original > votes_swapped AS right
 FROM votes

@@ -7,7 +7,10 @@ WITH votes AS (
         count(*) FILTER ((verdict = 'first') = (shown_first = 'chosen') AND verdict <> 'undecided') AS votes_original,
         count(*) FILTER ((verdict = 'first') <> (shown_first = 'chosen') AND verdict <> 'undecided') AS votes_swapped,
         count(*) AS votes
-    FROM human_labels WHERE iteration = $iteration GROUP BY 1
+    FROM (  -- an adjudicator's word alone counts where there is one, and an answer that was passed on does not
+        FROM human_labels WHERE iteration = $iteration AND coalesce(role, '') <> 'passed'
+        QUALIFY rank() OVER (PARTITION BY pair_id ORDER BY coalesce(role, '') = 'adjudicator' DESC) = 1
+    ) GROUP BY 1
 ), asked AS (
     SELECT pair_id, cluster_id, why IN ('seed', 'random') AS by_chance
     FROM annotation_batch WHERE iteration = $iteration AND assigned_to = 'people'

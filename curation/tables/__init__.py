@@ -46,9 +46,9 @@ from curation.tables.pool_schemas import (
     QUARANTINE,
     RAW_POOL,
     REDACTED,
-    REFUSED_ANSWERS,
     SOURCES,
     UNUSABLE,
+    UNUSABLE_ANSWERS,
 )
 from curation.tables.reference_schemas import PLANTED_LABELS, PLANTED_ROWS, REFERENCE_LABELS, WORLD_FILES
 from curation.tables.release_schemas import (
@@ -71,6 +71,7 @@ from curation.tables.stage1_schemas import (
     JUDGE_WEIGHTS,
     MODEL_FIELDS,
     ORDER,
+    REFUSED_ANSWERS,
     RETRIEVED,
     REWARD_MODEL,
     SELECTION,
@@ -183,6 +184,7 @@ __all__ = [
     "TURN",
     "UNDECIDED",
     "UNUSABLE",
+    "UNUSABLE_ANSWERS",
     "VECTOR",
     "VERDICTS",
     "VERDICT_FIELDS",

@@ -86,13 +86,13 @@ ANSWER_FILES = table(
         field("path", S, "path or query as configured, with the names of environment variables"),
         field("place", I, "which of their files it is, from 0"),
         field("accepted", I, "answers that say which response is better, or that neither is"),
-        field("refused", I, "rows of refused_answers"),
+        field("refused", I, "rows of unusable_answers"),
         field("reasons", S, "why, with counts, the commonest first"),
     ],
     ("answers_of", "place"),
 )
-REFUSED_ANSWERS = table(
-    "refused_answers",
+UNUSABLE_ANSWERS = table(
+    "unusable_answers",
     "Recorded answers that are no label: an unlisted code, a missing response, a file that cannot be read.",
     [
         field("answers_of", S, "people, reference, or judge and its name"),

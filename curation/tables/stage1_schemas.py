@@ -1,6 +1,6 @@
 """Stage 1: one iteration a partition."""
 
-from curation.tables.columns import PAIR_ID, SIMULATED, STRINGS, F, I, S, field, table
+from curation.tables.columns import PAIR_ID, SIMULATED, STRINGS, B, F, I, S, field, table
 from curation.tables.seed_schemas import ATTRIBUTE_FIELDS, EMBEDDINGS
 
 ANNOTATION_BATCH = table(
@@ -18,6 +18,9 @@ ANNOTATION_BATCH = table(
     ("pair_id",),
     "iteration",
 )
+LABEL_EDITS = [
+    f.with_nullable(True).with_metadata({"doc": "as this person corrected it, else null"}) for f in ATTRIBUTE_FIELDS
+]
 HUMAN_LABELS = table(
     "human_labels",
     "What people said, an event a label; never changed, folded into gold.",
@@ -25,18 +28,42 @@ HUMAN_LABELS = table(
         field("event_id", S, "hash of pair, annotator and iteration"),
         PAIR_ID,
         field("annotator", S, "pseudonym"),
+        field("role", S, "annotator, adjudicator (whose word is final) or passed (left to somebody else)", True),
         field("shown_first", S, "chosen or rejected: which response stood first"),
         field("verdict", S, "first, second or undecided"),
+        field("why_undecided", S, "tie, missing (something needed) or not_mine (cannot read or check it)", True),
         field("seconds", F, "time spent", True),
-        *(
-            f.with_nullable(True).with_metadata({"doc": "as this person corrected it, else null"})
-            for f in ATTRIBUTE_FIELDS
-        ),
-        field("backend", S, "simulated, recorded or files"),
+        field("t_start", S, "when the pair was opened, ISO 8601, UTC", True),
+        field("t_end", S, "when the answer was given", True),
+        field("flags", STRINGS, "too_fast or too_slow: outside the usual duration (spec 2.10)", True),
+        field("protocol_version", S, "version of the guideline that was shown", True),
+        field("acknowledged", B, "whether the person said that it was read and applied (spec 2.02)", True),
+        field("tools", STRINGS, "search, llm, code: what was used (spec 2.03)", True),
+        field("tool_log", S, "JSON: an entry a use: tool, name, asked, said", True),
+        field("hint_shown", S, "what a pre-verification said of the two, as shown; '' for nothing (spec 2.06)", True),
+        field("hint_verdict", S, "first or second, which the hint spoke for; null where for neither", True),
+        field("rationale", S, "the difference that decided, in the person's words", True),
+        field("arm", S, "the form's name in the configuration; '' for the whole form", True),
+        *LABEL_EDITS,
+        field("backend", S, "simulated, recorded, files, label or label_studio"),
         field("cost_micros", I, "price in millionths of a dollar"),
         SIMULATED,
     ],
     ("event_id",),
+    "iteration",
+)
+REFUSED_ANSWERS = table(
+    "refused_answers",
+    "Answers of people that could not be used, and why; none of them is a label.",
+    [
+        field("ref", S, "hash of the answer, where it stood and the reason"),
+        field("pair_id", S, "as the answer names it", True),
+        field("annotator", S, "as the answer names it", True),
+        field("backend", S, "files, label or label_studio"),
+        field("place", S, "file and row, or the number of the annotation"),
+        field("reason", S, "what is wrong with it and what is allowed"),
+    ],
+    ("ref",),
     "iteration",
 )
 ORDER = field("order", S, "original or swapped: the order that was verified")

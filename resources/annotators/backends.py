@@ -1,41 +1,36 @@
-"""People who verify pairs, behind one interface: simulated, recorded, or through files."""
+"""People who verify pairs, behind one interface: simulated, recorded, or at the desk through one of its doors."""
 
-import csv
+import contextlib
 import hashlib
 import json
-import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
 
-from curation.attributes import CATEGORIES, CONTROVERSIALITY, OBJECTIVITY
 from curation.identity import digest
-from curation.prompts import guideline as assembled
-from curation.tables import HUMAN_LABELS
-from resources.judges import guideline
+from curation.opinions import ADJUDICATOR, ANNOTATOR, PASSED
+from curation.tables import HUMAN_LABELS, REFUSED_ANSWERS
+from resources.annotators.desk import Desk, Pair, desk
+from resources.annotators.doors import Door
+from resources.annotators.files import ANSWERS, FilesDoor
+from resources.annotators.items import items
+from resources.annotators.records import Answer
+from resources.annotators.waiting import BadAnswers, Waiting
 from resources.lake import Lake
-from resources.retrieval.embedder import FIELDS
 from resources.settings import Answers, Settings
 from resources.sources.files import BadFile
 from resources.sources.reader import fingerprint
 from resources.sources.recorded_answers import recorded
 from resources.stops import Stop
 
+__all__ = ["BadAnswers", "DeskPeople", "People", "RecordedPeople", "Waiting", "answered", "backend", "door", "event_id"]
+
 SCHEMA = HUMAN_LABELS.schema
-VERDICTS = {"candidate_1": "first", "candidate_2": "second", "undecided": "undecided"}
-ANSWERS = ("answers.jsonl", "answers.csv")
-CLOSED = {"category": CATEGORIES, "objectivity": OBJECTIVITY, "controversiality": CONTROVERSIALITY}
-ALL_TOOLS = frozenset({"llm", "search"})
-
-
-class Waiting(Stop):
-    """People have not answered yet; the message says where the batch lies and how many answers are missing."""
-
-
-class BadAnswers(Stop):
-    """A file of answers cannot be read, or belongs to another batch; the message names it."""
+LOOK = 5.0  # seconds
+DOORS = ("files", "label", "label_studio")
 
 
 class People(Protocol):
@@ -53,6 +48,9 @@ class People(Protocol):
             Waiting: answers are still to come.
         """
 
+    def refused(self, iteration: str) -> pa.Table:
+        """Rows of `refused_answers`: what people answered and could not be used."""
+
 
 def backend(settings: Settings, lake: Lake) -> People:
     """The people that the configuration names."""
@@ -63,20 +61,55 @@ def backend(settings: Settings, lake: Lake) -> People:
             return SimulatedPeople(settings, lake)
         case "recorded":
             return RecordedPeople(settings, lake)
-        case "files":
-            return FilePeople(settings)
+    return DeskPeople(settings, lake)
+
+
+def door(settings: Settings, opened: Desk) -> Door:
+    """The configured way to an open desk."""
+    match settings.people.backend:
+        case "label":
+            from resources.annotators.page.door import LabelDoor
+
+            return LabelDoor(settings, opened)
+        case "label_studio":
+            from resources.annotators.label_studio.door import LabelStudioDoor
+
+            return LabelStudioDoor(settings, opened)
+    return FilesDoor(settings, opened)
 
 
 def answered(settings: Settings, lake: Lake, iteration: str) -> str:
     """A hash of where people's answers to a batch come from, so that a corrected answer is noticed; empty where that
     is nothing outside the lake."""
-    match settings.people.backend:
+    people = settings.people
+    match people.backend:
+        case "simulated":
+            return ""
         case "recorded":
-            return digest([_content(one, lake) for one in settings.people.answers])
+            return digest([_content(one, lake) for one in people.answers])
         case "files":
-            files = (Path(settings.people.folder) / iteration / name for name in ANSWERS)
-            return digest([hashlib.blake2b(f.read_bytes()).hexdigest() for f in files if f.exists()])
-    return ""
+            files = (Path(people.folder) / iteration / name for name in ANSWERS)
+            read = [hashlib.blake2b(f.read_bytes()).hexdigest() for f in files if f.exists()]
+            with desk(lake) as opened:
+                return digest([*read, opened.mark(iteration, without="files")])
+    with desk(lake) as opened:
+        if people.backend == "label_studio" and iteration in opened.batches():
+            _look(settings, opened, iteration)
+        return digest([opened.mark(iteration)])
+
+
+_looked: dict[tuple[str, str], float] = {}  # (desk, batch) -> when its server was last asked
+
+
+def _look(settings: Settings, opened: Desk, batch: str) -> None:
+    """Fetch what came in while a batch waits, so that what is hashed is what the next step finds; not more often than
+    every few seconds, and a server that is away is no news here."""
+    key, now = (str(opened.path), batch), time.monotonic()
+    if now - _looked.get(key, -LOOK) < LOOK or opened.progress(batch, settings.people).complete:
+        return
+    _looked[key] = now
+    with contextlib.suppress(Stop):
+        door(settings, opened).collect(batch)
 
 
 def _content(answers: Answers, lake: Lake) -> str:
@@ -112,8 +145,10 @@ class RecordedPeople:
                     "event_id": event_id(r["pair_id"], r["annotator"], iteration, nth),
                     "pair_id": r["pair_id"],
                     "annotator": r["annotator"],
+                    "role": ANNOTATOR,
                     "shown_first": r["shown_first"],
                     "verdict": "undecided" if r["vote"] == "tie" else "first" if first else "second",
+                    "why_undecided": "tie" if r["vote"] == "tie" else None,
                     "seconds": None,
                     "backend": "recorded",
                     "cost_micros": 0,
@@ -122,196 +157,97 @@ class RecordedPeople:
             )
         return pa.Table.from_pylist(rows, SCHEMA)
 
+    def refused(self, iteration: str) -> pa.Table:
+        """None: see `People.refused`."""
+        return REFUSED_ANSWERS.schema.empty_table()
 
-class FilePeople:
-    """Batches go out as `<folder>/<iteration>/batch.jsonl`, answers come in as answers.jsonl or answers.csv beside it.
 
-    An answer has pair_id, verdict (candidate_1, candidate_2 or undecided), annotator and, if known, seconds; and those of
-    the five attributes that the annotator corrects, as an object `attributes` or, in CSV, as columns (spec 1.07). What
-    cannot be used is listed with its row and reason in `rejects.jsonl`; of several answers of one annotator to one
-    pair the last counts. The batch shows neither the original label nor where a pair comes from.
-    """
+class DeskPeople:
+    """People at the lake's desk: a batch goes to the desk, people answer through a door, labels are folded from events."""
 
-    def __init__(self, settings: Settings):
-        self.settings = settings.people
-        self.seed = settings.seed
-        self.texts = guideline.load().texts
+    def __init__(self, settings: Settings, lake: Lake):
+        self.settings, self.lake = settings, lake
 
     def label(self, batch: pa.Table, iteration: str) -> pa.Table:
-        """See `People.label`; the batch is written before answers are looked for.
+        """See `People.label`; the batch goes out before answers are looked for.
 
         Raises:
-            BadAnswers: two files of answers, one that is not UTF-8, or answers to another batch.
+            BadAnswers: what lies there cannot be read, or the server cannot be reached.
         """
-        folder = Path(self.settings.folder) / iteration
-        folder.mkdir(parents=True, exist_ok=True)
-        answers = self._answers_file(folder)
-        self._export(batch, iteration, folder / "batch.jsonl", answered=answers is not None)
-        pairs = {row["pair_id"]: row for row in batch.select(["pair_id", *FIELDS]).to_pylist()}
-        valid = self._accepted(answers, pairs, folder / "rejects.jsonl") if answers else {}
-        given: dict[str, int] = {}
-        for pair, _ in valid:
-            given[pair] = given.get(pair, 0) + 1
-        missing = sum(max(0, self.settings.annotators - given.get(p, 0)) for p in pairs)
-        if missing:
-            raise Waiting(
-                f"{folder / 'batch.jsonl'}: {missing} of {len(pairs) * self.settings.annotators} answers are missing. "
-                f"Write them to {folder / 'answers.jsonl'} or answers.csv (pair_id, verdict, annotator, seconds, "
-                "and attributes to correct) and run again."
-            )
-        return pa.Table.from_pylist([self._event(iteration, *k, v) for k, v in sorted(valid.items())], SCHEMA)
-
-    # ---- out -------------------------------------------------------------------------------------------------------
-    def _export(self, batch: pa.Table, iteration: str, path: Path, answered: bool) -> None:
-        lines = [
-            json.dumps(self._item(row, iteration), ensure_ascii=False) + "\n"
-            for part in batch.to_batches(max_chunksize=500)
-            for row in part.to_pylist()
-        ]
-        text = "".join(lines)
-        if path.exists():
-            if path.read_text(encoding="utf-8") == text:
-                return
-            if answered:
-                raise BadAnswers(
-                    f"{path}: the batch has changed since it was answered; move the folder away to export it anew"
+        with desk(self.lake) as opened:
+            opened.publish(iteration, items(batch, iteration, self.settings, self.lake))
+            way = door(self.settings, opened)
+            way.publish(iteration)
+            way.collect(iteration)
+            state = way.progress(iteration)
+            if not state.complete:
+                way.publish(iteration)  # a disagreement asks for one more
+                raise Waiting(
+                    iteration,
+                    state.answered,
+                    state.missing,
+                    way.where(iteration),
+                    state.refused,
+                    state.by,
+                    way.how(iteration),
                 )
-        beside = path.with_suffix(".writing")
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
+            pairs = opened.pairs(iteration, self.settings.people)
+            rows = sorted(self._rows(pairs, iteration), key=lambda r: (r["pair_id"], r["annotator"]))
+        return pa.Table.from_pylist(rows, SCHEMA)
 
-    def _item(self, row: dict, iteration: str) -> dict:
-        first, second = "chosen", "rejected"
-        if not self._chosen_first(row["pair_id"], iteration):
-            first, second = second, first
-        return {
-            "pair_id": row["pair_id"],
-            "conversation": row["conversation"],
-            "candidate_1": row[first],
-            "candidate_2": row[second],
-            "attributes": {n: row[n] for n in FIELDS},
-            "protocol": assembled(self.texts, row, ALL_TOOLS),
-        }
+    def refused(self, iteration: str) -> pa.Table:
+        """See `People.refused`; what was given anew since is among them."""
+        with desk(self.lake) as opened:
+            found = opened.refusals(iteration, every=True)
+        rows = [
+            {"ref": r.ref, "pair_id": r.pair_id or None, "annotator": r.annotator or None, "backend": r.door}
+            | {"place": r.place, "reason": r.reason}
+            for r in found
+        ]
+        return pa.Table.from_pylist(rows, REFUSED_ANSWERS.schema)
 
-    def _chosen_first(self, pair_id: str, iteration: str) -> bool:
-        name = f"{self.seed}\0{iteration}\0{pair_id}".encode()
-        return hashlib.blake2b(name, digest_size=1).digest()[0] % 2 == 0
-
-    # ---- in --------------------------------------------------------------------------------------------------------
-    @staticmethod
-    def _answers_file(folder: Path) -> Path | None:
-        found = [folder / name for name in ANSWERS if (folder / name).exists()]
-        if len(found) > 1:
-            raise BadAnswers(f"{folder}: answers.jsonl and answers.csv both exist; keep one")
-        return found[0] if found else None
-
-    def _accepted(self, path: Path, pairs: dict[str, dict], rejects: Path) -> dict[tuple[str, str], dict]:
-        """Usable answers by (pair, annotator); the others go to the file of rejects."""
-        accepted: dict[tuple[str, str], tuple[int, dict]] = {}
-        refused: list[tuple[int, str]] = []
-        try:
-            for number, answer in _rows(path):
-                if not isinstance(answer, str):
-                    answer = _checked(answer, pairs)
-                if isinstance(answer, str):
-                    refused.append((number, answer))
-                    continue
-                key = answer["pair_id"], answer["annotator"]
-                if key in accepted:
-                    refused.append((accepted[key][0], f"replaced by row {number}"))
-                accepted[key] = number, answer
-        except UnicodeDecodeError as e:
-            raise BadAnswers(f"{path}: not UTF-8: {e.reason} at byte {e.start}") from None
-        rejects.write_text(
-            "".join(
-                json.dumps({"file": path.name, "row": n, "reason": reason}, ensure_ascii=False) + "\n"
-                for n, reason in sorted(refused)
-            ),
-            encoding="utf-8",
-        )
-        return {key: answer for key, (_, answer) in accepted.items()}
-
-    def _event(self, iteration: str, pair_id: str, annotator: str, answer: dict) -> dict:
-        return {
-            "event_id": event_id(pair_id, annotator, iteration),
-            "pair_id": pair_id,
-            "annotator": annotator,
-            "shown_first": "chosen" if self._chosen_first(pair_id, iteration) else "rejected",
-            "verdict": VERDICTS[answer["verdict"]],
-            "seconds": answer["seconds"],
-            **answer["edited"],
-            "backend": "files",
-            "cost_micros": round(self.settings.cost_per_label * 1_000_000),
-            "simulated": False,
-        }
-
-
-def _rows(path: Path) -> Iterator[tuple[int, dict | str]]:
-    """Records with their numbers from 1, or why a line is none."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        if path.suffix == ".csv":
-            for number, row in enumerate(csv.DictReader(file), 1):
-                yield number, row
-            return
-        for number, line in enumerate(file, 1):
-            if not line.strip():
+    def _rows(self, pairs: list[Pair], iteration: str) -> Iterator[dict]:
+        """Labels of pairs; planted ones are none, and a disagreement that a closed batch leaves open goes back."""
+        cost = round(self.settings.people.cost_per_label * 1_000_000)
+        for pair in pairs:
+            if pair.known or (pair.standing.disagreed and pair.standing.needed):
                 continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as e:
-                yield number, f"not JSON: {e}"
-                continue
-            yield number, row if isinstance(row, dict) else "not a JSON object"
+            for nth, (who, (way, answer)) in enumerate(pair.answers.items()):
+                role = PASSED if nth in pair.standing.passed else self._role(pair, who)
+                yield {
+                    "event_id": event_id(answer.pair_id, who, iteration),
+                    "shown_first": pair.item["shown_first"],
+                    "role": role,
+                    "backend": way,
+                    "cost_micros": cost,
+                    "simulated": False,
+                    **columns(answer),
+                }
+
+    def _role(self, pair: Pair, who: str) -> str:
+        people = self.settings.people
+        settles = people.disagreement == "adjudicate" and who in people.adjudicators
+        return ADJUDICATOR if settles and Desk.disputed(pair.answers, who, pair.item, people) else ANNOTATOR
 
 
-def _checked(row: dict, pairs: dict[str, dict]) -> dict | str:
-    """The answer with its types, or why it cannot be used; `pairs` are those asked about, with their attributes."""
-    pair, verdict, annotator = (row.get(k) for k in ("pair_id", "verdict", "annotator"))
-    if pair not in pairs:
-        return f"pair_id {pair!r} is not in this batch"
-    if verdict not in VERDICTS:
-        return f"verdict must be one of {', '.join(VERDICTS)}, found {verdict!r}"
-    if not (annotator := _text(annotator)):
-        return "annotator is missing"
-    seconds = row.get("seconds")
-    if seconds in (None, ""):
-        seconds = None
-    else:
-        try:
-            seconds = float(seconds)
-        except (TypeError, ValueError):
-            return f"seconds must be a number, found {seconds!r}"
-        if not 0 <= seconds < float("inf"):
-            return f"seconds must be a number of seconds from 0, found {seconds!r}"
-    edited = _edited(row, pairs[pair])
-    if isinstance(edited, str):
-        return edited
-    return {"pair_id": pair, "verdict": verdict, "annotator": annotator, "seconds": seconds, "edited": edited}
-
-
-def _edited(row: dict, asked: dict) -> dict[str, str | None] | str:
-    """The five attributes, each as the answer corrects it or else None; or why one of them cannot be used."""
-    given = row["attributes"] if "attributes" in row else {n: row[n] for n in FIELDS if n in row}
-    given = {} if given is None else given
-    if not isinstance(given, dict) or (unknown := sorted(given.keys() - set(FIELDS))):
-        found = repr(given) if not isinstance(given, dict) else ", ".join(map(repr, unknown))
-        return f"attributes must be an object of {', '.join(FIELDS)}, found {found}"
-    edited: dict[str, str | None] = dict.fromkeys(FIELDS)
-    for name, value in given.items():
-        if value is None or value == "":  # an empty cell
-            continue
-        if not (text := _text(value)):
-            return f"{name} must be text, found {value!r}"
-        if text == asked[name]:  # sent back as it was
-            continue
-        if name in CLOSED and text not in CLOSED[name]:
-            return f"{name} must be one of {', '.join(CLOSED[name])}, found {value!r}"
-        edited[name] = text
-    return edited
-
-
-def _text(value: object) -> str:
-    """Text without its margins; nothing for what is none, half a surrogate pair included."""
-    if not isinstance(value, str):
-        return ""
-    return "" if any("\ud800" <= c <= "\udfff" for c in value) else value.strip()
+def columns(answer: Answer) -> dict:
+    """An answer as columns of `human_labels`."""
+    return {
+        "pair_id": answer.pair_id,
+        "annotator": answer.annotator,
+        "verdict": answer.verdict,
+        "why_undecided": answer.why or None,
+        "seconds": answer.seconds,
+        "t_start": answer.started,
+        "t_end": answer.finished,
+        "flags": list(answer.flags),
+        "protocol_version": answer.protocol_version,
+        "acknowledged": answer.acknowledged,
+        "tools": list(answer.tools),
+        "tool_log": json.dumps(answer.tool_log, ensure_ascii=False),
+        "hint_shown": answer.hint,
+        "hint_verdict": answer.hint_verdict or None,
+        "rationale": answer.rationale or None,
+        "arm": answer.arm,
+        **answer.edited,
+    }

@@ -13,7 +13,7 @@ import pytest
 from cli import running
 from cli.main import main
 from cli.run import JobFailed
-from curation.tables import CLEAN_POOL, FINAL_MODEL, RELEASE_CORRECTED
+from curation.tables import CLEAN_POOL, FINAL_REWARD_MODEL, RELEASE_CORRECTED
 from resources import settings
 from resources.lake import Lake
 from resources.llm.bill import CONFIRM
@@ -197,7 +197,7 @@ def test_releases_and_models_are_named_with_their_paths(config, capsys):
         "dropped": 0, "steps": 1, "best_step": 1, "train_loss": 0.5, "validation_pairs": 4, "validation_accuracy": 0.75,
         "seconds": 1.0, "tokens": 9, "hardware": "cpu", "arm": "corrected", "seed": 7,
     }  # fmt: skip
-    put(lake, FINAL_MODEL, [model], "corrected")
+    put(lake, FINAL_REWARD_MODEL, [model], "corrected")
     running.name_models(lake)
     running.name_models(lake)  # again, over what is there
     assert main(["status"]) == 0

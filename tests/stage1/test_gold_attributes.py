@@ -13,6 +13,7 @@ from resources.annotators.backends import Waiting
 from resources.lake import Lake
 from resources.retrieval.embedder import embed
 from resources.settings import Embedding
+from tests.support.answers import FREE
 from tests.support.lakes import DEFAULTS, make, put, query, settings
 
 IT0 = "iter_00"
@@ -57,7 +58,7 @@ def answers(first_writes: dict | None = None) -> list[dict]:
 
 
 def people(lake: Lake) -> dict:
-    return {"backend": "files", "folder": str(lake.root) + "/../people", "annotators": 3}
+    return {"backend": "files", "folder": str(lake.root) + "/../people", "annotators": 3, **FREE}
 
 
 def answered(lake: Lake, rows: list[dict], kind: str = "jsonl") -> None:

@@ -15,6 +15,7 @@ from cli.run import materialize
 from curation.tables import ANNOTATION_BATCH, ATTRIBUTES, CLEAN_POOL, EMBEDDINGS, GOLD, JUDGE_VOTES
 from resources.lake import Lake
 from resources.run import Run
+from tests.support.answers import FREE
 from tests.support.batch_server import batching
 from tests.support.judging import body_for, honest
 from tests.support.lakes import fill, put, query, settings
@@ -138,7 +139,7 @@ def test_people_who_have_not_answered_stop_the_run_and_a_spoilt_file_says_which(
     labelled(lake)
     put(lake, ANNOTATION_BATCH, [{"pair_id": "p0", "assigned_to": "people"}], "iter_00")
     folder = tmp_path / "people"
-    sections = {"people": {"backend": "files", "folder": str(folder)}}
+    sections = {"people": {"backend": "files", "folder": str(folder), **FREE}}
     why, (failure,) = run(lake, stage1.human_labels, "iter_00", **sections)
     assert "1 of 1 answers are missing" in failure.step_failure_data.user_failure_data.description and "1 of 1" in why
     (batch,) = folder.rglob("batch.jsonl")

@@ -17,6 +17,7 @@ from resources.lake import Lake
 from resources.run import Run
 from sql import statement
 from tests.stage2.test_decision_rule import applied
+from tests.support.answers import FREE
 from tests.support.lakes import make, published, put, query, settings
 
 MODELS = ("m", "n")
@@ -258,7 +259,7 @@ def test_the_audit_draws_from_all_that_stage_2_decides_and_waits_for_people(tmp_
                            for i, p in enumerate(pool[:60])] if first else [], key)  # fmt: skip
         put(lake, t.SILVER, [{"pair_id": p, "order": "original"} for p in pool[60:120]] if first else [], key)
         put(lake, t.UNDECIDED, [{"pair_id": p, "desk": "people"} for p in pool[120:160]] if first else [], key)
-    sections = {"stage2": {"audit": 80}, "people": {"backend": "files", "folder": str(tmp_path / "people")},
+    sections = {"stage2": {"audit": 80}, "people": {"backend": "files", "folder": str(tmp_path / "people"), **FREE},
                 "attributes": {"backend": "heuristic"}}  # fmt: skip
     make(stage2.audit_attributes, lake, **sections)
     drawn = [p for (p,) in query(lake, "SELECT pair_id FROM audit_attributes ORDER BY 1")]

@@ -2,78 +2,32 @@
 
 import json
 
-import pyarrow as pa
 import pytest
 
 from assets import stage1
-from curation.identity import comparison_id, conv_id
 from curation.tables import ANNOTATION_BATCH, ATTRIBUTES, CLEAN_POOL, HUMAN_LABELS
 from resources.annotators.backends import BadAnswers, Waiting, backend
 from resources.lake import Lake
+from tests.support.answers import FREE, batch, exported, pair, truly, write
 from tests.support.lakes import make, put, query, settings
 
-ASKED = [{"role": "user", "content": "Name a prime above 10."}]
-ABOUT = {
-    "category": "math",
-    "objectivity": "objective",
-    "controversiality": "low",
-    "desired": "a prime",
-    "guideline": "check it",
-    "priority": 0,
-}
-
-
-def pair(name: str, chosen: str, rejected: str) -> dict:
-    turns = [(t["role"], t["content"]) for t in ASKED]
-    return {
-        "pair_id": name,
-        "comparison_id": comparison_id(conv_id(turns), chosen, rejected),
-        "conversation": ASKED,
-        "chosen": chosen,
-        "rejected": rejected,
-        **ABOUT,
-    }
-
-
-def batch(n: int = 40) -> pa.Table:
-    return pa.Table.from_pylist([pair(f"p{i:02d}", f"{11 + i} good", f"{10 + i} bad") for i in range(n)])
+ASKED = "Name a prime above 10."
 
 
 @pytest.fixture
 def office(tmp_path):
     def people(**keys):
-        keys = {"backend": "files", "folder": str(tmp_path / "people"), "cost_per_label": 0.25} | keys
+        keys = {"backend": "files", "folder": str(tmp_path / "people"), "cost_per_label": 0.25, "overlap": 0} | keys
         return backend(settings(people=keys), Lake(str(tmp_path / "lake")))
 
     return tmp_path / "people" / "iter_00", people
-
-
-def exported(folder) -> list[dict]:
-    return [json.loads(line) for line in (folder / "batch.jsonl").read_text().splitlines()]
-
-
-def answer(folder, rows: list[dict]) -> None:
-    (folder / "answers.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
 
 
 def test_a_batch_goes_out_and_answers_come_back_in_the_original_order(office):
     folder, people = office
     with pytest.raises(Waiting, match=r"batch\.jsonl: 40 of 40 answers are missing"):
         people().label(batch(), "iter_00")
-    items = exported(folder)
-    # the truth, as a person would find it: the text that says 'good'
-    answer(
-        folder,
-        [
-            {
-                "pair_id": i["pair_id"],
-                "verdict": "candidate_1" if "good" in i["candidate_1"] else "candidate_2",
-                "annotator": "ann",
-                "seconds": 31.5,
-            }
-            for i in items
-        ],
-    )
+    write(folder, [truly(item) for item in exported(folder)])
     labels = people().label(batch(), "iter_00")
     assert labels.schema.equals(HUMAN_LABELS.schema)
     rows = labels.to_pylist()
@@ -95,7 +49,15 @@ def test_what_people_see_tells_neither_label_nor_model(office):
     for word in ("chosen", "rejected", "label_origin", "source", "score", "reward", "judge"):
         assert word not in text
     item = exported(folder)[0]
-    assert set(item) == {"pair_id", "conversation", "candidate_1", "candidate_2", "attributes", "protocol"}
+    assert set(item) == {
+        "pair_id",
+        "conversation",
+        "candidate_1",
+        "candidate_2",
+        "attributes",
+        "protocol",
+        "protocol_version",
+    }
     # people read the sentences on assistants and search, without their tags
     assert "An assistant may help you" in item["protocol"] and "search engine" in item["protocol"]
     assert "<llm>" not in item["protocol"] and "Task: math" in item["protocol"]
@@ -105,9 +67,9 @@ def test_unusable_rows_are_listed_with_row_and_reason(office):
     folder, people = office
     with pytest.raises(Waiting):
         people().label(batch(2), "iter_00")
-    good = {"pair_id": "p00", "verdict": "undecided", "annotator": "ann"}
+    good = truly(exported(folder)[0], verdict="undecided", why_undecided="missing")
     lines = [
-        json.dumps({"pair_id": "elsewhere", "verdict": "candidate_1", "annotator": "ann"}),
+        json.dumps(good | {"pair_id": "elsewhere"}),
         json.dumps(good | {"verdict": "chosen"}),
         json.dumps(good | {"annotator": " "}),
         json.dumps(good | {"seconds": "soon"}),
@@ -134,12 +96,12 @@ def test_unusable_rows_are_listed_with_row_and_reason(office):
 def test_answers_as_csv_and_several_annotators(office):
     folder, people = office
     with pytest.raises(Waiting, match="4 of 4"):
-        people(annotators=2).label(batch(2), "iter_00")
+        people(annotators=2, **FREE).label(batch(2), "iter_00")
     (folder / "answers.csv").write_text(
         "\ufeffpair_id,verdict,annotator,seconds\n"
         "p00,candidate_1,ann,12\np00,candidate_1,bob,\np01,undecided,ann,9\np01,candidate_2,bob,30\n"
     )
-    rows = people(annotators=2).label(batch(2), "iter_00").to_pylist()
+    rows = people(annotators=2, disagreement="leave", **FREE).label(batch(2), "iter_00").to_pylist()
     assert sorted((r["pair_id"], r["annotator"], r["seconds"]) for r in rows) == [
         ("p00", "ann", 12.0),
         ("p00", "bob", None),
@@ -152,8 +114,14 @@ def test_answers_to_another_batch_and_unreadable_files_are_refused(office):
     folder, people = office
     with pytest.raises(Waiting):
         people().label(batch(2), "iter_00")
-    answer(folder, [{"pair_id": "p00", "verdict": "candidate_1", "annotator": "ann"}])
-    with pytest.raises(BadAnswers, match="the batch has changed since it was answered"):
+    write(folder, [truly(item) for item in exported(folder)])
+    other = Lake(str(folder.parents[1] / "another"))
+    keys = {"backend": "files", "folder": str(folder.parent)}
+    strangers = batch(2, asked="Name a prime below 10.").set_column(0, "pair_id", [["q00", "q01"]])
+    with pytest.raises(BadAnswers, match="this batch of other pairs has been answered"):
+        backend(settings(people=keys), other).label(strangers, "iter_00")
+    # a batch that has grown since asks for the new pairs alone
+    with pytest.raises(Waiting, match="1 of 3 answers are missing"):
         people().label(batch(3), "iter_00")
     (folder / "answers.csv").write_text("pair_id,verdict,annotator\n")
     with pytest.raises(BadAnswers, match="both exist"):
@@ -166,11 +134,11 @@ def test_answers_to_another_batch_and_unreadable_files_are_refused(office):
 
 def test_recorded_labels_are_joined_by_content_in_either_order(tmp_path):
     rows = [
-        {"prompt": ASKED[0]["content"], "a": "11 good", "b": "10 bad", "winner": "1", "who": "x"},
+        {"prompt": ASKED, "a": "11 good", "b": "10 bad", "winner": "1", "who": "x"},
         # the mirror image of the same pair, by somebody else
-        {"prompt": ASKED[0]["content"], "a": "10 bad", "b": "11 good", "winner": "2", "who": "y"},
-        {"prompt": ASKED[0]["content"], "a": "12 good", "b": "11 bad", "winner": "2", "who": "x"},
-        {"prompt": ASKED[0]["content"], "a": "13 good", "b": "12 bad", "winner": "0", "who": "x"},
+        {"prompt": ASKED, "a": "10 bad", "b": "11 good", "winner": "2", "who": "y"},
+        {"prompt": ASKED, "a": "12 good", "b": "11 bad", "winner": "2", "who": "x"},
+        {"prompt": ASKED, "a": "13 good", "b": "12 bad", "winner": "0", "who": "x"},
         {"prompt": "something else", "a": "14 good", "b": "13 bad", "winner": "1", "who": "x"},
     ]
     path = tmp_path / "labels.jsonl"
@@ -204,13 +172,11 @@ def test_a_corrected_answer_makes_the_labels_stale(tmp_path, kind):
     given = tmp_path / "people" / "iter_00" / "answers.jsonl"
     given.parent.mkdir(parents=True)
     answers = [{"path": str(given), "shape": "pair"}] if kind == "recorded" else []
-    people = {"backend": kind, "folder": str(tmp_path / "people"), "answers": answers}
+    people = {"backend": kind, "folder": str(tmp_path / "people"), "answers": answers, **FREE}
     found = []
     for chosen, rejected, verdict in (("good", "bad", "candidate_1"), ("bad", "good", "candidate_2")):
         about = {"pair_id": "p", "verdict": verdict, "annotator": "a"}
-        given.write_text(
-            json.dumps(about | {"prompt": ASKED[0]["content"], "chosen": chosen, "rejected": rejected}) + "\n"
-        )
+        given.write_text(json.dumps(about | {"prompt": ASKED, "chosen": chosen, "rejected": rejected}) + "\n")
         if found:
             assert "outside the lake changed" in stage1.human_labels.stale(settings(people=people), lake, "iter_00")
         make(stage1.human_labels, lake, "iter_00", people=people)

@@ -1,0 +1,56 @@
+"""The page as a process: links for people, and a server until it is told to stop."""
+
+import socket
+from collections.abc import Callable, Sequence
+
+import uvicorn
+
+from resources.annotators.desk import desk
+from resources.annotators.page.app import Page, app, loopback, token
+from resources.lake import Lake
+from resources.settings import Settings
+
+
+class Taken(Exception):
+    """The port is in use; the message says so."""
+
+
+def serve(
+    settings: Settings, lake: Lake, names: Sequence[str], host: str, port: int, say: Callable[[str], None] = print
+) -> None:
+    """Serve the desk until interrupted.
+
+    Args:
+        settings: the configuration.
+        lake: whose desk.
+        names: people who may answer, besides those who were invited before.
+        host: address to listen on; where it is not this machine's own, who has a link gets in from elsewhere.
+        port: 0 for any that is free.
+        say: gets the lines that a person should read.
+
+    Raises:
+        Taken: somebody listens there already.
+    """
+    kind = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(kind, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except OSError as e:
+        listening.close()
+        raise Taken(f"{host}:{port} cannot be used: {e.strerror}; choose another with --port") from e
+    with listening, desk(lake) as opened:
+        for name in names:
+            opened.invite(name)
+        page = Page(settings, opened, everywhere=not loopback(host))
+        at = f"[{host}]" if ":" in host else host
+        for name in opened.invited():
+            say(f"{name}: http://{at}:{listening.getsockname()[1]}/p/{token(page.secret, name)}")
+        if page.everywhere:
+            say(
+                "Whoever has a link can answer with it, and what is sent is not encrypted: use it in a network you trust."
+            )
+        say("Each link is for one person. Answers are kept at once; stop with Ctrl+C, and the links stay good.")
+        # no access log: paths hold the links
+        config = uvicorn.Config(app(page), log_level="warning", access_log=False, server_header=False)
+        uvicorn.Server(config).run(sockets=[listening])
