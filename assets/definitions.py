@@ -35,6 +35,9 @@ from assets import (
 from assets import (
     spending as money,
 )
+from assets import (
+    worth as preflight,
+)
 from assets.judging import weighted
 from assets.runs import close_abandoned
 from assets.table_asset import Step, as_asset
@@ -74,6 +77,7 @@ def steps(settings: Settings) -> list[Step]:
         stage1.human_labels,
         stage1.gold,
         stage1.edited_attributes,
+        preflight.worth,
         stage1.judge_votes,
         panel.gold_votes,
         weighted(stage1.verdicts, JUDGE_WEIGHTS, settings),

@@ -52,6 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     iterate.add_argument("last", help="for example iter_03")
     iterate.add_argument("--confirm", type=float, metavar="DOLLARS", help=confirmation)
     add("estimate", _estimate, "what the paid calls still to be made are expected to cost, step by step")
+    pays = add("worth", _worth, "whether curating this pool pays, from people's labels alone, before a judge is paid")
+    pays.add_argument("--json", action="store_true", help="print everything as JSON")
+    pays.add_argument("--page", type=Path, help="where the page goes; default: the lake's files/reports/worth.html")
     add("status", _status, "what is made, what is stale, where every record ended, what it cost")
     explain = add("explain", _explain, "the story of one pair")
     explain.add_argument("pair_id", help="a pair's id, or a prefix of it that is unique")
@@ -183,6 +186,12 @@ def _iterate(arguments: argparse.Namespace) -> int:
                 print(f"assay: {key} failed: {why}", file=sys.stderr)
                 return 1
     return 0
+
+
+def _worth(arguments: argparse.Namespace) -> int:
+    from cli.worth import run
+
+    return run(_settings(), _lake(), as_json=arguments.json, page=arguments.page)
 
 
 def _status(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curation.decision_rule import STRATA, Calibration, Thresholds
+from curation.decision_rule import STRATA, Calibration, Stratum, Thresholds
 from curation.identity import digest
 
 LEAST = 20  # labels below which nothing is fitted: three coefficients
@@ -120,7 +120,7 @@ def calibrate(
     """
     coefficients = fit(fitted)
     p, group = probability(coefficients, tested.margins), strata(tested.margins, threshold, band)
-    found = {}
+    found: dict[Stratum, Thresholds] = {}
     for s in STRATA:
         q, right = p[group == s], tested.right[group == s]
         found[s] = Thresholds(

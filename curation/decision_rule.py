@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 RULE_VERSION = "2"
 STRATUM = "CASE WHEN b = '+' AND g = '+' THEN 'agree' WHEN b = '-' AND g = '-' THEN 'reject' ELSE 'split' END"
-STRATA = ("agree", "reject", "split")
+Stratum = Literal["agree", "reject", "split"]
+STRATA: tuple[Stratum, ...] = ("agree", "reject", "split")
 
 Policy = Literal["symmetric", "flip_all", "direct_retain", "best_only", "gold_only", "both", "no_human"]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -49,7 +50,7 @@ class Calibration(_Part):
     tested_on: int
     alpha: Probability
     delta: Probability
-    thresholds: dict[Literal["agree", "reject", "split"], Thresholds]
+    thresholds: dict[Stratum, Thresholds]
 
 
 class Rule(_Part):
@@ -138,7 +139,7 @@ def decide(
             f"1 / (1 + exp(-({c.intercept!r} + {c.best!r} * (r_chosen_best - r_rejected_best)"
             f" + {c.gold!r} * (r_chosen_gold - r_rejected_gold))))"
         )
-    if rule.decision == "paper":
+    if rule.decision == "paper" or c is None:
         return con.sql(statement("decisions").format(**values))
     rows = [(s, c.thresholds.get(s, Thresholds())) for s in STRATA]
     values["thresholds"] = ", ".join(f"('{s}', {_sql(t.keep)}, {_sql(t.flip)})" for s, t in rows)

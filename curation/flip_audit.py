@@ -120,9 +120,7 @@ class Draw(NamedTuple):
     weight: float
 
 
-def stratified(
-    pairs: Mapping[str, str], n: int, seed: int, *, at_least: Mapping[str, int] | None = None
-) -> list[Draw]:
+def stratified(pairs: Mapping[str, str], n: int, seed: int, *, at_least: Mapping[str, int] | None = None) -> list[Draw]:
     """Draw n pairs, as many from each stratum as from the others, at random within it; a stratum that is too small gives
     all, and the others its share.
 

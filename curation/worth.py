@@ -12,7 +12,7 @@ confirm the order.
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -100,7 +100,34 @@ class Worth:
                 return {k: plain(v) for k, v in x.items()}
             return [plain(v) for v in x] if isinstance(x, list) else x
 
-        return plain({k: getattr(self, k) for k in asdict(self)})
+        return {f.name: plain(getattr(self, f.name)) for f in fields(self)}
+
+
+def rows_of(w: Worth) -> list[dict[str, Any]]:
+    """The rows of the table `worth`."""
+
+    def row(figure: str, item: str, e: Estimate | float | None, text: str = "") -> dict[str, Any]:
+        value, low, high = e if isinstance(e, Estimate) else (e, None, None)
+        return {"figure": figure, "item": item, "value": value, "low": low, "high": high, "text": text}
+
+    rows = [row("verdict", w.verdict, None, w.first)]
+    rows += [row("why", f"{i:02d}", None, s) for i, s in enumerate(w.why, 1)]
+    rows += [row("warning", f"{i:02d}", None, s) for i, s in enumerate(w.warnings, 1)]
+    rows += [row("accuracy", k, e) for k, e in w.accuracy.items()]
+    rows += [
+        row("curve", f"{c['pairs']:06d}", c["accuracy"], "extrapolated" if c["extrapolated"] else "") for c in w.curve
+    ]
+    rows += [row("ceiling", "two people agree", w.ceiling["agreement"])] if w.ceiling["pairs"] else []
+    for side in ("keep", "flip"):
+        rows += [row("rule", f"{side}, {k}", w.rule[side][k]) for k in ("predicted", "counted", "formula", "share")]
+    rows += [row("rule", f"sure: {k}", v) for k, v in w.rule["sure"].items()]
+    rows += [row("headroom", k, w.headroom[k]) for k in ("at_pool_size", "same_pairs", "sure")]
+    rows += [row("needed", k, None if v is None else float(v)) for k, v in w.needed.items()]
+    rows += [row("gold", k, float(w.gold[k])) for k in ("pairs", "conversations", "effective", "pool", "pool_read")]
+    for by, c in w.conflict.items():
+        for name, cells in zip(c["names"], c["accuracy"], strict=True):
+            rows += [row(f"conflict by {by}", f"{name} on {n}", e) for n, e in zip(c["names"], cells, strict=True)]
+    return rows
 
 
 # ---- arithmetic ------------------------------------------------------------------------------------------------------
@@ -232,7 +259,9 @@ def label_model(
     mine, theirs = fold[: len(groups)], fold[len(groups) :]
     y = np.ones(len(theirs))
     some = np.random.default_rng(seed).permutation(len(theirs))[:1000]  # enough to choose on
-    c = choose({k: v[some] for k, v in pool.features.items()}, y[some], pool_groups[some], ridges=RIDGES[1::2], seed=seed)
+    c = choose(
+        {k: v[some] for k, v in pool.features.items()}, y[some], pool_groups[some], ridges=RIDGES[1::2], seed=seed
+    )
     on_gold, on_pool = np.zeros(len(groups)), np.zeros(len(theirs))
     x = pool.features[c.kind]
     for f in range(FOLDS):
@@ -342,7 +371,7 @@ def conflict(pilot: Pilot, groups: np.ndarray, by: np.ndarray, c: Choice, most: 
         cells.append(row)
     against = [
         (a, b) for i, a in enumerate(names) for j, b in enumerate(names)
-        if i != j and cells[i][j].high is not None and cells[i][j].high < 0.5
+        if i != j and (cells[i][j].high or 1.0) < 0.5
     ]  # fmt: skip
     return {"names": names, "accuracy": cells, "against": [list(p) for p in against]}
 
@@ -390,7 +419,9 @@ def troubles(pilot: Pilot, pool: Pool, shared: float = 0.0) -> list[str]:
     held = set(pilot.comparisons)
     repeated = sum(c in held for c in pool.comparisons)
     if repeated:
-        found.append(f"{repeated} pairs of the pool sample hold the same two responses as a gold pair; they never teach and test the same fold")
+        found.append(
+            f"{repeated} pairs of the pool sample hold the same two responses as a gold pair; and never teach and test one fold"
+        )
     if shared > MOST_SHARED:
         found.append(
             f"{shared:.0%} of the gold pairs have a response that also stands in other conversations: cross-validation"
@@ -482,9 +513,7 @@ def _curve(
     redrawn = 1 - (draws @ found.T) / draws.sum(1, keepdims=True)
     fitted = 1 - np.stack([power_law(s, e, at) for e in redrawn])
     centre = 1 - power_law(s, 1 - found.mean(1), at)
-    rows = [
-        {"pairs": size, "accuracy": share(found[i], groups), "extrapolated": False} for i, size in enumerate(sizes)
-    ]
+    rows = [{"pairs": size, "accuracy": share(found[i], groups), "extrapolated": False} for i, size in enumerate(sizes)]
     for j, size in enumerate(asked):
         low, high = np.quantile(fitted[:, j], [0.025, 0.975])
         e = Estimate(float(centre[j]), float(min(low, centre[j])), float(max(high, centre[j])))
@@ -522,6 +551,7 @@ def _rule(
             "pairs": n,
             "predicted": _beta(k + PRIOR * formula, n - k + PRIOR * (1 - formula)),
         }
+
     def mean(x: np.ndarray) -> np.ndarray:
         return draws @ x / np.maximum(draws.sum(1), 1)
 
@@ -534,7 +564,10 @@ def _rule(
     as_came = np.sign(2 * base - 1) * (2 * base - 1) ** 2
     # where the gold model alone disagrees with a label: is it right more often than the label?
     disputed = gold < 0
-    keep_value, all_value = information(sides["keep"]["share"], sides["keep"]["counted"].value or 0.5), information(1, a)
+    keep_value, all_value = (
+        information(sides["keep"]["share"], sides["keep"]["counted"].value or 0.5),
+        information(1, a),
+    )
     return sides | {
         "net": float((flipped & ~right).mean() - (flipped & right).mean()),
         "gold_over_labels": wilson(int((disputed & ~right).sum()), int(disputed.sum())),
@@ -557,6 +590,7 @@ def _headroom(
 ) -> dict[str, Any]:
     """People's labels against the original ones: trained on the same few pairs, and at the pool's size, where the model
     of the labels is measured and the other one extrapolated."""
+
     def estimate(values: np.ndarray, centre: float) -> Estimate:
         low, high = np.quantile(values, [0.025, 0.975])
         return Estimate(centre, float(min(low, centre)), float(max(high, centre)))
@@ -571,7 +605,9 @@ def _headroom(
     }
 
 
-def _needed(rule: dict[str, Any], a: Estimate, curve: list[dict[str, Any]], n: int, independent: float) -> dict[str, Any]:
+def _needed(
+    rule: dict[str, Any], a: Estimate, curve: list[dict[str, Any]], n: int, independent: float
+) -> dict[str, Any]:
     """Labels still needed, and what the labels at hand can show."""
     bar, value = keep_break_even(a.value or 0.5), rule["flip"]["predicted"].value
     reach = [c["pairs"] for c in curve if (c["accuracy"].value or 0) >= bar]
@@ -585,6 +621,18 @@ def _needed(rule: dict[str, Any], a: Estimate, curve: list[dict[str, Any]], n: i
         "gold_for_5_points": math.ceil(0.25 * (Z95 / 0.05) ** 2 * n / independent),
         "detectable": detectable(independent),
     }
+
+
+def needs(n: dict[str, Any]) -> str:
+    """Labels still needed, in words."""
+    said = []
+    for key, what in (("gold_for_keeping", "keeping"), ("gold_for_flipping", "flipping")):
+        said.append(
+            f"about {n[key]:,} gold pairs reach that for {what}" if n[key] else f"no amount of gold in sight for {what}"
+        )
+    if n["flip_audit"]:
+        said.append(f"a look at {n['flip_audit']} would-be flips would prove them")
+    return "; ".join(said).capitalize() + "."
 
 
 def decide(

@@ -75,7 +75,9 @@ def build(
 ) -> Pairs:
     """Columns from rows with prompt, a, b, truth, group, category and a value a maker; texts that are equal or empty
     make no pair."""
-    rows = [r for r in rows if r["a"] and r["b"] and r["a"].strip() and r["b"].strip() and r["a"].strip() != r["b"].strip()]
+    rows = [
+        r for r in rows if r["a"] and r["b"] and r["a"].strip() and r["b"].strip() and r["a"].strip() != r["b"].strip()
+    ]
     rows.sort(key=lambda r: lot(name, r["group"], r["a"], r["b"]))
 
     def column(key: str) -> np.ndarray:
@@ -151,9 +153,7 @@ PRD = ("Vicuna-13B", "Bard", "GPT-3.5", "GPT-4")
 
 def prd() -> Pairs:
     """80 questions, answers of five models; makers are judges that saw both answers in one order."""
-    answers = dict(
-        query(f"SELECT DISTINCT answer_id, text FROM '{ROWS}/pool/prd_vicuna80_answers.jsonl.zst'")
-    )
+    answers = dict(query(f"SELECT DISTINCT answer_id, text FROM '{ROWS}/pool/prd_vicuna80_answers.jsonl.zst'"))
     asked = dict(query(f"SELECT question_id, text FROM '{ROWS}/pool/prd_vicuna80_questions.jsonl'"))
     judged: dict = {}
     for a, b, score, judge in query(
@@ -303,5 +303,7 @@ if __name__ == "__main__":
     for name, make in SETS.items():
         p = make()
         right = {m: round(float((v == p.truth)[v >= 0].mean()), 3) for m, v in p.makers.items()}
-        facts = dict(pairs=len(p.a), groups=len(set(p.group)), a_share=round(float(p.truth.mean()), 2), texts=len(texts(p)))
+        facts = dict(
+            pairs=len(p.a), groups=len(set(p.group)), a_share=round(float(p.truth.mean()), 2), texts=len(texts(p))
+        )
         print(name, json.dumps(facts | {"right": right, "agreement": p.agreement and round(p.agreement, 3)}))

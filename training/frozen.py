@@ -9,17 +9,19 @@ Reading is all the cost. Only the layers up to the highest one asked for are com
 batch, and a text is read once however many pairs hold it.
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import ArrayLike
 
 Kind = Literal["style", "states", "both"]
 KINDS: tuple[Kind, ...] = ("style", "states", "both")  # simplest first: it wins where losses are equal
@@ -65,6 +67,7 @@ class Reader:
         logging.set_verbosity_error()  # the upper layers are left out on purpose
         logging.disable_progress_bar()
         config = AutoConfig.from_pretrained(folder)
+        told_config = config.to_dict()
         if getattr(config, "is_encoder_decoder", False):
             raise ValueError(f"{folder}: encoder-decoder models are not read")
         text = config.get_text_config()
@@ -76,7 +79,10 @@ class Reader:
         if getattr(text, "layer_types", None):
             text.layer_types = text.layer_types[: self.layers[-1]]
         self.folder = Path(folder)
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        weights = sorted(p for p in self.folder.iterdir() if p.suffix in (".safetensors", ".bin"))
+        told = json.dumps([told_config, [(p.name, p.stat().st_size) for p in weights]], sort_keys=True, default=str)
+        self.backbone = f"{config.model_type}-{hashlib.blake2b(told.encode(), digest_size=4).hexdigest()}"
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         longest = getattr(text, "max_position_embeddings", None) or max_tokens
         self.max_tokens = min(max_tokens, longest - 3 - context_tokens)
         self.context_tokens = context_tokens
@@ -92,7 +98,7 @@ class Reader:
     def name(self) -> str:
         """What states of equal names can be compared."""
         layers = "+".join(map(str, self.layers))
-        return f"{self.folder.name}/layers-{layers}/tokens-{self.max_tokens}+{self.context_tokens}/{self.dtype}"
+        return f"{self.backbone}/layers-{layers}/tokens-{self.max_tokens}+{self.context_tokens}/{self.dtype}"
 
     def tokens(self, responses: Sequence[str], contexts: Sequence[str] | None = None) -> list[tuple[list[int], int]]:
         """For each response its token ids and the place where the averaged ones begin."""
@@ -123,7 +129,9 @@ class Reader:
         """
         import torch
 
-        keys = list(zip(responses, contexts if contexts is not None and self.context_tokens else responses, strict=True))
+        keys = list(
+            zip(responses, contexts if contexts is not None and self.context_tokens else responses, strict=True)
+        )
         distinct = sorted(set(keys))
         read = self.tokens([r for r, _ in distinct], [c for _, c in distinct] if self.context_tokens else None)
         by_length = sorted(range(len(read)), key=lambda i: (len(read[i][0]), i))
@@ -156,6 +164,24 @@ class Reader:
         return torch.cat([(h.float() * averaged).sum(1) / averaged.sum(1).clamp(min=1) for h in hidden], dim=1)
 
 
+class HashedWords:
+    """States without a pretrained model: words and pairs of words, hashed into `width` places. They know no word from
+    another by its meaning; what they learn is which words the better responses hold."""
+
+    def __init__(self, width: int = 1024):
+        self.width = width
+        self.name = f"hashed-words/{width}"
+
+    def states(self, responses: Sequence[str], contexts: Sequence[str] | None = None) -> np.ndarray:
+        """States [n, width] float32."""
+        from sklearn.feature_extraction.text import HashingVectorizer
+
+        words = HashingVectorizer(n_features=self.width, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b")
+        if not responses:
+            return np.zeros((0, self.width), np.float32)
+        return words.transform(responses).toarray().astype(np.float32)
+
+
 def _around(whole: list[int], part: list[int]) -> tuple[list[int], list[int]]:
     """What stands before and after the first occurrence of `part` in `whole`."""
     for i in range(len(whole) - len(part) + 1):
@@ -166,16 +192,23 @@ def _around(whole: list[int], part: list[int]) -> tuple[list[int], list[int]]:
 
 # ---- the head --------------------------------------------------------------------------------------------------------
 class Responses(NamedTuple):
-    """Features of n responses: states [n, D] and style [n, S]; either may be None where it is not used."""
+    """Features of n responses: states [n, D] and style [n, S]; D or S is 0 where there are none."""
 
-    states: np.ndarray | None
-    style: np.ndarray | None
-
-    def __len__(self) -> int:
-        return len(self.style if self.states is None else self.states)
+    states: np.ndarray
+    style: np.ndarray
 
     def take(self, rows: np.ndarray) -> "Responses":
-        return Responses(*(None if x is None else x[rows] for x in self))
+        return Responses(self.states[rows], self.style[rows])
+
+
+def without(n: int) -> np.ndarray:
+    """Features of n responses where there are none."""
+    return np.zeros((n, 0))
+
+
+def together(first: Responses, second: Responses) -> Responses:
+    """All responses of pairs."""
+    return Responses(*(np.concatenate(both) for both in zip(first, second, strict=True)))
 
 
 class Reduction(NamedTuple):
@@ -234,7 +267,7 @@ def bradley_terry(
     return theta
 
 
-def folds(groups: Sequence, n: int, seed: int = 0) -> np.ndarray:
+def folds(groups: "ArrayLike", n: int, seed: int = 0) -> np.ndarray:
     """A fold [len(groups)] in 0..n-1 for each row; a group lies in one fold, and folds are of similar size."""
     names, which, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
     order = np.random.default_rng(seed).permutation(len(names))
@@ -247,11 +280,18 @@ def folds(groups: Sequence, n: int, seed: int = 0) -> np.ndarray:
 
 
 class Prepared(NamedTuple):
-    """Scales that turn responses into features: fitted on texts, never on labels."""
+    """Scales that turn responses into features: fitted on texts, never on labels. Without states the reduction is empty,
+    without style the scale is."""
 
-    reduce: Reduction | None
+    reduce: Reduction
     states_scale: float
-    style_scale: np.ndarray | None
+    style_scale: np.ndarray
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds of features there are."""
+        style, states = bool(self.style_scale.size), bool(self.reduce.basis.size)
+        return tuple(k for k in KINDS if (style or k == "states") and (states or k == "style"))
 
     def features(self, responses: Responses, kind: Kind) -> np.ndarray:
         """[n, d], such that a reward is a linear function of a row."""
@@ -269,14 +309,13 @@ def prepare(responses: Responses, dimensions: int = DIMENSIONS) -> Prepared:
     Raises:
         ConstantStates: the states do not differ.
     """
-    reduce, scale, style_scale = None, 1.0, None
-    if responses.style is not None:
-        spread = responses.style.std(axis=0)
-        style_scale = np.where(spread > LEAST_SPREAD, spread, np.inf)  # a constant feature is 0, not noise enlarged
-    if responses.states is not None:
-        reduce = reduction(responses.states, dimensions)
-        scale = float(reduce(responses.states).std()) * 2**0.5
-    return Prepared(reduce, scale, style_scale)
+    states, style = responses
+    spread = style.std(axis=0)
+    style_scale = np.where(spread > LEAST_SPREAD, spread, np.inf)  # a constant feature is 0, not noise enlarged
+    if not states.shape[1]:
+        return Prepared(Reduction(np.zeros(0), np.zeros((0, 0))), 1.0, style_scale)
+    reduce = reduction(states, dimensions)
+    return Prepared(reduce, float(reduce(states).std()) * 2**0.5, style_scale)
 
 
 class Choice(NamedTuple):
@@ -294,7 +333,7 @@ def log_loss(margins: np.ndarray, y: np.ndarray) -> np.ndarray:
 def choose(
     differences: dict[Kind, np.ndarray],
     y: np.ndarray,
-    groups: Sequence,
+    groups: "ArrayLike",
     *,
     ridges: Sequence[float] = RIDGES,
     n_folds: int = 5,
@@ -346,7 +385,7 @@ class FrozenRewardModel:
         first: Responses,
         second: Responses,
         y: np.ndarray,
-        groups: Sequence,
+        groups: "ArrayLike",
         *,
         prepared: Prepared | None = None,
         kinds: Sequence[Kind] = KINDS,
@@ -371,9 +410,8 @@ class FrozenRewardModel:
         """
         if not len(y):
             raise ValueError("no pairs to fit a reward model on")
-        texts = Responses(*(None if a is None else np.concatenate([a, b]) for a, b in zip(first, second, strict=True)))
-        prepared = prepared or prepare(texts)
-        usable = [k for k in kinds if (k == "style" or prepared.reduce) and (k == "states" or texts.style is not None)]
+        prepared = prepared or prepare(together(first, second))
+        usable = [k for k in kinds if k in prepared.kinds]
         differences = {k: prepared.features(first, k) - prepared.features(second, k) for k in usable}
         y = np.asarray(y, float)
         found = choose(differences, y, groups, ridges=ridges, seed=seed, weights=weights)
@@ -400,25 +438,24 @@ class FrozenRewardModel:
         return (x @ self.heads[1:].T).std(axis=1)
 
     # ---- files -------------------------------------------------------------------------------------------------------
-    def linear(self) -> tuple[np.ndarray | None, float, np.ndarray | None]:
-        """The reward as states @ a + constant + style @ b: (a [D], constant, b [S]); None for what it does not read."""
-        head, a, constant, b = self.heads[0], None, 0.0, None
-        if self.kind != "states":
-            b, head = head[: len(self.prepared.style_scale)] / self.prepared.style_scale, head[len(self.prepared.style_scale) :]
-        if self.kind != "style":
-            a = self.prepared.reduce.basis @ head / self.prepared.states_scale
-            constant = -float(self.prepared.reduce.mean @ a)
-        return a, constant, b
+    def linear(self) -> tuple[np.ndarray, float, np.ndarray]:
+        """The reward as states @ a + constant + style @ b: (a [D], constant, b [S]), empty for what it does not read."""
+        p, head = self.prepared, self.heads[0]
+        n = 0 if self.kind == "states" else len(p.style_scale)
+        b = head[:n] / p.style_scale[:n]
+        if self.kind == "style":
+            return np.zeros(0), 0.0, b
+        a = p.reduce.basis @ head[n:] / p.states_scale
+        return a, -float(p.reduce.mean @ a), b
 
     def save(self, folder: Path) -> None:
         """Write `frozen.json` and `frozen.npz` into a folder, which is made if need be."""
         folder.mkdir(parents=True, exist_ok=True)
         p = self.prepared
-        arrays = {"heads": self.heads, "states_scale": np.array(p.states_scale)}
-        if p.style_scale is not None:
-            arrays["style_scale"] = p.style_scale
-        if p.reduce is not None:
-            arrays |= {"mean": p.reduce.mean, "basis": p.reduce.basis}
+        arrays = {
+            "heads": self.heads, "states_scale": np.array(p.states_scale), "style_scale": p.style_scale,
+            "mean": p.reduce.mean, "basis": p.reduce.basis,
+        }  # fmt: skip
         with (folder / "frozen.npz").open("wb") as out:
             np.savez(out, allow_pickle=False, **arrays)
         facts = {
@@ -431,10 +468,8 @@ class FrozenRewardModel:
         """Read what `save` or `export` wrote; its rewards are equal to the last bit."""
         facts = json.loads((folder / "frozen.json").read_text(encoding="utf-8"))
         with np.load(folder / "frozen.npz", allow_pickle=False) as held:
-            reduce = Reduction(held["mean"], held["basis"]) if "mean" in held else None
-            style_scale = held["style_scale"] if "style_scale" in held else None
-            prepared = Prepared(reduce, float(held["states_scale"]), style_scale)
-            heads = held["heads"]
+            reduce = Reduction(held["mean"], held["basis"])
+            prepared, heads = Prepared(reduce, float(held["states_scale"]), held["style_scale"]), held["heads"]
         return cls(facts["kind"], facts["ridge"], prepared, heads, facts["states"], tuple(facts["style"]))
 
 
@@ -479,7 +514,7 @@ def export(model: FrozenRewardModel, reader: Reader, folder: Path) -> None:
     from transformers import AutoConfig, AutoModelForTokenClassification
 
     a, constant, b = model.linear()
-    if a is None:
+    if not a.size:
         raise ValueError("a head on style features alone has no network to export; save() writes all of it")
     if len(reader.layers) > 1 or reader.context_tokens:
         raise ValueError(
@@ -504,7 +539,7 @@ def export(model: FrozenRewardModel, reader: Reader, folder: Path) -> None:
     reader.tokenizer.save_pretrained(part)
     model.save(part)
     extra = len(reader.tokenizer("a").input_ids) - len(reader.tokenizer("a", add_special_tokens=False).input_ids)
-    note = STYLE_NOTE.format(n=len(b)) if b is not None else ""
+    note = STYLE_NOTE.format(n=len(b)) if b.size else ""
     facts = {"layers": reader.layers[-1], "backbone": reader.folder.name, "tokens": reader.max_tokens}
     (part / "README.md").write_text(
         CARD.format(**facts, length=reader.max_tokens + extra, style=note), encoding="utf-8"

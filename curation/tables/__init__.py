@@ -70,6 +70,7 @@ from curation.tables.stage1 import (
     VERDICT_FIELDS,
     VERDICTS,
     WEIGHT_FIELDS,
+    WORTH,
 )
 from curation.tables.stage2 import (
     AUDIT,
@@ -175,6 +176,7 @@ __all__ = [
     "VERDICT_FIELDS",
     "WEIGHT_FIELDS",
     "WORLD_FILES",
+    "WORTH",
     "PartitionKind",
     "Table",
 ]
