@@ -52,6 +52,7 @@ class Pilot(NamedTuple):
         features: by kind, chosen less rejected [n, d].
         longer: [n], 1 where the chosen response is the longer one, -1 where it is the shorter, 0 for equal lengths.
         clusters, comparisons, category, source: [n] names.
+        preferred: [n] names of the responses that people prefer, the same for the same response.
         votes: [n, 2] people for the original order and for the other.
     """
 
@@ -62,7 +63,14 @@ class Pilot(NamedTuple):
     comparisons: np.ndarray
     category: np.ndarray
     source: np.ndarray
+    preferred: np.ndarray
     votes: np.ndarray
+
+    def take(self, rows: np.ndarray) -> "Pilot":
+        return Pilot(
+            self.right[rows], {k: v[rows] for k, v in self.features.items()}, self.longer[rows], self.clusters[rows],
+            self.comparisons[rows], self.category[rows], self.source[rows], self.preferred[rows], self.votes[rows],
+        )  # fmt: skip
 
 
 class Pool(NamedTuple):
@@ -156,7 +164,7 @@ def keep_break_even(a: float) -> float:
     """Accuracy of a model above which keeping what it agrees with teaches more than the whole pool, labels right in `a`.
 
     >>> [round(keep_break_even(a), 3) for a in (0.65, 0.7, 0.8, 0.9)]
-    [0.567, 0.594, 0.665, 0.782]
+    [0.566, 0.594, 0.664, 0.782]
     """
     low, high = 0.5, 1.0
     for _ in range(50):
@@ -345,19 +353,22 @@ def redraw(groups: np.ndarray, seed: int, times: int = REDRAWN) -> np.ndarray:
 
 
 # ---- conflicts -------------------------------------------------------------------------------------------------------
-def conflict(pilot: Pilot, groups: np.ndarray, by: np.ndarray, c: Choice, most: int = 8) -> dict[str, Any] | None:
-    """Accuracy of a gold model trained on one category (or source) and tested on another; on its own by
-    cross-validation. None where fewer than two have enough pairs."""
+def conflict(pilot: Pilot, groups: np.ndarray, by: np.ndarray, most: int = 8) -> dict[str, Any] | None:
+    """Accuracy of a gold model trained on one category (or source), with features chosen on it, and tested on another; on
+    its own by cross-validation. None where fewer than two have enough pairs."""
     names, sizes = np.unique(by, return_counts=True)
     names = [str(n) for n in names[np.argsort(-sizes, kind="stable")] if (by == n).sum() >= LEAST_TRAIN][:most]
     if len(names) < 2:
         return None
-    x = pilot.features[c.kind]
-    oriented = x * np.where(pilot.right, 1.0, -1.0)[:, None]
+    turn = np.where(pilot.right, 1.0, -1.0)[:, None]
     fold = folds(groups, FOLDS, 0)
     cells = []
     for trained in names:
-        row = []
+        own = by == trained
+        some = {k: (v * turn)[own] for k, v in pilot.features.items()}
+        c = choose(some, np.ones(own.sum()), groups[own], ridges=RIDGES[1::2])
+        x, row = pilot.features[c.kind], []
+        oriented = x * turn
         for tested in names:
             out = np.full(len(by), np.nan)
             for f in range(FOLDS):
@@ -374,6 +385,25 @@ def conflict(pilot: Pilot, groups: np.ndarray, by: np.ndarray, c: Choice, most: 
         if i != j and (cells[i][j].high or 1.0) < 0.5
     ]  # fmt: skip
     return {"names": names, "accuracy": cells, "against": [list(p) for p in against]}
+
+
+def consistent(pilot: Pilot) -> tuple[Pilot, list[str]]:
+    """The pilot without comparisons that people decided both ways, and what to say of them.
+
+    Raises:
+        NotMeasurable: hardly anything else is left.
+    """
+    said: dict[str, set[str]] = {}
+    for comparison, preferred in zip(pilot.comparisons, pilot.preferred, strict=True):
+        said.setdefault(comparison, set()).add(preferred)
+    both_ways = {c for c, p in said.items() if len(p) > 1}
+    if not both_ways:
+        return pilot, []
+    rows = np.flatnonzero([c not in both_ways for c in pilot.comparisons])
+    text = f"{len(both_ways)} of {len(said)} comparisons were decided both ways: that gold contradicts itself"
+    if len(rows) < LEAST:
+        raise NotMeasurable(f"{text}, and {len(rows)} pairs are left without it. Let a third person decide those.")
+    return pilot.take(rows), [f"{text} and is left out"]
 
 
 # ---- the whole -------------------------------------------------------------------------------------------------------
@@ -401,9 +431,6 @@ def troubles(pilot: Pilot, pool: Pool, shared: float = 0.0) -> list[str]:
         )
     if len(pool.longer) < LEAST:
         raise NotMeasurable(f"{len(pool.longer)} pairs in the pool: there is nothing to curate")
-    said: dict[str, set[bool]] = {}
-    for c, r in zip(pilot.comparisons, pilot.right, strict=True):
-        said.setdefault(c, set()).add(bool(r))
     found = []
     if n < COMFORTABLE:
         found.append(f"only {n} gold pairs: every accuracy below is known to {100 / math.sqrt(n):.0f} points at best")
@@ -413,9 +440,6 @@ def troubles(pilot: Pilot, pool: Pool, shared: float = 0.0) -> list[str]:
             f"people confirm {word} original label: gold of one class. Perhaps the gold was joined from the labels"
             " themselves, or the columns of chosen and rejected are exchanged"
         )
-    two_ways = sum(len(v) > 1 for v in said.values())
-    if two_ways:
-        found.append(f"{two_ways} of {len(said)} comparisons were judged both ways: that gold contradicts itself")
     held = set(pilot.comparisons)
     repeated = sum(c in held for c in pool.comparisons)
     if repeated:
@@ -443,7 +467,8 @@ def assess(pilot: Pilot, pool: Pool, *, seed: int = 0, shared: float = 0.0, extr
     Raises:
         NotMeasurable: there is too little of something; the message says of what.
     """
-    warnings = [*extra, *troubles(pilot, pool, shared)]
+    pilot, contradicting = consistent(pilot)
+    warnings = [*extra, *contradicting, *troubles(pilot, pool, shared)]
     both = groups_of([*pilot.clusters, *pool.clusters], [*pilot.comparisons, *pool.comparisons])
     groups, pool_groups = both[: len(pilot.right)], both[len(pilot.right) :]
     right, n = pilot.right, len(pilot.right)
@@ -476,7 +501,7 @@ def assess(pilot: Pilot, pool: Pool, *, seed: int = 0, shared: float = 0.0, extr
     headroom = _headroom(oracle, original, label_hits, at_pool, draws)
     found = {
         name: c for name, by in (("category", pilot.category), ("source", pilot.source))
-        if (c := conflict(pilot, groups, by, choice))
+        if (c := conflict(pilot, groups, by))
     }  # fmt: skip
     needed = _needed(rule, a, curve, n, effective(right, groups))
     verdict, first, why = decide(a, accuracy, rule, headroom, curve, ceiling, found, n)

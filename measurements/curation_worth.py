@@ -132,7 +132,7 @@ def predict(
     lengths = np.sign(pairs.lengths)
     pilot = worth.Pilot(
         right, turned(features, gold, gold_label), lengths[gold] * np.where(gold_label == 1, 1, -1), pairs.group[gold],
-        names[gold], pairs.category[gold], np.full(len(gold), pairs.name), votes,
+        names[gold], pairs.category[gold], np.full(len(gold), pairs.name), names[gold], votes,
     )  # fmt: skip
     whole = worth.Pool(
         turned(features, pool, label),

