@@ -226,6 +226,21 @@ def iterate(
     raise typer.Exit(run_iterations(settings, keys[keys.index(first) : keys.index(last) + 1], confirm))
 
 
+@app.command(rich_help_panel=LOOK)
+def worth(
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the page goes; default: the lake's files/reports/worth.html.")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Whether curating this pool pays, from people's labels alone, before a judge is paid."""
+    from cli.assess import run as assess
+
+    settings = _use(config)
+    raise typer.Exit(assess(settings, _lake(settings), as_json=as_json, page=out))
+
+
 @app.command(rich_help_panel=START)
 def label(
     people: Annotated[list[str] | None, typer.Argument(metavar="[NAME]…", help="People who answer.")] = None,

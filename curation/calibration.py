@@ -34,8 +34,12 @@ def halves(pairs: list[str], seed: int) -> np.ndarray:
     return np.array([int(digest(("half", str(seed), p))[:8], 16) % 2 == 0 for p in pairs], bool)
 
 
-def fit(sample: Sample) -> tuple[float, float, float]:
+def fit(sample: Sample, weights: np.ndarray | None = None) -> tuple[float, float, float]:
     """Platt scaling on both models' margins: (intercept, best, gold), in units of the margins.
+
+    Args:
+        weights: [n], for how many pairs each stands, where some were drawn more readily than others
+            (curation/flip_audit.py); their mean is 1. None: all alike.
 
     Raises:
         TooFew: fewer than LEAST labels, or all are right, or all are wrong.
@@ -49,7 +53,7 @@ def fit(sample: Sample) -> tuple[float, float, float]:
         raise TooFew("the calibration labels are all right or all wrong: there is nothing to fit")
     scale = np.maximum(margins.std(axis=0), 1e-9)
     model = LogisticRegression(C=1.0, tol=1e-8, max_iter=1000)
-    model.fit(margins / scale, right)
+    model.fit(margins / scale, right, weights)
     best, gold = (round(float(c), 9) for c in model.coef_[0] / scale)
     return round(float(model.intercept_[0]), 9), best, gold
 

@@ -80,6 +80,7 @@ from curation.tables.stage1_schemas import (
     VERDICT_FIELDS,
     VERDICTS,
     WEIGHT_FIELDS,
+    WORTH,
 )
 from curation.tables.stage2_schemas import (
     AUDIT,
@@ -190,6 +191,7 @@ __all__ = [
     "VERDICT_FIELDS",
     "WEIGHT_FIELDS",
     "WORLD_FILES",
+    "WORTH",
     "PartitionKind",
     "Table",
 ]

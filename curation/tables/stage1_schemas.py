@@ -247,3 +247,17 @@ SELECTION = table(
     ("pair_id",),
     "iteration",
 )
+WORTH = table(
+    "worth",
+    "Whether curating this pool pays, told from the gold so far before stage 2 is paid for (docs/worth.md).",
+    [
+        field("figure", S, "what was measured: verdict, accuracy, curve, rule, headroom, needed, …"),
+        field("item", S, "of what"),
+        field("value", F, "share, difference or count", True),
+        field("low", F, "lower end of the 95 % interval", True),
+        field("high", F, "upper end", True),
+        field("text", S, "words, where the figure has some"),
+    ],
+    ("figure", "item"),
+    "iteration",
+)
