@@ -170,18 +170,25 @@ class RewardModel(nn.Module):
         return self.text_config.pad_token_id if self.causal else None
 
     @property
-    def longest(self) -> int | None:
-        """Tokens that the model and its tokenizer take at the most; None if neither says."""
-        known = [getattr(self.text_config, "max_position_embeddings", None)]
+    def positions(self) -> int | None:
+        """Tokens that the model knows positions for; None if it does not say."""
+        known = getattr(self.text_config, "max_position_embeddings", None)
         embeddings = getattr(getattr(self.model.base_model, "embeddings", None), "position_embeddings", None)
-        if known[0] and isinstance(embeddings, nn.Embedding) and embeddings.padding_idx is not None:
-            known = [known[0] - embeddings.padding_idx - 1]  # positions are counted from behind the padding's
-        known.append(self.tokenizer.model_max_length)
-        return min((int(n) for n in known if n and n < UNLIMITED), default=None)
+        if known and isinstance(embeddings, nn.Embedding) and embeddings.padding_idx is not None:
+            return known - embeddings.padding_idx - 1  # they are counted from behind the padding's
+        return known
+
+    @property
+    def longest(self) -> int | None:
+        """Tokens that the model and its tokenizer are made for; None if neither says."""
+        return min(
+            (int(n) for n in (self.positions, self.tokenizer.model_max_length) if n and n < UNLIMITED), default=None
+        )
 
     def collate(self, tokens: TokenTable, micro: MicroBatch, device: torch.device | str = "cpu") -> TokenBatch:
         """One micro-batch as this model takes it."""
-        pad = next((p for p in (self.text_config.pad_token_id, self.tokenizer.pad_token_id) if p is not None), 0)
+        pads = (self.text_config.pad_token_id, self.tokenizer.pad_token_id)
+        pad = next((p for p in pads if p is not None and p >= 0), 0)  # some write -1 where they have none
         return collate(tokens, micro, pad, self.layout, device, self.skipped)
 
     @property
@@ -381,8 +388,8 @@ def new_model(backbone: Backbone, tokenizer, max_tokens: int, seed: int) -> Rewa
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     model.config.pad_token_id = model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     reward = RewardModel(model, tokenizer)
-    if reward.longest and max_tokens > reward.longest:
-        raise ValueError(f"training.max_tokens is {max_tokens}, but {backbone.name} knows {reward.longest} positions")
+    if reward.positions and max_tokens > reward.positions:
+        raise ValueError(f"training.max_tokens is {max_tokens}, but {backbone.name} knows {reward.positions} positions")
     if not kept:
         new_head(reward, seed)
     freeze(reward, backbone.trainable_layers)
@@ -452,7 +459,7 @@ def _layout(model, tokenizer) -> Layout:
     pad = model.config.get_text_config().pad_token_id
     known = min(_vocabulary(model), len(tokenizer))
     numbers = np.random.default_rng(0).integers(0, known, 40).astype(np.int32)
-    if pad is not None:
+    if pad is not None and 0 <= pad < known:
         numbers[[7, 17, 28, 29]] = pad
     begin, *ends = np.split(numbers, [12, 18, 30])
     whole = [np.concatenate([begin, end]) for end in ends]

@@ -180,14 +180,15 @@ def limit_of(folder: Path, model: RewardModel, max_tokens: int | None = None) ->
     path = folder / "reward.json"
     said = json.loads(path.read_text(encoding="utf-8")).get("max_tokens") if path.exists() else None
     limit = max_tokens or said
-    if limit is not None and not (model.foreign and model.longest and limit > model.longest):
-        return limit, None
+    if limit is not None:
+        if not model.foreign or model.positions is None or limit <= model.positions:
+            return limit, None
+        return model.positions, f"{folder}: at most {model.positions:,} tokens, all it has positions for, not {limit:,}"
     if model.longest is None:
         raise ValueError(
             f"{folder}: neither reward.json nor the model says how long its inputs may be; give max_tokens"
         )
-    asked = f"not {limit:,}" if limit else "as there is no reward.json"
-    return model.longest, f"{folder}: at most {model.longest:,} tokens, the model's own limit, {asked}"
+    return model.longest, f"{folder}: at most {model.longest:,} tokens, its own limit, as there is no reward.json"
 
 
 def run(job: ScoreJob, group: ProcessGroup | None = None) -> None:

@@ -102,6 +102,7 @@ def given(results) -> list[float]:
 FOREIGN = {
     "Llama, pad = eos": ("Llama", {"template": WITH_BOS, "pad": "</s>", "bos": True}, {}, "stream"),
     "Llama, padded left, pad = eos": ("Llama", {"pad": "</s>", "side": "left"}, {}, "stream"),
+    "Llama, padding token -1": ("Llama", {}, {"pad_token_id": -1}, "stream"),
     "Llama, padded by a token of its own": ("Llama", {"template": NEWLINE, "pad": "<pad>"}, {}, "stream"),
     "Qwen3 without padding token": ("Qwen3", {}, {}, "stream"),
     "Qwen2 with a system prompt of its own": ("Qwen2", {"template": DEFAULT_SYSTEM, "pad": "</s>"}, {}, "stream"),
