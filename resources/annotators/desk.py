@@ -12,7 +12,7 @@ import sqlite3
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,7 @@ class Desk:
         self._con.close()
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Generator[None]:
         """Several events at once, all or none."""
         if self._con.in_transaction:
             yield
@@ -490,7 +490,7 @@ class Desk:
 
 
 @contextlib.contextmanager
-def desk(lake: Lake) -> Iterator[Desk]:
+def desk(lake: Lake) -> Generator[Desk]:
     """The lake's desk, `files/people/desk.sqlite`."""
     folder = lake.folder("people")
     opened = Desk(folder / "desk.sqlite")

@@ -82,8 +82,7 @@ def test_nobody_s_address_reaches_the_lake_and_no_label_or_source_the_server(stu
 
 
 def test_a_prediction_that_nobody_changed_is_no_verdict(studio):
-    _, people = studio
-    at = people()
+    at = studio[1]()
     at.waiting(batch(1))
     at.answer(ANN, lambda i, who: truly(i) | {"verdict_origin": "prediction"})
     assert at.waiting(batch(1)).missing == 1 and "a model's prediction" in at.refused()[-1]

@@ -31,7 +31,7 @@ WRONG = {
     "a pair of another batch": ({"pair_id": "other"}, "pair_id 'other' is not in this batch"),
     "no person": ({"annotator": " "}, "annotator is missing"),
     "a model's name": ({"annotator": "gpt-4o"}, "annotator 'gpt-4o' is a model's name"),
-    "a word that is no verdict": ({"verdict": "chosen"}, "verdict must be one of candidate_1, candidate_2, undecided, found 'chosen'"),
+    "a word that is no verdict": ({"verdict": "best"}, "verdict must be one of candidate_1, candidate_2, undecided, found 'best'"),
     "two verdicts": ({"verdict": {"choices": ["candidate_1", "candidate_2"]}}, "verdict must be one of"),
     "a copied prediction": ({"verdict_origin": "prediction"}, "the verdict is a model's prediction"),
     "undecided without why": ({"verdict": "undecided"}, "why_undecided is missing"),
