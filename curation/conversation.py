@@ -216,6 +216,8 @@ def structure(value: str) -> Any:
     """The value that a text spells in JSON, or as Python or numpy print it; None where it spells none."""
     try:
         return json.loads(value, object_pairs_hook=_once, parse_constant=lambda _: None)
+    except _Twice:
+        return None
     except (ValueError, RecursionError):
         pass
     try:
@@ -227,8 +229,12 @@ def structure(value: str) -> Any:
 def _once(pairs: list[tuple[str, Any]]) -> dict:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
+        raise _Twice
     return found
+
+
+class _Twice(ValueError):
+    pass
 
 
 def _literal(value: str) -> Any:

@@ -147,9 +147,7 @@ def test_whole_dialogues_are_understood_in_every_shape(tmp_path, shape):
     assert [r["reason"] for r in unusable + quarantine] == ["different_conversations"]
     for prompt in ({}, {"prompt": "Q"}):  # a text beside a dialogue answers the same conversation
         mixed = json.loads(json.dumps(record | prompt).replace(json.dumps(dialogue("B")), '"B"'))
-        pairs, unusable, quarantine, _ = read(
-            tmp_path, path=lines(tmp_path / "m.jsonl", mixed), shape=shape, **options
-        )
+        pairs, unusable, quarantine, _ = read(tmp_path, path=lines(tmp_path / "m.jsonl", mixed), shape=shape, **options)
         assert (texts(pairs), unusable, quarantine) == ([(["Q"], "B", "A")], [], [])
 
 
