@@ -84,7 +84,10 @@ def is_transcript(value: Any) -> bool:
     return isinstance(value, str) and _HUMAN.match(value) is not None and _ANSWER.search(value) is not None
 
 
-def turns(value: Any) -> list[tuple[str, str | None]]:
+Said = tuple[str, str | None]  # a turn whose content may be missing
+
+
+def turns(value: Any) -> list[Said]:
     """The turns of a conversation in any spelling; [] for None. A message without content has the content None.
 
     Raises:
@@ -173,7 +176,8 @@ def text(value: Any, depth: int = 0) -> str | None:
         return text(value["text"] if value.get("text") is not None else value.get("value"), depth + 1)
     if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
         parts = [text(v, depth + 1) for v in value]
-        return None if None in parts else "".join(parts)
+        texts = [part for part in parts if part is not None]
+        return "".join(texts) if len(texts) == len(parts) else None
     raise BadRecord("wrong_type", f"expected a text, found {shown(value)}")
 
 

@@ -19,8 +19,8 @@ class Records(Part):
     `sample` keeps that many records, drawn by hash. `query` replaces `path` by DuckDB SQL over several files, whose
     relative names are relative to the configuration as well.
 
-    `path` is a file, several by a pattern (`part-*.jsonl`), a folder that holds a Hugging Face data set, or `huggingface:<owner>/<name>@<commit>`; `config`
-    and `split` choose within a data set.
+    `path` is a file, several by a pattern (`part-*.jsonl`), a folder that holds a Hugging Face data set, or
+    `huggingface:<owner>/<name>@<commit>`; `config` and `split` choose within a data set.
     """
 
     path: str | None = None
@@ -57,11 +57,11 @@ class Records(Part):
     @property
     def origin(self) -> str:
         """The path or query; where it names environment variables, as it is written."""
-        return self._origin or self.path or self.query
+        return self._origin or self.path or self.query or ""
 
     def written_as(self, raw: dict[str, Any]) -> None:
         """Remembers the names of the environment variables in the configuration that this was validated from."""
-        origin = raw.get("query") or raw.get("path")
+        origin = str(raw.get("query") or raw.get("path") or "")
         self._origin = origin.strip() if VARIABLE.search(origin) else None
         self._variables = _variables(raw)
 

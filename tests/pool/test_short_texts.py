@@ -52,7 +52,7 @@ def test_precision_and_recall_in_scripts_without_spaces():
     assert (len(found), len(given), len(wrong), len(KEPT_BACK)) == (23, 23, 0, 16)
 
 
-@pytest.mark.parametrize(("item", "other"), zip(BOILERPLATE, BOILERPLATE_USED, strict=True))
+@pytest.mark.parametrize(("item", "other"), list(zip(BOILERPLATE, BOILERPLATE_USED, strict=True)))
 def test_an_instruction_that_everybody_writes_gives_nothing_away(item, other):
     shared = next(i for i, (a, b) in enumerate(zip(item, other, strict=False)) if a != b)
     assert shared >= 13 and taken([item], [other]) == [] and taken([item], [item]) == [item]
