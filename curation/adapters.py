@@ -20,17 +20,18 @@ import math
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain, combinations
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from curation.conversation import (
     BESIDE,
     HOLDERS,
     ROLES,
     BadRecord,
+    Said,
     Unfit,
     blank,
     check,
@@ -44,7 +45,6 @@ from curation.conversation import (
     text,
     turns,
 )
-from curation.identity import Turn
 
 Winner = Literal["a", "b", "tie", "both_bad"] | None
 
@@ -65,7 +65,7 @@ GOOD_OR_BAD = {"a": [True, 1], "b": [False, 0]}  # labels of single responses
 class Comparison:
     """Two responses to one conversation and which is better; None where the record does not say."""
 
-    turns: tuple[Turn, ...]
+    turns: tuple[Said, ...]
     a: str | None
     b: str | None
     winner: Winner
@@ -112,7 +112,7 @@ Found = Comparison | Unfit
 Adapter = Callable[[dict], Iterator[Found]]
 
 
-def adapter(shape: str, fields: dict[str, str], codes: dict[str, list], cells: bool = False) -> Adapter:
+def adapter(shape: str, fields: dict[str, str], codes: Mapping[Any, list], cells: bool = False) -> Adapter:
     """The function that reads one record of a shape (every shape but `unpaired`).
 
     It yields at least one Comparison or Unfit a record and raises BadRecord where a value has a type that cannot be
@@ -251,7 +251,7 @@ def number(value: Any) -> float | None:
 
 
 # ---- adapters ------------------------------------------------------------------------------------------------------
-Answer = tuple[tuple[Turn, ...], str | None]
+Answer = tuple[tuple[Said, ...], str | None]
 Part = Answer | Unfit | BadRecord  # a response with what it answers, or why it cannot be read
 
 
@@ -291,7 +291,7 @@ def _held(value: dict, keys: Iterable[str]) -> str:
 class _Context(_Shape):
     """Reads the conversation of a record from `system`, `history`, `prompt` and `input`, and from whole dialogues."""
 
-    def conversation(self, record: dict, prompt: bool = True) -> list[Turn]:
+    def conversation(self, record: dict, prompt: bool = True) -> list[Said]:
         names = self.names
         found = turns(value_at(record, names["prompt"])) if prompt else []
         if found and found[-1] == ("assistant", ""):  # a transcript that ends with "Assistant:" asks for the answer
@@ -345,7 +345,7 @@ class _Context(_Shape):
             conversation = tuple(context)
         return [f if done else _answer(conversation, r) for f, r, done in zip(found, given, spoken, strict=True)]
 
-    def _last(self, dialogue: Any, record: dict, context: list[Turn]) -> Answer:
+    def _last(self, dialogue: Any, record: dict, context: list[Said]) -> Answer:
         """The last answer of a dialogue and all that goes before it, with what the record's fields say of that.
 
         Raises:
@@ -379,7 +379,7 @@ def _tried(function: Callable, *values: Any) -> Any:
         return e
 
 
-def _answer(conversation: tuple[Turn, ...], value: Any) -> Part:
+def _answer(conversation: tuple[Said, ...], value: Any) -> Part:
     if isinstance(value, Unfit | BadRecord):
         return value
     found = _tried(_response, value)
@@ -424,7 +424,7 @@ def _texts(value: Any) -> list:
     return value if isinstance(value, list) and all(v is None or isinstance(v, str) for v in value) else []
 
 
-def _joined(context: list[Turn], before: list[Turn]) -> list[Turn] | None:
+def _joined(context: list[Said], before: list[Said]) -> list[Said] | None:
     """What goes before an answer by a record's fields and by its dialogue, as one conversation: the one is part of the
     other, or ends with its beginning, or is a history that ends where it begins. None where they disagree."""
     (system, asked), (its_system, said) = _parted(context), _parted(before)
@@ -440,11 +440,11 @@ def _joined(context: list[Turn], before: list[Turn]) -> list[Turn] | None:
     return first + asked + said if ends else None
 
 
-def _parted(said: list[Turn]) -> tuple[list[Turn], list[Turn]]:
+def _parted(said: list[Said]) -> tuple[list[Said], list[Said]]:
     return (said[:1], said[1:]) if said and said[0][0] == "system" else ([], said)
 
 
-def _same_turns(some: list[Turn], others: list[Turn]) -> bool:
+def _same_turns(some: list[Said], others: list[Said]) -> bool:
     """Whether turns are equal up to their white space."""
     return some == others or (
         len(some) == len(others)
@@ -454,18 +454,21 @@ def _same_turns(some: list[Turn], others: list[Turn]) -> bool:
     )
 
 
-def _shown(said: list[Turn]) -> str:
+def _shown(said: list[Said]) -> str:
     return f"{said[0][0]} {(said[0][1] or '')[:60]!r}" if said else "nothing"
 
 
 def _compared(one: Part, other: Part, winner: Winner) -> Found:
-    for part in (one, other):
-        if isinstance(part, Unfit | BadRecord):
-            return part if isinstance(part, Unfit) else Unfit(part.reason, str(part))
+    if isinstance(one, Unfit | BadRecord) or isinstance(other, Unfit | BadRecord):
+        return _unfit(one if isinstance(one, Unfit | BadRecord) else other)
     if one[0] != other[0] and one[1] is not None and other[1] is not None:
         return Unfit("different_conversations", "the two dialogues differ before their last answers")
     conversation = one[0] if one[1] is not None else other[0]
     return Comparison(conversation, one[1], other[1], winner)
+
+
+def _unfit(problem: Any, where: str = "") -> Unfit:
+    return Unfit(problem.reason, f"{where}{problem}")
 
 
 def _raised(parts: Iterable[Any]) -> None:
@@ -475,7 +478,7 @@ def _raised(parts: Iterable[Any]) -> None:
             raise part
 
 
-def _history(value: Any) -> list[Turn]:
+def _history(value: Any) -> list[Said]:
     """Earlier turns: [[user, assistant], …] or any spelling of a conversation."""
     if isinstance(value, str) and value[:1] == "[":
         found = structure(value)
@@ -516,7 +519,7 @@ def _response(value: Any) -> str | None:
 
 
 class _Winner(_Context):
-    def __init__(self, names: dict[str, str], fields: dict[str, str], codes: dict[str, list], cells: bool):
+    def __init__(self, names: dict[str, str], fields: dict[str, str], codes: Mapping[Any, list], cells: bool):
         super().__init__(names, fields)
         self.codes = Codes(codes, cells)
 
@@ -533,13 +536,13 @@ class Codes:
     With `cells`, as CSV has them, a text that is no code is read as the number or the boolean that it spells.
     """
 
-    def __init__(self, codes: dict[str, list], cells: bool = False):
+    def __init__(self, codes: Mapping[Any, list], cells: bool = False):
         if not codes.get("a") or not codes.get("b"):
             raise ValueError("codes must say which mean a and which mean b")
         self.exact: dict[tuple, Winner] = {}
         self.intervals: list[tuple[_Span, Winner]] = []
         for meaning, values in codes.items():
-            winner = None if meaning == "none" else meaning
+            winner = None if meaning == "none" else cast(Winner, meaning)
             for value in values:
                 if isinstance(value, str) and _MEANT.fullmatch(value) and not _interval(value):
                     raise ValueError(
@@ -575,7 +578,7 @@ _NUMBER = re.compile(r"[+-]?\d{1,300}(\.\d*)?([eE][+-]?\d{1,2})?", re.ASCII)
 _Span = tuple[tuple[float, bool], tuple[float, bool]]  # (low, whether it is left out), (high, whether it belongs to it)
 
 
-def ambiguous(codes: dict[str, list]) -> str:
+def ambiguous(codes: Mapping[Any, list]) -> str:
     """Two codes that some value has both of and that mean different things, for a message; '' where there are none."""
     each = [(meaning, value) for meaning, values in codes.items() for value in values]
     for (one, x), (other, y) in combinations(each, 2):
@@ -585,8 +588,8 @@ def ambiguous(codes: dict[str, list]) -> str:
 
 
 def _same(x: Any, y: Any) -> bool:
-    spans = [_interval(v) or (_point(v) if _code(v)[0] == "number" else None) for v in (x, y)]
-    return _meet(*spans) if all(spans) else _code(x) == _code(y)
+    spans = [span for v in (x, y) if (span := _interval(v) or (_point(v) if _code(v)[0] == "number" else None))]
+    return _meet(*spans) if len(spans) == 2 else _code(x) == _code(y)
 
 
 def _code(value: Any) -> tuple:
@@ -649,23 +652,25 @@ def _all_pairs(answers: Sequence[Part], scores: Sequence[float | BadRecord | Non
         _raised(answers)
         yield Unfit("single_response", f"{len(answers)} responses")
         return
-    sound = [
-        not isinstance(a, Unfit | BadRecord) and not isinstance(s, BadRecord)
-        for a, s in zip(answers, scores, strict=True)
+    marks = [None if isinstance(score, BadRecord) else score for score in scores]
+    odd = [
+        answer if isinstance(answer, Unfit | BadRecord) else score if isinstance(score, BadRecord) else None
+        for answer, score in zip(answers, scores, strict=True)
     ]
-    if sum(sound) < 2:
-        _raised([*answers, *scores])
-    for (i, (a, first)), (j, (b, second)) in combinations(enumerate(zip(answers, scores, strict=True), start=1), 2):
-        problem = next((p for p in (a, first, b, second) if isinstance(p, Unfit | BadRecord)), None)
-        if problem is not None:
-            which = i if problem in (a, first) else j
-            yield Unfit(problem.reason, f"response {which}: {problem}")
+    if odd.count(None) < 2:
+        _raised(odd)
+    for i, j in combinations(range(len(answers)), 2):
+        first, second = marks[i], marks[j]
+        if odd[i] or odd[j]:
+            which = i if odd[i] else j
+            yield _unfit(odd[which], f"response {which + 1}: ")
         elif first is None or second is None:
-            yield _compared(a, b, None)
+            yield _compared(answers[i], answers[j], None)
         elif first == second:
-            yield _compared(a, b, "tie")
+            yield _compared(answers[i], answers[j], "tie")
         else:
-            yield _compared(a, b, "a") if first > second else _compared(b, a, "a")
+            better, worse = (i, j) if first > second else (j, i)
+            yield _compared(answers[better], answers[worse], "a")
 
 
 class _Tree(_Shape):
@@ -674,7 +679,7 @@ class _Tree(_Shape):
         if not isinstance(root, dict):
             raise BadRecord("wrong_type", f"a tree's root is an object, found {shown(root)}")
         found = False
-        stack: list[tuple[dict, tuple[Turn, ...]]] = [(root, ())]  # no recursion: deeper than Python's stack may be
+        stack: list[tuple[dict, tuple[Said, ...]]] = [(root, ())]  # no recursion: deeper than Python's stack may be
         while stack:
             node, before = stack.pop()
             said = _tried(self._message, node)
@@ -704,7 +709,7 @@ class _Tree(_Shape):
             raise Unfit("more_than_text", f"a message holds {held!r} beside its text: {shown(node[held])}")
         return message({"role": node.get(self.names["role"]), "content": node.get(self.names["text"])})
 
-    def _reply(self, node: dict, context: tuple[Turn, ...]) -> Answer:
+    def _reply(self, node: dict, context: tuple[Said, ...]) -> Answer:
         return context, self._message(node)[1]
 
     def _replies(self, node: dict) -> tuple[list[dict], list]:
@@ -734,7 +739,7 @@ def pair_up(
     """
     names = field_names("unpaired", fields)
     context = _Context(names, fields)
-    groups: dict[tuple[Turn, ...], dict[bool, list[tuple[int, str]]]] = defaultdict(lambda: {True: [], False: []})
+    groups: dict[tuple[Said, ...], dict[bool, list[tuple[int, str]]]] = defaultdict(lambda: {True: [], False: []})
     for row, record in records:
         try:
             conversation, response, good = _labelled(record, names, context, codes)
@@ -771,7 +776,7 @@ def pair_up(
 
 def _labelled(
     record: dict, names: dict[str, str], context: _Context, codes: Codes
-) -> tuple[tuple[Turn, ...], str, bool]:
+) -> tuple[tuple[Said, ...], str, bool]:
     """The conversation of a single response, the response, and whether it is good.
 
     Raises:
@@ -797,7 +802,7 @@ def _labelled(
     if blank(response):
         raise Unfit("empty_response", "response is empty")
     for said in (response, *(content for _, content in conversation)):
-        if not said.isascii():
+        if said and not said.isascii():
             _encoded(said)
     return conversation, response, label == "a"
 
@@ -809,8 +814,8 @@ def _encoded(text: str) -> None:
         raise BadRecord("not_utf8", "half of a surrogate pair, which is no character") from None
 
 
-def _size(conversation: tuple[Turn, ...], response: str) -> int:
-    return len(response) + sum(len(content) for _, content in conversation)
+def _size(conversation: tuple[Said, ...], response: str) -> int:
+    return len(response) + sum(len(content or "") for _, content in conversation)
 
 
 # ---- help ----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +28,8 @@ def signatures(texts: pa.Array | pa.ChunkedArray, seed: int = 1) -> np.ndarray:
     """MinHash signatures of word 5-grams, uint32 of shape (texts, PERMUTATIONS); a shorter text is one shingle."""
     import rensa
 
+    minhash: Any = rensa  # whose types do not name what it holds
+
     values, starts = _hashed(tokens(texts))
     few = np.flatnonzero(np.diff(starts) < SHORT)
     few = few[holds_signs(some := texts.take(pa.array(few))) | (np.diff(starts)[few] == 0)] if len(few) else few
@@ -34,7 +37,7 @@ def signatures(texts: pa.Array | pa.ChunkedArray, seed: int = 1) -> np.ndarray:
         some = texts.take(pa.array(few))
         values, starts = _replaced(values, starts, few, *_hashed(signed_tokens(some)))
     shingles, offsets = _shingles(values, starts)
-    rows = rensa.RMinHash.digest_matrix_from_flat_token_hashes(shingles, offsets, PERMUTATIONS, seed)
+    rows = minhash.RMinHash.digest_matrix_from_flat_token_hashes(shingles, offsets, PERMUTATIONS, seed)
     return np.array(rows.to_rows(), np.uint32).reshape(len(offsets) - 1, PERMUTATIONS)
 
 

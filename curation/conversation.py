@@ -84,7 +84,10 @@ def is_transcript(value: Any) -> bool:
     return isinstance(value, str) and _HUMAN.match(value) is not None and _ANSWER.search(value) is not None
 
 
-def turns(value: Any) -> list[tuple[str, str | None]]:
+Said = tuple[str, str | None]  # a turn whose content may be missing
+
+
+def turns(value: Any) -> list[Said]:
     """The turns of a conversation in any spelling; [] for None. A message without content has the content None.
 
     Raises:
@@ -173,7 +176,8 @@ def text(value: Any, depth: int = 0) -> str | None:
         return text(value["text"] if value.get("text") is not None else value.get("value"), depth + 1)
     if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
         parts = [text(v, depth + 1) for v in value]
-        return None if None in parts else "".join(parts)
+        texts = [part for part in parts if part is not None]
+        return "".join(texts) if len(texts) == len(parts) else None
     raise BadRecord("wrong_type", f"expected a text, found {shown(value)}")
 
 
@@ -216,6 +220,8 @@ def structure(value: str) -> Any:
     """The value that a text spells in JSON, or as Python or numpy print it; None where it spells none."""
     try:
         return json.loads(value, object_pairs_hook=_once, parse_constant=lambda _: None)
+    except _Twice:
+        return None
     except (ValueError, RecursionError):
         pass
     try:
@@ -227,8 +233,12 @@ def structure(value: str) -> Any:
 def _once(pairs: list[tuple[str, Any]]) -> dict:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
+        raise _Twice
     return found
+
+
+class _Twice(ValueError):
+    pass
 
 
 def _literal(value: str) -> Any:

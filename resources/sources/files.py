@@ -14,6 +14,7 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,7 +111,7 @@ def has_cells(path: Path) -> bool:
     return _kind(path) in (".csv", ".tsv")
 
 
-def _opened(path: Path, suffix: str) -> io.BufferedIOBase:
+def _opened(path: Path, suffix: str) -> Any:  # a file of Python, gzip or Arrow
     if suffix == ".gz":
         return gzip.open(path, "rb")
     if suffix == ".zst":
@@ -563,16 +564,28 @@ def _decoded(value: Any) -> Any:
 
 
 def _each(read: Decoder | None) -> Decoder | None:
-    return read and (lambda values: None if values is None else [read(v) for v in values])
+    return partial(_read_each, read) if read else None
+
+
+def _read_each(read: Decoder, values: list | None) -> list | None:
+    return None if values is None else [read(value) for value in values]
 
 
 def _under_all(read: Decoder | None) -> Decoder | None:
-    return read and (lambda held: None if held is None else {k: read(v) for k, v in held.items()})
+    return partial(_read_under_all, read) if read else None
+
+
+def _read_under_all(read: Decoder, held: dict | None) -> dict | None:
+    return None if held is None else {key: read(value) for key, value in held.items()}
 
 
 def _under(reads: dict[str, Decoder | None]) -> Decoder | None:
     some = {name: read for name, read in reads.items() if read}
-    return (lambda held: None if held is None else held | {k: r(held[k]) for k, r in some.items()}) if some else None
+    return partial(_read_under, some) if some else None
+
+
+def _read_under(reads: dict[str, Decoder], held: dict | None) -> dict | None:
+    return None if held is None else held | {key: read(held[key]) for key, read in reads.items()}
 
 
 def arrow_rows(

@@ -100,7 +100,7 @@ class _Builder:
         self.quarantine: list[dict] = []
         self.records = self.chars = 0
 
-    def add(self, row: int, found: Iterable[Found]) -> None:
+    def add(self, row: int, found: Iterable[Found | BadRecord]) -> None:
         """One record's comparisons; raises BadRecord where none of it can be read, and then keeps none of them."""
         pairs: list[tuple] = []
         unusable: list[dict] = []
@@ -111,20 +111,21 @@ class _Builder:
             if part == MOST_PAIRS and self.source.shape != "unpaired":
                 raise BadRecord("too_many_pairs", f"its responses make more than {MOST_PAIRS} pairs")
             problem = (one.reason, str(one)) if isinstance(one, Unfit) else one.problem()
-            if problem is None:
+            if problem is None and isinstance(one, Comparison):
                 try:
                     pairs.append(self._pair(row, part, one))
                     continue
                 except BadRecord as e:
                     broken.append(e)
                     problem = e.reason, str(e)
+            reason, evidence = problem or ("", "")
             unusable.append(
                 {
                     "source": self.source.name,
                     "row": row,
                     "part": part,
-                    "reason": problem[0],
-                    "evidence": _printable(self.source.hidden(problem[1])),
+                    "reason": reason,
+                    "evidence": _printable(self.source.hidden(evidence)),
                 }
             )
         if broken and len(broken) == len(pairs) + len(unusable):
@@ -138,12 +139,12 @@ class _Builder:
         self.reasons.update([one["reason"] for one in unusable])
 
     def _pair(self, row: int, part: int, c: Comparison) -> tuple:
-        chosen, rejected = (c.a, c.b) if c.winner == "a" else (c.b, c.a)
-        n_chars = len(chosen) + len(rejected) + sum([len(content) for _, content in c.turns])
+        chosen, rejected = (c.a or "", c.b or "") if c.winner == "a" else (c.b or "", c.a or "")
+        n_chars = len(chosen) + len(rejected) + sum([len(content or "") for _, content in c.turns])
         if n_chars > self.source.max_row_bytes:
             raise BadRecord("row_too_big", f"{n_chars} characters, max_row_bytes is {self.source.max_row_bytes}")
         try:
-            conversation = conv_id(c.turns)
+            conversation = conv_id([(role, content or "") for role, content in c.turns])
             pair, comparison = pair_ids(conversation, chosen, rejected)
         except UnicodeEncodeError as e:
             raise BadRecord("not_utf8", "half of a surrogate pair, which is no character") from e
@@ -356,7 +357,7 @@ def fingerprint(records: Records, lake: Lake) -> tuple[str, int]:
         path = _file(records.path, lake)
         files = path if isinstance(path, list) else hub.files(path) if path.is_dir() else [path]
     else:
-        files = _named(_located(records.query, lake), records.folder)
+        files = _named(_located(records.query or "", lake), records.folder)
     for path in files:
         content, length = file_hash(path)
         hasher.update(content)
@@ -386,7 +387,7 @@ def _file_hash(path: Path, *state: int) -> bytes:
 def may_pass(records: Records, lake: Lake, reason: str) -> bool:
     """Whether what kept the records from being read may be gone though the configuration and the files are the same."""
     if records.path is None:
-        remote = _REMOTE.search(records.query) is not None
+        remote = _REMOTE.search(records.query or "") is not None
     else:
         remote = records.path.startswith(hub.PREFIX)
         # a file that the system would not open; of a folder it says that its content is broken
@@ -421,7 +422,7 @@ def _is_file(path: Path) -> bool:
 # ---- from rows to comparisons --------------------------------------------------------------------------------------
 def _found(
     records: Records, lake: Lake, max_row: int, head: list[dict]
-) -> Iterator[tuple[Row, Iterable[Found] | None]]:
+) -> Iterator[tuple[Row, Iterable[Found | BadRecord] | None]]:
     """Each row with what it holds, None where it cannot be read; the first record goes into `head`."""
     try:
         rows, cells = _rows(records, lake, max_row)
@@ -437,8 +438,8 @@ def _found(
 
 
 def _unpaired(
-    records: Records, labels: Codes, rows: Iterable[Row], max_row: int
-) -> Iterator[tuple[Row, Iterable[Found] | None]]:
+    records: Records, labels: Codes, rows: Iterator[Row], max_row: int
+) -> Iterator[tuple[Row, Iterable[Found | BadRecord] | None]]:
     bad: list[Row] = []
     broken: list[BadFile] = []
     now: list[Row] = []  # the row that is being looked at: what is wrong with it is told before the next one
@@ -509,13 +510,13 @@ def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
 
 def _rows(records: Records, lake: Lake, max_row: int) -> tuple[Iterator[Row], bool]:
     """The rows that a source is made from, and whether all of their values are texts, as in CSV."""
-    cells = False
+    cells, name = False, records.path or ""
     if records.query is not None:
-        rows = query_rows(_located(records.query, lake), lake.memory_limit, _texts(records))
+        rows = query_rows(_located(records.query or "", lake), lake.memory_limit, _texts(records))
         rows = _inside(records.folder, rows)
-    elif records.path.startswith(hub.PREFIX):
-        rows, cells = hub.rows(*hub.pinned(records.path), records.config, records.split, max_row)
-    elif isinstance(path := _file(records.path, lake), list):
+    elif name.startswith(hub.PREFIX):
+        rows, cells = hub.rows(*hub.pinned(name), records.config, records.split, max_row)
+    elif isinstance(path := _file(name, lake), list):
         if len({has_cells(one) for one in path}) > 1:
             raise BadFile("wrong_fields", f"{records.path}: files with and without types; make two sources of them")
         rows, cells = rows_of_files(path, max_row), has_cells(path[0])
@@ -561,7 +562,7 @@ def _sampled(rows: Iterator[Row], size: int) -> Iterator[Row]:
         entry = (-rank, -row.number, row)
         if len(heap) < size:
             heapq.heappush(heap, entry)
-        elif entry > heap[0]:
+        elif entry[:2] > heap[0][:2]:
             heapq.heapreplace(heap, entry)
     yield from sorted((row for _, _, row in heap), key=lambda row: row.number)
     if broken:

@@ -20,7 +20,8 @@ FEW = settings(max_examples=12, deadline=None, derandomize=True, database=None, 
 
 # Texts that some reader takes for something else
 ODD = ["007", "NA", "None", "null", "nan", "true", "1e5", "2024-01-31", "2024-01-31 10:00:00", "10:30:00", '"Red"', "[1, 2]",
-       "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", '{"a": 1}', " padded ", "line\nbreak", "tab\tand, comma", "café", "'", "\\n"]  # fmt: skip
+       "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", '{"a": 1}', " padded ", "line\nbreak", "tab\tand, comma", "café", "'",
+       "\\n"]  # fmt: skip
 PLAIN = st.text(st.characters(codec="utf-8", exclude_characters="\x00\r\x85\u2028\u2029"), min_size=1, max_size=8)
 TEXT = st.one_of(st.sampled_from(ODD), PLAIN)
 MESSAGES = st.builds(
@@ -93,7 +94,8 @@ def test_records_of_any_types_are_the_same_pairs_by_every_door(tmp_path_factory,
 def test_texts_are_the_same_pairs_in_cells_and_in_columns(tmp_path_factory, records):
     tmp = tmp_path_factory.mktemp("cells")
     expected = outcome(tmp, path=lines(tmp / "train.jsonl", *records))
-    for name, options in (("t.csv", {}), ("q.csv", {"quoting": csv.QUOTE_ALL}), ("q.tsv", {"delimiter": "\t", "quoting": csv.QUOTE_ALL})):  # fmt: skip
+    quoted = {"quoting": csv.QUOTE_ALL}
+    for name, options in {"t.csv": {}, "q.csv": quoted, "q.tsv": quoted | {"delimiter": "\t"}}.items():
         with open(tmp / name, "w", newline="", encoding="utf-8") as f:
             writer = csv.DictWriter(f, list(GOOD), **options)
             writer.writeheader()
@@ -107,7 +109,8 @@ def test_texts_are_the_same_pairs_in_cells_and_in_columns(tmp_path_factory, reco
 
 @pytest.mark.parametrize(
     ("value", "looks"),
-    [("A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "UUID"), ("2024-01-31", "DATE"), ("2024-01-31 10:00:00", "TIMESTAMP"), ("10:30:00", "TIME")],
+    [("A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "UUID"), ("2024-01-31", "DATE"),
+     ("2024-01-31 10:00:00", "TIMESTAMP"), ("10:30:00", "TIME")],
 )  # fmt: skip
 @pytest.mark.parametrize("nested", [False, True])
 def test_a_query_that_has_made_something_else_of_texts_is_refused_by_name(tmp_path, value, looks, nested):
