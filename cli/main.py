@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 HELP = "Turns unverified preference pairs into data a reward model can trust."
 EPILOG = (
     "Exit status: 0 done, or waiting for people or for a provider's batch; 1 a step failed or a comparison came out"
-    " otherwise than it had to; 2 wrong usage, or a configuration, a file or a name that cannot be used; 4 paid calls"
+    " otherwise than it had to; 2 wrong usage, or a configuration, a file or a name that cannot be used; 3 paid calls"
     " are expected to cost more than was agreed to; 130 interrupted."
 )
-DONE, FAILED, UNUSABLE = 0, 1, 2
+DONE, FAILED, UNUSABLE, UNCONFIRMED = 0, 1, 2, 3
 START, LOOK, MEASURE = "Make", "Look", "Measure"
 
 

@@ -18,7 +18,7 @@ from resources.lake import Lake
 from resources.llm.bill import CONFIRM
 from resources.settings import ConfigError, Settings
 
-DONE, FAILED, UNCONFIRMED = 0, 1, 4
+DONE, FAILED, UNCONFIRMED = 0, 1, 3
 TRAINS = {"stage1", "stage2", "models"}  # groups with reward models
 WAITING = {"Waiting": "people", "Pending": "a provider's batch"}  # what stops a step and is no fault
 HOW_TO_AGREE = re.compile(r"--confirm (\d+\.\d\d)")  # what a step says that nobody has agreed to

@@ -215,7 +215,7 @@ def test_releases_and_models_are_named_with_their_paths(config, capsys):
         ({"Pending"}, "judge_votes: a batch is on its way", 0, "Waiting for a provider's batch."),
         ({"Waiting", ""}, "reward_model: out of memory", 1, "assay: stopped. reward_model: out of memory"),
         (set(), "reward_model: out of memory", 1, "What was made stays"),
-        ({"Unconfirmed"}, "To agree: `assay run --confirm 5.50`, or …", 4, "assay: stopped. To agree:"),
+        ({"Unconfirmed"}, "To agree: `assay run --confirm 5.50`, or …", 3, "assay: stopped. To agree:"),
     ],
 )
 def test_what_stopped_a_run_decides_the_exit_status(config, capsys, monkeypatch, stops, why, status, says):
