@@ -54,8 +54,8 @@ def show(settings: Settings, lake: Lake) -> None:
     console = Console()
     if not all(lake.note(CLEAN_POOL, key) for key in settings.partition_keys("bucket")):
         console.print(
-            "There is no clean pool yet, and what calls cost depends on its texts. First: assay run pool (before it world,"
-            " where the pool is generated); `assay check` assumes"
+            "There is no clean pool yet, and what calls cost depends on its texts. First: assay run"
+            f"{' world' if settings.world else ''} pool. `assay check` builds prompts from the sources as they are."
         )
         return
     lines = list(plan(settings, lake))

@@ -1,5 +1,8 @@
 """What is made, what is stale, where every record ended, what it cost."""
 
+import os
+from pathlib import Path
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
@@ -118,4 +121,5 @@ def closing(settings: Settings, lake: Lake) -> None:
     if page.exists():
         console.print(f"Report:   {page}", soft_wrap=True)
     console.print(f'Lake:     {lake.root}/assay.duckdb, or: assay sql "SELECT * FROM lineage LIMIT 5"', soft_wrap=True)
-    console.print("Dagster:  make ui")
+    beside = f"DAGSTER_HOME={os.environ.get('DAGSTER_HOME', '.')} dagster dev -m assets.definitions"
+    console.print(f"Dagster:  {'make ui' if Path('Makefile').exists() else beside}", soft_wrap=True)
