@@ -11,6 +11,7 @@ a time does this for a judge, and each step is claimed in the store, so that not
 import contextlib
 import time
 import uuid
+from collections import Counter
 from collections.abc import Generator, Iterable
 
 from pydantic import BaseModel
@@ -19,7 +20,7 @@ from resources.llm.call_store import BudgetExceeded, Request, Store
 from resources.llm.interrupts import orderly
 from resources.llm.notices import tell
 from resources.llm.online_calls import MOST_OVERRUN, STORED, read_left_over
-from resources.llm.policy import Outcome, Payer, Policy, Unavailable
+from resources.llm.policy import Outcome, Payer, Policy, Unavailable, Unusable, hopeless
 from resources.llm.prices import upper_bound_micros
 from resources.llm.provider_batches import Batches, Line, Standing, batches
 from resources.llm.providers import Anthropic, OpenAI, provider
@@ -31,11 +32,15 @@ from resources.stops import Stop
 SETTLE = 120.0  # seconds after which a batch that was sent must show in the provider's list
 LOOKS = 4  # at results that are not what the provider counts, in one run
 WRITTEN_AT_ONCE = 500  # lines
+LOOKED = 60.0  # seconds for which results that did not match are looked at only once more
 A_DAY = 86_400.0  # seconds for which a batch that was too large is remembered
 
 # A batch that failed for want of room goes out again in smaller parts, those with ROOM one after the other.
 _ROOM = ("token_limit_exceeded", "enqueued", "queue")
 _SIZE = ("too large", "too many", "too big", "file size", "exceeds", "maximum", "limit")
+
+
+_looked: dict[str, float] = {}  # when this process last looked in vain, by batch
 
 
 class Pending(Stop):
@@ -62,6 +67,7 @@ def complete(
         Pending: some requests are in batches that have not ended; all that can be sent has been sent.
         BudgetExceeded: a batch could overstep the budget; it was not sent.
         Unavailable: key, model or quota is refused, or a batch failed for a reason that stays.
+        Unusable: what came back cannot be used, and nothing more is sent for it.
     """
     policy, by_key = policy or Policy(), {r.key: r for r in requests}
     run = _Batch(question, provider, payer, calls, policy, settle)
@@ -72,6 +78,12 @@ def complete(
             with run.connected() as desk:
                 for name in calls.open_batches(payer.judge):
                     run.advance(desk, name)
+                if why := hopeless(run.ends, policy):
+                    answers, micros = calls.paid(payer.judge)
+                    raise Unusable(
+                        f"{payer.judge}: {payer.model} at {provider.place}: {why}. So far {answers:,} answers of this judge "
+                        f"cost ${micros / 1e6:.6f}. {STORED}"
+                    )
                 outcomes = _ended(by_key, question, provider, payer, calls, policy)
                 tried = calls.batch_tries(by_key)
                 waiting = calls.in_open_batches(by_key)
@@ -131,8 +143,7 @@ class _Batch:
     Attributes:
         said: what the run's message should tell of them.
         unsettled: whether a person may have to look at one.
-        room: requests that the next batch may have; None for as many as the provider takes.
-        queue: one batch at a time, since the provider had no room for more.
+        ends: how the requests ended whose lines this run has read.
     """
 
     def __init__(
@@ -143,6 +154,7 @@ class _Batch:
         self.protocol: Batches = batches(provider)
         self.said: list[str] = []
         self.unsettled = False
+        self.ends: Counter[str] = Counter()
         self.overrun = min(MOST_OVERRUN, calls.overrun(payer.judge, payer.model))
 
     @contextlib.contextmanager
@@ -273,7 +285,9 @@ class _Batch:
         keys = {key for key, _ in self.calls.batch_requests(name)}
         seen: set[str] = set()
         foreign = 0
-        for look in range(LOOKS):
+        # in one process once, since every part of a step comes by here
+        looks = 1 if time.monotonic() - _looked.get(name, -A_DAY) < LOOKED else LOOKS
+        for look in range(looks):
             if look:
                 time.sleep(min(self.policy.longest_wait, self.policy.first_wait * 4**look))
             with contextlib.suppress(Failure):  # what breaks off is looked at again
@@ -297,6 +311,7 @@ class _Batch:
                 status = "error" if standing.whole else "expired"
                 self._close(name, status, "no line in the results", at_risk=standing.whole)
                 return
+        _looked[name] = time.monotonic()
         counts = "not said" if standing.lines is None else f"{standing.lines}"
         self._a_person(
             name, f"batch {batch}: {len(seen)} of {len(keys)} requests have a line in its results, the provider's count is "
@@ -334,6 +349,7 @@ class _Batch:
                 result = {"http": 200, "cost": e.cost, "at_risk": e.at_risk, "error": e.note, "status": e.status}
             else:
                 result = {"status": line.status, "error": line.error}
+            self.ends[str(result["status"])] += 1
             result["error"] = self.provider.redact(str(result["error"]))
             writes.append(lambda c, a=attempt, r=result: c.finish(a, sdk=self.provider.sdk, **r))
         self.calls.group(writes)

@@ -140,6 +140,7 @@ class Store:
                 self._con.execute("ALTER TABLE attempts ADD COLUMN host TEXT NOT NULL DEFAULT ''")
         self._seen = [0, 0]
         self._committed = 0
+        self._once: dict[tuple, Any] = {}  # what no other process changes in a way that matters while this is open
 
     def close(self) -> None:
         self._con.close()
@@ -203,11 +204,11 @@ class Store:
         found = self.answered(by_key)
         if len(found) == len(by_key):
             return found
-        elsewhere = self._con.execute(
-            "SELECT DISTINCT base_url FROM requests JOIN attempts USING (key) WHERE judge = ? AND model = ?",
-            (judge, model),
-        ).fetchall()
-        for (address,) in elsewhere:
+        about = ("addresses", judge, model)
+        if about not in self._once:
+            sql = "SELECT DISTINCT base_url FROM requests JOIN attempts USING (key) WHERE judge = ? AND model = ?"
+            self._once[about] = self._con.execute(sql, (judge, model)).fetchall()
+        for (address,) in self._once[about]:
             moved = {
                 replace(r, base_url=address).key: key
                 for key, r in by_key.items()
@@ -265,12 +266,17 @@ class Store:
                 (attempt, time.time(), zlib.compress(raw)),
             )
 
-    def unread(self, judge: str) -> list[tuple[int, str, int, bool, bytes]]:
-        """(attempt, key, reserved, whether in a batch, body) of a judge's bodies that nobody has read yet."""
+    def unread(self, judge: str, stage: str) -> list[tuple[int, str, int, bool, bytes]]:
+        """(attempt, key, reserved, whether in a batch, body) of a judge's bodies that were left unread when this store was
+        opened; given once."""
+        about = ("unread", judge, stage)
+        if about in self._once:
+            return []
+        self._once[about] = True
         rows = self._con.execute(
             "SELECT a.id, a.key, a.reserved, a.batch <> '', b.raw FROM bodies b JOIN attempts a ON a.id = b.attempt "
-            "LEFT JOIN results r ON r.attempt = a.id WHERE r.id IS NULL AND a.judge = ? ORDER BY a.id",
-            (judge,),
+            "LEFT JOIN results r ON r.attempt = a.id WHERE r.id IS NULL AND a.judge = ? AND a.stage = ? ORDER BY a.id",
+            (judge, stage),
         )
         return [
             (attempt, key, reserve, bool(batch), zlib.decompress(raw)) for attempt, key, reserve, batch, raw in rows

@@ -68,7 +68,7 @@ def complete(
 
 def read_left_over(question: type[BaseModel], provider: Provider, payer: Payer, calls: Store) -> None:
     """Read what came in when a process died before it could."""
-    for attempt, _, reserve, batch, raw in calls.unread(payer.judge):
+    for attempt, _, reserve, batch, raw in calls.unread(payer.judge, payer.stage):
         e = ending(provider.read(raw), question, payer.price, reserve, batch)
         calls.finish(
             attempt, e.status, http=200, cost=e.cost, at_risk=e.at_risk, error=provider.redact(e.note), sdk=provider.sdk
@@ -113,7 +113,7 @@ class _Run:
         self.pace = Pace(self.sleep, self.where)
         self.ends: Counter[str] = Counter()
         self.answered = self.left = self.total = 0
-        self.micros = self.counted = self.micros_counted = 0  # all answers' cost; answers whose usage is known, theirs
+        self.counted = self.micros_counted = 0  # answers whose usage is known, and what they cost
         self.refused: tuple[str, int] = ("", 0)  # the last refusal, and how often in a row
         self.expected = 0.0  # micro-dollars an answer
         self.overrun = 1.0
@@ -339,7 +339,6 @@ class _Run:
 
     def _charged(self, found: Ending, counted: bool, reserve: int) -> None:
         """Raises Unusable where a call cost far more than it was bound to."""
-        self.micros += found.cost
         if counted:
             self.counted, self.micros_counted = self.counted + 1, self.micros_counted + found.cost
         if found.cost <= reserve:

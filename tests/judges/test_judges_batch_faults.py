@@ -11,7 +11,7 @@ import pytest
 
 from resources.llm import batch_calls as batch
 from resources.llm.batch_calls import Pending, Unsettled, too_large
-from resources.llm.policy import Policy, Unavailable
+from resources.llm.policy import Policy, Unavailable, Unusable
 from tests.judges.test_judges_batch import BACKENDS, PAID, PRICE, ledger, made, vote
 from tests.support.batch_server import batching
 from tests.support.judging import NO_EXAMPLES, honest, judge, targets
@@ -369,6 +369,17 @@ def test_a_batch_whose_usage_is_missing_costs_what_was_reserved(tmp_path):
     assert {e for (e,) in con.execute("SELECT error FROM results")} != {""}
     bodies = [json.loads(zlib.decompress(raw)) for (raw,) in con.execute("SELECT raw FROM bodies")]
     assert len(bodies) == 12 and all(b["usage"] is None for b in bodies)
+
+
+@BACKENDS
+def test_a_judge_whose_batch_brings_nothing_usable_is_not_sent_another(tmp_path, backend):
+    with batching(lambda body: "I prefer the first one.") as server:
+        sent(server, tmp_path, backend, n=12)
+        server.end_all()
+        with pytest.raises(Unusable, match=r"none of 24 answers can be used \(24 unparsable\).* cost \$0\.024000"):
+            vote(server, tmp_path, backend, n=12)
+        assert len(server.created) == 1
+    assert ledger(tmp_path) == {"unparsable": (24, 24 * PAID, 0)}
 
 
 @BACKENDS

@@ -394,3 +394,44 @@ def test_two_who_ask_the_same_at_the_same_time_pay_once(tmp_path):
         ]
         first, second = (m.result() for m in made)
         assert len(server.requests) == 16 and first.equals(second)
+
+
+@BACKENDS
+def test_a_body_that_nobody_had_read_when_the_process_died_is_read_and_not_asked_for_again(tmp_path, backend):
+    price = {"input": 1, "output": 10}
+    with serving(answering) as server:
+        asking = judge(server.url, tmp_path, backend=backend, price=price)
+        requests = [a.request for a in asking._ask(targets(2), NO_EXAMPLES)]
+        with store(Lake(str(tmp_path))) as calls:
+            for request in requests[:3]:  # came in, and was stored; then the process died
+                attempt = calls.start(request, "stage", "j", "m", 5000, 10**9)
+                path = "/v1/chat/completions" if backend == "openai" else "/v1/messages"
+                body = {"messages": request.body["messages"]}
+                calls.receive(attempt, json.dumps(body_for(path, honest(body))).encode())
+        votes = asking.vote(targets(2), NO_EXAMPLES)
+        assert len(server.requests) == 1
+    assert set(votes["status"].to_pylist()) == {"ok"} and set(votes["cost_micros"].to_pylist()) == {2000}
+    assert ledger(tmp_path) == {"ok": (4, 8000)}
+
+
+def test_a_store_of_before_bodies_stood_beside_their_results_is_read(tmp_path):
+    """Answers that were paid for stay answers."""
+    import zlib
+
+    with serving(answering) as server:
+        votes = judge(server.url, tmp_path).vote(targets(3), NO_EXAMPLES)
+        file = tmp_path / "files" / "calls" / "calls.sqlite"
+        con = sqlite3.connect(file)
+        rows = con.execute("SELECT r.attempt, b.raw FROM results r JOIN bodies b USING (attempt)").fetchall()
+        con.executescript(
+            "DROP TRIGGER results_UPDATE; DROP TABLE bodies; DROP TRIGGER attempts_UPDATE; DROP TRIGGER attempts_DELETE;"
+        )
+        con.executemany("UPDATE results SET raw = ? WHERE attempt = ?", [(raw, attempt) for attempt, raw in rows])
+        con.execute("ALTER TABLE attempts DROP COLUMN host")
+        con.commit()
+        con.close()
+        assert len(rows) == 6 and zlib.decompress(rows[0][1])
+        assert judge(server.url, tmp_path).vote(targets(3), NO_EXAMPLES).equals(votes)
+        assert len(server.requests) == 6
+        assert judge(server.url, tmp_path).vote(targets(4), NO_EXAMPLES).num_rows == 8
+        assert len(server.requests) == 8
