@@ -78,7 +78,7 @@ def data_card(run: Run) -> Iterator[Rows]:
     """Counts the pool and writes `files/data_card/index.html`. Language and task are looked at in a sample, by rules."""
     scanned = run.settings.personal.backend != "none"
     with run.lake.connect() as con:
-        counted = con.sql(statement("data_card"), params={"personal": scanned}).to_arrow_table()
+        counted = con.sql(statement("pool/data_card"), params={"personal": scanned}).to_arrow_table()
         rows = counted.to_pylist() + _looked_at(con)
         card = Card(rows)
         page = render(con, card, run.settings)
@@ -105,10 +105,7 @@ def _looked_at(con: "duckdb.DuckDBPyConnection") -> list[dict]:
     seen: Counter[tuple[str, str, str]] = Counter()
     sizes: Counter[str] = Counter()
     known: dict[str, dict[str, str]] = {}  # many pairs share a conversation
-    pairs = con.sql(
-        f"SELECT source, conv_id, conversation, chosen FROM (SELECT pair_id FROM clean_pool ORDER BY pair_id LIMIT {SAMPLE}) "
-        "JOIN clean_pool USING (pair_id)"
-    )
+    pairs = con.sql(statement("pool/data_card_sample"), params={"n": SAMPLE})
     for batch in in_batches(pairs):
         for source, name, turns, chosen in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             asked = "\n".join(t["content"] for t in turns if t["role"] == "user")
@@ -159,13 +156,9 @@ def render(con: "duckdb.DuckDBPyConnection", card: Card, settings: Settings) -> 
         texts=TEXTS,
         percentiles=PERCENTILES,
         sources=_dicts(con, "SELECT * FROM sources ORDER BY joined, priority, source"),
-        growth=_dicts(con, "SELECT * FROM growth WHERE (SELECT max(joined) FROM sources) > 0 ORDER BY joined, source"),
+        growth=_dicts(con, statement("pool/data_card_growth")),
         benchmarks=_dicts(con, "SELECT benchmark, count(*) AS prompts FROM benchmark_prompts GROUP BY 1 ORDER BY 1"),
-        matches=_dicts(
-            con,
-            "SELECT * FROM contaminated QUALIFY row_number() OVER (PARTITION BY source, benchmark "
-            "ORDER BY pair_id) = 1 ORDER BY benchmark, source LIMIT 12",
-        ),
+        matches=_dicts(con, statement("pool/data_card_matches")),
         looked_at=card.share("language", "").value is not None and max(r[2] for r in card.items("language")),
         drawings=_drawings(card, _dicts(con, "SELECT source FROM sources ORDER BY source")),
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.table_asset import Step
+from assets.table_asset import Check, Step
 from curation.tables import PartitionKind, Table
 from resources.lake import Lake, Missing, label
 from resources.run import Run
@@ -138,12 +138,10 @@ def _examine(step: Step, run: Run, table: Table, path: str) -> tuple[list[dg.Ass
     checks = step.checks.get(table, [])
     seen = run.lake.only({*step.sees, *step.tables, *(t for c in checks for t in c.reads)}, f"a check of {step.name}")
     with seen.connect() as con:
-        quoted = path.replace("'", "''")
-        con.execute(f"CREATE TEMP VIEW new AS SELECT * FROM read_parquet('{quoted}', hive_partitioning=false)")
-        con.execute("SET VARIABLE partition = " + ("NULL" if run.partition is None else f"'{run.partition}'"))
+        con.read_parquet(path, hive_partitioning=False).create_view("new")
         results = []
         for check in checks:
-            broken = con.sql(check.sql).limit(5)
+            broken = con.sql(check.sql, params=_values(check, run)).limit(5)
             rows = broken.fetchall()
             shown = markdown(broken.columns, rows) if rows else "none"
             results.append(
@@ -157,6 +155,10 @@ def _examine(step: Step, run: Run, table: Table, path: str) -> tuple[list[dg.Ass
             )
         head = con.sql("SELECT * FROM new LIMIT 5")
         return results, markdown(head.columns, head.fetchall())
+
+
+def _values(check: Check, run: Run) -> dict[str, str | None] | None:
+    return {"partition": run.partition} if "$partition" in check.sql else None
 
 
 def markdown(columns: list[str], rows: list[tuple], width: int = 60) -> str:

@@ -293,7 +293,8 @@ def _score(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.model)
     if not folder.is_dir():
         with _lake().connect() as con:
-            rows = con.execute("SELECT path FROM final_reward_model WHERE model = ?", [arguments.model]).fetchall()
+            query = "SELECT path FROM final_reward_model WHERE model = $model"
+            rows = con.sql(query, params={"model": arguments.model}).fetchall()
         if not rows:
             print(f"assay: {arguments.model}: neither a folder nor an arm that has been trained", file=sys.stderr)
             return 2

@@ -51,7 +51,7 @@ def cards(votes: pa.Table, known: pa.Table, people: pa.Table | None = None) -> p
         con.register("votes", votes)
         con.register("known", known)
         con.register("people", PEOPLE.empty_table() if people is None else people)
-        rows = con.sql(statement("judge_cards")).to_arrow_table().to_pylist()
+        rows = con.sql(statement("judges/judge_cards")).to_arrow_table().to_pylist()
     for r in rows:
         sums = [r.pop(name) for name in ("hh", "hn", "nn")]
         r["value"], r["low"], r["high"] = wilson_by_pair(r.pop("hits"), r["n"], r["pairs"], *sums)
@@ -105,12 +105,8 @@ def _one_order(votes: pa.Table, seed: int) -> pa.Table:
     """Of each judge's votes on a pair, those in one order, drawn by hash."""
     with duckdb.connect() as con:
         con.register("votes", votes)
-        return con.sql(
-            "SELECT * FROM votes WINDOW w AS (PARTITION BY pair_id, judge) QUALIFY shown_first ="
-            " CASE md5_number_lower(pair_id || judge || $seed) % 2 WHEN 0 THEN min(shown_first) OVER w"
-            " ELSE max(shown_first) OVER w END ORDER BY pair_id, judge, replicate",
-            params={"seed": str(seed)},
-        ).to_arrow_table()
+        con.execute(statement("macros"))
+        return con.sql(statement("judges/one_order"), params={"seed": str(seed)}).to_arrow_table()
 
 
 def panel_card(credits: Mapping[str, np.ndarray], votes: pa.Table, known: pa.Table) -> pa.Table:
