@@ -149,7 +149,7 @@ def shown(table: pa.Table) -> dict:
     ]
     for r in rows:
         lines.append(
-            f"| {r['benchmark']} | {r['value']:.3f} | {r['low']:.3f} to {r['high']:.3f} | {r['n']} of {r['of']} "
+            f"| {r['benchmark']} | {r['value']:.3f} | {r['low']:.3f} to {r['high']:.3f} | {r['n']} of {r['out_of']} "
             f"| {r['ties']} | {r['truncated']} | {', '.join(r['missing'])} |"
         )
     found = {"results": dg.MetadataValue.md("\n".join(lines)), "plot": dg.MetadataValue.md(embedded(bars(rows)))}

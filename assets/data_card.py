@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 SAMPLE = 200_000  # pairs whose language and task are looked at; a share of them is known to a quarter of a point
 LOOKED_AT = ("language", "category", "objectivity", "controversiality")
-LISTED = ("licence", "label by", "enters at", "turns", "personal data")
+LISTED = ("license", "label by", "enters at", "turns", "personal data")
 ENDS = ("unreadable", "unusable", "duplicate", "contaminated", "clean")
 TEXTS = ("conversation", "chosen", "rejected")
 PERCENTILES = (0, 5, 25, 50, 75, 95, 99, 100)
@@ -68,7 +68,7 @@ SHOWN = 15  # of a list of classes; the rest is added up
         DATA_CARD: [
             Check(
                 "parts_of_a_whole",
-                "SELECT * FROM new WHERE n < 0 OR (n > of AND figure NOT LIKE 'percentile%')",
+                "SELECT * FROM new WHERE n < 0 OR (n > out_of AND figure NOT LIKE 'percentile%')",
                 "a count is at most what it is a part of",
             ),
         ]
@@ -118,7 +118,7 @@ def _looked_at(con: "duckdb.DuckDBPyConnection") -> list[dict]:
             for place in ("", source):
                 sizes[place] += 1
                 seen.update((figure, place, item) for figure, item in said.items())
-    return [{"figure": f, "source": s, "item": i, "n": n, "of": sizes[s]} for (f, s, i), n in sorted(seen.items())]
+    return [{"figure": f, "source": s, "item": i, "n": n, "out_of": sizes[s]} for (f, s, i), n in sorted(seen.items())]
 
 
 class Card:
@@ -133,12 +133,12 @@ class Card:
 
     def share(self, figure: str, item: str, source: str = "") -> Estimate:
         """With its 95 % interval; nothing where there is nothing to be a part of."""
-        of = max((r["of"] or 0 for (f, s, _), r in self.rows.items() if (f, s) == (figure, source)), default=0)
+        of = max((r["out_of"] or 0 for (f, s, _), r in self.rows.items() if (f, s) == (figure, source)), default=0)
         return wilson(self.n(figure, item, source), of)
 
     def items(self, figure: str, source: str = "") -> list[tuple[str, int, int]]:
         """(item, n, of), the largest first; after `SHOWN` of them the rest together."""
-        found = [(r["item"], r["n"], r["of"]) for (f, s, _), r in self.rows.items() if (f, s) == (figure, source)]
+        found = [(r["item"], r["n"], r["out_of"]) for (f, s, _), r in self.rows.items() if (f, s) == (figure, source)]
         found.sort(key=lambda r: (-r[1], r[0]))
         rest = found[SHOWN:]
         return found[:SHOWN] + ([(f"{len(rest)} others", sum(r[1] for r in rest), rest[0][2])] if rest else [])

@@ -70,7 +70,7 @@ def sources(run: Run) -> Iterator[Rows]:
     source = _source(run.settings, run.partition)
     hashed, size, problem = _fingerprint(source, run.lake)
     row = source.model_dump(
-        include={"shape", "licence", "redistribution", "label_origin", "stage", "joined", "priority"}
+        include={"shape", "license", "redistribution", "label_origin", "stage", "joined", "priority"}
     )
     row |= {"source": source.name, "path": source.origin, "fingerprint": hashed, "bytes": size, "problem": problem}
     row["settings"] = run.settings.source_hash(source.name)

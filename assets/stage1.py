@@ -164,7 +164,7 @@ def gold(run: Run) -> Iterator[Rows]:
         rows = con.sql(
             statement("stage1/gold"), params={"iteration": run.partition, "seed": str(run.settings.seed), **shares}
         ).to_arrow_table()
-    yield Rows(GOLD, rows, {**_count(rows, "order"), **_count(rows, "role")})
+    yield Rows(GOLD, rows, {**_count(rows, "verified_order"), **_count(rows, "role")})
 
 
 @table_asset(
@@ -255,7 +255,7 @@ def silver(run: Run) -> Iterator[Rows]:
             con.sql(statement(name), params={"iteration": run.partition}).to_arrow_table()
             for name in ("stage1/silver", "stage1/undecided")
         )
-    yield Rows(SILVER, rows, _count(rows, "order"))
+    yield Rows(SILVER, rows, _count(rows, "verified_order"))
     yield Rows(UNDECIDED, undecided, _count(undecided, "desk"))
 
 

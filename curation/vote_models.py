@@ -153,7 +153,7 @@ def stacking_weights(votes: pa.Table, gold: pa.Table) -> pa.Table:
         WEIGHTS rows: the log odds for the original order that a vote adds, by what it says.
     """
     made = ballots(votes)
-    order = dict(zip(gold["pair_id"].to_pylist(), gold["order"].to_pylist(), strict=True))
+    order = dict(zip(gold["pair_id"].to_pylist(), gold["verified_order"].to_pylist(), strict=True))
     right = np.array([order[p] == "original" for p in made.pairs], bool)
     both = np.concatenate([made.cast, mirrored(made.cast)])
     weights = stack(both, np.concatenate([right, ~right]), ridge=2.0)  # a pair and its mirror count as one

@@ -57,7 +57,7 @@ class Figures:
     def table(self) -> pa.Table:
         return pa.Table.from_pylist(
             [
-                {"figure": f.figure, "group": f.group, **f.estimate._asdict(), "n": f.n, "against": f.against}
+                {"figure": f.figure, "figure_group": f.group, **f.estimate._asdict(), "n": f.n, "against": f.against}
                 for f in self._by_key.values()
             ],
             REPORT_FIGURES.schema,

@@ -50,6 +50,10 @@ CREATE OR REPLACE MACRO is_trained_on(role) AS role IN ('train', 'few_shot');
 -- Whether chance and no policy brought a pair into its batch.
 CREATE OR REPLACE MACRO by_chance(why) AS why IN ('seed', 'random');
 
+-- ---- evaluation ---------------------------------------------------------------------------------------------------
+-- A prompt as the conversation it opens.
+CREATE OR REPLACE MACRO asked(prompt) AS [{'role': 'user', 'content': prompt}];
+
 -- ---- stage 2 ------------------------------------------------------------------------------------------------------
 -- The rule of stage 2, so that routing, deciding and predicting cannot differ (spec 4, partition; O-01 to O-04).
 -- Votes on the original order: + agrees, - prefers the other order, 0 cannot tell, '' is missing.

@@ -105,7 +105,7 @@ def load(benchmark: Benchmark, lake: Lake, seed: int) -> Loaded:
         columns = {"subset": pa.array(groups.keys(), pa.string()), "grp": pa.array(groups.values(), pa.string())}
         con.register("group_of", pa.table(columns))
         con.sql(statement("evaluation/placed")).create_view("placed")
-        counts = con.sql('SELECT "group", subset, count(*) FROM placed GROUP BY ALL ORDER BY ALL').fetchall()
+        counts = con.sql("SELECT item_group, subset, count(*) FROM placed GROUP BY ALL ORDER BY ALL").fetchall()
         found: dict[str, dict[str, int]] = {}
         for group, subset, n in counts:
             found.setdefault(group, {})[subset] = n
@@ -187,10 +187,8 @@ def _items(benchmark: Benchmark, lake: Lake) -> Iterator[duckdb.DuckDBPyConnecti
             relations = [_file(con, benchmark, form, path) for path in _paths(benchmark, lake)]
         con.execute(f"CREATE TEMP VIEW file AS {' UNION ALL BY NAME '.join(relations)}")
         try:
-            con.execute(f"""
-                CREATE TEMP TABLE items AS
-                SELECT *, row_number() OVER () AS number, {form.unit} AS unit FROM ({form.query})
-            """)
+            items = con.sql(statement(f"evaluation/formats/{benchmark.loader}"))
+            items.select(f"*, row_number() OVER () AS number, {form.unit} AS unit").create("items")
         except duckdb.Error as e:
             raise BenchmarkError(f"{benchmark.name}: {_origin(benchmark, lake)}: {_first_line(e)}") from e
         yield con

@@ -1,4 +1,4 @@
 SELECT upto, pair_id
-FROM (FROM snapshot_pairs WHERE "view" = 'filtered') f
-FULL JOIN (FROM snapshot_pairs WHERE "view" = 'corrected') c USING (upto, pair_id)
-WHERE c."order" IS NULL OR (f."order" IS NULL) <> (c."order" = 'swapped')
+FROM (FROM snapshot_pairs WHERE snapshot = 'filtered') f
+FULL JOIN (FROM snapshot_pairs WHERE snapshot = 'corrected') c USING (upto, pair_id)
+WHERE c.verified_order IS NULL OR (f.verified_order IS NULL) <> (c.verified_order = 'swapped')

@@ -1,15 +1,15 @@
--- A report card a judge and stratum. `votes`: rows of judge_votes; `known`: pair_id, "order" (what people decided, null
+-- A report card a judge and stratum. `votes`: rows of judge_votes; `known`: pair_id, verified_order (what people decided, null
 -- where nobody did), strata, chosen_chars, rejected_chars; `people`: pair_id, annotator, vote. The stratum 'all' covers
 -- every pair. Each figure is hits among n; hh, hn and nn are sums of products by pair, from which the interval takes how
 -- much the votes on one pair go together.
 -- TABLE votes LIKE judge_votes
--- TABLE known (pair_id VARCHAR, "order" VARCHAR, strata VARCHAR[], chosen_chars BIGINT, rejected_chars BIGINT)
+-- TABLE known (pair_id VARCHAR, verified_order VARCHAR, strata VARCHAR[], chosen_chars BIGINT, rejected_chars BIGINT)
 -- TABLE people (pair_id VARCHAR, annotator VARCHAR, vote VARCHAR)
 WITH k AS (
     SELECT known.*, s.name AS stratum FROM known, unnest(list_concat(['all'], strata)) AS s(name)
 ),
 v AS (
-    SELECT votes.*, k."order", k.chosen_chars, k.rejected_chars, k.stratum FROM votes JOIN k USING (pair_id)
+    SELECT votes.*, k.verified_order, k.chosen_chars, k.rejected_chars, k.stratum FROM votes JOIN k USING (pair_id)
     WHERE votes.status <> 'not_recorded'
 ),
 decided AS (
@@ -35,8 +35,8 @@ two_people AS (
     JOIN k ON k.pair_id = a.pair_id
 ),
 by_pair AS (
-    SELECT judge, stratum, 'agrees_with_people' AS figure, pair_id, count(*) FILTER (vote = "order") AS h, count(*) AS n
-    FROM decided WHERE "order" IS NOT NULL GROUP BY ALL
+    SELECT judge, stratum, 'agrees_with_people' AS figure, pair_id, count(*) FILTER (vote = verified_order) AS h, count(*) AS n
+    FROM decided WHERE verified_order IS NOT NULL GROUP BY ALL
     UNION ALL BY NAME
     SELECT 'people' AS judge, stratum, 'agrees_with_people' AS figure, pair_id, count(*) FILTER (agree) AS h, count(*) AS n
     FROM two_people GROUP BY ALL

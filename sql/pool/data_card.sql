@@ -1,4 +1,4 @@
--- The counts of the data card, as (figure, source, item, n, of): source '' stands for the whole pool, `of` for what n is
+-- The counts of the data card, as (figure, source, item, n, out_of): source '' stands for the whole pool, `out_of` for what n is
 -- a part of. Everything after the ends and refusals is over the clean pool. Percentiles and size classes come from the
 -- count of each length, so that memory does not grow with the pool. Without $personal a former scan is left out.
 -- $personal BOOLEAN
@@ -19,10 +19,10 @@ WITH ends AS (
     SELECT source, what, chars, count(*) AS n
     FROM (UNPIVOT lengths ON conversation, chosen, rejected INTO NAME what VALUE chars) GROUP BY ALL
 ), pairs AS (
-    SELECT p.source, s.label_origin, s.licence, s.redistribution, s.stage, p.n
+    SELECT p.source, s.label_origin, s.license, s.redistribution, s.stage, p.n
     FROM (SELECT source, count(*) AS n FROM clean_pool GROUP BY source) p JOIN sources s USING (source)
 ), counted AS (
-    SELECT 'end' AS figure, source, item, n, sum(n) OVER (PARTITION BY source) AS of FROM ends
+    SELECT 'end' AS figure, source, item, n, sum(n) OVER (PARTITION BY source) AS out_of FROM ends
     UNION ALL
     SELECT 'refused', source, item, n, sum(n) OVER (PARTITION BY source) FROM refused
     UNION ALL
@@ -31,7 +31,7 @@ WITH ends AS (
     UNION ALL
     SELECT 'label by', source, label_origin, n, n FROM pairs
     UNION ALL
-    SELECT 'licence', source, licence || CASE WHEN redistribution THEN '' ELSE ' (not for redistribution)' END, n, n FROM pairs
+    SELECT 'license', source, license || CASE WHEN redistribution THEN '' ELSE ' (not for redistribution)' END, n, n FROM pairs
     UNION ALL
     SELECT 'enters at', source, stage, n, n FROM pairs
     UNION ALL
@@ -46,7 +46,7 @@ WITH ends AS (
         sum(t.n), any_value(p.n)
     FROM texts t JOIN pairs p USING (source) GROUP BY ALL
 ), by_length AS (
-    SELECT *, sum(n) OVER (PARTITION BY source, what ORDER BY chars) AS up_to, sum(n) OVER (PARTITION BY source, what) AS of
+    SELECT *, sum(n) OVER (PARTITION BY source, what ORDER BY chars) AS up_to, sum(n) OVER (PARTITION BY source, what) AS out_of
     FROM (SELECT source, what, chars, n FROM texts
           UNION ALL SELECT '', what, chars, sum(n) FROM texts GROUP BY what, chars)
 ), near AS (
@@ -55,7 +55,7 @@ WITH ends AS (
     SELECT DISTINCT d.source, d.pair_id, h.benchmark FROM benchmark_hits h JOIN deduped d USING (bucket, conv_id)
     WHERE h.pair_id IS NULL OR h.pair_id = d.pair_id
 ), found AS (
-    SELECT figure, source, item, n, of FROM counted
+    SELECT figure, source, item, n, out_of FROM counted
     UNION ALL
     SELECT figure, '', item, sum(n), sum(sum(n)) OVER (PARTITION BY figure) FROM counted GROUP BY figure, item
     UNION ALL
@@ -71,11 +71,11 @@ WITH ends AS (
     SELECT 'personal data', '', kind || ', sensitivity ' || sensitivity, count(DISTINCT pair_id), (SELECT count(*) FROM clean_pool)
     FROM personal_data SEMI JOIN clean_pool USING (bucket, pair_id) WHERE $personal GROUP BY kind, sensitivity
     UNION ALL
-    SELECT 'percentile of the ' || what, source, p::VARCHAR, min(chars), any_value(of)
-    FROM by_length, (SELECT unnest([0, 5, 25, 50, 75, 95, 99, 100]) AS p) WHERE up_to * 100 >= p * of GROUP BY ALL
+    SELECT 'percentile of the ' || what, source, p::VARCHAR, min(chars), any_value(out_of)
+    FROM by_length, (SELECT unnest([0, 5, 25, 50, 75, 95, 99, 100]) AS p) WHERE up_to * 100 >= p * out_of GROUP BY ALL
     UNION ALL
     SELECT 'conversations', '', unnest(['distinct', 'near-duplicate clusters', 'in a cluster with others', 'largest cluster']),
         unnest([sum(n), count(*), sum(CASE WHEN n > 1 THEN n ELSE 0 END), max(n)]), sum(n)
     FROM near
 )
-SELECT figure, source, item, n::BIGINT AS n, of::BIGINT AS of FROM found WHERE n IS NOT NULL
+SELECT figure, source, item, n::BIGINT AS n, out_of::BIGINT AS out_of FROM found WHERE n IS NOT NULL

@@ -20,11 +20,11 @@ WITH errors AS (
     UNION ALL
     SELECT pair_id, 'pool' FROM clean_pool WHERE stage <> 'stage2'
 )
-SELECT 'mislabelled_in_batch' AS figure, why AS "group", count(*) FILTER (NOT original_right)::DOUBLE AS hits,
+SELECT 'mislabelled_in_batch' AS figure, why AS figure_group, count(*) FILTER (NOT original_right)::DOUBLE AS hits,
     count(original_right) AS n, any_value(against) AS against
 FROM batches JOIN truth USING (pair_id) GROUP BY why
 UNION ALL
-SELECT 'swapped_by_people', why, count(*) FILTER ("order" = 'swapped'), count(*), 'people'
+SELECT 'swapped_by_people', why, count(*) FILTER (verified_order = 'swapped'), count(*), 'people'
 FROM batches JOIN gold USING (pair_id) WHERE why <> 'pool' GROUP BY why
 UNION ALL
 SELECT 'weak_topic_in_batch', why, count(w.topic), count(*), 'planted'

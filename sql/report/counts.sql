@@ -1,5 +1,5 @@
 -- How many: input records, every class of the ledger, every reason to remove, every table that the flow shows.
-SELECT 'records' AS figure, 'input' AS "group",
+SELECT 'records' AS figure, 'input' AS figure_group,
     (SELECT count(*) FROM raw_pool) + (SELECT count(*) FROM unusable) + (SELECT count(*) FROM quarantine) AS n
 UNION ALL
 SELECT 'records', class, sum(records)::BIGINT FROM ledger GROUP BY class

@@ -13,7 +13,7 @@ WITH votes AS (
         vote_of(verdict, shown_first) AS vote
     FROM human_labels WHERE verdict <> 'undecided'
 )
-SELECT 'judge_agrees_with_reference' AS figure, judge AS "group",
+SELECT 'judge_agrees_with_reference' AS figure, judge AS figure_group,
     count(*) FILTER (original_right = (vote = 'original'))::DOUBLE AS hits, count(*) AS n, any_value(against) AS against
 FROM votes JOIN truth USING (pair_id) WHERE vote IN ('original', 'swapped') AND original_right IS NOT NULL GROUP BY judge
 UNION ALL

@@ -3,8 +3,8 @@
 -- TABLE truth AS report/truth
 WITH labelled AS (
     SELECT pair_id, 'original' AS class, false AS swapped FROM clean_pool
-    UNION ALL SELECT pair_id, 'gold', "order" = 'swapped' FROM gold
-    UNION ALL SELECT pair_id, 'silver', "order" = 'swapped' FROM silver
+    UNION ALL SELECT pair_id, 'gold', verified_order = 'swapped' FROM gold
+    UNION ALL SELECT pair_id, 'silver', verified_order = 'swapped' FROM silver
     UNION ALL SELECT pair_id, 'undecided', false FROM undecided
     UNION ALL SELECT pair_id, 'stage 2 input', false FROM decisions
     UNION ALL SELECT pair_id, 'kept', false FROM kept
@@ -24,7 +24,7 @@ WITH labelled AS (
         ]) AS vote
     FROM decisions
 )
-SELECT 'label_precision' AS figure, class AS "group", count(*) FILTER (is_right)::DOUBLE AS hits,
+SELECT 'label_precision' AS figure, class AS figure_group, count(*) FILTER (is_right)::DOUBLE AS hits,
     count(is_right) AS n, any_value(against) AS against
 FROM judged GROUP BY class
 UNION ALL

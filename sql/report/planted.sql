@@ -40,7 +40,7 @@ WITH planted_copies AS (
     UNION ALL
     SELECT kind, count(*) FILTER (found), count(*), NULL FROM defects WHERE kind IS NOT NULL GROUP BY kind
 )
-SELECT 'planted_recall' AS figure, kind AS "group", hit::DOUBLE AS hits, planted::BIGINT AS n, 'planted' AS against
+SELECT 'planted_recall' AS figure, kind AS figure_group, hit::DOUBLE AS hits, planted::BIGINT AS n, 'planted' AS against
 FROM found WHERE (SELECT count(*) FROM planted_rows) > 0
 UNION ALL
 SELECT 'planted_precision', kind, hit, found, 'planted'

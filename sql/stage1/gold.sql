@@ -7,7 +7,7 @@
 WITH votes AS (
     SELECT pair_id, votes_for('original', verdict, shown_first) AS votes_original,
         votes_for('swapped', verdict, shown_first) AS votes_swapped,
-        majority(votes_original, votes_swapped, count(*)) AS "order"
+        majority(votes_original, votes_swapped, count(*)) AS verified_order
     FROM human_labels WHERE iteration = $iteration GROUP BY 1
 ), asked AS (
     SELECT pair_id, cluster_id, by_chance(why) AS by_chance
@@ -38,6 +38,6 @@ WITH votes AS (
         ELSE 'train' END AS role
     FROM rest UNION ALL SELECT cluster_id, role FROM known
 )
-SELECT pair_id, cluster_id, "order", role, votes_original, votes_swapped
+SELECT pair_id, cluster_id, verified_order, role, votes_original, votes_swapped
 FROM votes JOIN asked USING (pair_id) JOIN dealt USING (cluster_id)
-WHERE "order" IS NOT NULL
+WHERE verified_order IS NOT NULL

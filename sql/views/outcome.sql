@@ -3,7 +3,7 @@ CREATE OR REPLACE VIEW outcome AS
     SELECT p.pair_id,
         CASE
             WHEN h.cluster_id IS NOT NULL THEN 'held_out'
-            WHEN v.pair_id IS NOT NULL THEN CASE v."order" WHEN 'original' THEN 'keep' ELSE 'flip' END
+            WHEN v.pair_id IS NOT NULL THEN CASE v.verified_order WHEN 'original' THEN 'keep' ELSE 'flip' END
             WHEN u.pair_id IS NOT NULL THEN 'drop'
             WHEN d.pair_id IS NOT NULL THEN d.class
             ELSE 'pending'

@@ -3,14 +3,14 @@
 -- The clusters of test gold are in none.
 CREATE OR REPLACE VIEW snapshot_pairs AS
     WITH labelled AS (
-        SELECT b.pair_id, b.iteration, v."order"
+        SELECT b.pair_id, b.iteration, v.verified_order
         FROM annotation_batch b LEFT JOIN verified v USING (pair_id, iteration)
         WHERE b.cluster_id NOT IN (SELECT cluster_id FROM held_out_clusters)
     ), steps AS (SELECT DISTINCT iteration AS upto FROM annotation_batch),
-    sofar AS (SELECT upto, pair_id, "order" FROM steps JOIN labelled ON iteration <= upto)
-    SELECT upto, 'original' AS "view", pair_id, 'original' AS "order" FROM sofar
-    UNION ALL SELECT upto, 'filtered', pair_id, "order" FROM sofar WHERE "order" = 'original'
-    UNION ALL SELECT upto, 'corrected', pair_id, "order" FROM sofar WHERE "order" IS NOT NULL
+    sofar AS (SELECT upto, pair_id, verified_order FROM steps JOIN labelled ON iteration <= upto)
+    SELECT upto, 'original' AS snapshot, pair_id, 'original' AS verified_order FROM sofar
+    UNION ALL SELECT upto, 'filtered', pair_id, verified_order FROM sofar WHERE verified_order = 'original'
+    UNION ALL SELECT upto, 'corrected', pair_id, verified_order FROM sofar WHERE verified_order IS NOT NULL
     UNION ALL SELECT 'stage2', 'original', pair_id, 'original' FROM clean_pool
         WHERE cluster_id NOT IN (SELECT cluster_id FROM held_out_clusters)
     UNION ALL SELECT 'stage2', 'filtered', pair_id, 'original' FROM release_curated
