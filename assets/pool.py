@@ -429,6 +429,6 @@ def ngram_frequency(run: Run) -> Iterator[Rows]:
     """How many conversations and pairs of the whole pool hold each benchmark n-gram. Nothing is kept because of it: it
     tells removals that a template or a quotation caused from those the benchmark did (view `contamination`)."""
     with run.lake.connect() as con:
-        con.sql(statement("pool/ngram_frequency"), params={"limit": FREQUENT}).create("counted")
+        con.sql(statement("pool/ngram_frequency"), params={"most": FREQUENT}).create("counted")
         [(found, frequent)] = con.sql("SELECT count(*), count_if(frequent) FROM counted").fetchall()
         yield Rows(NGRAM_FREQUENCY, con.sql("SELECT * FROM counted"), {"n-grams": found, "frequent": frequent})

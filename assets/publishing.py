@@ -12,7 +12,7 @@ import dagster as dg
 
 from assets.table_asset import Check, Step
 from curation.tables import PartitionKind, Table
-from resources.lake import Lake, Missing, label
+from resources.lake import Lake, Missing, OtherSchema, label
 from resources.run import Run
 from resources.settings import Settings
 from resources.stops import Stop
@@ -99,7 +99,7 @@ def publish(step: Step, run: Run) -> Iterator[dg.MaterializeResult | dg.AssetChe
 def _published(step: Step, run: Run) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     try:
         note = step.note(run.settings, run.lake, run.partition)
-    except Missing as e:
+    except (Missing, OtherSchema) as e:
         raise dg.Failure(f"{label(step.tables[0], run.partition)} cannot be made: {e}", allow_retries=False) from e
     if step.blocked is not None and (why := step.blocked(run.settings, run.lake, run.partition)):
         raise dg.Failure(f"{label(step.tables[0], run.partition)} is not opened: {why}", allow_retries=False)

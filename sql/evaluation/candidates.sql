@@ -1,6 +1,6 @@
 -- One row a response of at most $n items, drawn by hash; null takes all.
 -- $salt VARCHAR, $n BIGINT
--- TABLE placed AS evaluation/items
+-- TABLE placed (item_id VARCHAR, item_group VARCHAR, subset VARCHAR, unit VARCHAR, turns VARCHAR[], responses VARCHAR[], labels BOOLEAN[], against BIGINT[][])
 WITH drawn AS (
     SELECT * FROM placed ORDER BY md5($salt || item_id), item_id LIMIT $n
 )
