@@ -21,18 +21,19 @@ from evaluation.items import BenchmarkError, attach
 from resources.lake import Lake
 from resources.run import Run
 from resources.settings import Settings
+from sql import statement
 
 if TYPE_CHECKING:
     from resources.benchmarks.loader import Loaded
 
 CLEANED_AGAINST = Check(
     "pool_cleaned_against_it",
-    "SELECT benchmark, item_id FROM new ANTI JOIN benchmark_prompts USING (benchmark, item_id)",
+    statement("checks/cleaned_against"),
     "No response was scored whose prompt the pool was not cleaned against.",
 )
 IN_RANGE = Check(
     "values_in_range",
-    'SELECT * FROM new WHERE value NOT BETWEEN -0.02 AND 1.02 OR low > high OR ties > n OR truncated > n OR n > "of"',
+    statement("checks/values_in_range"),
     "Values are shares (RewardBench 2's Ties may pass 0 and 1 by a hundredth), intervals are ordered, counts fit.",
 )
 
@@ -74,7 +75,8 @@ def benchmark_scores(run: Run):
     from resources.benchmarks.rewards import model_scores
 
     with run.lake.connect() as con:
-        rows = con.execute("SELECT path FROM final_reward_model WHERE model = ?", [run.partition]).fetchall()
+        query = "SELECT path FROM final_reward_model WHERE model = $model"
+        rows = con.sql(query, params={"model": run.partition}).fetchall()
     loaded = configured(run)
     scores = model_scores(run, rows[0][0], loaded) if loaded else BENCHMARK_SCORES.schema.empty_table()
     yield Rows(BENCHMARK_SCORES, scores, {"benchmarks": len(loaded)})
@@ -153,7 +155,7 @@ def shown(table: pa.Table) -> dict:
     ]
     for r in rows:
         lines.append(
-            f"| {r['benchmark']} | {r['value']:.3f} | {r['low']:.3f} to {r['high']:.3f} | {r['n']} of {r['of']} "
+            f"| {r['benchmark']} | {r['value']:.3f} | {r['low']:.3f} to {r['high']:.3f} | {r['n']} of {r['out_of']} "
             f"| {r['ties']} | {r['truncated']} | {', '.join(r['missing'])} |"
         )
     found = {"results": dg.MetadataValue.md("\n".join(lines)), "plot": dg.MetadataValue.md(embedded(bars(rows)))}

@@ -59,7 +59,7 @@ SAMPLE = 200_000  # pairs whose language and task are looked at; a share of them
         DATA_CARD: [
             Check(
                 "parts_of_a_whole",
-                "SELECT * FROM new WHERE n < 0 OR (n > of AND figure NOT LIKE 'percentile%')",
+                "SELECT * FROM new WHERE n < 0 OR (n > out_of AND figure NOT LIKE 'percentile%')",
                 "a count is at most what it is a part of",
             ),
         ]
@@ -69,7 +69,7 @@ def data_card(run: Run) -> Iterator[Rows]:
     """Counts the pool and writes `files/data_card/index.html`. Language and task are looked at in a sample, by rules."""
     scanned = run.settings.personal.backend != "none"
     with run.lake.connect() as con:
-        counted = con.sql(statement("data_card"), params={"personal": scanned}).to_arrow_table()
+        counted = con.sql(statement("pool/data_card"), params={"personal": scanned}).to_arrow_table()
         rows = counted.to_pylist() + _looked_at(con)
         card = Card(rows)
         page = render(con, card, run.settings.name, run.settings.world is not None)
@@ -96,10 +96,7 @@ def _looked_at(con: "duckdb.DuckDBPyConnection") -> list[dict]:
     seen: Counter[tuple[str, str, str]] = Counter()
     sizes: Counter[str] = Counter()
     known: dict[str, dict[str, str]] = {}  # many pairs share a conversation
-    pairs = con.sql(
-        f"SELECT source, conv_id, conversation, chosen FROM (SELECT pair_id FROM clean_pool ORDER BY pair_id LIMIT {SAMPLE}) "
-        "JOIN clean_pool USING (pair_id)"
-    )
+    pairs = con.sql(statement("pool/data_card_sample"), params={"n": SAMPLE})
     for batch in in_batches(pairs):
         for source, name, turns, chosen in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             asked = "\n".join(t["content"] for t in turns if t["role"] == "user")
@@ -112,4 +109,4 @@ def _looked_at(con: "duckdb.DuckDBPyConnection") -> list[dict]:
             for place in ("", source):
                 sizes[place] += 1
                 seen.update((figure, place, item) for figure, item in said.items())
-    return [{"figure": f, "source": s, "item": i, "n": n, "of": sizes[s]} for (f, s, i), n in sorted(seen.items())]
+    return [{"figure": f, "source": s, "item": i, "n": n, "out_of": sizes[s]} for (f, s, i), n in sorted(seen.items())]

@@ -4,10 +4,8 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from assets.judging import LEAST_GOLD, ask_panel, asked_again, example_checks, examples_for, gold_index
-from assets.stage1 import GOLD_SO_FAR
+from assets.judging import EXAMPLE_CHECKS, LEAST_GOLD, ask_panel, asked_again, examples_for, gold_index
 from assets.table_asset import Check, Rows, table_asset
-from curation.gold_roles import OPEN, sql_list
 from curation.tables import (
     ATTRIBUTES,
     CLEAN_POOL,
@@ -35,10 +33,10 @@ from sql import statement
     retry_reason=asked_again(GOLD_VOTES),
     checks={
         GOLD_VOTES: [
-            *example_checks(GOLD_SO_FAR),
+            *EXAMPLE_CHECKS,
             Check(
                 "open_gold_only",
-                f"SELECT pair_id FROM new WHERE pair_id NOT IN (SELECT pair_id FROM gold WHERE role IN {sql_list(OPEN)})",
+                statement("checks/open_gold_only"),
                 "the panel is measured on gold that the loop may look at: no calibration, no test share",
             ),
         ]
@@ -50,7 +48,7 @@ def gold_votes(run: Run) -> Iterator[Rows]:
     s = run.settings
     with run.lake.connect() as con:
         targets = con.sql(
-            statement("gold_texts").format(roles=sql_list(OPEN)),
+            statement("judges/gold_texts"),
             params={"iteration": run.partition, "seed": str(s.seed), "n": s.judges.measure},
         ).to_arrow_table()
         with gold_index(run, con, upto=run.partition) as index:
@@ -72,17 +70,13 @@ def judge_cards(run: Run) -> Iterator[Rows]:
     from curation.judge_cards import CARD_SCHEMA, cards, methods, panel_card
 
     with run.lake.connect() as con:
-        con.execute(statement("gold_votes_known"))
-        votes = con.sql("SELECT * EXCLUDE (iteration) FROM gold_votes ORDER BY pair_id, judge, replicate")
-        votes, known, people = (
-            t.to_arrow_table() for t in (votes, con.sql("FROM known ORDER BY pair_id"), con.sql("FROM people"))
-        )
-        paid = con.sql(
-            "SELECT judge, 'all' AS stratum, 'dollars_per_label' AS figure,"
-            " sum(cost_micros) / 1e6 / count(*) FILTER (status = 'ok') AS value, NULL::DOUBLE AS low,"
-            " NULL::DOUBLE AS high, count(*) FILTER (status = 'ok') AS n, count(DISTINCT pair_id) AS pairs"
-            " FROM gold_votes GROUP BY judge HAVING n > 0 ORDER BY judge"
+        votes = con.sql(
+            "SELECT * EXCLUDE (iteration) FROM gold_votes ORDER BY pair_id, judge, replicate"
         ).to_arrow_table()
+        known, people, paid = (
+            con.sql(statement(name)).to_arrow_table()
+            for name in ("judges/gold_known", "judges/gold_people", "judges/paid")
+        )
     rows = [cards(votes, known, people), paid.cast(CARD_SCHEMA), _seconds(run)]
     if known.num_rows >= LEAST_GOLD:
         rows.append(panel_card(methods(votes, known, run.settings.seed), votes, known))

@@ -10,8 +10,6 @@ import pyarrow as pa
 import pyarrow.compute
 
 from assets.table_asset import Check
-from curation.gold_roles import EXAMPLES as EXAMPLE_ROLES
-from curation.gold_roles import sql_list
 from curation.tables import (
     ATTRIBUTES,
     AUDIT_ATTRIBUTES,
@@ -28,6 +26,7 @@ from resources.lake import Lake, label
 from resources.run import Run
 from resources.settings import AttributeModel, Judge, Settings
 from resources.stops import Stop
+from sql import statement
 
 if TYPE_CHECKING:
     import duckdb
@@ -49,48 +48,29 @@ EXAMPLES = pa.schema(
 )
 
 
-def example_checks(gold: str) -> list[Check]:
-    """What may be an example in a prompt, checked on the votes themselves (spec 3.08, O-06, O-07).
-
-    Args:
-        gold: SQL for the people's pairs known by then: pair_id, role.
-    """
-    shown = "(SELECT DISTINCT pair_id, unnest(examples) AS example FROM new)"
-    return [
-        Check(
-            "examples_of_their_role",
-            f"SELECT pair_id, example FROM {shown} WHERE example NOT IN"
-            f" (SELECT pair_id FROM ({gold}) WHERE role IN {sql_list(EXAMPLE_ROLES)})",
-            "judges see gold of role few_shot as examples and nothing else",
-        ),
-        Check(
-            "never_its_own_example",
-            f"SELECT s.pair_id, example FROM {shown} s JOIN clean_pool t USING (pair_id)"
-            " JOIN clean_pool e ON e.pair_id = example"
-            " WHERE t.cluster_id = e.cluster_id OR t.comparison_id = e.comparison_id",
-            "a pair, its swap and near-duplicates of its conversation are no examples for it",
-        ),
-    ]
-
-
-def prompt_checks(gold: str) -> list[Check]:
-    """See `example_checks`; and whose verdicts may become labels."""
-    asked = f"SELECT DISTINCT pair_id FROM new WHERE pair_id IN (SELECT pair_id FROM ({gold}))"
-    return [
-        *example_checks(gold),
-        Check("gold_is_not_judged", asked, "judges are not asked about people's pairs"),
-    ]
+# What may be an example in a prompt, checked on the votes themselves (spec 3.08, O-06, O-07).
+EXAMPLE_CHECKS = (
+    Check(
+        "examples_of_their_role",
+        statement("checks/examples_of_their_role"),
+        "judges see gold of role few_shot as examples and nothing else",
+    ),
+    Check(
+        "never_its_own_example",
+        statement("checks/never_its_own_example"),
+        "a pair, its swap and near-duplicates of its conversation are no examples for it",
+    ),
+)
+GOLD_IS_NOT_JUDGED = Check(
+    "gold_is_not_judged", statement("checks/gold_is_not_judged"), "judges are not asked about people's pairs"
+)
 
 
 @contextlib.contextmanager
 def gold_index(run: Run, con: "duckdb.DuckDBPyConnection", upto: str) -> Iterator["Index"]:
     """An index over the gold pairs that may serve as examples, up to an iteration (spec 3.08)."""
 
-    rows = con.sql(
-        f"SELECT pair_id, cluster_id, vector FROM gold_attributes WHERE role IN {sql_list(EXAMPLE_ROLES)}"
-        " AND iteration <= ? ORDER BY pair_id",
-        params=[upto],
-    ).to_arrow_table()
+    rows = con.sql(statement("judges/gold_index"), params={"iteration": upto}).to_arrow_table()
     size = len(rows.column("vector")[0].as_py()) if rows.num_rows else 1
     yield run.vectors.index(run.lake, f"gold_{upto}_{run.partition}", rows.to_reader(), size)
 
@@ -116,15 +96,7 @@ def examples_for(run: Run, con: "duckdb.DuckDBPyConnection", targets: pa.Table, 
             ]
             done += 1
     con.register("neighbours", pa.Table.from_pylist(rows, EXAMPLES))
-    return con.sql(
-        """SELECT target_pair, rank, gold_pair, similarity, conversation,
-            CASE g."order" WHEN 'original' THEN chosen ELSE rejected END AS chosen,
-            CASE g."order" WHEN 'original' THEN rejected ELSE chosen END AS rejected,
-            category, objectivity, controversiality, desired, guideline
-        FROM neighbours n JOIN clean_pool c ON c.pair_id = n.gold_pair
-        JOIN gold_attributes g ON g.pair_id = n.gold_pair
-        ORDER BY target_pair, rank"""
-    ).to_arrow_table()
+    return con.sql(statement("judges/examples")).to_arrow_table()
 
 
 def ask_panel(run: Run, targets: pa.Table, examples: pa.Table, table: Table) -> tuple[pa.Table, dict, dict]:
@@ -319,12 +291,7 @@ def verdicts_of(run: Run, con: "duckdb.DuckDBPyConnection", votes: pa.Table, upt
 
 def gold_votes_upto(con: "duckdb.DuckDBPyConnection", upto: str) -> tuple[pa.Table, pa.Table]:
     """The panel's votes on gold up to an iteration, and (pair_id, order) of the pairs with at least one answer."""
-    con.execute(
-        "CREATE OR REPLACE TEMP TABLE measured AS SELECT v.* EXCLUDE (iteration) FROM gold_votes v SEMI JOIN ("
-        " SELECT pair_id FROM gold_votes WHERE status = 'ok' AND iteration <= $1) USING (pair_id)"
-        " WHERE v.iteration <= $1",
-        [upto],
-    )
-    votes = con.sql("FROM measured ORDER BY pair_id, judge, replicate").to_arrow_table()
-    gold = con.sql('SELECT pair_id, "order" FROM gold SEMI JOIN measured USING (pair_id) ORDER BY pair_id')
-    return votes, gold.to_arrow_table()
+    con.sql(statement("judges/measured_votes"), params={"iteration": upto}).create("measured")
+    votes = con.sql("FROM measured ORDER BY pair_id, judge, replicate")
+    gold = con.sql(statement("judges/measured_gold"))
+    return votes.to_arrow_table(), gold.to_arrow_table()

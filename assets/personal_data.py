@@ -11,6 +11,7 @@ from assets.table_asset import Check, Rows, table_asset
 from curation.tables import CLEAN_POOL, PERSONAL_DATA, REDACTED
 from resources.lake import in_batches
 from resources.run import Run
+from sql import statement
 
 
 @table_asset(
@@ -24,8 +25,7 @@ from resources.run import Run
         REDACTED: [
             Check(
                 "same_turns",
-                "SELECT pair_id FROM new JOIN clean_pool p USING (pair_id) WHERE "
-                "[t.role FOR t IN new.conversation] <> [t.role FOR t IN p.conversation]",
+                statement("checks/same_turns"),
                 "only contents change",
             ),
         ]
@@ -45,10 +45,7 @@ def personal_data(run: Run) -> Iterator[Rows]:
     findings: list[dict] = []
     copies: list[dict] = []
     with run.lake.connect() as con:
-        pairs = con.sql(
-            "SELECT pair_id, conversation, chosen, rejected FROM clean_pool WHERE bucket = $bucket ORDER BY pair_id",
-            params={"bucket": run.partition},
-        )
+        pairs = con.sql(statement("pool/personal_texts"), params={"bucket": run.partition})
         for batch in in_batches(pairs):
             for pair in batch.to_pylist():
                 texts = {f"turn {i}": t["content"] for i, t in enumerate(pair["conversation"])}

@@ -72,7 +72,7 @@ def sources(run: Run) -> Iterator[Rows]:
     source = _source(run.settings, run.partition)
     hashed, size, problem = _fingerprint(source, run.lake)
     row = source.model_dump(
-        include={"shape", "licence", "redistribution", "label_origin", "stage", "joined", "priority"}
+        include={"shape", "license", "redistribution", "label_origin", "stage", "joined", "priority"}
     )
     row |= {"source": source.name, "path": source.origin, "fingerprint": hashed, "bytes": size, "problem": problem}
     row["settings"] = run.settings.source_hash(source.name)
@@ -140,16 +140,14 @@ def _try_again(settings: Settings, lake: Lake, name: str) -> str | None:
         UNUSABLE: [
             Check(
                 "not_in_raw_pool",
-                "SELECT n.source, n.row, n.part FROM new n JOIN raw_pool o USING (source, row, part) "
-                "WHERE o.source = getvariable('partition')",
+                statement("checks/not_in_raw_pool"),
                 "a part of a record is usable or not",
             ),
         ],
         QUARANTINE: [
             Check(
                 "in_one_place",
-                "SELECT n.source, n.row FROM new n JOIN (SELECT source, row FROM raw_pool UNION ALL "
-                "SELECT source, row FROM unusable) o USING (source, row) WHERE o.source = getvariable('partition')",
+                statement("checks/in_one_place"),
                 "a record is read or quarantined",
             ),
         ],
@@ -214,28 +212,24 @@ def _listed(counts: Counter[str]) -> str:
         DEDUPED: [
             Check(
                 "same_ids_same_bucket",
-                "SELECT n.pair_id FROM new n JOIN (SELECT pair_id FROM new GROUP BY 1 "
-                "HAVING count(*) > 1) USING (pair_id)",
+                "SELECT pair_id FROM new GROUP BY 1 HAVING count(*) > 1",
                 "a pair stands once",
             ),
             Check(
                 "mirrors_are_in_conflict",
-                "SELECT comparison_id FROM new GROUP BY 1 HAVING (count(*) > 1) <> bool_or(conflict)",
+                statement("checks/mirrors_are_in_conflict"),
                 "exactly the pairs that also appear the other way round are in conflict",
             ),
         ],
         DUPLICATES: [
             Check(
                 "every_copy_is_listed",
-                "SELECT pair_id FROM (SELECT pair_id, count(*) AS lost FROM new GROUP BY 1) "
-                "JOIN deduped d USING (pair_id) WHERE d.bucket = getvariable('partition') AND d.copies <> lost + 1",
+                statement("checks/every_copy_is_listed"),
                 "copies are the survivor and the lost",
             ),
             Check(
                 "the_survivor_exists",
-                "SELECT n.pair_id FROM new n LEFT JOIN deduped d ON n.pair_id = d.pair_id "
-                "AND n.kept_source = d.source AND n.kept_row = d.row AND d.bucket = getvariable('partition') "
-                "WHERE d.pair_id IS NULL",
+                statement("checks/the_survivor_exists"),
                 "the winner was kept",
             ),
         ],
@@ -246,19 +240,15 @@ def deduped(run: Run) -> Iterator[Rows]:
     number, then the first row. The same responses with opposite labels are both kept and marked."""
     bounds = _bounds(run)
     with run.lake.connect() as con:
-        con.execute(f"CREATE TEMP TABLE survivors AS {statement('deduped')}", bounds)
-        [(records,)] = con.execute(
-            "SELECT count(*) FROM raw_pool WHERE comparison_id >= $low AND comparison_id < $high", bounds
-        ).fetchall()
-        [(pairs, copies, conflicts, shared)] = con.execute(
-            "SELECT count(*), coalesce(sum(copies), 0)::BIGINT, count_if(conflict), count_if(len(also_in) > 0) "
-            "FROM survivors"
-        ).fetchall()
+        con.sql(statement("pool/deduped"), params=bounds).create("survivors")
+        query = "SELECT count(*) FROM raw_pool WHERE comparison_id >= $low AND comparison_id < $high"
+        [(records,)] = con.sql(query, params=bounds).fetchall()
+        [(pairs, copies, conflicts, shared)] = con.sql(statement("pool/survivors_counted")).fetchall()
         if copies != records:
             raise RuntimeError(f"{run.partition}: {records} records but {copies} in pairs and duplicates")
         about = {"records": records, "duplicates": records - pairs, "in conflict": conflicts, "in two sources": shared}
         yield Rows(DEDUPED, con.sql("FROM survivors"), about)
-        yield Rows(DUPLICATES, con.sql(statement("duplicates"), params=bounds))
+        yield Rows(DUPLICATES, con.sql(statement("pool/duplicates"), params=bounds))
 
 
 def _bounds(run: Run) -> dict[str, str]:
@@ -276,7 +266,7 @@ def _same_texts(run: Run) -> None:
     """
     params = {"bucket": run.partition, **_bounds(run)}
     with run.lake.connect() as con:
-        [(found,)] = con.execute(f"SELECT count(*) FROM ({statement('deduped_texts')})", params).fetchall()
+        [(found,)] = con.sql(statement("pool/deduped_texts"), params=params).count("*").fetchall()
     if found != (wanted := run.lake.rows(DEDUPED, run.partition)):
         raise dg.Failure(
             f"deduped/{run.partition} names {wanted} pairs and raw_pool has the texts of {found}: a source has changed "
@@ -309,10 +299,7 @@ def clusters(run: Run) -> Iterator[Rows]:
     from curation.clusters import clusters as near_duplicates
 
     with run.lake.connect() as con:
-        conversations = con.sql(
-            "SELECT conv_id, any_value(array_to_string(list_transform(conversation, lambda t: t.content), chr(10))) "
-            "AS text, min(joined) AS joined FROM raw_pool GROUP BY conv_id"
-        )
+        conversations = con.sql(statement("pool/conversations"))
         texts = (
             (b.column(0).to_pylist(), b.column(1), b.column(2).to_numpy()) for b in in_batches(conversations, *SCAN)
         )
@@ -387,8 +374,8 @@ def _index(lake: Lake, version: str, n: int, benchmarks: tuple[str, ...]):
     from curation.contamination import BenchmarkIndex
 
     with lake.connect() as con:
-        query = "SELECT benchmark, item_id, prompt FROM benchmark_prompts WHERE list_contains($names, benchmark)"
-        rows = con.sql(query, params={"names": list(benchmarks)}).to_arrow_table().to_pydict()
+        prompts = con.sql(statement("pool/benchmark_prompts"), params={"names": list(benchmarks)})
+        rows = prompts.to_arrow_table().to_pydict()
     return BenchmarkIndex(rows["benchmark"], rows["item_id"], rows["prompt"], n)
 
 
@@ -396,12 +383,8 @@ def _known_hits(run: Run, benchmarks: list[str]) -> Iterator[pa.RecordBatch]:
     if not benchmarks:
         return
     with run.lake.connect() as con:
-        yield from in_batches(
-            con.sql(
-                "SELECT * EXCLUDE (bucket) FROM benchmark_hits WHERE bucket = $bucket AND list_contains($names, benchmark)",
-                params={"bucket": run.partition, "names": benchmarks},
-            )
-        )
+        known = {"bucket": run.partition, "names": benchmarks}
+        yield from in_batches(con.sql(statement("pool/known_hits"), params=known))
 
 
 def _hits(run: Run, index) -> Iterator[pa.RecordBatch]:
@@ -411,13 +394,11 @@ def _hits(run: Run, index) -> Iterator[pa.RecordBatch]:
     if not len(index):
         return
     everything = run.settings.decontamination.scope == "all"
-    columns = "conv_id, conversation" + (", pair_id, chosen, rejected" if everything else "")
+    columns = ["conv_id", "conversation", *(("pair_id", "chosen", "rejected") if everything else ())]
     seen = set()
     with run.lake.connect() as con:
-        pairs = con.sql(
-            f"SELECT {columns} FROM ({statement('deduped_texts')})", params={"bucket": run.partition, **_bounds(run)}
-        )
-        for batch in in_batches(pairs, *SCAN):
+        texts = con.sql(statement("pool/deduped_texts"), params={"bucket": run.partition, **_bounds(run)})
+        for batch in in_batches(texts.select(*columns), *SCAN):
             names = batch.column(0).to_pylist()
             new = [i for i, name in enumerate(names) if name not in seen and not seen.add(name)]
             yield scan_conversations(index, batch.take(pa.array(new, pa.int64())), everything)
@@ -434,14 +415,12 @@ def _hits(run: Run, index) -> Iterator[pa.RecordBatch]:
         CLEAN_POOL: [
             Check(
                 "clean_or_contaminated",
-                "SELECT pair_id FROM new JOIN contaminated c USING (pair_id) WHERE c.bucket = getvariable('partition')",
+                statement("checks/clean_or_contaminated"),
                 "a pair is in one of the two",
             ),
             Check(
                 "nothing_is_lost",
-                "SELECT pair_id FROM deduped WHERE bucket = getvariable('partition') "
-                "AND pair_id NOT IN (SELECT pair_id FROM new) AND pair_id NOT IN "
-                "(SELECT pair_id FROM contaminated WHERE bucket = getvariable('partition'))",
+                statement("checks/nothing_is_lost"),
                 "every pair of the bucket is in one of the two",
             ),
         ],
@@ -452,21 +431,12 @@ def clean_pool(run: Run) -> Iterator[Rows]:
     _same_texts(run)
     bucket = {"bucket": run.partition}
     with run.lake.connect() as con:
-        con.execute(
-            "CREATE TEMP TABLE pairs AS SELECT pair_id, conv_id, source FROM deduped WHERE bucket = $bucket", bucket
-        )
-        con.execute(f"CREATE TEMP TABLE flagged AS {statement('contaminated')}", bucket)
-        [(removed, pairs)] = con.execute(
-            "SELECT (SELECT count(*) FROM flagged), (SELECT count(*) FROM pairs)"
-        ).fetchall()
+        con.sql("SELECT pair_id, conv_id, source FROM deduped WHERE bucket = $bucket", params=bucket).create("pairs")
+        con.sql(statement("pool/contaminated"), params=bucket).create("flagged")
+        [(removed,)], [(pairs,)] = (con.table(name).count("*").fetchall() for name in ("flagged", "pairs"))
         about = {"pairs": pairs, "removed": removed}
-        yield Rows(CONTAMINATED, con.sql("SELECT * FROM flagged"), about)
-        clean = con.sql(
-            f"SELECT d.* EXCLUDE (bucket), c.cluster_id FROM ({statement('deduped_texts')}) d "
-            "JOIN clusters c USING (conv_id) ANTI JOIN flagged USING (pair_id)",
-            params=bucket | _bounds(run),
-        )
-        yield Rows(CLEAN_POOL, clean, about)
+        yield Rows(CONTAMINATED, con.table("flagged"), about)
+        yield Rows(CLEAN_POOL, con.sql(statement("pool/clean_pool"), params=bucket | _bounds(run)), about)
 
 
 @table_asset(NGRAM_FREQUENCY, reads=[DEDUPED, BENCHMARK_HITS], group="pool")
@@ -474,6 +444,6 @@ def ngram_frequency(run: Run) -> Iterator[Rows]:
     """How many conversations and pairs of the whole pool hold each benchmark n-gram. Nothing is kept because of it: it
     tells removals that a template or a quotation caused from those the benchmark did (view `contamination`)."""
     with run.lake.connect() as con:
-        con.execute(f"CREATE TEMP TABLE counted AS {statement('ngram_frequency')}", {"limit": FREQUENT})
+        con.sql(statement("pool/ngram_frequency"), params={"most": FREQUENT}).create("counted")
         [(found, frequent)] = con.sql("SELECT count(*), count_if(frequent) FROM counted").fetchall()
         yield Rows(NGRAM_FREQUENCY, con.sql("SELECT * FROM counted"), {"n-grams": found, "frequent": frequent})

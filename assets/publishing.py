@@ -13,7 +13,7 @@ from assets.partitions import mapping, partitions_def
 from assets.runs import here
 from assets.table_asset import Check, Step
 from curation.tables import Table
-from resources.lake import Missing, label
+from resources.lake import Missing, OtherSchema, label
 from resources.run import Run
 from resources.services import SERVICES
 from resources.settings import Settings
@@ -125,7 +125,7 @@ def _published(
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     try:
         note = step.note(run.settings, run.lake, run.partition)
-    except Missing as e:
+    except (Missing, OtherSchema) as e:
         raise dg.Failure(f"{label(step.tables[0], run.partition)} cannot be made: {e}", allow_retries=False) from e
     if step.blocked is not None and (why := step.blocked(run.settings, run.lake, run.partition)):
         raise dg.Failure(f"{label(step.tables[0], run.partition)} is not opened: {why}", allow_retries=False)
@@ -167,12 +167,10 @@ def _examine(
 ) -> tuple[list[dg.AssetCheckResult], str]:
     seen = run.lake.only({*step.sees, *step.tables, *(t for c in checks for t in c.reads)}, f"a check of {step.name}")
     with seen.connect() as con:
-        quoted = path.replace("'", "''")
-        con.execute(f"CREATE TEMP VIEW new AS SELECT * FROM read_parquet('{quoted}', hive_partitioning=false)")
-        con.execute("SET VARIABLE partition = " + ("NULL" if run.partition is None else f"'{run.partition}'"))
+        con.read_parquet(path, hive_partitioning=False).create_view("new")
         results = []
         for check in checks:
-            broken = con.sql(check.sql).limit(5)
+            broken = con.sql(check.sql, params=_values(check, run)).limit(5)
             rows = broken.fetchall()
             shown = markdown(broken.columns, rows) if rows else "none"
             results.append(
@@ -186,6 +184,10 @@ def _examine(
             )
         head = con.sql("SELECT * FROM new LIMIT 5")
         return results, markdown(head.columns, head.fetchall())
+
+
+def _values(check: Check, run: Run) -> dict[str, str | None] | None:
+    return {"partition": run.partition} if "$partition" in check.sql else None
 
 
 def markdown(columns: list[str], rows: list[tuple], width: int = 60) -> str:

@@ -78,7 +78,8 @@ def reference_labels(run: Run) -> Iterator[Rows]:
         con.execute("CREATE TEMP TABLE votes (comparison_id VARCHAR, winner VARCHAR, topic VARCHAR)")
         for one in answers:
             con.register("given", read_answers(one, run.lake))
-            con.execute("INSERT INTO votes SELECT comparison_id, winner, ? FROM given", [one.annotator])
+            query = "INSERT INTO votes SELECT comparison_id, winner, $annotator FROM given"
+            con.execute(query, {"annotator": one.annotator})
             con.unregister("given")
-        rows = con.sql(statement("reference_majority")).to_arrow_table()
+        rows = con.sql(statement("reference/majority")).to_arrow_table()
     yield Rows(REFERENCE_LABELS, rows.cast(REFERENCE_LABELS.schema), {"answers read from": len(answers)})

@@ -27,7 +27,7 @@ READS = tuple(t for t in TABLES.values() if t is not REPORT_FIGURES)  # it tells
         REPORT_FIGURES: [
             Check(
                 "whole_intervals",
-                'SELECT figure, "group", low, high FROM new WHERE low > high OR (low IS NULL) <> (high IS NULL)',
+                "SELECT figure, figure_group, low, high FROM new WHERE low > high OR (low IS NULL) <> (high IS NULL)",
                 "an interval has two ends, in order",
             ),
         ]

@@ -27,9 +27,8 @@ def final_reward_model(run: Run) -> Iterator[Rows]:
     seed = run.settings.seed + int(number or 1) - 1
     with run.lake.connect() as con:
         pairs = con.sql(
-            statement("arm_pairs").format(
-                arm=arm, seed=run.settings.seed, limit=recipe.max_pairs or "9223372036854775807"
-            )
+            statement("release/arm_pairs"),
+            params={"arm": arm, "seed": str(run.settings.seed), "n": recipe.max_pairs},
         )
         row = run.reward_models.train(run, kind="final", pairs=pairs, validation=None, recipe=recipe, seed=seed)
     rows = pa.Table.from_pylist([{"arm": arm, "seed": seed, **row}], FINAL_REWARD_MODEL.schema)

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
         ATTRIBUTES: [
             Check(
                 "closed_vocabularies",
-                "SELECT * FROM new WHERE objectivity NOT IN ('objective', 'subjective', 'missing')"
-                " OR controversiality NOT IN ('low', 'medium', 'high', 'missing')",
+                statement("checks/closed_vocabularies"),
                 "objectivity and controversiality are closed vocabularies (spec 1.02)",
             )
         ]
@@ -40,10 +39,7 @@ if TYPE_CHECKING:
 def attributes(run: Run) -> Iterator[Rows]:
     """Only pairs that stage 1 may label are attributed; stage 2 attributes what it routes to judges (spec 4.05)."""
     with run.lake.connect() as con:
-        pairs = con.sql(
-            "SELECT pair_id, comparison_id, conversation, chosen, rejected FROM clean_pool"
-            f" WHERE bucket = '{run.partition}' AND stage IN ('seed', 'stage1') ORDER BY pair_id"
-        )
+        pairs = con.sql(statement("seed/pairs_to_attribute"), params={"bucket": run.partition})
         yield attributed(run, ATTRIBUTES, pairs)
 
 
@@ -84,11 +80,7 @@ def embeddings(run: Run) -> Iterator[Rows]:
     from resources.retrieval.embedder import embed
 
     with run.lake.connect() as con:
-        pairs = con.sql(
-            "SELECT pair_id, conversation, category, objectivity, controversiality, desired, guideline"
-            " FROM clean_pool JOIN attributes USING (pair_id) WHERE clean_pool.bucket = ? ORDER BY pair_id",
-            params=[run.partition],
-        )
+        pairs = con.sql(statement("seed/texts_to_embed"), params={"bucket": run.partition})
         yield Rows(EMBEDDINGS, embed(run.settings.embedding, in_batches(pairs)))
 
 
@@ -120,11 +112,11 @@ def seed_selection(run: Run) -> Iterator[Rows]:
     s = run.settings
     size = {"people": s.stage1.seed_people, "judges": s.stage1.seed_judges}
     with run.lake.connect() as con:
-        chosen = con.sql(statement("seed_selection"), params={"seed": str(s.seed), **size}).to_arrow_table()
+        chosen = con.sql(statement("seed/seed_selection"), params={"seed": str(s.seed), **size}).to_arrow_table()
         yield Rows(SEED_SELECTION, chosen)
         con.register("seed_now", chosen)
         coverage = con.sql(
-            statement("seed_coverage"), params={"seed": str(s.seed), "total": sum(size.values())}
+            statement("seed/seed_coverage"), params={"seed": str(s.seed), "total": sum(size.values())}
         ).to_arrow_table()
     rows = coverage.sort_by([(c, "ascending") for c in SEED_COVERAGE.key]).to_pylist()
     names = [" / ".join(r[c] for c in SEED_COVERAGE.key) for r in rows]

@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 import pyarrow as pa
-import pyarrow.compute
 
-from assets.judging import ask_panel, asked_again, examples_for, gold_index, prompt_checks, verdicts_of
+from assets.judging import (
+    EXAMPLE_CHECKS,
+    GOLD_IS_NOT_JUDGED,
+    ask_panel,
+    asked_again,
+    examples_for,
+    gold_index,
+    verdicts_of,
+)
 from assets.registry import steps
 from assets.table_asset import Check, Rows, table_asset
-from curation.gold_roles import OPEN, TRAINED_ON, sql_list
-from curation.neighbours import k_for
 from curation.selection import draw, select
 from curation.stopping import no_more_to_gain
 from curation.tables import (
@@ -55,12 +60,12 @@ from sql import statement
 if TYPE_CHECKING:
     import duckdb
 
-SO_FAR = "iteration <= getvariable('partition')"  # a rerun does not look at what later iterations left
-GOLD_SO_FAR = f"SELECT pair_id, cluster_id, role FROM gold WHERE {SO_FAR}"
-OPEN_GOLD = f"SELECT pair_id, \"order\" FROM gold WHERE role IN {sql_list(OPEN)} AND iteration <= '{{}}'"
+FOUND = pa.schema(
+    [("pair_id", pa.string()), ("query_pair", pa.string()), ("rank", pa.int64()), ("similarity", pa.float64())]
+)
 NOTHING_CONTAMINATED = Check(
     "nothing_contaminated",
-    "SELECT pair_id FROM new WHERE pair_id IN (SELECT pair_id FROM contaminated)",
+    statement("checks/nothing_contaminated"),
     "no flagged pair may enter gold (spec 0.10)",
     reads=(CONTAMINATED,),
 )
@@ -88,13 +93,12 @@ def _predecessor_is_open(settings: Settings, lake: Lake, iteration: str | None) 
         ANNOTATION_BATCH: [
             Check(
                 "never_twice",
-                "SELECT n.pair_id FROM new n JOIN annotation_batch b USING (pair_id) WHERE b.iteration < getvariable('partition')",
+                statement("checks/never_twice"),
                 "a pair enters one batch only (spec 3.14)",
             ),
             Check(
                 "one_desk_a_cluster",
-                "SELECT cluster_id FROM (SELECT cluster_id, assigned_to FROM new UNION SELECT cluster_id, assigned_to"
-                " FROM annotation_batch WHERE iteration < getvariable('partition')) GROUP BY 1 HAVING count(*) > 1",
+                statement("checks/one_desk_a_cluster"),
                 "people and judges never share a conversation cluster (spec O-07)",
             ),
             NOTHING_CONTAMINATED,
@@ -106,10 +110,10 @@ def annotation_batch(run: Run) -> Iterator[Rows]:
     s, earlier = run.settings.stage1, run.earlier()
     with run.lake.connect() as con:
         if not earlier:
-            batch = con.sql(statement("batch_from_seed"))
+            batch = con.sql(statement("stage1/batch_from_seed"))
         else:
             batch = con.sql(
-                statement("batch_from_selection"),
+                statement("stage1/batch_from_selection"),
                 params={
                     "iteration": run.partition,
                     "previous": earlier[-1],
@@ -137,9 +141,7 @@ def human_labels(run: Run) -> Iterator[Rows]:
     """Simulated, recorded, or people at the desk; then the step stops until their answers are there."""
 
     with run.lake.connect() as con:
-        batch = con.sql(
-            statement("batch_texts"), params={"iteration": run.partition, "desk": "people"}
-        ).to_arrow_table()
+        batch = con.sql(statement("stage1/people_batch"), params={"iteration": run.partition}).to_arrow_table()
     people = run.annotators.people(run.settings, run.lake)
     labels = people.label(batch, run.partition)
     yield Rows(HUMAN_LABELS, labels, {"pairs asked": batch.num_rows, "labels": labels.num_rows})
@@ -156,14 +158,13 @@ def human_labels(run: Run) -> Iterator[Rows]:
         GOLD: [
             Check(
                 "human_evidence",
-                "SELECT pair_id FROM new WHERE pair_id NOT IN (SELECT pair_id FROM human_labels)",
+                statement("checks/human_evidence"),
                 "gold rests on a human verdict event, never on a judge (spec 2.04)",
             ),
             NOTHING_CONTAMINATED,
             Check(
                 "one_role_a_cluster",
-                "SELECT cluster_id FROM (SELECT cluster_id, role FROM new UNION SELECT cluster_id, role FROM gold"
-                " WHERE iteration < getvariable('partition')) GROUP BY 1 HAVING count(*) > 1",
+                statement("checks/one_role_a_cluster"),
                 "a conversation cluster has one role in all iterations (spec O-06)",
             ),
         ]
@@ -174,9 +175,9 @@ def gold(run: Run) -> Iterator[Rows]:
     shares = run.settings.gold.model_dump()
     with run.lake.connect() as con:
         rows = con.sql(
-            statement("gold"), params={"iteration": run.partition, "seed": str(run.settings.seed), **shares}
+            statement("stage1/gold"), params={"iteration": run.partition, "seed": str(run.settings.seed), **shares}
         ).to_arrow_table()
-    yield Rows(GOLD, rows, {**_count(rows, "order"), **_count(rows, "role")})
+    yield Rows(GOLD, rows, {**_count(rows, "verified_order"), **_count(rows, "role")})
 
 
 @table_asset(
@@ -191,7 +192,7 @@ def edited_attributes(run: Run) -> Iterator[Rows]:
     from resources.retrieval.embedder import embed
 
     with run.lake.connect() as con:
-        edited = con.sql(statement("edited_attributes"), params={"iteration": run.partition}).to_arrow_table()
+        edited = con.sql(statement("stage1/edited_attributes"), params={"iteration": run.partition}).to_arrow_table()
     made = (batch.cast(EMBEDDINGS.schema) for batch in embed(run.settings.embedding, edited.to_batches()))
     vectors = pa.Table.from_batches(made, EMBEDDINGS.schema)
     for name in ("vector", "embedder"):
@@ -212,22 +213,14 @@ def edited_attributes(run: Run) -> Iterator[Rows]:
     kinds={"openai", "lancedb"},
     pool="llm",
     retry_reason=asked_again(JUDGE_VOTES),
-    checks={JUDGE_VOTES: prompt_checks(GOLD_SO_FAR)},
+    checks={JUDGE_VOTES: [*EXAMPLE_CHECKS, GOLD_IS_NOT_JUDGED]},
 )
 def judge_votes(run: Run) -> Iterator[Rows]:
     """Every judge, both orders, with gold neighbours of the target as examples (spec 3.08, 3.11): as many as the k rule
     gives for the target's own p, all that are allowed where no model has seen it (spec O-11)."""
-    k_max = run.settings.stage1.k_max
+    batch = {"iteration": run.partition, "k_max": run.settings.stage1.k_max}
     with run.lake.connect() as con:
-        targets = con.sql(
-            statement("batch_texts"), params={"iteration": run.partition, "desk": "judges"}
-        ).to_arrow_table()
-        p_of = dict(
-            con.sql("SELECT pair_id, p FROM annotation_batch WHERE iteration = ?", params=[run.partition]).fetchall()
-        )
-        p = [p_of[pair] for pair in targets.column("pair_id").to_pylist()]
-        k = [k_max if x is None else k_for(x, k_max) for x in p]
-        targets = targets.append_column("k", pa.array(k, pa.int64()))
+        targets = con.sql(statement("stage1/judge_batch"), params=batch).to_arrow_table()
         with gold_index(run, con, upto=run.partition) as index:
             examples = examples_for(run, con, targets, index)
         votes, shown, footer = ask_panel(run, targets, examples, JUDGE_VOTES)
@@ -247,7 +240,8 @@ def verdicts(run: Run) -> Iterator[Rows]:
     """Majority inside each judge, then one voice a judge; ties and missing quorums decide nothing (spec 3.10). Or, by
     configuration, the judges' weights."""
     with run.lake.connect() as con:
-        votes = con.sql("SELECT * EXCLUDE (iteration) FROM judge_votes WHERE iteration = ?", params=[run.partition])
+        query = "SELECT * EXCLUDE (iteration) FROM judge_votes WHERE iteration = $iteration"
+        votes = con.sql(query, params={"iteration": run.partition})
         rows, weights = verdicts_of(run, con, votes.to_arrow_table(), upto=run.partition)
     yield Rows(VERDICTS, rows, _count(rows, "verdict"))
     yield Rows(JUDGE_WEIGHTS, weights)
@@ -262,7 +256,7 @@ def verdicts(run: Run) -> Iterator[Rows]:
         SILVER: [
             Check(
                 "apart_from_gold",
-                f"SELECT cluster_id FROM new WHERE cluster_id IN (SELECT cluster_id FROM ({GOLD_SO_FAR}))",
+                statement("checks/apart_from_gold"),
                 "silver and gold share no conversation cluster (spec O-07)",
             )
         ]
@@ -272,25 +266,12 @@ def silver(run: Run) -> Iterator[Rows]:
     """A pair that somebody could not decide leaves stage 1 for good (spec 2.08); one that nobody was able to answer,
     for want of a recorded label or a quorum, stays in the pool for stage 2."""
     with run.lake.connect() as con:
-        rows = con.sql(
-            "SELECT pair_id, cluster_id, CASE verdict WHEN 'original' THEN 'original' ELSE 'swapped' END AS \"order\","
-            " share FROM verdicts v JOIN annotation_batch b USING (pair_id, iteration)"
-            " WHERE iteration = ? AND verdict IN ('original', 'swapped')",
-            params=[run.partition],
-        ).to_arrow_table()
-        undecided = con.sql(statement("undecided"), params={"iteration": run.partition}).to_arrow_table()
-    yield Rows(SILVER, rows, _count(rows, "order"))
+        rows, undecided = (
+            con.sql(statement(name), params={"iteration": run.partition}).to_arrow_table()
+            for name in ("stage1/silver", "stage1/undecided")
+        )
+    yield Rows(SILVER, rows, _count(rows, "verified_order"))
     yield Rows(UNDECIDED, undecided, _count(undecided, "desk"))
-
-
-# Where no pair has gone to the judges' desk there is no silver: the model then learns from the people's pairs, and only
-# gold of role validation chooses its checkpoint.
-JUDGES_WERE_ASKED = "EXISTS (SELECT pair_id FROM annotation_batch WHERE assigned_to = 'judges' AND iteration <= '{0}')"
-LOOP_LABELS = (
-    'SELECT pair_id, "order" FROM silver WHERE iteration <= \'{0}\' UNION ALL SELECT pair_id, "order" FROM gold'
-    f" WHERE role IN {sql_list(TRAINED_ON)} AND iteration <= '{{0}}' AND NOT {JUDGES_WERE_ASKED}"
-)
-LOOP_VALIDATION = OPEN_GOLD.replace("{}", "{0}") + f" AND (role = 'validation' OR {JUDGES_WERE_ASKED})"
 
 
 def has_pairs(name: str, pairs: "duckdb.DuckDBPyRelation", validation: "duckdb.DuckDBPyRelation") -> None:
@@ -324,8 +305,10 @@ def reward_model(run: Run) -> Iterator[Rows]:
     """Trained on all silver so far and on nothing else; gold only chooses the checkpoint (spec 3.02, 3.03). Without
     judges, on people's pairs."""
     with run.lake.connect() as con:
-        pairs = con.sql(statement("ordered_pairs").format(labels=LOOP_LABELS.format(run.partition)))
-        validation = con.sql(statement("ordered_pairs").format(labels=LOOP_VALIDATION.format(run.partition)))
+        pairs, validation = (
+            con.sql(statement(name), params={"iteration": run.partition})
+            for name in ("stage1/loop_training_pairs", "stage1/loop_validation_pairs")
+        )
         has_pairs(label(REWARD_MODEL, run.partition), pairs, validation)
         row = run.reward_models.train(
             run, kind="loop", pairs=pairs, validation=validation, recipe=run.settings.training.loop
@@ -347,8 +330,7 @@ def reward_model(run: Run) -> Iterator[Rows]:
         GOLD_PREDICTIONS: [
             Check(
                 "open_roles_only",
-                f"SELECT pair_id FROM new WHERE pair_id IN (SELECT pair_id FROM ({GOLD_SO_FAR})"
-                f" WHERE role NOT IN {sql_list(OPEN)})",
+                statement("checks/open_roles_only"),
                 "the loop never looks at gold of role calibration or test (spec O-06)",
             )
         ]
@@ -358,27 +340,18 @@ def gold_predictions(run: Run) -> Iterator[Rows]:
     """p in the human order; where it is low the model is wrong or unsure, and asks for more of the same."""
 
     with run.lake.connect() as con:
-        model_id, folder = con.sql(
-            "SELECT model_id, path FROM reward_model WHERE iteration = ?", params=[run.partition]
-        ).fetchall()[0]
-        labels = OPEN_GOLD.format(run.partition)
-        scores = run.reward_models.score(
-            run, {"loop": folder}, con.sql(statement("ordered_pairs").format(labels=labels))
-        )
-        con.register("scores_now", scores)
-        rows = con.sql(
-            "SELECT pair_id, role, r_chosen_loop AS reward_better, r_rejected_loop AS reward_worse,"
-            " 1 / (1 + exp(-(r_chosen_loop - r_rejected_loop))) AS p, $model AS model_id"
-            " FROM scores_now JOIN gold USING (pair_id) WHERE unscored_loop IS NULL AND iteration <= $iteration"
-            " ORDER BY pair_id",
-            params={"model": model_id, "iteration": run.partition},
-        ).to_arrow_table()
-    k = [k_for(p, run.settings.stage1.k_max) for p in rows.column("p").to_pylist()]
-    rows = rows.append_column("k", pa.array(k, pa.int64()))
-    by_role = {role: rows.filter(pa.compute.equal(rows["role"], role))["p"].to_numpy() for role in OPEN}
-    right = [p > 0.5 for p in rows.column("p").to_pylist()]
-    plot = histograms(by_role, "p in the human order: left of the line the model is wrong", mark=0.5)
-    yield Rows(GOLD_PREDICTIONS, rows, {"accuracy": sum(right) / len(right) if right else 0.0, "plot": plot})
+        here = {"iteration": run.partition}
+        query = "SELECT model_id, path FROM reward_model WHERE iteration = $iteration"
+        [(model_id, folder)] = con.sql(query, params=here).fetchall()
+        gold_pairs = con.sql(statement("stage1/open_gold_pairs"), params=here)
+        con.register("scores_now", run.reward_models.score(run, {"loop": folder}, gold_pairs))
+        asked = here | {"model": model_id, "k_max": run.settings.stage1.k_max}
+        con.sql(statement("stage1/gold_predictions"), params=asked).create("predictions")
+        rows = con.sql("FROM predictions ORDER BY pair_id").to_arrow_table()
+        accuracy = con.sql("SELECT coalesce(avg(hit(p - 0.5)), 0)::DOUBLE FROM predictions").fetchall()[0][0]
+        by_role = con.sql("SELECT role, list(p) FROM predictions GROUP BY role ORDER BY role").fetchall()
+    plot = histograms(dict(by_role), "p in the human order: left of the line the model is wrong", mark=0.5)
+    yield Rows(GOLD_PREDICTIONS, rows, {"accuracy": accuracy, "plot": plot})
 
 
 @table_asset(
@@ -392,13 +365,12 @@ def gold_predictions(run: Run) -> Iterator[Rows]:
         RETRIEVED: [
             Check(
                 "asked_by_open_gold",
-                f"SELECT pair_id, query_pair FROM new WHERE query_pair NOT IN (SELECT pair_id FROM ({GOLD_SO_FAR})"
-                f" WHERE role IN {sql_list(OPEN)})",
+                statement("checks/asked_by_open_gold"),
                 "gold of role calibration or test retrieves nothing (spec O-06)",
             ),
             Check(
                 "nobody_was_asked_yet",
-                f"SELECT pair_id FROM new WHERE pair_id IN (SELECT pair_id FROM annotation_batch WHERE {SO_FAR})",
+                statement("checks/nobody_was_asked_yet"),
                 "retrieval finds only pairs that nobody was asked about (spec 3.05)",
             ),
         ]
@@ -410,26 +382,19 @@ def retrieved(run: Run) -> Iterator[Rows]:
 
     with run.lake.connect() as con:
         size = _dimensions(con)
-        candidates = con.sql(statement("candidates"), params={"iteration": run.partition})
+        candidates = con.sql(statement("stage1/candidates"), params={"iteration": run.partition})
         index = run.vectors.index(run.lake, f"pool_{run.partition}", candidates.to_arrow_reader(10_000), size)
+        everything = not run.settings.stage1.only_errors
         queries = con.sql(
-            "SELECT p.pair_id, p.p, p.k, vector, cluster_id FROM gold_predictions p JOIN gold_attributes USING (pair_id)"
-            " WHERE p.iteration = $iteration AND ($all OR p.p <= 0.5) ORDER BY p.pair_id",
-            params={"iteration": run.partition, "all": not run.settings.stage1.only_errors},
+            statement("stage1/retrieval_queries"), params={"iteration": run.partition, "everything": everything}
         ).fetchall()
-    best: dict[str, dict] = {}
-    for pair_id, p, k, vector, cluster_id in queries:
-        for rank, (found, similarity) in enumerate(index.nearest(vector, k, cluster_id), start=1):
-            if found not in best or similarity > best[found]["similarity"]:
-                best[found] = {
-                    "pair_id": found,
-                    "query_pair": pair_id,
-                    "rank": rank,
-                    "similarity": similarity,
-                    "p_query": p,
-                    "k": k,
-                }
-    rows = pa.Table.from_pylist([best[p] for p in sorted(best)], RETRIEVED.schema)
+        found = [
+            (pair_id, query, rank, similarity)
+            for query, k, vector, cluster_id in queries
+            for rank, (pair_id, similarity) in enumerate(index.nearest(vector, k, cluster_id), start=1)
+        ]
+        con.register("found", _columns(FOUND, found))
+        rows = con.sql(statement("stage1/retrieved"), params={"iteration": run.partition}).to_arrow_table()
     yield Rows(RETRIEVED, rows, {"queries": len(queries), "candidates searched": len(index)})
 
 
@@ -445,12 +410,12 @@ def retrieved(run: Run) -> Iterator[Rows]:
         SELECTION: [
             Check(
                 "nobody_was_asked_yet",
-                f"SELECT pair_id FROM new WHERE pair_id IN (SELECT pair_id FROM annotation_batch WHERE {SO_FAR})",
+                statement("checks/nobody_was_asked_yet"),
                 "a pair is selected once (spec 3.14)",
             ),
             Check(
                 "chance_is_recorded",
-                "SELECT pair_id FROM new WHERE NOT (inclusion > 0 AND inclusion <= 1) OR (why = 'retrieved' AND inclusion < 1)",
+                statement("checks/chance_is_recorded"),
                 "every pair carries the probability of its draw",
             ),
         ]
@@ -461,14 +426,12 @@ def selection(run: Run) -> Iterator[Rows]:
 
     s, seed = run.settings.stage1, f"{run.settings.seed}/{run.partition}"
     with run.lake.connect() as con:
-        candidates = con.sql(
-            f"SELECT pair_id, similarity FROM ({statement('candidates')})"
-            " LEFT JOIN (SELECT pair_id, similarity FROM retrieved WHERE iteration = $iteration) USING (pair_id)",
-            params={"iteration": run.partition},
-        ).to_arrow_table()
-        before_after = con.sql(statement("gains"), params={"iteration": run.partition}).fetchall()
+        here = {"iteration": run.partition}
+        con.sql(statement("stage1/candidates"), params=here).create_view("candidates")
+        candidates = con.sql(statement("stage1/open_candidates"), params=here).to_arrow_table()
+        before_after = con.sql(statement("stage1/gains"), params=here).fetchall()
         gains = [after - before for _, before, after in before_after]
-        grew = con.sql(statement("grew"), params={"iteration": run.partition}).fetchall()[0][0]
+        grew = con.sql(statement("stage1/grew"), params=here).fetchall()[0][0]
         since = [accuracies for key, *accuracies in before_after if key >= grew]
         stopped = s.stop_when is not None and no_more_to_gain(since, **s.stop_when.model_dump())
         if stopped:
@@ -477,41 +440,37 @@ def selection(run: Run) -> Iterator[Rows]:
             candidates = _with_features(run, con, candidates, seed)
         picked = select(s.policy, candidates, s.batch, round(s.batch * s.random_share), seed)
         con.register("picked", picked)
-        model = con.sql("SELECT path FROM reward_model WHERE iteration = ?", params=[run.partition]).fetchall()[0][0]
-        pairs = con.sql(
-            "SELECT pair_id, conversation, chosen, rejected FROM clean_pool SEMI JOIN picked USING (pair_id)"
-        )
-        con.register("scored", run.reward_models.score(run, {"loop": model}, pairs))
-        rows = con.sql(
-            "SELECT picked.*, 1 / (1 + exp(r_rejected_loop - r_chosen_loop)) AS p FROM picked LEFT JOIN scored USING (pair_id)"
-        ).to_arrow_table()
+        texts = con.sql(statement("stage1/texts_of_picked"))
+        con.register("scored", run.reward_models.score(run, {"loop": _model(run, con)}, texts))
+        rows = con.sql(statement("stage1/selection")).to_arrow_table()
     facts = {"candidates": candidates.num_rows, "stopped": stopped, **_count(rows, "why")}
     if gains:
         facts["gain on the same gold"] = gains[-1]
     yield Rows(SELECTION, rows, facts)
 
 
-def _with_features(run: Run, con, candidates: pa.Table, seed: str) -> pa.Table:
+def _with_features(run: Run, con: "duckdb.DuckDBPyConnection", candidates: pa.Table, seed: str) -> pa.Table:
     """A part of the candidates drawn at random, and all silver so far, as the loop's model sees them; what is beyond the
     part stays without p, for the random share alone."""
     looked_at = draw(candidates, run.settings.stage1.d_optimal_candidates, f"{seed}/candidates")
     con.register("looked_at", looked_at)
-    model = con.sql("SELECT path FROM reward_model WHERE iteration = ?", params=[run.partition]).fetchall()[0][0]
-    known = f"SELECT pair_id FROM silver WHERE iteration <= '{run.partition}'"
-    pairs = con.sql(
-        "SELECT pair_id, conversation, chosen, rejected FROM clean_pool"
-        f" WHERE pair_id IN (SELECT pair_id FROM looked_at UNION ALL {known})"
-    )
-    con.register("seen", run.reward_models.features(run, model, pairs))
+    pairs = con.sql(statement("stage1/texts_to_look_at"), params={"iteration": run.partition})
+    con.register("seen", run.reward_models.features(run, _model(run, con), pairs))
     con.register("open_pairs", candidates)
-    return con.sql(
-        "SELECT pair_id, similarity, difference, o.pair_id IS NULL AS labelled, l.inclusion AS chance,"
-        " 1 / (1 + exp(r_rejected - r_chosen)) AS p FROM seen FULL JOIN open_pairs o USING (pair_id)"
-        " LEFT JOIN looked_at l USING (pair_id)"
-    ).to_arrow_table()
+    return con.sql(statement("stage1/features")).to_arrow_table()
 
 
-def _dimensions(con) -> int:
+def _model(run: Run, con: "duckdb.DuckDBPyConnection") -> str:
+    """Folder of the iteration's reward model."""
+    query = "SELECT path FROM reward_model WHERE iteration = $iteration"
+    return con.sql(query, params={"iteration": run.partition}).fetchall()[0][0]
+
+
+def _columns(schema: pa.Schema, rows: list[tuple]) -> pa.Table:
+    return pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema)
+
+
+def _dimensions(con: "duckdb.DuckDBPyConnection") -> int:
     found = con.sql("SELECT len(vector) FROM embeddings LIMIT 1").fetchall()
     return found[0][0] if found else 1
 

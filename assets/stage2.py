@@ -9,13 +9,20 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from assets.judging import ask_in_parts, asked_again, examples_for, gold_index, prompt_checks, verdicts_of
+from assets.judging import (
+    EXAMPLE_CHECKS,
+    GOLD_IS_NOT_JUDGED,
+    ask_in_parts,
+    asked_again,
+    examples_for,
+    gold_index,
+    verdicts_of,
+)
 from assets.publishing import markdown
 from assets.seed import attributed
 from assets.stage1 import has_pairs
 from assets.table_asset import Check, Rows, table_asset
 from curation.decision_rule import Calibration, Rule, decide, loads
-from curation.gold_roles import OPEN, TRAINED_ON, sql_list
 from curation.tables import (
     ANNOTATION_BATCH,
     ATTRIBUTES,
@@ -70,39 +77,12 @@ def best_reward_model(run: Run) -> Iterator[Rows]:
     iteration (spec O-09)."""
 
     with run.lake.connect() as con:
-        models = con.sql("SELECT iteration, model_id, path FROM reward_model ORDER BY iteration").fetchall()
-        labels = f'SELECT pair_id, "order" FROM gold WHERE role IN {sql_list(OPEN)}'
-        names = {iteration: path for iteration, _, path in models}
-        scores = run.reward_models.score(run, names, con.sql(statement("ordered_pairs").format(labels=labels)))
-    rows = []
-    for iteration, model_id, path in models:
-        margins = [
-            c - r
-            for c, r in zip(
-                scores.column(f"r_chosen_{iteration}").to_pylist(),
-                scores.column(f"r_rejected_{iteration}").to_pylist(),
-                strict=True,
-            )
-            if c is not None
-        ]
-        right = sum((m > 0) + 0.5 * (m == 0) for m in margins)
-        rows.append(
-            {
-                "iteration": iteration,
-                "model_id": model_id,
-                "path": path,
-                "pairs": len(margins),
-                "accuracy": right / len(margins) if margins else 0.0,
-                "best": False,
-            }
-        )
-    best = max(rows, key=lambda r: (r["accuracy"], r["iteration"]))
-    best["best"] = True
-    yield Rows(
-        BEST_REWARD_MODEL,
-        pa.Table.from_pylist(rows, BEST_REWARD_MODEL.schema),
-        {"best": best["iteration"], "accuracy": best["accuracy"]},
-    )
+        models = dict(con.sql("SELECT iteration, path FROM reward_model ORDER BY iteration").fetchall())
+        con.register("scores_now", run.reward_models.score(run, models, con.sql(statement("stage2/open_gold_pairs"))))
+        con.sql(statement("stage2/best_reward_model")).create("measured")
+        rows = con.sql("FROM measured ORDER BY iteration").to_arrow_table()
+        [(best, accuracy)] = con.sql("SELECT iteration, accuracy FROM measured WHERE best").fetchall()
+    yield Rows(BEST_REWARD_MODEL, rows, {"best": best, "accuracy": accuracy})
 
 
 @table_asset(
@@ -118,12 +98,7 @@ def gold_reward_model(run: Run) -> Iterator[Rows]:
 
     with run.lake.connect() as con:
         pairs, validation = (
-            con.sql(
-                statement("ordered_pairs").format(
-                    labels=f'SELECT pair_id, "order" FROM gold WHERE role IN {sql_list(roles)}'
-                )
-            )
-            for roles in (TRAINED_ON, ("validation",))
+            con.sql(statement(name)) for name in ("stage2/gold_training_pairs", "stage2/gold_validation_pairs")
         )
         has_pairs(GOLD_REWARD_MODEL.name, pairs, validation)
         row = run.reward_models.train(
@@ -146,8 +121,7 @@ def gold_reward_model(run: Run) -> Iterator[Rows]:
         AUDIT_ATTRIBUTES: [
             Check(
                 "of_stage_2",
-                "SELECT pair_id FROM new WHERE pair_id IN (SELECT pair_id FROM verified UNION ALL SELECT pair_id FROM"
-                " undecided)",
+                statement("checks/of_stage_2"),
                 "the sample is of the pairs that stage 2 decides",
             )
         ]
@@ -157,7 +131,7 @@ def audit_attributes(run: Run) -> Iterator[Rows]:
     """Draws `stage2.audit` pairs, each with the same chance. People are guided by attributes, so these have some."""
     with run.lake.connect() as con:
         drawn = {"seed": str(run.settings.seed), "n": run.settings.stage2.audit}
-        yield attributed(run, AUDIT_ATTRIBUTES, con.sql(statement("audit_pairs"), params=drawn))
+        yield attributed(run, AUDIT_ATTRIBUTES, con.sql(statement("stage2/audit_pairs"), params=drawn))
 
 
 @table_asset(
@@ -172,7 +146,7 @@ def audit_attributes(run: Run) -> Iterator[Rows]:
         AUDIT: [
             Check(
                 "of_the_sample",
-                "SELECT pair_id FROM new WHERE pair_id NOT IN (SELECT pair_id FROM audit_attributes)",
+                statement("checks/of_the_sample"),
                 "people were asked about the sample and nothing else",
             )
         ]
@@ -182,11 +156,7 @@ def audit(run: Run) -> Iterator[Rows]:
     """People label the sample, the same people in the same way as in stage 1."""
 
     with run.lake.connect() as con:
-        batch = con.sql(
-            "SELECT pair_id, comparison_id, conversation, chosen, rejected, category, objectivity, controversiality,"
-            " desired, guideline, 0::BIGINT AS priority FROM audit_attributes JOIN clean_pool USING (pair_id)"
-            " ORDER BY pair_id"
-        ).to_arrow_table()
+        batch = con.sql(statement("stage2/audit_texts")).to_arrow_table()
     labels = (
         run.annotators.people(run.settings, run.lake).label(batch, "stage2")
         if batch.num_rows
@@ -239,16 +209,11 @@ def _calibrated(run: Run) -> tuple[Calibration, dict]:
     with run.lake.connect() as con:
         best = con.sql("SELECT model_id, path FROM best_reward_model WHERE best").fetchall()[0]
         gold = con.sql("SELECT model_id, path FROM gold_reward_model").fetchall()[0]
-        con.execute(f"CREATE TEMP TABLE audited AS {statement('audit_labels')}")
-        con.execute(f"CREATE TEMP TABLE labels AS {statement('calibration_gold')}")
-        con.execute("INSERT INTO labels FROM audited")
-        pairs = con.sql(statement("ordered_pairs").format(labels="SELECT pair_id, 'original' AS \"order\" FROM labels"))
+        con.sql(statement("stage2/audit_labels")).create("audited")
+        con.sql(statement("stage2/calibration_gold")).union(con.table("audited")).create("labels")
+        pairs = con.sql(statement("stage2/labelled_pairs"))
         con.register("scores_now", run.reward_models.score(run, {"best": best[1], "gold": gold[1]}, pairs))
-        rows = con.sql(
-            "SELECT pair_id, r_chosen_best - r_rejected_best AS best, r_chosen_gold - r_rejected_gold AS gold,"
-            ' "right", pair_id IN (SELECT pair_id FROM audited) AS drawn FROM scores_now JOIN labels USING (pair_id)'
-            " WHERE unscored_best IS NULL AND unscored_gold IS NULL ORDER BY pair_id"
-        ).to_arrow_table()
+        rows = con.sql(statement("stage2/calibration_margins")).to_arrow_table()
     best_margin, gold_margin, right, drawn = (rows.column(i).to_numpy() for i in range(1, 5))
     tests = drawn & ~halves(rows.column("pair_id").to_pylist(), s.seed)
     margins = np.stack([best_margin, gold_margin], axis=1)
@@ -288,8 +253,7 @@ def _calibrated(run: Run) -> tuple[Calibration, dict]:
         SCORES: [
             Check(
                 "exactly_the_unlabelled",
-                "SELECT pair_id FROM clean_pool c WHERE bucket = getvariable('partition') AND (pair_id IN (SELECT"
-                " pair_id FROM new)) = (pair_id IN (SELECT pair_id FROM verified UNION SELECT pair_id FROM undecided))",
+                statement("checks/exactly_the_unlabelled"),
                 "stage 2 decides every pair stage 1 did not, and no other (spec O-21)",
             )
         ]
@@ -301,9 +265,10 @@ def scores(run: Run) -> Iterator[Rows]:
     with run.lake.connect() as con:
         best = con.sql("SELECT model_id, path FROM best_reward_model WHERE best").fetchall()[0]
         gold = con.sql("SELECT model_id, path FROM gold_reward_model").fetchall()[0]
-        pairs = con.sql(statement("undecided_pool").format(bucket=run.partition))
+        pairs = con.sql(statement("stage2/undecided_pool"), params={"bucket": run.partition})
         con.register("scores_now", run.reward_models.score(run, {"best": best[1], "gold": gold[1]}, pairs))
-        rows = con.sql(statement("scores"), params={"best_model": best[0], "gold_model": gold[0]}).to_arrow_table()
+        names = {"best_model": best[0], "gold_model": gold[0]}
+        rows = con.sql(statement("stage2/scores"), params=names).to_arrow_table()
     unscored = {f"unscored by the {m} model": rows.column(f"p_{m}").null_count for m in ("best", "gold")}
     both = {f"{m} model": rows.column(f"p_{m}").drop_null().to_numpy() for m in ("best", "gold")}
     plot = histograms(both, "p(chosen better than rejected)", mark=run.settings.stage2.threshold)
@@ -321,16 +286,11 @@ def routed(run: Run) -> Iterator[Rows]:
     """Pairs whose class a verdict can still change (spec 4.04), and what asking about them will cost."""
     with run.lake.connect() as con:
         rule = rule_of(con)
-        rows = con.sql(
-            statement("routed").format(
-                bucket=run.partition,
-                policy=rule.asks,
-                threshold=rule.threshold,
-                band=rule.band,
-                k_max=run.settings.stage1.k_max,
-            )
-        ).to_arrow_table()
-        forecast = con.sql(f"FROM judge_calls_in('{run.partition}') ORDER BY policy, band")
+        asked = {"policy": rule.asks, "threshold": rule.threshold, "band": rule.band}
+        asked |= {"bucket": run.partition, "k_max": run.settings.stage1.k_max}
+        rows = con.sql(statement("stage2/routed"), params=asked).to_arrow_table()
+        query = "FROM judge_calls_in($bucket) ORDER BY policy, band"
+        forecast = con.sql(query, params={"bucket": run.partition})
         columns, found = forecast.columns, forecast.fetchall()
     each = sum(j.samples for j in run.settings.judges.judges)
     bars = {f"{policy}, band {band:g}": asked for policy, band, _, _, asked, _ in found if asked}
@@ -352,7 +312,7 @@ def routed(run: Run) -> Iterator[Rows]:
         STAGE2_ATTRIBUTES: [
             Check(
                 "routed_only",
-                "SELECT pair_id FROM new WHERE pair_id NOT IN (SELECT pair_id FROM routed)",
+                statement("checks/routed_only"),
                 "no attribute call for a confident pair (spec 4.05)",
             )
         ]
@@ -361,11 +321,7 @@ def routed(run: Run) -> Iterator[Rows]:
 def stage2_attributes(run: Run) -> Iterator[Rows]:
     """Attributes for the judges' prompts."""
     with run.lake.connect() as con:
-        pairs = con.sql(
-            "SELECT pair_id, comparison_id, conversation, chosen, rejected FROM clean_pool"
-            f" WHERE bucket = '{run.partition}' AND pair_id IN (SELECT pair_id FROM routed WHERE bucket = '{run.partition}')"
-            " ORDER BY pair_id"
-        )
+        pairs = con.sql(statement("stage2/pairs_to_attribute"), params={"bucket": run.partition})
         yield attributed(run, STAGE2_ATTRIBUTES, pairs)
 
 
@@ -379,11 +335,11 @@ def stage2_attributes(run: Run) -> Iterator[Rows]:
     retry_reason=asked_again(STAGE2_VOTES),
     checks={
         STAGE2_VOTES: [
-            *prompt_checks("SELECT pair_id, role FROM gold"),
+            *EXAMPLE_CHECKS,
+            GOLD_IS_NOT_JUDGED,
             Check(
                 "as_forecast",
-                "SELECT pair_id FROM (SELECT DISTINCT pair_id FROM new) n FULL JOIN (SELECT pair_id FROM routed"
-                " WHERE bucket = getvariable('partition')) r USING (pair_id) WHERE n.pair_id IS NULL OR r.pair_id IS NULL",
+                statement("checks/as_forecast"),
                 "the judges are asked about the routed pairs, each of them and no other",
             ),
         ]
@@ -396,12 +352,7 @@ def stage2_votes(run: Run) -> Iterator[Rows]:
 
         def parts() -> Iterator[tuple[pa.Table, pa.Table]]:
             with run.lake.connect() as reading:  # neighbours are looked up in `con` while this one streams
-                targets = reading.sql(
-                    "SELECT pair_id, comparison_id, cluster_id, conversation, chosen, rejected, category, objectivity,"
-                    " controversiality, desired, guideline, 0::BIGINT AS priority, k"
-                    " FROM routed JOIN clean_pool USING (pair_id, bucket) JOIN stage2_attributes USING (pair_id, bucket)"
-                    f" WHERE bucket = '{run.partition}' ORDER BY pair_id"
-                )
+                targets = reading.sql(statement("stage2/targets"), params={"bucket": run.partition})
                 for batch in in_batches(targets, ASKED_AT_ONCE):
                     some = pa.Table.from_batches([batch])
                     yield some, examples_for(run, con, some, index)
@@ -422,10 +373,8 @@ def stage2_verdicts(run: Run) -> Iterator[Rows]:
     """The same way from votes to verdicts as in stage 1; weights rest on the gold of all iterations."""
     last = run.settings.partition_keys("iteration")[-1]
     with run.lake.connect() as con:
-        votes = con.sql(
-            "SELECT pair_id, judge, replicate, shown_first, vote, status FROM stage2_votes"
-            f" WHERE bucket = '{run.partition}'"
-        )
+        query = "SELECT pair_id, judge, replicate, shown_first, vote, status FROM stage2_votes WHERE bucket = $bucket"
+        votes = con.sql(query, params={"bucket": run.partition})
         rows, weights = verdicts_of(run, con, votes.to_arrow_table(), upto=last)
     yield Rows(STAGE2_VERDICTS, rows)
     yield Rows(STAGE2_JUDGE_WEIGHTS, weights)
@@ -439,13 +388,12 @@ def stage2_verdicts(run: Run) -> Iterator[Rows]:
         DECISIONS: [
             Check(
                 "nothing_lost",
-                "SELECT pair_id FROM scores WHERE bucket = getvariable('partition')"
-                " AND pair_id NOT IN (SELECT pair_id FROM new)",
+                statement("checks/nothing_lost"),
                 "kept + flipped + dropped = input (spec 4, invariant 1)",
             ),
             Check(
                 "asked_only_when_it_matters",
-                "SELECT pair_id FROM new WHERE (j <> '') <> (pair_id IN (SELECT pair_id FROM routed))",
+                statement("checks/asked_only_when_it_matters"),
                 "a verdict exists exactly for the routed pairs",
             ),
         ]
@@ -454,11 +402,13 @@ def stage2_verdicts(run: Run) -> Iterator[Rows]:
 def decisions(run: Run) -> Iterator[Rows]:
     """By default keep iff g=+ and (b=+ or j=+); flip iff g=- and (b=- or j=-); otherwise drop (spec 4, partition)."""
     with run.lake.connect() as con:
-        here = f"bucket = '{run.partition}'"
-        scores, verdicts = (con.table(t).filter(here) for t in ("scores", "stage2_verdicts"))
+        scores, verdicts = (
+            con.sql(query, params={"bucket": run.partition})
+            for query in ("FROM scores WHERE bucket = $bucket", "FROM stage2_verdicts WHERE bucket = $bucket")
+        )
         rows = decide(con, rule_of(con), scores, verdicts).to_arrow_table()
         con.register("decided", rows)
-        found = con.sql("SELECT class || ': ' || reason, count(*) FROM decided GROUP BY 1 ORDER BY 1").fetchall()
+        found = con.sql(statement("stage2/decisions_counted")).fetchall()
     yield Rows(DECISIONS, rows, {"plot": counts(dict(found), "pairs")})
 
 
@@ -467,10 +417,7 @@ def partition(run: Run) -> Iterator[Rows]:
     """The three classes, one table each."""
     with run.lake.connect() as con:
         for table, name in ((KEPT, "keep"), (FLIPPED, "flip"), (DROPPED, "drop")):
-            rows = con.sql(
-                "SELECT pair_id, route, reason, CASE class WHEN 'flip' THEN 1 - p_right ELSE p_right END AS p_right"
-                f" FROM decisions WHERE bucket = '{run.partition}' AND class = '{name}'"
-            )
+            rows = con.sql(statement("stage2/class"), params={"bucket": run.partition, "class": name})
             yield Rows(table, rows)
 
 

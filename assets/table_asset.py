@@ -19,7 +19,7 @@ from resources.settings import Settings
 @dataclass(frozen=True)
 class Check:
     """A promise about a table: `sql` selects the rows that break it, from `new` (the rows about to be published), what
-    the step reads and `reads`; `getvariable('partition')` is the partition. A broken promise blocks: nothing is published
+    the step reads and `reads`; `$partition` is the partition. A broken promise blocks: nothing is published
     and nothing downstream runs."""
 
     name: str

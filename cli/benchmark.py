@@ -203,7 +203,7 @@ def _print(rows: Sequence[dict], subsets: bool) -> None:
         if r["value"] is None and (r["benchmark"], r["subset"], r["metric"] + "_at_hand") in at_hand and not subsets:
             continue
         interval = "-" if r["low"] is None else f"{100 * r['low']:.1f} to {100 * r['high']:.1f}"
-        items = f"{r['n']:,}" if r["n"] == r["of"] else f"{r['n']:,} of {r['of']:,}"
+        items = f"{r['n']:,}" if r["n"] == r["out_of"] else f"{r['n']:,} of {r['out_of']:,}"
         missing = ", ".join(r["missing"]) if len(r["missing"]) < 3 else f"{len(r['missing'])} parts"
         cells = (r["benchmark"], r["subset"], r["metric"], _percent(r["value"]), interval, items)
         table.add_row(*cells, str(r["ties"]), str(r["truncated"]), missing)

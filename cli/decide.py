@@ -7,6 +7,7 @@ from rich.table import Table as Grid
 
 from curation.decision_rule import decide, loads
 from resources.lake import Lake
+from sql import statement
 
 
 def again(lake: Lake, rule_file: Path | None, scores: Path | None, verdicts: Path | None, out: Path | None) -> bool:
@@ -35,22 +36,19 @@ def again(lake: Lake, rule_file: Path | None, scores: Path | None, verdicts: Pat
         ]
         decide(con, rule, *tables).create("decided")
         grid = Grid("class", "reason", "pairs", title=rule.id, title_justify="left")
-        found = con.sql("SELECT class, reason, count(*) FROM decided GROUP BY ALL ORDER BY 1, 3 DESC, 2").fetchall()
+        found = con.sql(statement("report/decided_counted")).fetchall()
         for name, reason, n in found:
             grid.add_row(name, reason, f"{n:,}")
         console.print(grid)
         if out:
             out.mkdir(parents=True, exist_ok=True)
             for name in ("keep", "flip", "drop"):
-                ids = con.sql(f"SELECT pair_id FROM decided WHERE class = '{name}' ORDER BY 1")
+                ids = con.sql(statement("report/decided_of_class"), params={"class": name})
                 with open(out / f"{name}.txt", "w", encoding="ascii", newline="\n") as f:
                     for batch in ids.to_arrow_reader(50_000):
                         f.writelines(f"{pair}\n" for pair in batch.column(0).to_pylist())
-        both, same, by_it = con.sql(
-            "SELECT count(*), count(*) FILTER (d.class = l.class), count(*) FILTER (d.rule = l.rule)"
-            " FROM decided d JOIN decisions l USING (pair_id)"
-        ).fetchall()[0]
-        total = con.sql("SELECT count(*) FROM decided").fetchall()[0][0]
+        both, same, by_it = con.sql(statement("report/decided_compared")).fetchall()[0]
+        total = con.table("decided").count("*").fetchall()[0][0]
     if not both:
         console.print("The lake has decided none of these pairs.")
         return True

@@ -22,6 +22,7 @@ from curation.tables import (
 )
 from resources.lake import Lake, label
 from resources.settings import Settings
+from sql import statement
 
 if TYPE_CHECKING:
     import duckdb
@@ -121,15 +122,15 @@ def _pairs(con: "duckdb.DuckDBPyConnection", settings: Settings, lake: Lake) -> 
     s = settings.stage1
     people = round(s.batch * s.people_share)
 
-    def count(sql: str, *values: str) -> int:
-        return con.sql(sql, params=values).fetchall()[0][0]
+    def count(query: str, **values: str) -> int:
+        return con.sql(query, params=values).fetchall()[0][0]
 
     def open_partitions(table: Table) -> Iterator[str]:
         return (k for k in settings.partition_keys(table.partition or "") if lake.note(table, k) is None)
 
     for key in open_partitions(ATTRIBUTES):
-        counted = "SELECT count(*) FROM clean_pool WHERE bucket = ? AND stage IN ('seed', 'stage1')"
-        yield ATTRIBUTES, key, count(counted, key), "counted"
+        counted = "SELECT count(*) FROM clean_pool WHERE bucket = $bucket AND stage IN ('seed', 'stage1')"
+        yield ATTRIBUTES, key, count(counted, bucket=key), "counted"
     for i, key in enumerate(settings.partition_keys("iteration")):
         planned = (
             {"people": s.seed_people, "judges": s.seed_judges}
@@ -138,8 +139,8 @@ def _pairs(con: "duckdb.DuckDBPyConnection", settings: Settings, lake: Lake) -> 
         )
         known = "configured"
         if lake.note(ANNOTATION_BATCH, key) is not None:
-            at_desk = "SELECT count(*) FROM annotation_batch WHERE iteration = ? AND assigned_to = ?"
-            planned, known = {desk: count(at_desk, key, desk) for desk in planned}, "counted"
+            at_desk = "SELECT count(*) FROM annotation_batch WHERE iteration = $iteration AND assigned_to = $desk"
+            planned, known = {desk: count(at_desk, iteration=key, desk=desk) for desk in planned}, "counted"
         for table, n in (
             (HUMAN_LABELS, planned["people"]),
             (JUDGE_VOTES, planned["judges"]),
@@ -150,30 +151,23 @@ def _pairs(con: "duckdb.DuckDBPyConnection", settings: Settings, lake: Lake) -> 
     for table in (STAGE2_ATTRIBUTES, STAGE2_VOTES):
         for key in open_partitions(table):
             if lake.note(ROUTED, key) is not None:
-                yield table, key, count("SELECT count(*) FROM routed WHERE bucket = ?", key), "counted"
+                yield table, key, count("SELECT count(*) FROM routed WHERE bucket = $bucket", bucket=key), "counted"
             else:
-                n = count("SELECT count(*) FROM clean_pool WHERE bucket = ? AND stage = 'stage2'", key)
+                n = count("SELECT count(*) FROM clean_pool WHERE bucket = $bucket AND stage = 'stage2'", bucket=key)
                 yield table, key, round(n * ROUTED_SHARE), "assumed"
 
 
 def _some(con: "duckdb.DuckDBPyConnection", table: Table, key: str) -> "pa.RecordBatch":
     """Some of the pairs of a bucket that a step attributes."""
-    only = "AND stage IN ('seed', 'stage1')" if table is ATTRIBUTES else ""
-    rows = con.sql(
-        "SELECT pair_id, comparison_id, conversation, chosen, rejected FROM clean_pool"
-        f" WHERE bucket = ? {only} ORDER BY pair_id LIMIT {STAND_IN}",
-        params=[key],
-    )
+    stages = ["seed", "stage1"] if table is ATTRIBUTES else ["seed", "stage1", "stage2"]
+    rows = con.sql(statement("estimate/some_pairs"), params={"bucket": key, "stages": stages, "n": STAND_IN})
     return rows.to_arrow_table().combine_chunks().to_batches()[0]
 
 
 def _stand_ins(con: "duckdb.DuckDBPyConnection", settings: Settings) -> tuple["pa.Table", "pa.Table"]:
     """Targets and examples as judges get them, of real pairs drawn by hash."""
     n = STAND_IN + settings.judges.examples
-    rows = con.sql(
-        "SELECT pair_id, comparison_id, conversation, chosen, rejected FROM clean_pool"
-        f" ORDER BY md5_number_lower(pair_id || '{settings.seed}') LIMIT {n}"
-    )
+    rows = con.sql(statement("estimate/drawn_pairs"), params={"seed": str(settings.seed), "n": n})
     return stand_ins(rows.to_arrow_table().to_pylist(), settings)
 
 

@@ -2,9 +2,11 @@
 
 import json
 
+import duckdb
 from rich.console import Console
 
 from resources.lake import Lake
+from sql import statement
 
 
 class UnknownPair(Exception):
@@ -24,20 +26,21 @@ def story(lake: Lake, pair_id: str, console: Console | None = None) -> None:
 
     with lake.connect() as con:
 
-        def rows(sql: str, *values) -> list[dict]:
-            return con.sql(sql, params=list(values)).to_arrow_table().to_pylist()
+        def rows(query: str, **values: str) -> list[dict]:
+            return con.sql(query, params=values).to_arrow_table().to_pylist()
 
-        found = rows("SELECT DISTINCT pair_id FROM raw_pool WHERE starts_with(pair_id, ?) LIMIT 3", pair_id)
+        def of_pair(table: str, order: str = "pair_id") -> list[dict]:
+            """The rows of a table that tell of the pair."""
+            one = duckdb.ColumnExpression("pair_id") == duckdb.ConstantExpression(pair_id)
+            return con.table(table).filter(one).order(order).to_arrow_table().to_pylist()
+
+        found = rows("SELECT DISTINCT pair_id FROM raw_pool WHERE starts_with(pair_id, $start) LIMIT 3", start=pair_id)
         if len(found) != 1:
             raise UnknownPair(
                 f"no pair has the id {pair_id!r}" if not found else f"{pair_id!r} is the start of several pair ids"
             )
         pair_id = found[0]["pair_id"]
-        records = rows(
-            "SELECT source, row, part, label_origin, stage, conversation, chosen, rejected, comparison_id FROM raw_pool"
-            " WHERE pair_id = ? ORDER BY priority, source, row",
-            pair_id,
-        )
+        records = of_pair("raw_pool", "priority, source, row")
         first = records[0]
         say(f"pair {pair_id}")
         for turn in first["conversation"]:
@@ -46,46 +49,42 @@ def story(lake: Lake, pair_id: str, console: Console | None = None) -> None:
         say(f"  rejected by the original label: {_short(first['rejected'])}")
 
         say("\nWhere it came from")
-        lost = {(r["source"], r["row"]): r for r in rows("SELECT * FROM duplicates WHERE pair_id = ?", pair_id)}
+        lost = {(r["source"], r["row"]): r for r in of_pair("duplicates")}
         for r in records:
             note = f"{r['label_origin']} label, enters at {r['stage']}"
             if duplicate := lost.get((r["source"], r["row"])):
                 note = f"duplicate, removed: {duplicate['kept_source']} row {duplicate['kept_row']} was kept"
             say(f"  {r['source']} row {r['row']}: {note}")
-        mirrors = rows(
-            "SELECT DISTINCT pair_id, source, row FROM raw_pool WHERE comparison_id = ? AND pair_id <> ? ORDER BY ALL",
-            first["comparison_id"],
-            pair_id,
-        )
+        mirrors = rows(statement("explain/mirrors"), comparison=first["comparison_id"], pair=pair_id)
         for r in mirrors:
             say(f"  contradicted by {r['source']} row {r['row']} (pair {r['pair_id']}): same responses, opposite label")
 
-        for r in rows("SELECT * FROM contaminated WHERE pair_id = ?", pair_id):
+        for r in of_pair("contaminated"):
             say(f"\nRemoved: contaminated with {r['benchmark']} {r['item_id']} by {r['rule']}: “{r['span']}”")
             return
 
         for table in ("attributes", "stage2_attributes"):
-            for r in rows(f"SELECT * FROM {table} WHERE pair_id = ?", pair_id):
+            for r in of_pair(table):
                 say(f"\nAttributes ({r['labeller']})")
                 say(f"  {r['category']}, {r['objectivity']}, {r['controversiality']} controversiality")
                 say(f"  wanted: {_short(r['desired'])}\n  guideline: {_short(r['guideline'])}")
 
-        asked = rows("SELECT * FROM annotation_batch WHERE pair_id = ?", pair_id)
+        asked = of_pair("annotation_batch")
         for r in asked:
             say(f"\nStage 1, {r['iteration']}: given to {r['assigned_to']} because it was {_why(r['why'])}")
-        for r in rows("SELECT * FROM retrieved WHERE pair_id = ? ORDER BY iteration", pair_id):
+        for r in of_pair("retrieved", "iteration"):
             say(
                 f"  {r['iteration']}: retrieved as neighbour {r['rank']} of gold pair {r['query_pair']}"
                 f" (similarity {r['similarity']:.3f}), which the model had at p = {r['p_query']:.3f}"
             )
-        for r in rows("SELECT * FROM human_labels WHERE pair_id = ? ORDER BY event_id", pair_id):
+        for r in of_pair("human_labels", "event_id"):
             say(f"  {r['annotator']}{_simulated(r)}: {r['verdict']} ({r['shown_first']} was shown first)")
-        for r in rows("SELECT * FROM edited_attributes WHERE pair_id = ?", pair_id):
+        for r in of_pair("edited_attributes"):
             say(f"  attributes corrected by {', '.join(r['edited_by'])}")
             say(f"    {r['category']}, {r['objectivity']}, {r['controversiality']} controversiality")
             say(f"    wanted: {_short(r['desired'])}\n    guideline: {_short(r['guideline'])}")
         for table in ("judge_votes", "stage2_votes"):
-            votes = rows(f"SELECT * FROM {table} WHERE pair_id = ? ORDER BY judge, replicate", pair_id)
+            votes = of_pair(table, "judge, replicate")
             if votes:
                 say("  judges:" if table == "judge_votes" else "\nJudges in stage 2")
             for r in votes:
@@ -97,14 +96,10 @@ def story(lake: Lake, pair_id: str, console: Console | None = None) -> None:
             if votes and votes[0]["examples"]:
                 say(f"    nearest gold example: {votes[0]['examples'][0]}")
         for table in ("verdicts", "stage2_verdicts"):
-            for r in rows(f"SELECT * FROM {table} WHERE pair_id = ?", pair_id):
+            for r in of_pair(table):
                 say(f"  verdict: {r['verdict']} ({r['reason']}, {r['voices']} voices {json.loads(r['votes'])})")
 
-        for r in rows(
-            "SELECT s.*, d.* EXCLUDE (pair_id, bucket) FROM scores s LEFT JOIN decisions d USING (pair_id)"
-            " WHERE pair_id = ?",
-            pair_id,
-        ):
+        for r in rows(statement("explain/scores"), pair=pair_id):
             say("\nStage 2")
             if r["p_best"] is not None:
                 say(f"  best model {r['best_model'][:12]}: p(chosen better) = {r['p_best']:.3f}, vote {r['b']}")
@@ -113,12 +108,12 @@ def story(lake: Lake, pair_id: str, console: Console | None = None) -> None:
                 say(f"  calibrated probability that the original order is right: {r['p_right']:.3f}")
             say(f"  judges: {r['j'] or 'not asked'}; rule {r['rule']}")
 
-        outcome = rows("SELECT * FROM outcome WHERE pair_id = ?", pair_id)
+        outcome = of_pair("outcome")
         for r in outcome:
             by = f" by {r['decided_by']}" if r["decided_by"] else ""
             say(f"\nOutcome: {r['class']}{by}" + (f", because: {r['reason']}" if r["reason"] else ""))
         for release in ("release_curated", "release_corrected"):
-            for r in rows(f"SELECT * FROM {release} WHERE pair_id = ?", pair_id):
+            for r in of_pair(release):
                 say(f"  in {release}{' with the responses swapped' if r['flipped'] else ''}, admitted by: {r['rule']}")
 
 

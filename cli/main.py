@@ -398,7 +398,7 @@ def score(
     folder = Path(model)
     if not folder.is_dir():
         with _lake(_use(config)).connect() as con:
-            rows = con.execute("SELECT path FROM final_reward_model WHERE model = ?", [model]).fetchall()
+            rows = con.execute("SELECT path FROM final_reward_model WHERE model = $model", {"model": model}).fetchall()
         if not rows:
             _refuse(f"{model}: neither a folder nor an arm that has been trained")
         folder = Path(rows[0][0])

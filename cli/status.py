@@ -12,6 +12,9 @@ from assets.registry import steps
 from cli.ending import made
 from resources.lake import Lake
 from resources.settings import Settings
+from sql import statement
+
+BAD_ROWS = 8  # of the input, shown
 
 
 def show(settings: Settings, lake: Lake) -> None:
@@ -39,39 +42,15 @@ def closing(settings: Settings, lake: Lake) -> None:
     """The ledger, the cost, what went wrong with the input, and where to look next."""
     console = Console()
     with lake.connect() as con:
-        ledger = con.sql(
-            "SELECT class, sum(records)::BIGINT, string_agg(reason || ' ' || records, ', ' ORDER BY records DESC)"
-            " FROM (SELECT class, coalesce(reason, '') AS reason, sum(records)::BIGINT AS records FROM ledger"
-            " GROUP BY ALL) GROUP BY class ORDER BY 2 DESC"
-        ).fetchall()
-        inputs = con.sql(
-            "SELECT (SELECT count(*) FROM raw_pool) + (SELECT count(*) FROM unusable) + (SELECT count(*) FROM quarantine)"
-        ).fetchall()[0][0]
-        cost = con.sql(
-            "SELECT who, sum(labels)::BIGINT, sum(dollars), bool_or(simulated) FROM cost GROUP BY 1"
-        ).fetchall()
-        per_pair = con.sql(
-            "SELECT class, dollars_a_pair, dollars_a_pair_all_in, simulated FROM cost_per_pair"
-            " WHERE class IN ('keep', 'flip') AND dollars_a_pair_all_in > 0 ORDER BY class DESC"
-        ).fetchall()
-        bad = con.sql(
-            "SELECT file, row, reason, error FROM quarantine ORDER BY row > 0, source, row LIMIT 8"
-        ).fetchall()
-        n_bad = con.sql("SELECT count(*) FROM quarantine").fetchall()[0][0]
-        warnings = con.sql(
-            "SELECT warning FROM imports WHERE warning IS NOT NULL AND records > 0 ORDER BY source"
-        ).fetchall()
-        lost = con.sql(
-            "SELECT format('answers of {}, {}: {} accepted, {} refused: {}', answers_of, path, accepted, refused, reasons)"
-            " FROM answer_files WHERE refused > 0 OR accepted = 0 ORDER BY answers_of, place"
-        ).fetchall()
-        results = con.sql(
-            "SELECT arm, benchmark, metric, value, low, high, n FROM benchmark_results WHERE subset = '' ORDER BY 2, 1"
-        ).fetchall()
-        spread = con.sql(
-            "SELECT arm, benchmark, metric, seeds, mean, sd, lowest, highest FROM benchmark_spread"
-            " WHERE subset = '' AND seeds > 1 ORDER BY 2, 1"
-        ).fetchall()
+
+        def rows(name: str, **values: int) -> list[tuple]:
+            return con.sql(statement(f"report/{name}"), params=values or None).fetchall()
+
+        ledger, inputs = rows("ledger"), rows("records")[0][0]
+        cost, per_pair = rows("cost_by_labeller"), rows("cost_of_decisions")
+        bad, n_bad = rows("bad_input", n=BAD_ROWS), con.table("quarantine").count("*").fetchall()[0][0]
+        results, spread = rows("scores_of_models"), rows("scores_over_seeds")
+        warnings, lost = rows("warnings"), rows("refused_recorded_answers")
     grid = Grid("class", "records", "reasons", title="Where every input record ended", title_justify="left")
     for name, n, reasons in ledger:
         grid.add_row(name, f"{n:,}", reasons)

@@ -8,10 +8,14 @@ stage 2 decides; what thresholds are tested on fits nothing.
 import math
 from typing import NamedTuple
 
+import duckdb
 import numpy as np
+import pyarrow as pa
 
 from curation.decision_rule import STRATA, Calibration, Stratum, Thresholds
 from curation.identity import digest
+from curation.vote_models import sigmoid
+from sql import statement
 
 LEAST = 20  # labels below which nothing is fitted: three coefficients
 GRID = tuple(i / 100 for i in range(99, 49, -1))  # thresholds in the order of testing, strictest first
@@ -61,7 +65,7 @@ def fit(sample: Sample, weights: np.ndarray | None = None) -> tuple[float, float
 def probability(coefficients: tuple[float, float, float], margins: np.ndarray) -> np.ndarray:
     """P(the original order is right) [n]."""
     a, best, gold = coefficients
-    return 1 / (1 + np.exp(-(a + best * margins[:, 0] + gold * margins[:, 1])))
+    return sigmoid(a + best * margins[:, 0] + gold * margins[:, 1])
 
 
 def fixed_sequence(p: np.ndarray, right: np.ndarray, alpha: float, delta: float) -> float | None:
@@ -91,11 +95,13 @@ def fixed_sequence(p: np.ndarray, right: np.ndarray, alpha: float, delta: float)
 
 
 def strata(margins: np.ndarray, threshold: float = 0.5, band: float = 0.0) -> np.ndarray:
-    """Which of STRATA each pair is in: both models agree with the original order, both reject it, or neither."""
-    p = 1 / (1 + np.exp(-margins))
-    agree = (p[:, 0] > threshold + band) & (p[:, 1] > 0.5)
-    reject = (p[:, 0] < 1 - threshold - band) & (p[:, 1] < 0.5)
-    return np.where(agree, "agree", np.where(reject, "reject", "split"))
+    """Which of STRATA each pair is in, by the rule that decides them."""
+    places = range(len(margins))
+    with duckdb.connect() as con:
+        con.execute(statement("macros"))
+        con.register("margins", pa.table({"place": places, "best": margins[:, 0], "gold": margins[:, 1]}))
+        rows = con.sql(statement("stage2/strata"), params={"threshold": threshold, "band": band}).fetchall()
+    return np.array([stratum for (stratum,) in rows], dtype="<U6")
 
 
 def calibrate(

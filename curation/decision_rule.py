@@ -1,5 +1,6 @@
 """The rule that decides stage 2, as a small file that gives the same classes again from stored scores and verdicts
-(spec 4, partition; 4.13). The rule itself is SQL: sql/decision_rule.sql, sql/decisions.sql, sql/decisions_calibrated.sql."""
+(spec 4, partition; 4.13). The rule itself is SQL: macros in sql/macros.sql, sql/stage2/decisions.sql and
+sql/stage2/decisions_calibrated.sql."""
 
 import hashlib
 import json
@@ -14,9 +15,8 @@ if TYPE_CHECKING:
 
 RULE_VERSION = "2"
 NO_CALIBRATION = "a calibrated rule needs its calibration"
-STRATUM = "CASE WHEN b = '+' AND g = '+' THEN 'agree' WHEN b = '-' AND g = '-' THEN 'reject' ELSE 'split' END"
 Stratum = Literal["agree", "reject", "split"]
-STRATA: tuple[Stratum, ...] = get_args(Stratum)
+STRATA: tuple[Stratum, ...] = get_args(Stratum)  # as the macro stratum_of names them
 
 Policy = Literal["symmetric", "flip_all", "direct_retain", "best_only", "gold_only", "both", "no_human"]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -121,33 +121,21 @@ def decide(
     Raises:
         RuleError: a calibrated rule meets scores of other models than it was fitted on.
     """
-    con.execute(statement("decision_rule"))
+    con.execute(statement("macros"))
     scores.create_view("scores_to_decide")
     verdicts.create_view("verdicts_to_decide")
-    values = {"threshold": rule.threshold, "band": rule.band, "policy": rule.policy, "rule": rule.id}
-    values["p_right"] = "NULL::DOUBLE"
-    if c := rule.calibration:
-        strangers = con.execute(
-            "SELECT DISTINCT best_model, gold_model FROM scores_to_decide WHERE best_model <> $1 OR gold_model <> $2",
-            [c.best_model, c.gold_model],
-        ).fetchall()
-        if strangers:
+    c = rule.calibration
+    values = {"threshold": rule.threshold, "band": rule.band, "rule": rule.id}
+    values |= {name: getattr(c, name, None) for name in ("intercept", "best", "gold")}
+    if c is not None:
+        models = {"best_model": c.best_model, "gold_model": c.gold_model}
+        if strangers := con.sql(statement("stage2/strangers"), params=models).fetchall():
             raise RuleError(
                 f"calibrated on the models {c.best_model} and {c.gold_model}, but there are scores of"
                 f" {' and '.join(strangers[0])}"
             )
-        values["p_right"] = (
-            f"1 / (1 + exp(-({c.intercept!r} + {c.best!r} * (r_chosen_best - r_rejected_best)"
-            f" + {c.gold!r} * (r_chosen_gold - r_rejected_gold))))"
-        )
-    if rule.decision == "paper":
-        return con.sql(statement("decisions").format(**values))
-    if c is None:
-        raise RuleError(NO_CALIBRATION)
-    rows = [(s, c.thresholds.get(s, Thresholds())) for s in STRATA]
-    values["thresholds"] = ", ".join(f"('{s}', {_sql(t.keep)}, {_sql(t.flip)})" for s, t in rows)
-    return con.sql(statement("decisions_calibrated").format(stratum=STRATUM, **values))
-
-
-def _sql(value: float | None) -> str:
-    return "NULL::DOUBLE" if value is None else f"{value!r}::DOUBLE"
+    if c is None or rule.decision == "paper":
+        return con.sql(statement("stage2/decisions"), params=values | {"policy": rule.policy})
+    thresholds = [c.thresholds.get(s, Thresholds()) for s in STRATA]
+    values |= {"strata": list(STRATA), "keep": [t.keep for t in thresholds], "flip": [t.flip for t in thresholds]}
+    return con.sql(statement("stage2/decisions_calibrated"), params=values)

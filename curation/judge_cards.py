@@ -41,7 +41,7 @@ def cards(votes: pa.Table, known: pa.Table, people: pa.Table | None = None) -> p
         con.register("votes", votes)
         con.register("known", known)
         con.register("people", PEOPLE.empty_table() if people is None else people)
-        rows = con.sql(statement("judge_cards")).to_arrow_table().to_pylist()
+        rows = con.sql(statement("judges/judge_cards")).to_arrow_table().to_pylist()
     for r in rows:
         sums = [r.pop(name) for name in ("hh", "hn", "nn")]
         r["value"], r["low"], r["high"] = wilson_by_pair(r.pop("hits"), r["n"], r["pairs"], *sums)
@@ -54,10 +54,10 @@ def methods(votes: pa.Table, known: pa.Table, seed: int = 0) -> dict[str, np.nda
     Whatever is fitted on gold decides pairs that the fit did not see (five folds). `majority, one order` asks each
     judge once, in an order drawn by lot; `stacking, as many as both orders decide` keeps the surest of its verdicts.
     """
-    known = known.filter(pc.is_valid(known["order"])).select(["pair_id", "order"])
+    known = known.filter(pc.is_valid(known["verified_order"])).select(["pair_id", "verified_order"])
     known = known.filter(pc.is_in(known["pair_id"], votes["pair_id"])).sort_by("pair_id")
     votes = votes.filter(pc.is_in(votes["pair_id"], known["pair_id"]))
-    order = known["order"].to_pylist()
+    order = known["verified_order"].to_pylist()
     fold = np.random.default_rng(seed).permutation(len(order)) % FOLDS
     judges = sorted(set(votes["judge"].to_pylist()))
 
@@ -95,12 +95,8 @@ def _one_order(votes: pa.Table, seed: int) -> pa.Table:
     """Of each judge's votes on a pair, those in one order, drawn by hash."""
     with duckdb.connect() as con:
         con.register("votes", votes)
-        return con.sql(
-            "SELECT * FROM votes WINDOW w AS (PARTITION BY pair_id, judge) QUALIFY shown_first ="
-            " CASE md5_number_lower(pair_id || judge || $seed) % 2 WHEN 0 THEN min(shown_first) OVER w"
-            " ELSE max(shown_first) OVER w END ORDER BY pair_id, judge, replicate",
-            params={"seed": str(seed)},
-        ).to_arrow_table()
+        con.execute(statement("macros"))
+        return con.sql(statement("judges/one_order"), params={"seed": str(seed)}).to_arrow_table()
 
 
 def panel_card(credits: Mapping[str, np.ndarray], votes: pa.Table, known: pa.Table) -> pa.Table:
@@ -131,7 +127,7 @@ def panel_card(credits: Mapping[str, np.ndarray], votes: pa.Table, known: pa.Tab
 
 def rights(votes: pa.Table, known: pa.Table) -> np.ndarray:
     """bool, shape (pairs, judges): whether each judge's own majority is what people decided; pairs that all decide."""
-    order = dict(zip(known["pair_id"].to_pylist(), known["order"].to_pylist(), strict=True))
+    order = dict(zip(known["pair_id"].to_pylist(), known["verified_order"].to_pylist(), strict=True))
     made = ballots(votes)
     leans = np.sign(made.cast.reshape(len(made.pairs), len(made.workers) // 2, 2).sum(2, dtype=int))
     truth = np.array([{"original": 1, "swapped": -1}.get(order.get(p), 0) for p in made.pairs], int)

@@ -27,10 +27,10 @@ _TEST_CARDS = {"4111111111111111", "4242424242424242", "5555555555554444", "3782
 
 
 class Finding(NamedTuple):
-    """One piece of personal data: characters `start` to `end` of a text, how sure the recogniser is, how sensitive."""
+    """One piece of personal data: characters `start` to `stop` of a text, how sure the recogniser is, how sensitive."""
 
     start: int
-    end: int
+    stop: int
     kind: str
     score: float
     sensitivity: int
@@ -61,8 +61,8 @@ def _is_example(kind: str, value: str) -> bool:
 def apart(findings: Iterable[Finding]) -> list[Finding]:
     """Of findings that overlap the surest, then the most sensitive, then the longest; in order of place."""
     kept: list[Finding] = []
-    for f in sorted(findings, key=lambda f: (-f.score, -f.sensitivity, f.start - f.end, f.start, f.kind)):
-        if all(f.end <= k.start or k.end <= f.start for k in kept):
+    for f in sorted(findings, key=lambda f: (-f.score, -f.sensitivity, f.start - f.stop, f.start, f.kind)):
+        if all(f.stop <= k.start or k.stop <= f.start for k in kept):
             kept.append(f)
     return sorted(kept)
 
@@ -71,5 +71,5 @@ def redacted(text: str, findings: Iterable[Finding], least: int) -> str:
     """The text with findings of at least that sensitivity replaced by their kind, as in `<EMAIL_ADDRESS>`."""
     for f in sorted(findings, reverse=True):
         if f.sensitivity >= least:
-            text = f"{text[: f.start]}<{f.kind}>{text[f.end :]}"
+            text = f"{text[: f.start]}<{f.kind}>{text[f.stop :]}"
     return text

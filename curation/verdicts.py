@@ -49,9 +49,10 @@ def aggregate(votes: pa.Table, quorum: int, weights: pa.Table | None = None, sur
         the weights, null without them.
     """
     with duckdb.connect() as con:
+        con.execute(statement("macros"))
         con.register("votes", votes.select(["pair_id", "judge", "shown_first", "vote", "status"]))
         con.register("weights", WEIGHTS.empty_table() if weights is None else weights)
         found = con.sql(
-            statement("verdicts"), params={"quorum": quorum, "weighted": weights is not None, "sure": sure}
+            statement("judges/verdicts"), params={"quorum": quorum, "weighted": weights is not None, "sure": sure}
         ).to_arrow_table()
     return found.select(VERDICT_SCHEMA.names).cast(VERDICT_SCHEMA)

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from curation.tables import JUDGE_WEIGHTS
+from sql import statement
 
 WEIGHTS = JUDGE_WEIGHTS.schema
 Worker = tuple[str, str]  # judge, and which response it saw first: a judge in two orders errs in two ways
@@ -33,20 +34,19 @@ class Ballots:
     cast: np.ndarray
 
 
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)); that of SQL is the macro of this name."""
+    return 1 / (1 + np.exp(-x))
+
+
 def ballots(votes: pa.Table) -> Ballots:
     """Votes (pair_id, judge, shown_first, vote, status) as a matrix; every judge has a column for each order."""
     with duckdb.connect() as con:
         con.register("votes", votes.select(["pair_id", "judge", "shown_first", "vote", "status"]))
         pairs, judges = (
-            [v for (v,) in con.sql(f"SELECT DISTINCT {name} FROM votes ORDER BY 1").fetchall()]
-            for name in ("pair_id", "judge")
+            sorted(v for (v,) in con.table("votes").select(name).distinct().fetchall()) for name in ("pair_id", "judge")
         )
-        cells = con.sql(
-            "SELECT dense_rank() OVER (ORDER BY pair_id) - 1 AS row, 2 * (dense_rank() OVER (ORDER BY judge) - 1)"
-            " + (shown_first = 'rejected')::BIGINT AS col, sign(lean) AS lean FROM ("
-            " SELECT pair_id, judge, shown_first, sum(CASE WHEN status <> 'ok' THEN 0 WHEN vote = 'original' THEN 1"
-            " WHEN vote = 'swapped' THEN -1 ELSE 0 END) AS lean FROM votes GROUP BY ALL)"
-        ).fetchnumpy()
+        cells = con.sql(statement("judges/ballots")).fetchnumpy()
     cast = np.zeros((len(pairs), 2 * len(judges)), dtype=np.int8)
     cast[cells["row"].astype(int), cells["col"].astype(int)] = cells["lean"]
     return Ballots(pairs, [(j, first) for j in judges for first in ("chosen", "rejected")], cast)
@@ -97,7 +97,7 @@ def dawid_skene(
             rates = np.divide(made, total, out=np.full_like(made, 0.5), where=total > 0)
             logs = np.log(np.maximum(rates, 1e-300))
             score = np.log(np.maximum(prior, 1e-300))[:, None] + np.einsum("taw,apw->tp", logs, said)
-            new = 1 / (1 + np.exp(np.clip(score[1] - score[0], -700, 700)))
+            new = sigmoid(np.clip(score[0] - score[1], -700, 700))
             new = np.where(votes > 0, new, 0.5)
             moved = np.abs(new - p).max(initial=0)
             p = new
@@ -123,7 +123,7 @@ def stack(cast: np.ndarray, original_right: np.ndarray, ridge: float = 1.0, roun
     x, y = cast.astype(float), np.asarray(original_right, float)
     weights = np.zeros(x.shape[1])
     for _ in range(rounds):
-        p = 1 / (1 + np.exp(-x @ weights))
+        p = sigmoid(x @ weights)
         gradient = x.T @ (y - p) - ridge * weights
         step = np.linalg.solve((x * (p * (1 - p))[:, None]).T @ x + ridge * np.eye(len(weights)), gradient)
         weights += step
@@ -143,7 +143,7 @@ def stacking_weights(votes: pa.Table, gold: pa.Table) -> pa.Table:
         WEIGHTS rows: the log odds for the original order that a vote adds, by what it says.
     """
     made = ballots(votes)
-    order = dict(zip(gold["pair_id"].to_pylist(), gold["order"].to_pylist(), strict=True))
+    order = dict(zip(gold["pair_id"].to_pylist(), gold["verified_order"].to_pylist(), strict=True))
     right = np.array([order[p] == "original" for p in made.pairs], bool)
     both = np.concatenate([made.cast, mirrored(made.cast)])
     weights = stack(both, np.concatenate([right, ~right]), ridge=2.0)  # a pair and its mirror count as one

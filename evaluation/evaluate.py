@@ -59,7 +59,7 @@ def evaluate(
                 "low": low,
                 "high": high,
                 "n": value.n,
-                "of": value.of,
+                "out_of": value.of,
                 "ties": value.ties,
                 "truncated": value.truncated,
                 "missing": list(value.missing),

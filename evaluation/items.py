@@ -15,7 +15,7 @@ LABELLED = pa.schema(
         pa.field("item_id", pa.string(), False),
         pa.field("candidate", pa.int64(), False),  # position in the item, from 0
         pa.field("unit", pa.string(), False),  # rule that decides the item, see sheets.Unit
-        pa.field("group", pa.string(), False),  # what the reported number is a mean of; '' when there is one group
+        pa.field("item_group", pa.string(), False),  # what the reported number is a mean of; '' when there is one group
         pa.field("subset", pa.string(), False),  # finest division reported
         pa.field("label", pa.bool_(), False),  # a right, or the better, response
         pa.field("against", pa.list_(pa.int64())),  # candidates it was drawn to be compared with (PPE Correctness)

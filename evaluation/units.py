@@ -79,12 +79,12 @@ def measure(benchmark: str, unit: str, scored: pa.Table) -> Measured:
         BenchmarkError: an id or a comparison does not fit the unit.
     """
     starts, counts, ids = segments(scored)
-    first = scored.select(["group", "subset"]).take(starts)
+    first = scored.select(["item_group", "subset"]).take(starts)
     table = _Table(
         starts,
         counts,
         ids,
-        first["group"].to_numpy(zero_copy_only=False),
+        first["item_group"].to_numpy(zero_copy_only=False),
         first["subset"].to_numpy(zero_copy_only=False),
         scored["label"].to_numpy(),
         scored["reward"].to_numpy().astype(float),  # null becomes NaN

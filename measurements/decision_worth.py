@@ -58,7 +58,7 @@ def opened(root: Path) -> duckdb.DuckDBPyConnection:
     ).to_arrow_table()
     hashes = [text_hash(t) for t in texts.column("chosen").to_pylist()]
     con.register("chosen_ids", pa.table({"pair_id": texts.column("pair_id"), "chosen_id": pa.array(hashes)}))
-    con.execute(statement("report_truth"))
+    con.sql(statement("report/truth")).create("truth")
     return con
 
 

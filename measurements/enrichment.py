@@ -15,13 +15,13 @@ import json
 import tempfile
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.identity import pair_id
 from curation.intervals import difference, wilson
-from curation.neighbours import k_for
 from curation.selection import select
 from curation.tables import CONVERSATION
 from resources.lake import Lake
@@ -29,6 +29,7 @@ from resources.retrieval.embedder import embed
 from resources.retrieval.vectors import Index
 from resources.settings import Embedding
 from simulation.world import generate
+from sql import statement
 from training.job import Recipe, TrainJob
 from training.model import load_model
 from training.score import score
@@ -78,6 +79,16 @@ def learned(folder: Path, silver: list[dict], gold: list[dict], seed: int) -> np
     return 1 / (1 + np.exp(rewards[1::2] - rewards[::2]))
 
 
+def asked_for(p: np.ndarray, k_max: int = 8) -> list[int]:
+    """How many neighbours each gold pair asks for."""
+    with duckdb.connect() as con:
+        con.execute(statement("macros"))
+        rows = con.sql(
+            "SELECT k_for(p, $k_max) FROM (SELECT unnest($p) AS p)", params={"p": p.tolist(), "k_max": k_max}
+        )
+        return [k for (k,) in rows.fetchall()]
+
+
 def one(rows: list[dict], region: str, planted: bool, seed: int) -> list[dict]:
     """One training; a row for every gold pair asking (the default) and one for only those that are wrong."""
     gold, silver, pool = rows[:GOLD], rows[GOLD : GOLD + SILVER], rows[GOLD + SILVER :]
@@ -99,8 +110,8 @@ def one(rows: list[dict], region: str, planted: bool, seed: int) -> list[dict]:
         )
         index = Index(Lake(str(folder / "lake")), "pool", table.to_reader(), len(vectors[pool[0]["pair_id"]]))
         near: dict[str, dict[str, float]] = {"all gold": {}, "only errors": {}}
-        for row, x in zip(gold, p, strict=True):
-            for found, similarity in index.nearest(vectors[row["pair_id"]], k_for(float(x)), row["pair_id"]):
+        for row, x, k in zip(gold, p, asked_for(p), strict=True):
+            for found, similarity in index.nearest(vectors[row["pair_id"]], k, row["pair_id"]):
                 for asks, best in near.items():
                     if asks == "all gold" or x <= 0.5:
                         best[found] = max(similarity, best.get(found, -1.0))

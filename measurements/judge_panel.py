@@ -64,7 +64,7 @@ def llmbar(con: duckdb.DuckDBPyConnection) -> Recorded:
     )
     con.register("votes", votes)
     known = con.sql(
-        f"""SELECT _subset || '/' || _idx AS pair_id, CASE label WHEN 1 THEN 'original' ELSE 'swapped' END AS "order",
+        f"""SELECT _subset || '/' || _idx AS pair_id, CASE label WHEN 1 THEN 'original' ELSE 'swapped' END AS verified_order,
             [CASE WHEN _subset LIKE '%Adversarial%' THEN 'adversarial' WHEN _subset LIKE '%Natural%' THEN 'natural'
                 WHEN _subset LIKE 'Processed%' THEN 'people''s labels' ELSE 'case studies' END] AS strata,
             length(output_1) AS chosen_chars, length(output_2) AS rejected_chars
@@ -106,7 +106,7 @@ def prd(con: duckdb.DuckDBPyConnection) -> Recorded:
             SELECT pair_id, count(*) FILTER (vote = 'original') AS o, count(*) FILTER (vote = 'swapped') AS s, count(*) AS n
             FROM people GROUP BY pair_id
         )
-        SELECT pair_id, CASE WHEN o > s THEN 'original' WHEN s > o THEN 'swapped' END AS "order",
+        SELECT pair_id, CASE WHEN o > s THEN 'original' WHEN s > o THEN 'swapped' END AS verified_order,
             [CASE WHEN greatest(o, s) = n AND n > 1 THEN 'people agree' WHEN n > 1 THEN 'people differ' ELSE 'one person' END,
              category] AS strata,
             a.chars AS chosen_chars, b.chars AS rejected_chars
@@ -133,7 +133,7 @@ def alpacafarm(con: duckdb.DuckDBPyConnection) -> Recorded:
     )
     known = con.sql(
         f"""SELECT DISTINCT ON (pair_id) md5(output_1 || output_2) AS pair_id,
-            CASE gold_preference WHEN 1 THEN 'original' WHEN 2 THEN 'swapped' END AS "order", []::VARCHAR[] AS strata,
+            CASE gold_preference WHEN 1 THEN 'original' WHEN 2 THEN 'swapped' END AS verified_order, []::VARCHAR[] AS strata,
             length(output_1) AS chosen_chars, length(output_2) AS rejected_chars
         FROM {gold}"""
     ).to_arrow_table()
@@ -152,7 +152,7 @@ def alpacaeval(con: duckdb.DuckDBPyConnection) -> Recorded:
         FROM {rows}""",
     )
     known = con.sql(
-        f"""SELECT _pair_md5 AS pair_id, NULL::VARCHAR AS "order", []::VARCHAR[] AS strata,
+        f"""SELECT _pair_md5 AS pair_id, NULL::VARCHAR AS verified_order, []::VARCHAR[] AS strata,
             any_value(length(output_1)) AS chosen_chars, any_value(length(output_2)) AS rejected_chars
         FROM {rows} GROUP BY 1"""
     ).to_arrow_table()
@@ -191,7 +191,7 @@ def _report(key: str, title: str, found: Recorded, money: dict[str, tuple[float,
     card = cards(found.votes, found.known, found.people)
     if key in NO_ORDERS:
         card = card.filter(pc.invert(pc.is_in(card["figure"], pa.array(["prefers_first", "flips_with_order"]))))
-    decided = len(found.known) - found.known["order"].null_count
+    decided = len(found.known) - found.known["verified_order"].null_count
     print(f"\n## {title}: {found.known.num_rows:,} pairs, {decided:,} with a known verdict\n")
     whole = [r for r in card.to_pylist() if r["stratum"] == "all"]
     by = {(r["judge"], r["figure"]): r for r in whole}
@@ -219,7 +219,7 @@ def _report(key: str, title: str, found: Recorded, money: dict[str, tuple[float,
 
 def _ways(found: Recorded, key: str) -> pa.Table:
     """Print what every way from votes to a verdict is worth, in all and by stratum; rows for the plot."""
-    known = found.known.filter(pc.is_valid(found.known["order"]))
+    known = found.known.filter(pc.is_valid(found.known["verified_order"]))
     whole = None
     named = [names[:1] for names in known["strata"].to_pylist()]
     strata = sorted({s for names in named for s in names})

@@ -197,8 +197,8 @@ def _survivors(folder: Path) -> int:
 
     _, lake = _house(folder)
     with lake.connect() as con:
-        query = f"SELECT count(*) FROM ({statement('deduped').rstrip().rstrip(';')})"
-        return con.execute(query, {"low": "0", "high": "g"}).fetchall()[0][0]
+        deduped = con.sql(statement("pool/deduped"), params={"low": "0", "high": "g"})
+        return deduped.count("*").fetchall()[0][0]
 
 
 def _read(folder: Path) -> int:
@@ -211,7 +211,7 @@ def _read(folder: Path) -> int:
     for bucket in settings.partition_keys("bucket"):
         bounds = zip(("low", "high"), bucket_range(bucket, settings.lake.buckets), strict=True)
         with lake.connect() as con:
-            rows = con.sql(statement("deduped_texts"), params={"bucket": bucket, **dict(bounds)})
+            rows = con.sql(statement("pool/deduped_texts"), params={"bucket": bucket, **dict(bounds)})
             pairs += sum(batch.num_rows for batch in rows.to_arrow_reader(4000))
     return pairs
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from resources.benchmarks.loader import Loaded
 
-SHARES = ("report_labels", "report_batches", "report_judges", "report_models", "report_planted")
+SHARES = ("report/labels", "report/batches", "report/judges", "report/models", "report/planted")
 CONTRASTS = (("filtered", "original"), ("corrected", "filtered"), ("filtered", "random"))
 RESAMPLES = 1000
 
@@ -59,7 +59,7 @@ class Figures:
     def table(self) -> pa.Table:
         return pa.Table.from_pylist(
             [
-                {"figure": f.figure, "group": f.group, **f.estimate._asdict(), "n": f.n, "against": f.against}
+                {"figure": f.figure, "figure_group": f.group, **f.estimate._asdict(), "n": f.n, "against": f.against}
                 for f in self._by_key.values()
             ],
             REPORT_FIGURES.schema,
@@ -77,7 +77,7 @@ def measure(
         seed: of every bootstrap.
     """
     _truth(con)
-    counts = con.sql(statement("report_counts")).fetchall()
+    counts = con.sql(statement("report/counts")).fetchall()
     found = [Figure(figure, group, Estimate(float(n), None, None), n) for figure, group, n in counts]
     total = sum(f.n for f in found if f.figure == "records" and f.group != "input")
     inputs = next(f.n for f in found if (f.figure, f.group) == ("records", "input"))
@@ -101,16 +101,14 @@ def measure(
 
 def _truth(con: "duckdb.DuckDBPyConnection") -> None:
     """Create the table `truth`; the texts' hashes are taken batch by batch, and only where a reference exists."""
-    texts = con.sql(
-        "SELECT pair_id, chosen FROM clean_pool WHERE comparison_id IN (SELECT comparison_id FROM reference_labels)"
-    )
+    texts = con.sql(statement("report/referenced_texts"))
     ids, hashes = [], []
     for batch in in_batches(texts):
         ids += batch.column("pair_id").to_pylist()
         hashes += [text_hash(t) for t in batch.column("chosen").to_pylist()]
     columns = {"pair_id": pa.array(ids, pa.string()), "chosen_id": pa.array(hashes, pa.string())}
     con.register("chosen_ids", pa.table(columns))
-    con.execute(statement("report_truth"))
+    con.sql(statement("report/truth")).create("truth")
 
 
 def _contrast(found: list[Figure], figure: str, a: str, b: str) -> list[Figure]:
@@ -124,24 +122,16 @@ def _contrast(found: list[Figure], figure: str, a: str, b: str) -> list[Figure]:
 
 def _loop_gain(con: "duckdb.DuckDBPyConnection", seed: int) -> list[Figure]:
     """The last iteration's model against the first one's, on the gold pairs that both saw."""
-    rows = con.sql(
-        "WITH ends AS (SELECT min(iteration) AS first, max(iteration) AS last FROM gold_predictions)"
-        " SELECT a.p, b.p FROM gold_predictions a JOIN gold_predictions b USING (pair_id), ends"
-        " WHERE a.iteration = first AND b.iteration = last AND first < last ORDER BY pair_id"
-    ).fetchall()
+    rows = con.sql(statement("report/loop_gain")).fetchall()
     if not rows:
         return []
-    before, after = ([_right(p) for p in column] for column in zip(*rows, strict=True))
+    before, after = zip(*rows, strict=True)
     return [Figure("rm_accuracy_gain", "last - first", paired_difference(after, before, seed), len(rows), "people")]
-
-
-def _right(p: float) -> float:
-    return 0.5 if p == 0.5 else float(p > 0.5)
 
 
 def _scores(con: "duckdb.DuckDBPyConnection") -> list[Figure]:
     """Scores of the arms and of the baseline over whole benchmarks."""
-    rows = con.sql(statement("report_scores")).fetchall()
+    rows = con.sql(statement("report/scores")).fetchall()
     return [Figure(f"score of {name}", arm, Estimate(*numbers), n) for name, arm, *numbers, n in rows]
 
 
@@ -169,10 +159,8 @@ def _draws(
 ) -> dict[str, tuple[np.ndarray, int]]:
     """Metric -> (the value over the whole benchmark with its bootstrap draws, its items), for one arm; empty when it
     has none."""
-    rewards = con.sql(
-        "SELECT item_id, candidate, reward FROM benchmark_scores WHERE model = $arm AND benchmark = $benchmark",
-        params={"arm": arm, "benchmark": benchmark.name},
-    ).to_arrow_table()
+    asked = {"model": arm, "benchmark": benchmark.name}
+    rewards = con.sql(statement("report/rewards"), params=asked).to_arrow_table()
     if not rewards.num_rows:
         return {}
     scored = attach(benchmark.name, benchmark.labelled, rewards)
@@ -187,5 +175,5 @@ def _draws(
 
 
 def _dollars(con: "duckdb.DuckDBPyConnection") -> list[Figure]:
-    rows = con.sql("SELECT who || ' / ' || stage, sum(dollars), sum(labels)::BIGINT FROM cost GROUP BY 1").fetchall()
+    rows = con.sql(statement("report/dollars")).fetchall()
     return [Figure("dollars", group, Estimate(dollars, None, None), n) for group, dollars, n in rows]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import duckdb
 
 EXAMPLES_EACH = 3
+BAD_ROWS = 12
 LEAST_SHOWN = 0.005  # of the input: rarer reasons share a bar; the table has them all
 CLASSES = ("keep", "flip", "drop", "held_out", "pending", "removed", "quarantine")
 STAGES = [
@@ -227,11 +228,11 @@ def render(
         per_pair=dicts(con, "SELECT * FROM cost_per_pair WHERE class IN ('keep', 'flip', 'drop') ORDER BY class"),
         calls=dicts(con, "SELECT * FROM spending ORDER BY stage, who, model, status"),
         sources=dicts(con, "SELECT * FROM sources ORDER BY priority, source"),
-        bad_input=dicts(con, "SELECT file, row, reason, error FROM quarantine ORDER BY row > 0, source, row LIMIT 12"),
+        bad_input=dicts(con, statement("report/bad_input"), n=BAD_ROWS),
         models=sorted(
             dicts(con, "SELECT DISTINCT arm, pairs, steps FROM final_reward_model"), key=lambda r: _place(r["arm"])
         ),
-        examples=dicts(con, statement("report_examples"), each=EXAMPLES_EACH),
+        examples=dicts(con, statement("report/examples"), each=EXAMPLES_EACH),
         config_hash=settings.section_hash(*type(settings).model_fields),
         versions=_versions(lake, settings, reads),
     )
@@ -249,9 +250,7 @@ def _reasons(figures: Figures, name: str) -> list[tuple[str, int]]:
 
 def caveats(con: "duckdb.DuckDBPyConnection", settings: Settings) -> dict[str, list[str]]:
     """What in this run is no live person, model or datum: `simulated`, `recorded`, `heuristic` -> names."""
-    flagged = con.sql(
-        "SELECT (SELECT bool_or(simulated) FROM human_labels), (SELECT bool_or(simulated) FROM attributes)"
-    ).fetchall()[0]
+    flagged = con.sql(statement("report/simulated")).fetchall()[0]
     judges = _simulated_judges(con)
     simulated = ["the pool and its planted truth"] if settings.world else []
     simulated += ["people"] if flagged[0] else []
@@ -281,10 +280,7 @@ def _cards(con: "duckdb.DuckDBPyConnection", settings: Settings) -> dict[str, An
 
 
 def _card_chart(con: "duckdb.DuckDBPyConnection") -> str:
-    rows = con.sql(
-        "SELECT judge, value, low, high FROM judge_cards WHERE stratum = 'all' AND figure = 'agrees_with_people'"
-        " ORDER BY judge = 'people' DESC, judge LIKE 'panel: %', judge"
-    ).fetchall()
+    rows = con.sql(statement("report/card_chart")).fetchall()
     tones = {"people": GOOD}
     named = {"people": "people, with each other"} | {j: f"{j} (simulated)" for j in _simulated_judges(con)}
     return charts.intervals(
@@ -302,10 +298,7 @@ def _card_chart(con: "duckdb.DuckDBPyConnection") -> str:
 
 
 def _simulated_judges(con: "duckdb.DuckDBPyConnection") -> list[str]:
-    found = con.sql(
-        "SELECT judge FROM judge_votes WHERE simulated UNION SELECT judge FROM stage2_votes WHERE simulated ORDER BY 1"
-    ).fetchall()
-    return [name for (name,) in found]
+    return [name for (name,) in con.sql(statement("report/simulated_judges")).fetchall()]
 
 
 def _listed(names: list[str]) -> str:
@@ -335,7 +328,7 @@ def short(text: str, width: int = 180) -> str:
 
 
 def _drawings(con: "duckdb.DuckDBPyConnection", figures: Figures) -> dict[str, str]:
-    links = con.sql(statement("report_flow")).fetchall()
+    links = con.sql(statement("report/flow")).fetchall()
     sources = [f"source {f.group}" for f in figures.groups("records_of_source")]
     scores = headline_scores(figures)
     gains = [c for c in claims(figures) if c.gain.value is not None]
@@ -398,11 +391,7 @@ _WORDS = {
 
 
 def _benchmarks(con: "duckdb.DuckDBPyConnection") -> list[dict]:
-    rows = dicts(
-        con,
-        "SELECT * EXCLUDE (model) FROM benchmark_results UNION ALL BY NAME SELECT * FROM benchmark_baselines"
-        " ORDER BY benchmark, metric, arm",
-    )
+    rows = dicts(con, statement("report/benchmarks"))
     whole = [r for r in rows if r["subset"] == "" and not r["metric"].startswith(("best_of_", "ceiling_"))]
     return sorted(whole, key=lambda r: (r["benchmark"], r["metric"], _place(r["arm"])))
 

@@ -42,7 +42,7 @@ class NoPilot(Exception):
 
 @dataclass
 class Gathered:
-    """Rows (see sql/worth_gold.sql, sql/worth_pool.sql), the pool's size, and what should be said with the figures."""
+    """Rows (sql/stage1/worth_gold.sql, worth_pool.sql), the pool's size, and what should be said with the figures."""
 
     gold: list[dict]
     pool: list[dict]
@@ -59,7 +59,7 @@ def from_lake(con: "duckdb.DuckDBPyConnection", seed: int, upto: str = "iter_99"
     Raises:
         NoPilot: the lake holds no gold.
     """
-    gold = con.sql(statement("worth_gold"), params={"upto": upto}).to_arrow_table().to_pylist()
+    gold = con.sql(statement("stage1/worth_gold"), params={"upto": upto}).to_arrow_table().to_pylist()
     if not gold:
         raise NoPilot("the lake holds no gold yet: nobody has labelled a pair")
     notes, drawn = [], [r for r in gold if r["by_chance"]]
@@ -67,7 +67,11 @@ def from_lake(con: "duckdb.DuckDBPyConnection", seed: int, upto: str = "iter_99"
         gold = drawn
     elif len(drawn) < len(gold):
         notes.append("most gold was chosen and not drawn: labels look worse among it than in the pool")
-    pool = con.sql(statement("worth_pool"), params={"seed": str(seed), "n": MOST_PAIRS}).to_arrow_table().to_pylist()
+    pool = (
+        con.sql(statement("stage1/worth_pool"), params={"seed": str(seed), "n": MOST_PAIRS})
+        .to_arrow_table()
+        .to_pylist()
+    )
     size = con.sql("SELECT count(*) FROM clean_pool").fetchall()[0][0]
     return Gathered(_some(gold, seed), pool, size, notes)
 
@@ -137,7 +141,7 @@ def _judged(row: dict, said: dict[str, int]) -> dict | None:
     for_it, against = said.get(text_hash(row["chosen"]), 0), said.get(text_hash(row["rejected"]), 0)
     if for_it == against:
         return None
-    return row | {"category": "", "right": for_it > against, "votes_original": for_it, "votes_swapped": against}
+    return row | {"category": "", "is_right": for_it > against, "votes_original": for_it, "votes_swapped": against}
 
 
 def _some(rows: list[dict], seed: int, most: int = MOST_GOLD) -> list[dict]:
@@ -238,9 +242,9 @@ def featured(
     n = len(gold)
     votes = np.array([[r["votes_original"], r["votes_swapped"]] for r in gold], int).reshape(n, 2)
     pilot = worth.Pilot(
-        np.array([r["right"] for r in gold], bool), {k: v[:n] for k, v in x.items()}, longer[:n], clusters[:n],
+        np.array([r["is_right"] for r in gold], bool), {k: v[:n] for k, v in x.items()}, longer[:n], clusters[:n],
         comparisons[:n], np.array([r["category"] for r in gold]), np.array([r["source"] for r in gold]),
-        np.array([text_hash(r["chosen" if r["right"] else "rejected"]) for r in gold]), votes,
+        np.array([text_hash(r["chosen" if r["is_right"] else "rejected"]) for r in gold]), votes,
     )  # fmt: skip
     rest = worth.Pool({k: v[n:] for k, v in x.items()}, longer[n:], clusters[n:], comparisons[n:], gathered.size)
     return pilot, rest, _shared(rows, n), notes

@@ -20,6 +20,7 @@ from resources.judges.attribute_models import row
 from resources.lake import Lake
 from resources.settings import AttributeModel, Judge, Settings
 from simulation.topics import TOPICS
+from sql import statement
 
 PROMPT_VERSION = "simulated-1"
 _TOPICS = {t.name: t for t in TOPICS}
@@ -62,9 +63,7 @@ def truths(lake: Lake, comparisons: Iterable[str]) -> dict[str, Truth]:
     wanted = pa.table({"comparison_id": pa.array(sorted(set(comparisons)), pa.string())})
     with lake.connect() as con:
         con.register("wanted", wanted)
-        rows = con.sql(
-            "SELECT comparison_id, winner, topic, gap FROM planted_labels SEMI JOIN wanted USING (comparison_id)"
-        )
+        rows = con.sql(statement("reference/planted"))
         found = {row[0]: Truth(*row[1:]) for row in rows.fetchall()}
     if missing := wanted.num_rows - len(found):
         raise UnknownPairs(

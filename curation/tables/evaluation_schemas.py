@@ -25,7 +25,7 @@ BENCHMARK_RESULT_FIELDS = [
     field("low", F, "lower end of the 95 % bootstrap interval over items", True),
     field("high", F, "upper end", True),
     field("n", I, "items"),
-    field("of", I, "items published; more than n when sampled or incomplete"),
+    field("out_of", I, "items published; more than n when sampled or incomplete"),
     field("ties", I, "items with an exact tie"),
     field("truncated", I, "items with a response over the length limit: cut, or counted wrong where it was refused"),
     field("missing", STRINGS, "parts of the benchmark that are not at hand"),
@@ -91,12 +91,12 @@ REPORT_FIGURES = table(
     "Every figure of the report's page, with its interval and what it was measured on.",
     [
         field("figure", S, "what is measured"),
-        field("group", S, "arm, class, iteration or ''"),
+        field("figure_group", S, "arm, class, iteration or ''"),
         field("value", F, "the figure", True),
         field("low", F, "lower end of its 95 % interval", True),
         field("high", F, "upper end", True),
         field("n", I, "what it was measured on"),
         field("against", S, "planted, people or ''"),
     ],
-    ("figure", "group"),
+    ("figure", "figure_group"),
 )

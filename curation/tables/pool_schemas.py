@@ -11,8 +11,8 @@ SOURCES = table(
         field("fingerprint", S, "hash of the bytes read, '' where the file could not be read"),
         field("bytes", I, "size of the file"),
         field("shape", S, "adapter that reads it"),
-        field("licence", S, "licence as configured"),
-        field("redistribution", B, "whether the licence lets its rows be released"),
+        field("license", S, "license as configured"),
+        field("redistribution", B, "whether the license lets its rows be released"),
         field("label_origin", S, "human, synthetic or unknown"),
         field("stage", S, "seed, stage1 or stage2"),
         field("joined", I, "iteration of stage 1 with which it joined the pool"),
@@ -222,7 +222,7 @@ PERSONAL_DATA = table(
         PAIR_ID,
         field("place", S, "turn <number from 0>, chosen or rejected"),
         field("start", I, "first character"),
-        field("end", I, "character after the last"),
+        field("stop", I, "character after the last"),
         field("kind", S, "EMAIL_ADDRESS, PHONE_NUMBER, IBAN_CODE, …"),
         field("score", F, "how sure the recogniser is, 0 to 1"),
         field("sensitivity", I, "0 (an example) to 3 (can be used against a person)"),
@@ -239,13 +239,13 @@ REDACTED = table(
 )
 DATA_CARD = table(
     "data_card",
-    "What the pool is: sources, licences, languages, categories, lengths, balance, duplicates, contamination, counted.",
+    "What the pool is: sources, licenses, languages, categories, lengths, balance, duplicates, contamination, counted.",
     [
         field("figure", S, "what is counted"),
         field("source", S, "source, '' for the whole pool"),
         field("item", S, "class, percentile, or upper bound of a size class in characters"),
         field("n", I, "count; characters for a percentile"),
-        field("of", I, "what n is a part of", True),
+        field("out_of", I, "what n is a part of", True),
     ],
     ("figure", "source", "item"),
 )

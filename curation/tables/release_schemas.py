@@ -14,7 +14,7 @@ RELEASE_FIELDS = [
     field("p_right", F, "calibrated probability that the order given here is right; null without calibration", True),
     field("risk", S, "low, or risky: subjective or more than low controversiality", True),
     field("source", S, "source"),
-    field("licence", S, "of the source"),
+    field("license", S, "of the source"),
 ]
 RELEASE_CURATED = table(
     "release_curated",
@@ -32,15 +32,15 @@ RELEASE_CORRECTED = table(
 )
 SNAPSHOTS = table(
     "snapshots",
-    "The views original, filtered and corrected after each iteration and after stage 2: how many pairs, and which.",
+    "The snapshots original, filtered and corrected after each iteration and after stage 2: how many pairs, and which.",
     [
         field("upto", S, "the last iteration that counts, or stage2"),
-        field("view", S, "original, filtered or corrected"),
+        field("snapshot", S, "original, filtered or corrected"),
         field("pairs", I, "pairs in it"),
         field("swapped", I, "of them in the other order than the original"),
-        field("hash", S, "of the pairs and their orders; equal views have equal hashes"),
+        field("hash", S, "of the pairs and their orders; equal snapshots have equal hashes"),
     ],
-    ("upto", "view"),
+    ("upto", "snapshot"),
 )
 FINAL_REWARD_MODEL = table(
     "final_reward_model",

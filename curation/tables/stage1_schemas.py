@@ -66,7 +66,7 @@ REFUSED_ANSWERS = table(
     ("ref",),
     "iteration",
 )
-ORDER = field("order", S, "original or swapped: the order that was verified")
+ORDER = field("verified_order", S, "original or swapped: the order that was verified")
 GOLD = table(
     "gold",
     "Human-verified pairs of an iteration, each with one role that keeps its uses apart.",

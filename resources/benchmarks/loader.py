@@ -25,6 +25,7 @@ from resources.settings import Benchmark
 from resources.sources import hub
 from resources.sources.files import BadFile
 from resources.sources.reader import file_hash
+from sql import statement
 
 CANDIDATES = pa.schema(
     [*LABELLED, pa.field("conversation", CONVERSATION, False), pa.field("response", pa.string(), False)]
@@ -101,35 +102,20 @@ def load(benchmark: Benchmark, lake: Lake, seed: int) -> Loaded:
     with _items(benchmark, lake) as con:
         _no_nulls(con, benchmark, "item_id", "prompt", "subset", "turns", "responses", "labels")
         groups = {s: g for g, subsets in sheet.groups.items() for s in subsets}
-        con.execute("CREATE TEMP TABLE group_of (subset VARCHAR, grp VARCHAR)")
-        if groups:
-            con.executemany("INSERT INTO group_of VALUES (?, ?)", list(groups.items()))
-        con.execute("""
-            CREATE TEMP VIEW placed AS
-            SELECT items.* EXCLUDE ("group"), coalesce(group_of.grp, items."group", '') AS "group"
-            FROM items LEFT JOIN group_of USING (subset)
-        """)
-        counts = con.execute('SELECT "group", subset, count(*) FROM placed GROUP BY ALL ORDER BY ALL').fetchall()
+        columns = {"subset": pa.array(groups.keys(), pa.string()), "grp": pa.array(groups.values(), pa.string())}
+        con.register("group_of", pa.table(columns))
+        con.sql(statement("evaluation/placed")).create_view("placed")
+        counts = con.sql("SELECT item_group, subset, count(*) FROM placed GROUP BY ALL ORDER BY ALL").fetchall()
         found: dict[str, dict[str, int]] = {}
         for group, subset, n in counts:
             found.setdefault(group, {})[subset] = n
         origin = _origin(benchmark, lake)
         _expected(benchmark, sheet, found, origin)
-        twice = con.execute("SELECT item_id FROM items GROUP BY 1 HAVING count(*) > 1 ORDER BY 1 LIMIT 1").fetchall()
-        if twice:
+        if twice := con.sql(statement("evaluation/repeated_item")).fetchall():
             raise BenchmarkError(f"{benchmark.name}: item {twice[0][0]!r}, field id: the id stands twice ({origin})")
         _one_label_each(con, benchmark)
-        con.execute("SET VARIABLE salt = ?", [f"{seed}/{benchmark.name}/"])
-        limit = "" if benchmark.sample is None else f"LIMIT {benchmark.sample}"
-        table = con.sql(f"""
-            WITH drawn AS (
-                SELECT * FROM placed ORDER BY md5(getvariable('salt') || item_id), item_id {limit}
-            )
-            SELECT item_id, candidate::BIGINT AS candidate, unit, "group", subset, labels[candidate + 1] AS label,
-                   against[candidate + 1] AS against, turns AS conversation, responses[candidate + 1] AS response
-            FROM (SELECT *, unnest(range(len(responses))) AS candidate FROM drawn)
-            ORDER BY item_id, candidate
-        """).to_arrow_table()
+        drawn = {"salt": f"{seed}/{benchmark.name}/", "n": benchmark.sample}
+        table = con.sql(statement("evaluation/candidates"), params=drawn).to_arrow_table()
     absent = table["response"].null_count
     if absent:
         at = pc.index(pc.is_null(table["response"]), True).as_py()
@@ -149,15 +135,7 @@ def holdout(lake: Lake) -> Loaded:
         BenchmarkError: there are none.
     """
     with lake.connect() as con:
-        table = con.sql("""
-            SELECT pair_id AS item_id, candidate::BIGINT AS candidate, 'pair' AS unit, '' AS "group",
-                   coalesce(category, 'other') AS subset, (candidate = 0) = ("order" = 'original') AS label,
-                   NULL::BIGINT[] AS against, conversation, [chosen, rejected][candidate + 1] AS response
-            FROM (SELECT pair_id, "order", unnest([0, 1]) AS candidate FROM gold JOIN annotation_batch USING (pair_id, iteration)
-                  WHERE role = 'test' AND why IN ('seed', 'random'))
-            JOIN (SELECT pair_id, conversation, chosen, rejected FROM clean_pool) USING (pair_id)
-            LEFT JOIN (SELECT pair_id, category FROM attributes) USING (pair_id)
-        """).to_arrow_table()
+        table = con.sql(statement("evaluation/holdout")).to_arrow_table()
     table = check("holdout", table.cast(CANDIDATES))
     found = {"": dict(sorted(Counter(table.filter(table["label"])["subset"].to_pylist()).items()))}
     return Loaded("holdout", HOLD_OUT, table, found, table.num_rows // 2, "gold of role test, drawn by chance")
@@ -175,9 +153,7 @@ def _no_nulls(con: duckdb.DuckDBPyConnection, benchmark: Benchmark, *fields: str
 
 
 def _one_label_each(con: duckdb.DuckDBPyConnection, benchmark: Benchmark) -> None:
-    bad = con.execute(
-        "SELECT item_id, len(responses), len(labels) FROM items WHERE len(labels) <> len(responses) ORDER BY 1 LIMIT 1"
-    ).fetchall()
+    bad = con.sql(statement("evaluation/unlabelled_item")).fetchall()
     if bad:
         item, responses, labels = bad[0]
         raise BenchmarkError(f"{benchmark.name}: item {item!r}, field labels: {labels} for {responses} responses")
@@ -211,10 +187,8 @@ def _items(benchmark: Benchmark, lake: Lake) -> Generator[duckdb.DuckDBPyConnect
             relations = [_file(con, benchmark, form, path) for path in _paths(benchmark, lake)]
         con.execute(f"CREATE TEMP VIEW file AS {' UNION ALL BY NAME '.join(relations)}")
         try:
-            con.execute(f"""
-                CREATE TEMP TABLE items AS
-                SELECT *, row_number() OVER () AS number, {form.unit} AS unit FROM ({form.query})
-            """)
+            items = con.sql(statement(f"evaluation/formats/{benchmark.loader}"))
+            items.select(f"*, row_number() OVER () AS number, {form.unit} AS unit").create("items")
         except duckdb.Error as e:
             raise BenchmarkError(f"{benchmark.name}: {_origin(benchmark, lake)}: {_first_line(e)}") from e
         yield con

@@ -23,6 +23,7 @@ from resources.judges.attribute_models import labeller
 from resources.llm.policy import incomplete
 from resources.settings import Judge
 from resources.sources import hub
+from sql import statement
 
 if TYPE_CHECKING:
     from resources.run import Run
@@ -64,7 +65,8 @@ def scores_of(model: str, run: "Run", benchmarks: Sequence[Loaded]) -> pa.Table:
     if Path(model).is_dir():
         return model_scores(run, str(Path(model).resolve()), benchmarks)
     with run.lake.connect() as con:
-        rows = con.execute("SELECT path FROM final_reward_model WHERE model = ?", [model]).fetchall()
+        query = "SELECT path FROM final_reward_model WHERE model = $model"
+        rows = con.sql(query, params={"model": model}).fetchall()
     if not rows:
         arms = run.lake.partitions(FINAL_REWARD_MODEL)
         raise BenchmarkError(f"no model {model!r}: neither a file, a folder nor one of the arms made: {arms}")
@@ -77,21 +79,10 @@ def model_scores(run: "Run", folder: str, benchmarks: Sequence[Loaded]) -> pa.Ta
 
     with run.lake.connect() as con:
         _register(con, benchmarks)
-        con.execute("""
-            CREATE TEMP TABLE known AS
-            SELECT benchmark, item_id AS of_item, candidate, conversation, response,
-                   md5(to_json([to_json(conversation), to_json(response)])) AS item_id
-            FROM candidates
-        """)
-        unique = con.sql("""
-            SELECT item_id, any_value(conversation) AS conversation, any_value(response) AS response
-            FROM known GROUP BY item_id
-        """)
+        con.sql(statement("evaluation/responses")).create("known")
+        unique = con.sql(statement("evaluation/unique_responses"))
         con.register("rewards", score_items(run, folder, unique, cut=run.settings.evaluation.over_length == "cut"))
-        table = con.sql("""
-            SELECT benchmark, of_item AS item_id, candidate, reward, unscored, truncated
-            FROM known JOIN rewards USING (item_id)
-        """).to_arrow_table()
+        table = con.sql(statement("evaluation/scores")).to_arrow_table()
     return table.cast(BENCHMARK_SCORES.schema)
 
 

@@ -29,7 +29,7 @@ class RecordedJudge:
             con.register("answers", answers)
             con.register("targets", targets.select(["pair_id"]))
             votes = con.sql(
-                statement("recorded_votes"),
+                statement("judges/recorded_votes"),
                 params={"judge": self.judge.name, "model": self.judge.model or self.judge.answers[0].annotator},
             ).to_arrow_table()
         return votes.select(JUDGE_VOTES.schema.names).cast(JUDGE_VOTES.schema)

@@ -1,7 +1,7 @@
 """The data lake: tables as Parquet files, replaced whole, read by DuckDB."""
 
 from resources.lake.batches import in_batches
-from resources.lake.lake import Lake, Missing, Staged, Written, label
+from resources.lake.lake import Lake, Missing, OtherSchema, Staged, Written, label
 from resources.lake.staging import Data, LakeError
 
-__all__ = ["Data", "Lake", "LakeError", "Missing", "Staged", "Written", "in_batches", "label"]
+__all__ = ["Data", "Lake", "LakeError", "Missing", "OtherSchema", "Staged", "Written", "in_batches", "label"]

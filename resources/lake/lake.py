@@ -27,15 +27,21 @@ import pyarrow.parquet as pq
 from curation.tables import TABLES, Table
 from resources.lake.staging import Data, LakeError, sorted_reader, write
 from resources.lake.views import definitions, dimensions, empty, rests_on
-from resources.settings import Settings, Undeclared
+from resources.settings import ConfigError, Settings, Undeclared
 from training.atomic import beside
+from training.atomic import replace as replace_file
 
+SCHEMA = 2  # of all tables together; raised where a column is renamed or means something else
 BOUND = ("source", "bucket", "iteration")  # kinds of partition that count only while they are configured
 _LACKS = re.compile(r"(?:Table|Macro|Scalar Function|Table Function)[^!]*? with name \"?(\w+)\"? does not exist")
 
 
 class Missing(LakeError):
     """A table or partition that is needed has not been materialised."""
+
+
+class OtherSchema(LakeError, ConfigError):
+    """The lake's tables have the columns of another Assay."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,7 @@ class Lake:
     def partitions(self, table: Table) -> list[str]:
         """The partitions of a table that exist, sorted."""
         self._may_read(table)
+        self._of_this_schema()
         base = Path(self.root).absolute() / table.name
         return sorted("|".join(d.partition("=")[2] for d in p.relative_to(base).parts[:-1]) for p in self._files(table))
 
@@ -124,8 +131,10 @@ class Lake:
         Partitioned tables carry their partition as a VARCHAR column.
 
         Raises:
+            OtherSchema: the lake was made by another Assay.
             Undeclared: what is done in the session asks for a table that may not be read.
         """
+        self._of_this_schema()
         with tempfile.TemporaryDirectory(prefix="assay-spill-") as spill, duckdb.connect() as con:
             con.execute(f"SET memory_limit='{self.memory_limit}'")
             con.execute(f"SET threads={self.threads}")
@@ -134,8 +143,7 @@ class Lake:
             con.execute("SET python_enable_replacements=false")  # a name is a table, never a variable of the program
             here = f"SET VARIABLE lake = {self._quoted()}"
             con.execute(here)
-            views = self._views("getvariable('lake')")
-            con.execute(f"ATTACH '{_catalogue(views, here)}' AS lake (READ_ONLY)")
+            con.execute(f"ATTACH '{self._catalogue(here)}' AS lake (READ_ONLY)")
             con.execute("SET search_path = 'memory.main,lake.main'")  # what a session creates is its own
             try:
                 yield con
@@ -160,14 +168,49 @@ class Lake:
         if self.shown is not None and table.name not in self.shown:
             raise Undeclared(f"{self.reader} reads the table {table.name}, which it does not declare")
 
+    def _of_this_schema(self, make: bool = False) -> None:
+        """The version of the schema stands in `lake.json` from the first table on.
+
+        Raises:
+            OtherSchema: it is another one, or there are tables and no version.
+        """
+        path = Path(self.root).absolute() / "lake.json"
+        if self.root in _known:
+            return
+        if path.exists():
+            found = json.loads(path.read_text(encoding="utf-8"))["schema"]
+        elif any(next(self._files(t), None) for t in TABLES.values()):
+            found = 1
+        elif make:
+            found = SCHEMA
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, json.dumps({"schema": SCHEMA}).encode())
+        else:
+            return
+        if found != SCHEMA:
+            raise OtherSchema(
+                f"{self.root}: made by {'an older' if found < SCHEMA else 'a newer'} Assay (schema {found}, this is "
+                f"{SCHEMA}): its tables have other columns. Move everything in it but `files`, where paid answers and "
+                "models stand, to another folder and make it again; or use the Assay that made it."
+            )
+        _known.add(self.root)
+
     def _quoted(self) -> str:
         """The root as a string of SQL, to be continued by a pattern of files."""
         return _quote(glob.escape(str(Path(self.root).absolute())))
 
-    def _views(self, root: str) -> str:
+    def _catalogue(self, here: str) -> Path:
+        """A database of the views. Where a file lacks a column that a view uses, since the code has another since, the
+        column is null until the table is made again."""
+        try:
+            return _catalogue(self._views("getvariable('lake')"), here)
+        except duckdb.BinderException:
+            return _catalogue(self._views("getvariable('lake')", whole=False), here)
+
+    def _views(self, root: str, whole: bool = True) -> str:
         """SQL that defines all views; it changes where a table gets its first file or loses its last."""
         shown = TABLES.keys() if self.shown is None else self.shown
-        tables = (f'CREATE OR REPLACE VIEW "{n}" AS {self._select(TABLES[n], root)}' for n in sorted(shown))
+        tables = (f'CREATE OR REPLACE VIEW "{n}" AS {self._select(TABLES[n], root, whole)}' for n in sorted(shown))
         over = (text for name, text in definitions().items() if rests_on()[name] <= shown)
         return ";\n".join([*tables, *over])
 
@@ -180,13 +223,18 @@ class Lake:
             os.replace(new, path)
         return path
 
-    def _select(self, table: Table, root: str) -> str:
+    def _select(self, table: Table, root: str, whole: bool = True) -> str:
         in_path = [d for d in dimensions(table) if d not in table.schema.names]
         if next(self._files(table), None) is None:
             return empty(table)
         types = ", ".join(f"'{d}': VARCHAR" for d in dimensions(table))
         hive = f"true, hive_types={{{types}}}" if in_path else "false"
-        rows = f"SELECT * FROM read_parquet({root} || '/{table.name}/{_pattern(table)}', hive_partitioning={hive})"
+        files = f"{root} || '/{table.name}/{_pattern(table)}'"
+        if whole:
+            rows = f"SELECT * FROM read_parquet({files}, hive_partitioning={hive})"
+        else:
+            found = f"FROM read_parquet({files}, hive_partitioning={hive}, union_by_name=true)"
+            rows = f"SELECT * FROM ({empty(table)} UNION ALL BY NAME {found})"
         wanted = dict(self.keys).get(table.partition or "")
         return rows if wanted is None else f'{rows} WHERE "{table.partition}" IN ({", ".join(map(_quote, wanted))})'
 
@@ -194,6 +242,7 @@ class Lake:
     def note(self, table: Table, partition: str | None = None) -> dict | None:
         """The footer of one partition: version, inputs {name: version}, code, settings; None when it is missing."""
         self._may_read(table)
+        self._of_this_schema()
         path = self.path(table, partition)
         if not path.exists():
             return None
@@ -231,6 +280,7 @@ class Lake:
             LakeError: missing or unknown columns, a value that does not fit its type, a null where none may be, two
                 rows with the same key, or more to sort than the memory allows.
         """
+        self._of_this_schema(make=True)
         target = self.path(table, partition)
         with beside(target) as new:
             try:
@@ -254,6 +304,7 @@ def _pattern(table: Table) -> str:
     return "/".join([*(f"{d}=*" for d in dimensions(table)), "data.parquet"])
 
 
+_known: set[str] = set()  # lakes whose schema was looked at
 _catalogues = functools.cache(lambda: tempfile.TemporaryDirectory(prefix="assay-views-"))
 _making = threading.Lock()
 

@@ -4,14 +4,14 @@ import functools
 import json
 import re
 from collections.abc import Mapping
+from graphlib import TopologicalSorter
 
 import duckdb
 
 from curation.tables import TABLES, Table
 from resources.lake.staging import duck_type
-from sql import statement
+from sql import names, statement
 
-FILES = ("decision_rule", "views")  # a later one may use an earlier one
 _DEFINES = re.compile(
     r"CREATE\s+OR\s+REPLACE\s+(?:VIEW\s+(\w+)|MACRO\s+(\w+)\s*\([^)]*\))\s+AS\s+(TABLE\s+)?(.*)", re.S
 )
@@ -56,13 +56,19 @@ def tables_of(query: str) -> frozenset[str]:
 
 
 def _tables(con: duckdb.DuckDBPyConnection, query: str, views: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    tree = json.loads(con.execute("SELECT json_serialize_sql($query)", {"query": query}).fetchone()[0])
+    named = _named(con, query)
+    return frozenset().union(named & TABLES.keys(), *(views[v] for v in named & views.keys()))
+
+
+def _named(con: duckdb.DuckDBPyConnection, query: str) -> set[str]:
+    """What a SELECT names as a table or calls, but for the names of its own parts."""
+    tree = json.loads(con.execute("SELECT json_serialize_sql($query)", {"query": query}).fetchall()[0][0])
     if tree["error"]:
         raise ValueError(f"{tree['error_message']}: {query[:80]}")
-    named, own = set(), set()
+    named: set[str] = set()
+    own: set[str] = set()
     _walk(tree, named, own)
-    named -= own
-    return frozenset().union(named & TABLES.keys(), *(views[v] for v in named & views.keys()))
+    return named - own
 
 
 def _walk(node: object, named: set[str], own: set[str]) -> None:
@@ -82,15 +88,18 @@ def _walk(node: object, named: set[str], own: set[str]) -> None:
 
 @functools.cache
 def _parsed() -> list[tuple[str, str, str]]:
-    """(name, statement, its query or '' where it reads nothing) of every view and macro."""
-    parts = []
+    """(name, statement, its query or '' where it reads nothing) of every view and macro, each after those it uses."""
     with duckdb.connect() as con:
-        for file in FILES:
-            for part in con.extract_statements(statement(file)):
-                text = part.query.strip().rstrip(";")
-                match = _DEFINES.search(text)
-                if match is None:
-                    raise ValueError(f"sql/{file}.sql: neither a view nor a macro: {text[:60]}")
-                view, macro, as_table, query = match.groups()
-                parts.append((view or macro, text, query if view or as_table else ""))
-    return parts
+        macros = [_definition(part.query, "macros") for part in con.extract_statements(statement("macros"))]
+        views = {d[0]: d for d in (_definition(statement(file), file) for file in names("views"))}
+        sorter = TopologicalSorter({n: sorted(_named(con, query) & views.keys()) for n, (_, _, query) in views.items()})
+    return [*macros, *(views[name] for name in sorter.static_order())]
+
+
+def _definition(text: str, file: str) -> tuple[str, str, str]:
+    text = text.strip().rstrip(";")
+    match = _DEFINES.search(text)
+    if match is None:
+        raise ValueError(f"sql/{file}.sql: neither a view nor a macro: {text[:60]}")
+    view, macro, as_table, query = match.groups()
+    return view or macro, text, query if view or as_table else ""

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
+from pydantic import AliasChoices, Field, PrivateAttr, ValidationInfo, model_validator
 
 from curation.adapters import ambiguous
 from resources.settings.base import Count, Name, Part
@@ -80,7 +80,7 @@ class Records(Part):
 
 class Source(Records):
     name: Name
-    licence: str = "unknown"
+    license: str = Field("unknown", validation_alias=AliasChoices("license", "licence"))
     redistribution: bool = False
     label_origin: Literal["human", "synthetic", "unknown"] = "unknown"
     stage: Literal["seed", "stage1", "stage2"] = "stage2"

@@ -9,6 +9,7 @@ from curation.identity import text_hash
 from resources.lake import Lake
 from resources.settings import Answers
 from resources.sources.reader import read_answers
+from sql import statement
 
 RECORDED = pa.schema(
     [
@@ -43,13 +44,6 @@ def recorded(answers: Sequence[Answers], pairs: pa.Table, lake: Lake) -> pa.Tabl
         con.register("known", known)
         for one in answers:
             con.register("given", read_answers(one, lake))
-            parts.append(
-                con.sql(
-                    "SELECT pair_id, annotator, "
-                    "CASE WHEN winner = '' THEN 'tie' WHEN winner = chosen_hash THEN 'original' ELSE 'swapped' END "
-                    "AS vote, CASE WHEN first = chosen_hash THEN 'chosen' ELSE 'rejected' END AS shown_first "
-                    "FROM given JOIN known USING (comparison_id)"
-                ).to_arrow_table()
-            )
+            parts.append(con.sql(statement("judges/recorded_answers")).to_arrow_table())
             con.unregister("given")
     return pa.concat_tables([p.cast(RECORDED) for p in parts])

@@ -15,7 +15,7 @@ from resources.lake import Lake
 from tests.support.lakes import DEFAULTS, make, put
 
 IT0, IT1 = "iter_00", "iter_01"
-GOLD_TEST = (t.GOLD, IT0, {"pair_id": "g", "cluster_id": "k", "order": "original", "role": "test"})
+GOLD_TEST = (t.GOLD, IT0, {"pair_id": "g", "cluster_id": "k", "verified_order": "original", "role": "test"})
 BATCH = {"pair_id": "p", "cluster_id": "k", "assigned_to": "people"}
 ASKED = (t.ANNOTATION_BATCH, IT0, BATCH)
 CHOSEN = {"pair_id": "p", "why": "random", "rank": 1, "inclusion": 0.5, "p": 0.5}
@@ -33,14 +33,14 @@ DECIDED = {
 }
 VOTE = {"pair_id": "p", "judge": "one", "replicate": 0, "answer": "tie", "vote": "tie", "status": "ok", "examples": [],
         "model": "m", "request_key": ""}  # fmt: skip
-RELEASED = {"pair_id": "p", "flipped": False, "label_source": "people", "rule": "r", "weight": 1.0, "licence": "x"}
+RELEASED = {"pair_id": "p", "flipped": False, "label_source": "people", "rule": "r", "weight": 1.0, "license": "x"}
 POOL = (t.CLEAN_POOL, "b00", {"pair_id": "p", "cluster_id": "k"})
 DROPPED = (t.UNDECIDED, IT0, {"pair_id": "p", "desk": "people", "reason": "undecided"})
 
 BROKEN = [  # check, step, partition, what is there, the row that breaks it
     ("never_twice", stage1.annotation_batch, IT1, [ASKED], BATCH),
     ("one_desk_a_cluster", stage1.annotation_batch, IT1, [ASKED], BATCH | {"pair_id": "q", "assigned_to": "judges"}),
-    ("human_evidence", stage1.gold, IT0, [], {"pair_id": "p", "cluster_id": "k", "order": "original"}),
+    ("human_evidence", stage1.gold, IT0, [], {"pair_id": "p", "cluster_id": "k", "verified_order": "original"}),
     ("open_roles_only", stage1.gold_predictions, IT0, [GOLD_TEST],
      {"pair_id": "g", "p": 0.5, "k": 8, "reward_better": 0.0, "reward_worse": 0.0, "model_id": "m"}),
     ("asked_by_open_gold", stage1.retrieved, IT0, [GOLD_TEST], FOUND),

@@ -124,7 +124,7 @@ def test_reward_bench_2_shares_the_credit_of_equal_rewards(tmp_path, lake):
     got = scored(load(configured(tmp_path, "reward_bench_2", records, excerpt=True), lake, 0), by_text)
     row = got["Factuality", "accuracy_at_hand"]
     assert row["value"] == (0.5 + 0 + 1 + 0.25) / 4
-    assert (row["n"], row["of"], row["ties"]) == (4, 475, 2)
+    assert (row["n"], row["out_of"], row["ties"]) == (4, 475, 2)
     assert got["", "accuracy"]["value"] is None
 
 
@@ -212,7 +212,7 @@ def test_rm_bench_domain_files_are_named_by_their_domain_and_a_missing_one_is_sa
     assert got["", "accuracy"]["value"] is None
     assert got["", "accuracy"]["missing"] == ["math (0 of 529)"]
     assert got["", "accuracy_at_hand"]["value"] == 1
-    assert (got["", "accuracy_at_hand"]["n"], got["", "accuracy_at_hand"]["of"]) == (798, 1327)
+    assert (got["", "accuracy_at_hand"]["n"], got["", "accuracy_at_hand"]["out_of"]) == (798, 1327)
 
 
 # ---- RMB -----------------------------------------------------------------------------------------------------------
@@ -488,7 +488,7 @@ def test_a_sample_is_drawn_by_hash_and_said(tmp_path, lake):
     assert ids[0][0] == ids[0][1] != ids[1][0]
     assert len(ids[0][0]) == 10
     row = scored(loaded, by_text)["", "accuracy"]
-    assert (row["n"], row["of"]) == (10, 100)
+    assert (row["n"], row["out_of"]) == (10, 100)
     assert len(prompts(configured(tmp_path, "planted", records, sample=10), lake)) == 100  # the pool avoids all
 
 

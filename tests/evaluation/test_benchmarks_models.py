@@ -423,10 +423,12 @@ def test_the_holdout_measures_agreement_with_people(lake):
     pairs = [{"pair_id": f"p{i}", **texts} for i in range(5)]
     put(lake, CLEAN_POOL, pairs, "b00")
     put(lake, ATTRIBUTES, [{"pair_id": "p0", "category": "math"}], "b00")
-    gold = [{"pair_id": f"p{i}", "order": "original" if i < 2 else "swapped", "role": "test"} for i in range(3)]
+    gold = [
+        {"pair_id": f"p{i}", "verified_order": "original" if i < 2 else "swapped", "role": "test"} for i in range(3)
+    ]
     gold += [
-        {"pair_id": "p3", "order": "original", "role": "train"},
-        {"pair_id": "p4", "order": "original", "role": "test"},
+        {"pair_id": "p3", "verified_order": "original", "role": "train"},
+        {"pair_id": "p4", "verified_order": "original", "role": "test"},
     ]
     put(lake, GOLD, gold, "iter_00")
     whys = ["seed", "seed", "random", "seed", "retrieved"]

@@ -82,8 +82,8 @@ def _identical(loaded):
     with duckdb.connect() as con:
         con.register("candidates", loaded.candidates)
         rows = con.sql("""
-            SELECT "group", count(*) FROM (
-                SELECT "group", item_id FROM candidates GROUP BY ALL HAVING min(response) = max(response)
+            SELECT item_group, count(*) FROM (
+                SELECT item_group, item_id FROM candidates GROUP BY ALL HAVING min(response) = max(response)
             ) GROUP BY 1
         """).fetchall()
     return dict(rows)
@@ -93,7 +93,10 @@ def test_rmb_best_of_n_excerpt(lake):
     loaded = load(RMB_BON, lake, 0)
     assert loaded.found == {"Harmlessness": {"S1": 60}}
     got = numbers(loaded, longer_answer([loaded]))
-    assert (got["Harmlessness", "accuracy_at_hand"]["n"], got["Harmlessness", "accuracy_at_hand"]["of"]) == (60, 1677)
+    assert (got["Harmlessness", "accuracy_at_hand"]["n"], got["Harmlessness", "accuracy_at_hand"]["out_of"]) == (
+        60,
+        1677,
+    )
     assert "Harmlessness/S1 (60 of 111)" in got["Harmlessness", "accuracy"]["missing"]
 
 

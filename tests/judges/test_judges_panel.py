@@ -81,12 +81,12 @@ def panel_votes(n=600, seed=0, right_share=0.85):
             rows += [vote(f"p{i:04d}", judge, says, first, r) for r, first in enumerate(("chosen", "rejected"))]
         rows.append(vote(f"p{i:04d}", "first", "original", "chosen"))
         rows.append(vote(f"p{i:04d}", "first", "swapped", "rejected", 1))
-    gold = [{"pair_id": f"p{i:04d}", "order": "original" if t else "swapped"} for i, t in enumerate(truth)]
+    gold = [{"pair_id": f"p{i:04d}", "verified_order": "original" if t else "swapped"} for i, t in enumerate(truth)]
     return pa.Table.from_pylist(rows), pa.Table.from_pylist(gold)
 
 
 def share_right(verdicts, gold):
-    order = dict(zip(gold["pair_id"].to_pylist(), gold["order"].to_pylist(), strict=True))
+    order = dict(zip(gold["pair_id"].to_pylist(), gold["verified_order"].to_pylist(), strict=True))
     return np.mean([v == order[p] for p, v in zip(*(verdicts[c].to_pylist() for c in ("pair_id", "verdict")),
                                                    strict=True)])  # fmt: skip
 
@@ -127,7 +127,7 @@ def test_weights_without_gold_find_the_judge_that_others_agree_with():
     assert max(weight, key=weight.get) == "a" and min(weight, key=weight.get) == "e"
     assert weight["a"] == pytest.approx(np.log(0.95 / 0.05), abs=0.5)
     gold = pa.Table.from_pylist(
-        [{"pair_id": f"p{i:04d}", "order": "original" if t else "swapped"} for i, t in enumerate(truth)]
+        [{"pair_id": f"p{i:04d}", "verified_order": "original" if t else "swapped"} for i, t in enumerate(truth)]
     )
     assert share_right(aggregate(votes, 2, weights), gold) > share_right(aggregate(votes, 2), gold)
 
@@ -215,8 +215,8 @@ def test_a_card_by_hand():
     )
     known = pa.Table.from_pylist(
         [
-            {"pair_id": "p", "order": "original", "strata": ["math"], "chosen_chars": 10, "rejected_chars": 5},
-            {"pair_id": "q", "order": "swapped", "strata": ["other"], "chosen_chars": 7, "rejected_chars": 7},
+            {"pair_id": "p", "verified_order": "original", "strata": ["math"], "chosen_chars": 10, "rejected_chars": 5},
+            {"pair_id": "q", "verified_order": "swapped", "strata": ["other"], "chosen_chars": 7, "rejected_chars": 7},
         ]
     )
     people = [("p", "x", "original"), ("p", "y", "original"), ("p", "z", "swapped"), ("q", "x", "swapped")]
@@ -248,7 +248,7 @@ def test_votes_on_one_pair_are_not_independent():
         [vote(f"p{i:02d}", "j", "original" if i < 28 else "swapped", replicate=r) for i in range(40) for r in range(5)]
     )
     known = pa.Table.from_pylist(
-        [{"pair_id": f"p{i:02d}", "order": "original", "strata": [], "chosen_chars": 1, "rejected_chars": 1}
+        [{"pair_id": f"p{i:02d}", "verified_order": "original", "strata": [], "chosen_chars": 1, "rejected_chars": 1}
          for i in range(40)]
     )  # fmt: skip
     row = next(r for r in cards(votes, known).to_pylist() if r["figure"] == "agrees_with_people")

@@ -54,7 +54,7 @@ def lake(tmp_path) -> Lake:
     put(lake, EMBEDDINGS, [{**r, "vector": [1.0, float(i), 2.0]} for i, r in enumerate(rows)], "b00")
     put(lake, ANNOTATION_BATCH, [{**r, "assigned_to": "judges"} for r in rows[N:]], IT0)
     gold = [
-        {**r, "order": "swapped" if i % 5 == 0 else "original", "role": "test" if i >= N - 4 else "few_shot"}
+        {**r, "verified_order": "swapped" if i % 5 == 0 else "original", "role": "test" if i >= N - 4 else "few_shot"}
         for i, r in enumerate(rows[:N])
     ]
     put(lake, GOLD, gold, IT0)

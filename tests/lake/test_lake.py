@@ -106,7 +106,9 @@ def test_a_repeated_key_is_found_across_row_groups(lake):
 def test_unknown_and_missing_columns_are_named(lake):
     with pytest.raises(LakeError, match=r"missing columns \['share'\], unknown columns \['shares'\]"):
         lake.write(
-            SILVER, pa.table({"pair_id": ["p"], "cluster_id": ["c"], "order": ["original"], "shares": [1.0]}), "i"
+            SILVER,
+            pa.table({"pair_id": ["p"], "cluster_id": ["c"], "verified_order": ["original"], "shares": [1.0]}),
+            "i",
         )
 
 
@@ -130,7 +132,7 @@ def test_a_discarded_stage_leaves_nothing(lake):
 def test_a_plain_duckdb_shell_reads_the_same_views(lake):
     import duckdb
 
-    row = {"pair_id": "p", "cluster_id": "c", "order": "swapped", "role": "train", "votes_original": 0}
+    row = {"pair_id": "p", "cluster_id": "c", "verified_order": "swapped", "role": "train", "votes_original": 0}
     lake.write(GOLD, pa.Table.from_pylist([row | {"votes_swapped": 1}], GOLD.schema), "iter_00")
     with duckdb.connect(str(lake.shell()), read_only=True) as con:
         assert con.sql("SELECT pair_id, label_source, iteration FROM verified").fetchall() == [
@@ -156,7 +158,9 @@ def test_a_folder_may_have_any_name(tmp_path):
     lake = Lake(str(tmp_path / "it's [a] *lake*?"))
     lake.write(
         SILVER,
-        pa.Table.from_pylist([{"pair_id": "p", "cluster_id": "c", "order": "original", "share": 1.0}], SILVER.schema),
+        pa.Table.from_pylist(
+            [{"pair_id": "p", "cluster_id": "c", "verified_order": "original", "share": 1.0}], SILVER.schema
+        ),
         "iter_00",
     )
     with lake.connect() as con:

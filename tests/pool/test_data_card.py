@@ -55,11 +55,11 @@ def fill(lake: Lake) -> None:
          "conversation": [{"role": "user", "content": german}]},
     ]  # fmt: skip
     common = {"fingerprint": "f", "bytes": 1, "shape": "pair", "redistribution": False, "stage": "seed", "joined": 0}
-    put(lake, SOURCES, [{"source": "a", "path": "a", "licence": f"MIT {EVIL}", **common}], "a")
+    put(lake, SOURCES, [{"source": "a", "path": "a", "license": f"MIT {EVIL}", **common}], "a")
     put(
         lake,
         SOURCES,
-        [{"source": "b", "path": "b", "licence": "CC0", **common, "redistribution": True, "problem": EVIL}],
+        [{"source": "b", "path": "b", "license": "CC0", **common, "redistribution": True, "problem": EVIL}],
         "b",
     )
     for source in ("a", "b"):
@@ -89,7 +89,9 @@ def fill(lake: Lake) -> None:
 def test_every_count_is_the_one_made_by_hand(tmp_path, config):
     fill(Lake(str(tmp_path)))
     lake, _ = described(tmp_path, config)
-    found = {(f, s, i): (n, of) for f, s, i, n, of in query(lake, "SELECT figure, source, item, n, of FROM data_card")}
+    found = {
+        (f, s, i): (n, of) for f, s, i, n, of in query(lake, "SELECT figure, source, item, n, out_of FROM data_card")
+    }
 
     def rows(figure: str, source: str = "") -> dict[str, tuple]:
         return {i: v for (f, s, i), v in found.items() if (f, s) == (figure, source)}
@@ -104,7 +106,7 @@ def test_every_count_is_the_one_made_by_hand(tmp_path, config):
     assert rows("contaminated by", "b") == {"exam": (2, 3), "quiz": (2, 3), "test": (1, 3)}
     assert rows("contradicting") == {"pairs": (1, None)}
     assert rows("label by") == {"human": (4, 4)}
-    assert rows("licence") == {f"MIT {EVIL} (not for redistribution)": (3, 4), "CC0": (1, 4)}
+    assert rows("license") == {f"MIT {EVIL} (not for redistribution)": (3, 4), "CC0": (1, 4)}
     assert rows("longer response") == {"chosen": (2, 4), "rejected": (1, 4), "neither": (1, 4)}
     assert rows("longer response", "b") == {"chosen": (1, 1)}
     assert rows("turns") == {"1": (3, 4), "3": (1, 4)}
@@ -124,10 +126,10 @@ def test_personal_data_are_shown_where_they_are_looked_for_and_of_pairs_that_are
     """A scan that was switched off, of a pool that was larger, stays behind."""
     lake = Lake(str(tmp_path))
     fill(lake)
-    scan = [{"pair_id": f"p{i}", "place": "chosen", "start": 0, "end": 3, "kind": "URL", "score": 0.5, "sensitivity": 2}
+    scan = [{"pair_id": f"p{i}", "place": "chosen", "start": 0, "stop": 3, "kind": "URL", "score": 0.5, "sensitivity": 2}
             for i in range(1, 10)]  # fmt: skip
     put(lake, PERSONAL_DATA, scan, "b00")
-    shown = "SELECT item, n, of FROM data_card WHERE figure = 'personal data'"
+    shown = "SELECT item, n, out_of FROM data_card WHERE figure = 'personal data'"
     described(tmp_path, config)
     assert query(lake, shown) == []
     looking = config.model_copy(update={"personal": config.personal.model_copy(update={"backend": "presidio"})})

@@ -105,7 +105,7 @@ def test_a_source_is_imported_again_for_its_own_sake_alone(tmp_path):
     one, other = OLD
     changes = {
         "another source": ((*OLD, NEW), {"c"}),
-        "its licence": ((one, other | {"licence": "MIT"}), {"b"}),
+        "its licence": ((one, other | {"license": "MIT"}), {"b"}),
         "its priority": ((one | {"priority": 3}, other), {"a"}),
         "its bytes": ((one, other | {"records": other["records"][1:]}), {"b"}),
         "nothing": (OLD, set()),
@@ -117,7 +117,7 @@ def test_a_source_is_imported_again_for_its_own_sake_alone(tmp_path):
     versions = {n: lake.note(RAW_POOL, n) for n in "ab"}
     lake = make(tmp_path, *OLD, NEW)
     assert {n: lake.note(RAW_POOL, n) for n in "ab"} == versions
-    make(tmp_path, one, other | {"licence": "MIT"}, NEW)
+    make(tmp_path, one, other | {"license": "MIT"}, NEW)
     config = configured(tmp_path, one, other, NEW)
     make(tmp_path, one, other, NEW, steps=(pool.sources,))
     assert [n for n in "abc" if pool.raw_pool.stale(config, lake, n)] == ["b"]
@@ -254,7 +254,7 @@ def test_an_iteration_sees_only_what_had_joined_by_then(tmp_path):
     put(lake, EMBEDDINGS, [{"pair_id": p, "vector": [1.0, 0.0]} for p in names], "b00")
     put(lake, SEED_SELECTION, [{"pair_id": "p00", "assigned_to": "people", "stratum": "s"}])
     put(lake, ANNOTATION_BATCH, [{"pair_id": "p00", "assigned_to": "people"}], "iter_00")
-    put(lake, GOLD, [{"pair_id": "p00", "order": "original"}], "iter_00")
+    put(lake, GOLD, [{"pair_id": "p00", "verified_order": "original"}], "iter_00")
     put(
         lake,
         GOLD_PREDICTIONS,
@@ -276,5 +276,5 @@ def test_an_iteration_sees_only_what_had_joined_by_then(tmp_path):
     assert offered and all(joined[p] <= 1 for p in offered)
     assert any(joined[p] == 1 for p in offered)  # the next iteration may ask about what joins with it
     with lake.connect() as con:  # what random and every other policy choose from
-        open_ones = con.sql(statement("candidates"), params={"iteration": "iter_00"}).fetchall()
+        open_ones = con.sql(statement("stage1/candidates"), params={"iteration": "iter_00"}).fetchall()
     assert {row[0] for row in open_ones} == {p for p, j in joined.items() if j <= 1} - {"p00"}

@@ -77,7 +77,7 @@ def test_precision_and_recall_on_the_planted_set(scan):
         text, spans = planted(line)
         wanted.update(kind for *_, kind in spans)
         for f in scan(text):
-            (found if (f.start, f.end, f.kind) in spans else wrong)[f.kind] += 1
+            (found if (f.start, f.stop, f.kind) in spans else wrong)[f.kind] += 1
     assert {kind: (found[kind], n) for kind, n in wanted.items()} == {
         "EMAIL_ADDRESS": (5, 6), "PHONE_NUMBER": (11, 12), "IBAN_CODE": (2, 2), "CREDIT_CARD": (2, 2), "IP_ADDRESS": (3, 3),
         "MAC_ADDRESS": (1, 1), "US_SSN": (1, 1), "CRYPTO": (1, 1),

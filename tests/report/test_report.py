@@ -76,7 +76,7 @@ def fill(lake: Lake, simulated: bool = True, origin: str = "planted") -> None:
         ]
     ])  # fmt: skip
     put(lake, t.SOURCES, [{
-        "source": "s", "path": "s.jsonl", "fingerprint": "f", "bytes": 1, "shape": "pair", "licence": "CC0",
+        "source": "s", "path": "s.jsonl", "fingerprint": "f", "bytes": 1, "shape": "pair", "license": "CC0",
         "redistribution": True, "priority": 1,
     }], "s")  # fmt: skip
     pairs = [pool_row(p, i) for i, p in enumerate(RIGHT, 1)]
@@ -104,11 +104,11 @@ def fill(lake: Lake, simulated: bool = True, origin: str = "planted") -> None:
         for p, v in (("p01", "first"), ("p02", "second"), ("p10", "first"))
     ], IT0)  # fmt: skip
     put(lake, t.GOLD, [
-        {"pair_id": "p01", "order": "original"},
-        {"pair_id": "p02", "order": "swapped"},
-        {"pair_id": "p10", "order": "original", "role": "test"},
+        {"pair_id": "p01", "verified_order": "original"},
+        {"pair_id": "p02", "verified_order": "swapped"},
+        {"pair_id": "p10", "verified_order": "original", "role": "test"},
     ], IT0)  # fmt: skip
-    put(lake, t.SILVER, [{"pair_id": "p03", "order": "original"}], IT0)
+    put(lake, t.SILVER, [{"pair_id": "p03", "verified_order": "original"}], IT0)
     put(lake, t.UNDECIDED, [{"pair_id": "p04", "desk": "judges", "reason": "tie"}], IT0)
     votes = [
         vote("p04", "one", 0, "chosen", "tie", "tie"),
@@ -151,7 +151,7 @@ def fill(lake: Lake, simulated: bool = True, origin: str = "planted") -> None:
     curated, swapped = ("p01", "p03", "p05", "p06"), ("p02", "p07", "p08")
     for table, rows in ((t.RELEASE_CURATED, curated), (t.RELEASE_CORRECTED, (*curated, *swapped))):
         put(lake, table, [
-            {"pair_id": p, "flipped": p in swapped, "label_source": "m", "rule": "r", "weight": 1.0, "licence": "l"}
+            {"pair_id": p, "flipped": p in swapped, "label_source": "m", "rule": "r", "weight": 1.0, "license": "l"}
             for p in rows
         ], "b00")  # fmt: skip
     benchmark(lake)
@@ -200,7 +200,7 @@ def benchmark(lake: Lake) -> None:
 def score(arm: str, value: float) -> dict:
     return {
         "arm": arm, "benchmark": "b", "subset": "", "metric": "accuracy", "value": value, "low": value, "high": value,
-        "n": 40, "of": 40, "ties": 0, "truncated": 0, "missing": [],
+        "n": 40, "out_of": 40, "ties": 0, "truncated": 0, "missing": [],
     }  # fmt: skip
 
 

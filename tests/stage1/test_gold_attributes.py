@@ -89,7 +89,7 @@ def test_gold_has_what_people_wrote_what_was_generated_and_who_wrote(lake, kind)
     answered(lake, answers(), kind)
     labelled(lake)
     rows = query(
-        lake, f"SELECT pair_id, {', '.join(FIELDS)}, generated, edited_by FROM gold_attributes ORDER BY pair_id"
+        lake, f"SELECT pair_id, {', '.join(FIELDS)}, as_generated, edited_by FROM gold_attributes ORDER BY pair_id"
     )
     same = tuple(GENERATED.values())
     written = ("role playing", *same[1:4], WRITTEN)

@@ -27,7 +27,7 @@ def lake(tmp_path) -> Lake:
         batch = [{"pair_id": p, "cluster_id": of[p], "assigned_to": "people"} for p in "gau"]
         put(lake, t.ANNOTATION_BATCH, batch if first else [], key)
         gold = [
-            {"pair_id": p, "cluster_id": of[p], "order": "original", "role": r}
+            {"pair_id": p, "cluster_id": of[p], "verified_order": "original", "role": r}
             for p, r in (("g", "test"), ("a", "train"))
         ]
         put(lake, t.GOLD, gold if first else [], key)

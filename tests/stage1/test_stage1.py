@@ -31,7 +31,7 @@ from sql import statement
 from tests.support.lakes import close, make, put, query, settings
 
 IT0, IT1 = "iter_00", "iter_01"
-GOLD_SQL = statement("gold")
+GOLD_SQL = statement("stage1/gold")
 
 
 def ids(n: int, start: int = 0) -> list[str]:
@@ -215,7 +215,7 @@ def test_gold_is_the_peoples_majority_in_the_order_they_saw(lake):
         IT0,
     )  # fmt: skip
     make(stage1.gold, lake, IT0)
-    assert query(lake, 'SELECT pair_id, "order", votes_original, votes_swapped FROM gold ORDER BY 1') == [
+    assert query(lake, "SELECT pair_id, verified_order, votes_original, votes_swapped FROM gold ORDER BY 1") == [
         ("keep", "original", 2, 1),
         ("swap", "swapped", 0, 1),
     ]
@@ -240,7 +240,7 @@ def test_gold_is_the_peoples_majority_in_the_order_they_saw(lake):
     assert query(lake, "SELECT pair_id, desk FROM undecided ORDER BY 1") == [
         ("none", "people"), ("split", "judges"), ("tie", "people"),
     ]  # fmt: skip
-    assert query(lake, 'SELECT pair_id, "order" FROM silver') == [("sure", "swapped")]
+    assert query(lake, "SELECT pair_id, verified_order FROM silver") == [("sure", "swapped")]
 
 
 def asked(lake, iteration: str, rows: dict[str, tuple[str, str]]) -> None:
@@ -301,7 +301,7 @@ def test_a_second_role_for_a_cluster_is_refused(lake, monkeypatch):
 
 @pytest.mark.parametrize("role", ["train", "validation", "calibration", "test"])
 def test_examples_come_from_their_role_alone(lake, role):
-    put(lake, GOLD, [{"pair_id": "g", "order": "original", "role": role}], IT0)
+    put(lake, GOLD, [{"pair_id": "g", "verified_order": "original", "role": role}], IT0)
     with pytest.raises(dg.Failure, match="examples_of_their_role"):
         publish_votes(lake, "t", ["g"])
 
@@ -309,13 +309,13 @@ def test_examples_come_from_their_role_alone(lake, role):
 @pytest.mark.parametrize("same", ["cluster_id", "comparison_id"])
 def test_a_pair_is_no_example_for_its_kin(lake, same):
     put(lake, CLEAN_POOL, [{"pair_id": "t", "comparison_id": "t", same: "x"}, {"pair_id": "g", same: "x"}], "b00")
-    put(lake, GOLD, [{"pair_id": "g", "order": "original", "role": "few_shot"}], IT0)
+    put(lake, GOLD, [{"pair_id": "g", "verified_order": "original", "role": "few_shot"}], IT0)
     with pytest.raises(dg.Failure, match="never_its_own_example"):
         publish_votes(lake, "t", ["g"])
 
 
 def test_judges_are_not_asked_about_gold(lake):
-    put(lake, GOLD, [{"pair_id": "t", "order": "original"}], IT0)
+    put(lake, GOLD, [{"pair_id": "t", "verified_order": "original"}], IT0)
     with pytest.raises(dg.Failure, match="gold_is_not_judged"):
         publish_votes(lake, "t", [])
 
@@ -336,7 +336,7 @@ def publish_votes(lake, pair: str, examples: list[str]) -> None:
 
 
 def test_silver_next_to_gold_is_refused(lake):
-    put(lake, GOLD, [{"pair_id": "g", "cluster_id": "same", "order": "original"}], IT0)
+    put(lake, GOLD, [{"pair_id": "g", "cluster_id": "same", "verified_order": "original"}], IT0)
     put(lake, HUMAN_LABELS, [], IT0)
     put(lake, ANNOTATION_BATCH, [{"pair_id": "s", "cluster_id": "same", "assigned_to": "judges"}], IT0)
     put(lake, VERDICTS, [{"pair_id": "s", "verdict": "original"}], IT0)
@@ -363,7 +363,7 @@ def test_retrieval_finds_the_nearest_open_pairs_and_nothing_else(lake):
     put(lake, ATTRIBUTES, [{"pair_id": p} for p in angle], "b00")
     put(lake, EMBEDDINGS, [{"pair_id": p, "vector": at(a)} for p, a in angle.items()], "b00")
     put(lake, ANNOTATION_BATCH, [{"pair_id": p, "assigned_to": "people"} for p in ("gold_x", "gold_y", "asked")], IT0)
-    put(lake, GOLD, [{"pair_id": p, "order": "original"} for p in ("gold_x", "gold_y")], IT0)
+    put(lake, GOLD, [{"pair_id": p, "verified_order": "original"} for p in ("gold_x", "gold_y")], IT0)
     put(
         lake,
         GOLD_PREDICTIONS,

@@ -65,8 +65,8 @@ def loop(tmp_path, model) -> SimpleNamespace:
     put(lake, EMBEDDINGS, [v for b in embed(Embedding(), [texts]) for v in b.to_pylist()], "b00")
     desk = {p: "people" if i < 5 else "judges" for i, p in enumerate(names[:10])}
     put(lake, ANNOTATION_BATCH, [{"pair_id": p, "assigned_to": d} for p, d in desk.items()], IT0)
-    put(lake, SILVER, [{"pair_id": p, "order": "original"} for p in names[5:10]], IT0)
-    put(lake, GOLD, [{"pair_id": p, "order": "original", "role": "few_shot"} for p in names[:5]], IT0)
+    put(lake, SILVER, [{"pair_id": p, "verified_order": "original"} for p in names[5:10]], IT0)
+    put(lake, GOLD, [{"pair_id": p, "verified_order": "original", "role": "few_shot"} for p in names[:5]], IT0)
     predicted(lake, IT0, names[:5], 0.4)
     put(lake, REWARD_MODEL, [MODEL | {"path": model}], IT0)
     near = [
@@ -237,8 +237,8 @@ def test_what_stands_nearest_but_may_not_be_shown_is_not(loop, change):
         rows[40]["cluster_id"] = rows[0]["cluster_id"]
     put(loop.lake, CLEAN_POOL, rows, "b00")
     role = "test" if change == "role" else "few_shot"
-    gold = [{"pair_id": p, "order": "original", "role": "few_shot"} for p in loop.names[1:5]]
-    put(loop.lake, GOLD, [{"pair_id": loop.names[0], "order": "original", "role": role}, *gold], IT0)
+    gold = [{"pair_id": p, "verified_order": "original", "role": "few_shot"} for p in loop.names[1:5]]
+    put(loop.lake, GOLD, [{"pair_id": loop.names[0], "verified_order": "original", "role": role}, *gold], IT0)
     put(loop.lake, GOLD, [], IT1)
     put(loop.lake, ANNOTATION_BATCH, [{"pair_id": loop.names[40], "assigned_to": "judges"}], IT1)
     truth = {"winner": text_hash("x"), "origin": "planted", "topic": "t", "gap": 1.0}

@@ -27,7 +27,7 @@ def test_the_best_on_the_final_gold_is_taken_and_the_later_of_two_equals(tmp_pat
             {
                 "pair_id": r["pair_id"],
                 "role": (role := roles[i % 5]),
-                "order": "original" if role in roles[:3] else "swapped",
+                "verified_order": "original" if role in roles[:3] else "swapped",
             }
             for i, r in enumerate(some)
         ]

@@ -175,7 +175,7 @@ def test_a_calibrated_rule_keeps_flips_and_abstains_by_stratum():
 
 
 def test_thresholds_apply_to_the_strata_and_probabilities_they_were_tested_on():
-    """The fit is numpy and the rule is SQL: the same stratum and the same probability for every pair."""
+    """The fit is numpy and the rule is SQL: the same probability, and strata by both models' votes, for every pair."""
     rng = np.random.default_rng(4)
     margins = np.round(rng.normal(0, 1.5, (90, 2)), 3)
     found = FOUND.model_copy(update={"intercept": -0.3, "best": 0.7, "gold": 1.1})
@@ -205,7 +205,7 @@ def labelled(root, gold: int, audited: int) -> Lake:
     lake.write(t.GOLD_REWARD_MODEL, pa.Table.from_pylist([row], t.GOLD_REWARD_MODEL.schema))
     for key in ("iter_00", "iter_01", "iter_02"):
         here = pairs if key == "iter_00" else []
-        put(lake, t.GOLD, [{"pair_id": p, "role": "calibration" if i % 4 else "train", "order": "original" if i % 5 else
+        put(lake, t.GOLD, [{"pair_id": p, "role": "calibration" if i % 4 else "train", "verified_order": "original" if i % 5 else
                             "swapped"} for i, p in enumerate(here)], key)  # fmt: skip
         put(lake, t.ANNOTATION_BATCH, [{"pair_id": p, "assigned_to": "people", "why": "seed" if i % 2 else "retrieved"}
                                        for i, p in enumerate(here)], key)  # fmt: skip
@@ -222,8 +222,8 @@ def test_only_gold_by_chance_fits_and_its_majority_is_what_the_audit_says(tmp_pa
                         for shown in ["chosen" if v.islower() else "rejected"]
                         for verdict in [{"f": "first", "s": "second", "u": "undecided"}[v.lower()]]])  # fmt: skip
     with lake.connect() as con:
-        rows = con.sql(statement("calibration_gold")).fetchall()
-        labels = con.sql(statement("audit_labels")).fetchall()
+        rows = con.sql(statement("stage2/calibration_gold")).fetchall()
+        labels = con.sql(statement("stage2/audit_labels")).fetchall()
     assert [r[0] for r in rows] == [f"g{i:03d}" for i in range(60) if i % 4 and i % 2]
     assert labels == [("c", False), ("e", True)]  # "S": second of a swapped show is the chosen one
 
@@ -255,9 +255,9 @@ def test_the_audit_draws_from_all_that_stage_2_decides_and_waits_for_people(tmp_
     put(lake, t.CLEAN_POOL, pairs, "b00")
     for key in ("iter_00", "iter_01", "iter_02"):
         first = key == "iter_00"
-        put(lake, t.GOLD, [{"pair_id": p, "order": "original", "role": "train" if i else "test"}
+        put(lake, t.GOLD, [{"pair_id": p, "verified_order": "original", "role": "train" if i else "test"}
                            for i, p in enumerate(pool[:60])] if first else [], key)  # fmt: skip
-        put(lake, t.SILVER, [{"pair_id": p, "order": "original"} for p in pool[60:120]] if first else [], key)
+        put(lake, t.SILVER, [{"pair_id": p, "verified_order": "original"} for p in pool[60:120]] if first else [], key)
         put(lake, t.UNDECIDED, [{"pair_id": p, "desk": "people"} for p in pool[120:160]] if first else [], key)
     sections = {"stage2": {"audit": 80}, "people": {"backend": "files", "folder": str(tmp_path / "people"), **FREE},
                 "attributes": {"backend": "heuristic"}}  # fmt: skip
@@ -272,7 +272,7 @@ def test_the_audit_draws_from_all_that_stage_2_decides_and_waits_for_people(tmp_
     answers = [{"pair_id": p, "verdict": "candidate_1", "annotator": "ann", "seconds": 9} for p in drawn]
     (tmp_path / "people/stage2/answers.jsonl").write_text("".join(json.dumps(a) + "\n" for a in answers))
     make(stage2.audit, lake, **sections)
-    right = dict(query(lake, f"{statement('audit_labels')}"))
+    right = dict(query(lake, statement("stage2/audit_labels")))
     assert right == {b["pair_id"]: b["candidate_1"] == "good" for b in batch} and len(set(right.values())) == 2
     assert query(lake, "SELECT stage, sum(is_label::INT) FROM paid_labels WHERE who = 'people' GROUP BY 1") == [
         ("stage2", 80)
@@ -328,5 +328,9 @@ def test_calibrated_decisions_reach_the_release_and_the_soft_arm(tmp_path, monke
         ("00", "c00", p["00"]), ("01", "r01", 1 - p["01"])
     ]  # fmt: skip
     with lake.connect() as con:
-        soft = con.sql(statement("arm_pairs").format(arm="soft", seed=0, limit=9)).to_arrow_table().to_pylist()
+        soft = (
+            con.sql(statement("release/arm_pairs"), params={"arm": "soft", "seed": "0", "n": None})
+            .to_arrow_table()
+            .to_pylist()
+        )
     assert {r["pair_id"]: (r["chosen"], r["target"]) for r in soft} == {i: (f"c{i}", p[i]) for i in pool}

@@ -301,7 +301,7 @@ def test_it_does_not_matter_when_the_judges_are_asked(pairs, rule):
 def test_a_verdict_that_is_not_asked_for_could_not_change_the_class(policy):
     """The rule itself, deaf to nothing: where it does not ask, the class is the same for every verdict."""
     with duckdb.connect() as con:
-        con.execute(statement("decision_rule"))
+        con.execute(statement("macros"))
         for b, g in itertools.product("-0", "+-0"):
             said = {
                 j: con.sql(f"SELECT stage2_class('{policy}', '{b}', '{g}', '{j}')").fetchall()[0][0]

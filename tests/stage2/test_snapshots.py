@@ -24,20 +24,20 @@ def lake_of(root, **released) -> Lake:
     judged = {"iter_00": [("b", "swapped")], "iter_01": [("d", "original")]}
     for key, pairs in asked.items():
         put(lake, t.ANNOTATION_BATCH, [{"pair_id": p, "assigned_to": "people"} for p in pairs], key)
-        put(lake, t.GOLD, [{"pair_id": p, "order": o, "role": r} for p, o, r in people.get(key, [])], key)
-        put(lake, t.SILVER, [{"pair_id": p, "order": o} for p, o in judged.get(key, [])], key)
+        put(lake, t.GOLD, [{"pair_id": p, "verified_order": o, "role": r} for p, o, r in people.get(key, [])], key)
+        put(lake, t.SILVER, [{"pair_id": p, "verified_order": o} for p, o in judged.get(key, [])], key)
     rows = {"curated": "ade", "corrected": "adeBCF"} | released
     for table, pairs in ((t.RELEASE_CURATED, rows["curated"]), (t.RELEASE_CORRECTED, rows["corrected"])):
         put(lake, table, [
             {"pair_id": p.lower(), **TEXTS, "flipped": p.isupper(), "label_source": "people", "rule": "r", "weight": 1.0,
-             "licence": "x"} for p in pairs], "b00")  # fmt: skip
+             "license": "x"} for p in pairs], "b00")  # fmt: skip
     return lake
 
 
 def test_every_view_holds_what_it_should(tmp_path):
     lake = lake_of(tmp_path)
     make(release.snapshots, lake)
-    rows = query(lake, 'SELECT upto, "view", pairs, swapped FROM snapshots ORDER BY ALL')
+    rows = query(lake, "SELECT upto, snapshot, pairs, swapped FROM snapshots ORDER BY ALL")
     assert rows == [
         ("iter_00", "corrected", 2, 1), ("iter_00", "filtered", 1, 0), ("iter_00", "original", 3, 0),
         ("iter_01", "corrected", 4, 2), ("iter_01", "filtered", 2, 0), ("iter_01", "original", 5, 0),
@@ -54,11 +54,11 @@ def test_every_view_holds_what_it_should(tmp_path):
 
 def test_equal_views_have_equal_hashes_and_others_do_not(tmp_path):
     one, two, three = (lake_of(tmp_path / n) for n in "123")
-    put(three, t.SILVER, [{"pair_id": "b", "order": "original"}], "iter_00")
+    put(three, t.SILVER, [{"pair_id": "b", "verified_order": "original"}], "iter_00")
     put(three, t.RELEASE_CURATED, [{"pair_id": p, **TEXTS, "flipped": False, "label_source": "people", "rule": "r",
-                                    "weight": 1.0, "licence": "x"} for p in "abde"], "b00")  # fmt: skip
+                                    "weight": 1.0, "license": "x"} for p in "abde"], "b00")  # fmt: skip
     put(three, t.RELEASE_CORRECTED, [{"pair_id": p.lower(), **TEXTS, "flipped": p.isupper(), "label_source": "people",
-                                      "rule": "r", "weight": 1.0, "licence": "x"} for p in "abdeCF"], "b00")  # fmt: skip
+                                      "rule": "r", "weight": 1.0, "license": "x"} for p in "abdeCF"], "b00")  # fmt: skip
     for lake in (one, two, three):
         make(release.snapshots, lake)
     found = [dict(query(lake, "SELECT upto || ' ' || \"view\", hash FROM snapshots")) for lake in (one, two, three)]

@@ -49,7 +49,12 @@ def test_the_spread_by_hand(tmp_path):
         key = "filtered" if seed == 0 else f"filtered-{seed + 1}"
         put(lake, t.FINAL_REWARD_MODEL, [{**zero, "arm": "filtered", "seed": seed}], key)
         row = {"arm": key, "benchmark": "b", "subset": "", "metric": "accuracy", "value": value}
-        put(lake, t.BENCHMARK_RESULTS, [row | {"n": 9, "of": 9, "ties": 0, "truncated": 0, "missing": []}], f"b|{key}")
+        put(
+            lake,
+            t.BENCHMARK_RESULTS,
+            [row | {"n": 9, "out_of": 9, "ties": 0, "truncated": 0, "missing": []}],
+            f"b|{key}",
+        )
     (arm, *_, seeds, mean, sd, low, high) = query(lake, "FROM benchmark_spread")[0]
     assert (arm, seeds, low, high) == ("filtered", 3, 0.70, 0.78)
     assert (mean, sd) == (pytest.approx(0.74), pytest.approx(0.04))

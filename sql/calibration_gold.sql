@@ -1,5 +1,0 @@
--- People's labels that fit probabilities besides the audit's: gold of the role calibration that chance brought in.
-SELECT g.pair_id, g."order" = 'original' AS right
-FROM gold g JOIN annotation_batch b USING (pair_id, iteration)
-WHERE role = 'calibration' AND why IN ('seed', 'random')
-ORDER BY pair_id

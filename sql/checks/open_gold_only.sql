@@ -1,0 +1,1 @@
+SELECT pair_id FROM new WHERE pair_id NOT IN (SELECT pair_id FROM gold WHERE is_open(role))

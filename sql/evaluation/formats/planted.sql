@@ -1,0 +1,3 @@
+SELECT item_id, '' AS item_group, subset, prompt, asked(prompt) AS turns, [chosen, rejected] AS responses,
+    [true, false] AS labels, NULL::BIGINT[][] AS against
+FROM file

@@ -1,6 +1,0 @@
--- Size and content of every view. A pair's id is a hash of its texts, so the sums over ids and orders are one of the
--- content, whatever the order of the rows.
-SELECT upto, "view", count(*) AS pairs, count(*) FILTER ("order" = 'swapped') AS swapped,
-    md5(concat_ws('/', count(*), sum(md5_number_lower(pair_id || "order")::HUGEINT),
-        sum(md5_number_upper(pair_id || "order")::HUGEINT))) AS hash
-FROM snapshot_pairs GROUP BY ALL
