@@ -7,12 +7,13 @@ from curation.intervals import Estimate, wilson
 from report import charts
 from report.drawing import BAD, GOOD, MIXED, PLAIN, QUIET
 from report.page import dicts, template
+from sql import statement
 
 if TYPE_CHECKING:
     import duckdb
 
 LOOKED_AT = ("language", "category", "objectivity", "controversiality")
-LISTED = ("licence", "label by", "enters at", "turns", "personal data")
+LISTED = ("license", "label by", "enters at", "turns", "personal data")
 ENDS = ("unreadable", "unusable", "duplicate", "contaminated", "clean")
 GROWTH = ("pairs", "repeated", "known", "contaminated", "new", "contradicting")
 TEXTS = {"conversation": QUIET, "chosen": GOOD, "rejected": BAD}
@@ -32,12 +33,12 @@ class Card:
 
     def share(self, figure: str, item: str, source: str = "") -> Estimate:
         """With its 95 % interval; nothing where there is nothing to be a part of."""
-        of = max((r["of"] or 0 for (f, s, _), r in self.rows.items() if (f, s) == (figure, source)), default=0)
+        of = max((r["out_of"] or 0 for (f, s, _), r in self.rows.items() if (f, s) == (figure, source)), default=0)
         return wilson(self.n(figure, item, source), of)
 
     def items(self, figure: str, source: str = "") -> list[tuple[str, int, int]]:
         """(item, n, of), the largest first; after `SHOWN` of them the rest together."""
-        found = [(r["item"], r["n"], r["of"]) for (f, s, _), r in self.rows.items() if (f, s) == (figure, source)]
+        found = [(r["item"], r["n"], r["out_of"]) for (f, s, _), r in self.rows.items() if (f, s) == (figure, source)]
         found.sort(key=lambda r: (-r[1], r[0]))
         rest = found[SHOWN:]
         return found[:SHOWN] + ([(f"{len(rest)} others", sum(r[1] for r in rest), rest[0][2])] if rest else [])
@@ -61,17 +62,13 @@ def render(con: "duckdb.DuckDBPyConnection", card: Card, name: str, generated: b
         ends=ENDS,
         sources=[s | _ends(card, s["source"]) for s in sources],
         refused=[(reason, n, *_most(card, reason, sources)) for reason, n, _ in card.items("refused")],
-        growth=dicts(con, "FROM growth WHERE (SELECT max(joined) FROM sources) > 0 ORDER BY joined, source"),
+        growth=dicts(con, statement("pool/data_card_growth")),
         growth_columns=GROWTH,
         looked_at=max((of for _, _, of in languages), default=0),
         percentiles=PERCENTILES,
         lengths={t: [card.n(f"percentile of the {t}", str(p)) for p in PERCENTILES] for t in TEXTS},
         benchmarks=benchmarks,
-        matches=dicts(
-            con,
-            "FROM contaminated QUALIFY row_number() OVER (PARTITION BY source, benchmark ORDER BY pair_id) = 1"
-            " ORDER BY benchmark, source LIMIT 12",
-        ),
+        matches=dicts(con, statement("pool/data_card_matches")),
         contaminated_by={
             s["source"]: [
                 (card.n(*which), card.share(*which))
