@@ -293,7 +293,7 @@ def benchmark_prompts(run: Run) -> Iterator[Rows]:
     yield Rows(BENCHMARK_PROMPTS, rows, {"benchmarks": len(tables)})
 
 
-@table_asset(CLUSTERS, reads=[RAW_POOL], group="pool", kinds={"rust"})
+@table_asset(CLUSTERS, reads=[RAW_POOL], version="2", group="pool", kinds={"rust"})
 def clusters(run: Run) -> Iterator[Rows]:
     """Conversations that nearly repeat each other (MinHash over word 5-grams), so that a split never divides them."""
     from curation.clusters import clusters as near_duplicates
@@ -321,6 +321,7 @@ def clusters(run: Run) -> Iterator[Rows]:
     reads=[DEDUPED, RAW_POOL, BENCHMARK_PROMPTS],
     reads_itself=True,
     settings=("decontamination",),
+    version="2",
     group="pool",
     kinds={"python"},
 )

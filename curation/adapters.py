@@ -363,7 +363,7 @@ class _Context(_Shape):
             raise Unfit(
                 "context_disagrees",
                 f"the dialogue begins with {_shown(said)} and the fields {', '.join(self._told(record))} say "
-                f"{_shown(context)}",
+                f"{_shown(context)}; where the dialogue is right, leave them out by a query (SELECT * EXCLUDE (…) FROM …)",
             )
         return tuple(before), said[-1][1]
 

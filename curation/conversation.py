@@ -182,6 +182,7 @@ def text(value: Any, depth: int = 0) -> str | None:
 
 
 # ---- structures that stand as text ---------------------------------------------------------------------------------
+_FIRST = frozenset('[{"a \t\r\n')  # what it may begin with: most texts are told by that alone
 _OPENS = re.compile(r"\s*(?:\"\s*)?(?:array\(\s*)?[\[{]")
 _SPEAKERS = "|".join(sorted({*ROLES, *TOOLS}, key=len, reverse=True))
 _SAYS = re.compile(rf"""['"\\]\s*(?:role|from)[\\'"]+\s*:\s*[\\'"]+(?:{_SPEAKERS})[\\'"]""", re.IGNORECASE)
@@ -201,7 +202,7 @@ def opened(value: Any) -> Any:
     Raises:
         Unfit: it begins as a dialogue and cannot be read as one.
     """
-    if not isinstance(value, str) or not _OPENS.match(value):
+    if not isinstance(value, str) or value[:1] not in _FIRST or not _OPENS.match(value):
         return value
     says = _SAYS.search(value) is not None
     if not says and '"type"' not in value and "'type'" not in value:

@@ -7,12 +7,13 @@ import sys
 import types
 from pathlib import Path
 
+import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets import pool
+from assets import answers, pool
 from curation.clusters import clusters, signatures
 from curation.contamination import BenchmarkIndex, tokens
 from curation.tables import BENCHMARK_PROMPTS
@@ -156,6 +157,41 @@ def test_a_missing_file_stops_nobody_else(tmp_path):
         ("a", False, False), ("gone", True, True),
     ]  # fmt: skip
     assert query(lake, "SELECT count(*) FROM clean_pool") == [(1,)]
+
+
+def test_a_source_that_brings_no_pair_says_why_and_stops_a_run_that_requires_it(tmp_path):
+    asked = {"system": "S", "question": "Q", "chosen": "yes", "rejected": "no"}
+    files = {"a": [pair("Q"), pair("Q", "same", "same")], "none": [asked], "ties": [pair("Q", "x", "x")]}
+    lake = make(tmp_path, files)
+    found = query(lake, "SELECT source, records, pairs, unusable, quarantined, warning FROM imports ORDER BY 1")
+    assert [row[:5] for row in found] == [("a", 2, 1, 1, 0), ("none", 0, 0, 0, 1), ("ties", 1, 0, 1, 0)]
+    assert found[0][5] is None and 'prompt = "question"' in found[1][5] and "identical 1" in found[2][5]
+    source = {"name": "ties", "path": str(tmp_path / "ties.jsonl"), "required": True}
+    config, other = settings(sources=[source]), Lake(str(tmp_path / "other"))
+    published(pool.sources, Run(config, other, "ties"))
+    with pytest.raises(dg.Failure, match="no pair in 1 records: identical 1"):
+        published(pool.raw_pool, Run(config, other, "ties"))
+
+
+def test_every_recorded_answer_is_accepted_or_refused_with_its_reason(tmp_path):
+    rows = [{"prompt": "Q", "a": "A", "b": "B", "winner": w} for w in ("a", "A", "b", "bad")]
+    (tmp_path / "h.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    codes = {"a": ["a"], "b": ["b"], "both_bad": ["bad"]}
+    told = [{"path": str(tmp_path / "h.jsonl"), "shape": "winner", "codes": codes}]
+    gone = [{"path": str(tmp_path / "gone.jsonl")}]
+    panel = {"panel": [{"name": "one", "backend": "recorded", "answers": told + gone}, {"name": "two"}]}
+    config = settings(people={"backend": "recorded", "answers": told}, judges=panel)
+    lake = Lake(str(tmp_path / "lake"))
+    published(answers.unusable_answers, Run(config, lake))
+    assert query(lake, "SELECT answers_of, place, accepted, refused, reasons FROM answer_files ORDER BY ALL") == [
+        ("judge one", 0, 2, 2, "unknown_code 1, both_bad 1"), ("judge one", 1, 0, 1, "missing_file 1"),
+        ("people", 0, 2, 2, "unknown_code 1, both_bad 1"),
+    ]  # fmt: skip
+    assert query(lake, "SELECT row, reason FROM unusable_answers WHERE answers_of = 'people' ORDER BY 1") == [
+        (2, "unknown_code"), (4, "both_bad")]  # fmt: skip
+    assert answers.unusable_answers.stale(config, lake, None) is None
+    (tmp_path / "gone.jsonl").write_text(json.dumps(pair("Q")) + "\n")
+    assert answers.unusable_answers.stale(config, lake, None)
 
 
 def test_a_pool_of_nothing_is_empty_tables(tmp_path):
