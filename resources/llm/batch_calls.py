@@ -209,7 +209,7 @@ class _Batch:
             batch = self.protocol.submit(desk, name, requests)
         except Failure as e:
             if e.ambiguous or e.transient:
-                self.said.append(f"the last batch may not have arrived ({e.http or 'no response'}: {e})")
+                self.said.append(f"the last batch may not have arrived ({e.shown}: {e})")
                 return  # it may have arrived: the next run looks before it sends again
             why = ": ".join(t for t in ("too large" if e.http == 413 else "", e.code, str(e)) if t)
             if e.fatal or not too_large(why):
@@ -254,7 +254,7 @@ class _Batch:
             elif e.fatal:
                 raise Unavailable(f"{self.payer.judge}: batch {data or name}: {e.http}: {e}. {STORED}") from None
             else:
-                self.said.append(f"batch {data or name} cannot be looked at ({e.http or 'no response'}: {e})")
+                self.said.append(f"batch {data or name} cannot be looked at ({e.shown}: {e})")
 
     def _sent(self, name: str, at: float) -> float:
         """About when a batch went out, by our clock: the last event, or now where the clock was set back."""
@@ -324,7 +324,7 @@ class _Batch:
         if lines >= requests:
             return True
         if standing.lines is None:
-            return not standing.whole and lines > 0
+            return not standing.whole and (lines > 0 or not standing.files)  # without a file there is no result
         return standing.lines <= lines and (lines > 0 or not standing.whole)
 
     def _write(self, name: str, lines: list[Line]) -> None:

@@ -330,7 +330,7 @@ class _Run:
             note = self.provider.redact(found.note)
             await self._finish(number, found.status, http=200, cost=found.cost, at_risk=found.at_risk, error=note)
             if found.status == "error":
-                raise Failure(note, 0)
+                raise Failure(note, 0, shown="an answer that is none")
             self._charged(found, reply.usage is not None, reserve)
             return found
         finally:
@@ -413,14 +413,14 @@ class _Outage:
         if waited > self.policy.patience or self.looks >= self.policy.looks or self.limited >= self.most_limited:
             raise Unavailable(
                 f"{self.where} has answered nobody for {waited:,.0f} s (patience = {self.policy.patience:g}), the last "
-                f"time with {e.http or 'no response'}: {e}. {self.so_far()} What was answered is stored; run again once "
+                f"time with {e.shown}: {e}. {self.so_far()} What was answered is stored; run again once "
                 "it answers."
             )
         if looks:
             self.failures += 1
             if self.failures == DOWN:
                 tell(
-                    f"{self.where} answers nobody ({e.http or 'no response'}: {e}); it is waited for, at most "
+                    f"{self.where} answers nobody ({e.shown}: {e}); it is waited for, at most "
                     f"{self.policy.patience:g} s"
                 )
 

@@ -4,6 +4,7 @@ What comes back is read like every other answer: whatever it is, it is taken, or
 below the configured address are asked, never an address that an answer gives.
 """
 
+import contextlib
 import datetime
 import json
 import re
@@ -164,10 +165,14 @@ class AnthropicBatches:
             size = _counted(found, "processing", "succeeded", "errored", "canceled", "expired")
             if found["id"] in taken or size not in (None, len(keys)):
                 continue
-            if found.get("processing_status") != "ended":
-                unknown.append(found["id"])
-            elif any(line.key in keys for line in self.results(desk, found["id"], Standing("ended"))):
+            ours = None
+            if found.get("processing_status") == "ended":
+                with contextlib.suppress(Failure):  # what cannot be looked into may be ours
+                    ours = any(line.key in keys for line in self.results(desk, found["id"], Standing("ended")))
+            if ours:
                 fitting.append(found["id"])
+            elif ours is None:
+                unknown.append(found["id"])
         if fitting:
             return fitting[0], ""
         if len(unknown) > 1:

@@ -33,7 +33,7 @@ class Failure(Exception):
     Attributes:
         http: status, 0 where none was received.
         headers: of the response, empty where there was none.
-        words: what the server said, without any key.
+        shown: the status for people.
         code: the server's name for it, such as token_limit_exceeded.
         retry_after: seconds the server asked to wait, None where it did not say.
         fatal: no call with these credentials, to this address and of this model can succeed.
@@ -42,11 +42,17 @@ class Failure(Exception):
     """
 
     def __init__(
-        self, message: str, http: int, headers: Mapping[str, str] | None = None, code: str = "", sent: bool = True
+        self,
+        message: str,
+        http: int,
+        headers: Mapping[str, str] | None = None,
+        code: str = "",
+        sent: bool = True,
+        shown: str = "",
     ):
         super().__init__(message)
         self.http, self.headers, self.code = http, headers or {}, code
-        self.words = message
+        self.shown = shown or (str(http) if http else "no response")
         self.retry_after = retry_after(self.headers)
         said = f"{code} {message}".lower()
         broke = 400 <= http < 500 and any(b in said for b in _BROKE)

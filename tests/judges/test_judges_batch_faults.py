@@ -201,6 +201,24 @@ def test_a_batch_of_somebody_else_that_is_as_large_is_not_taken_for_ours(tmp_pat
         assert len(server.created) == 2
 
 
+def test_ours_is_found_beside_a_batch_that_cannot_be_looked_into(tmp_path):
+    with batching(honest) as server:
+        other = judge(server.url, tmp_path / "other", backend="anthropic", execution="batch", price=PRICE, model="n")
+        with pytest.raises(Pending):
+            other.vote(targets(6), NO_EXAMPLES)
+        server.faults = ["lost"]
+        asking = made(server, tmp_path, "anthropic")
+        with pytest.raises(Pending):
+            once(asking, settle=0.0)
+        server.end_all()
+        real = server.get
+        server.get = lambda path: (
+            (403, {"error": {"message": "not yours"}}) if "batch-0/results" in path else real(path)
+        )
+        assert {o.status for o in once(asking, settle=0.0).values()} == {"ok"}
+        assert len(server.created) == 2
+
+
 def test_one_that_is_taken_while_it_is_open_and_shows_to_be_another_is_given_back(tmp_path):
     with batching(honest) as server:
         other = judge(server.url, tmp_path / "other", backend="anthropic", execution="batch", price=PRICE, model="n")
