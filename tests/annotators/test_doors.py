@@ -1,14 +1,26 @@
 """One contract for all doors: files, the page, and Label Studio (a stand-in on the loopback)."""
 
+import duckdb
+import pyarrow as pa
 import pytest
 
 from assets import stage1
-from curation.tables import ANNOTATION_BATCH, HUMAN_LABELS
+from curation.tables import (
+    ANNOTATION_BATCH,
+    DECISIONS,
+    DROPPED,
+    FLIPPED,
+    HUMAN_LABELS,
+    KEPT,
+    RELEASE_CORRECTED,
+    RELEASE_CURATED,
+)
 from resources.annotators.backends import answered
-from tests.support.answers import batch, truly
+from tests.support.answers import batch, pair, truly
 from tests.support.doors import PERSONAL_DATA, Hands
 from tests.support.label_studio import label_studio
 from tests.support.lakes import make, put, query
+from tests.support.places import SHARED
 
 DOORS = ("files", "label", "label_studio")
 PEOPLE = ("ann@x.org", "bob@x.org", "cid@x.org", "dee@x.org")
@@ -161,3 +173,50 @@ def test_the_labels_are_up_to_date_until_somebody_answers_anew(hands):
     if at.door == "files":
         at.answer(PEOPLE[1], right)
         assert answered(at.settings, at.lake, "iter_00") != before
+
+
+PANDALM = SHARED / "data" / "gold" / "pandalm_testset_v1.json.gz"
+
+
+@pytest.mark.skipif(not PANDALM.exists(), reason=f"no {PANDALM}")
+def test_recorded_labels_of_three_people_give_the_same_gold_through_every_door(hands):
+    """Real pairs and the labels that three annotators gave them; gold is what an independent count of votes says."""
+    rows = duckdb.sql(
+        f"SELECT instruction, input, response1::VARCHAR, response2::VARCHAR, annotator1::INT, annotator2::INT, annotator3::INT"
+        f" FROM read_json('{PANDALM}') WHERE response1 <> response2 ORDER BY md5(instruction || response1) LIMIT 25"
+    ).fetchall()
+    pairs, votes = [], {}
+    for n, (asked, more, first, second, *said) in enumerate(rows):
+        pairs.append(pair(f"p{n:02d}", first, second, f"{asked}\n\n{more}"))
+        votes[f"p{n:02d}"] = said
+    at = hands(annotators=3)
+
+    def recorded(item, who):
+        vote = votes[item["pair_id"]][PEOPLE.index(who)]
+        stands = item["candidate_1"] == rows[int(item["pair_id"][1:])][2]  # the original's chosen is candidate 1
+        verdict = "undecided" if not vote else "candidate_1" if (vote == 1) == stands else "candidate_2"
+        answer = {
+            "pair_id": item["pair_id"],
+            "annotator": who,
+            "verdict": verdict,
+            "why_undecided": "" if vote else "tie",
+        }
+        return answer | {"acknowledged": True, "tools": ["none"], "seconds": 30.0}
+
+    asked = pa.Table.from_pylist(pairs)
+    at.waiting(asked)
+    for who in PEOPLE[:3]:
+        assert at.answer(who, recorded) == 25
+    put(at.lake, ANNOTATION_BATCH, [{"pair_id": p["pair_id"], "assigned_to": "people"} for p in pairs], "iter_00")
+    put(at.lake, HUMAN_LABELS, at.label(asked).to_pylist(), "iter_00")
+    make(stage1.gold, at.lake, "iter_00")
+    found = dict(query(at.lake, 'SELECT pair_id, "order" FROM gold'))
+    counted = {
+        p: ("original" if v.count(1) > 1 else "swapped") for p, v in votes.items() if max(v.count(1), v.count(2)) > 1
+    }
+    assert found == counted and len(found) > 18
+
+
+def test_no_release_holds_a_name_of_an_annotator():
+    for table in (RELEASE_CURATED, RELEASE_CORRECTED, KEPT, FLIPPED, DROPPED, DECISIONS):
+        assert not {"annotator", "edited_by", "rationale", "tool_log"} & set(table.schema.names), table.name

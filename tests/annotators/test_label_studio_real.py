@@ -157,7 +157,7 @@ def test_two_people_label_a_batch_in_the_real_form_through_a_kill_of_the_server(
     by_files = Hands(tmp_path / "files", "files", annotators=2)
     by_files.waiting(pairs)
     for who in ("ann", "bob"):
-        by_files.answer(who, lambda i, _: truly(i, tools=["search"], tool_log=["search: primes -> 11, 13"]))
+        by_files.answer(who, lambda i, who: truly(i, who, tools=["search"], tool_log=["search: primes -> 11, 13"]))
     same = [
         {n: r[n] for n in ("pair_id", "verdict", "shown_first", "tools")} for r in by_files.label(pairs).to_pylist()
     ]
