@@ -108,7 +108,7 @@ def _cell(e: Estimate) -> str:
 
 def cells(e: Estimate) -> tuple[str, str]:
     """A share and its interval."""
-    return ("–" if e.value is None else f"{e.value:.1%}", f"{e.low:.1%} to {e.high:.1%}" if e.known else "")
+    return ("–" if e.value is None else f"{e.value:.1%}", "{:.1%} to {:.1%}".format(*e.interval) if e.interval else "")
 
 
 def points(e: Estimate) -> str:

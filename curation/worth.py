@@ -720,4 +720,6 @@ def _remedy(curve: list[dict[str, Any]], rule: dict[str, Any], a: Estimate, n: i
 
 
 def _p(e: Estimate) -> str:
-    return "?" if e.value is None else f"{e.value:.0%} ({e.low:.0%} to {e.high:.0%})" if e.known else f"{e.value:.0%}"
+    if e.value is None:
+        return "?"
+    return f"{e.value:.0%}" + (" ({:.0%} to {:.0%})".format(*e.interval) if e.interval else "")

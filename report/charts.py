@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from curation.intervals import Estimate
-from report.drawing import BAD, HALO, INK, LINE, PLAIN, SOFT, TIP, WIDTH, strip, svg
+from report.drawing import BAD, HALO, INK, LINE, PLAIN, SOFT, TIP, WIDTH, dot, strip, svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -159,8 +159,7 @@ def intervals_figure(
         if e.interval:
             axis.plot(e.interval, (i, i), color=colour, linewidth=5, alpha=0.35, solid_capstyle="round")
             text += "  ({} to {})".format(*map(shown, e.interval))
-        dot = (high - low) * 5e-4  # a line so short is round
-        axis.plot((value - dot, value + dot), (i, i), color=colour, linewidth=10, solid_capstyle="round")
+        dot(axis, value, i, colour, 10)
         _beside(axis, high, i, text, 14)
     axis.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.6))
     axis.set_yticks(range(len(rows)), [label for label, _, _ in rows])

@@ -62,9 +62,23 @@ def strip(height: float, left: float = 0, right: float = 0, top: float = 0, foot
     return figure, axis
 
 
+def dot(axis: "Axes", x: float, y: float, colour: str, points: float, **named) -> None:
+    """A point of so many points across: a circle, since a marker would refer to another part of the drawing."""
+    from matplotlib.patches import Circle
+    from matplotlib.transforms import ScaledTranslation
+
+    at = ScaledTranslation(x, y, axis.transData)  # ty: ignore[invalid-argument-type]  the stub is too narrow
+    place = axis.figure.dpi_scale_trans + at
+    axis.add_artist(Circle((0, 0), points / 2 / POINTS, transform=place, color=colour, linewidth=0, zorder=3, **named))
+
+
 def svg(figure: "Figure", title: str) -> str:
     """For a page, whose fonts it takes: text stays text, nothing refers to anything, and a part whose gid begins with
-    `TIP` explains itself."""
+    `TIP` explains itself.
+
+    Raises:
+        ValueError: it holds markers or several equal parts, which are drawn by reference.
+    """
     out = io.StringIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has others
@@ -73,6 +87,8 @@ def svg(figure: "Figure", title: str) -> str:
         )
     width, height = figure.get_size_inches() * POINTS
     text = "".join(out.getvalue().partition("<g id=")[1:])
+    if "<use" in text:
+        raise ValueError(f"{title}: a part is drawn by reference; draw lines and patches, and points with `dot`")
     text = re.sub(r"<defs>.*?</defs>", "", text, flags=re.DOTALL)
     text = re.sub(rf'<g id="{TIP}([^"]*)">', r"<g><title>\1</title>", text)
     text = text.replace(f'<g id="{HALO}">', f'<g class="{HALO}">')

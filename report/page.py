@@ -181,7 +181,14 @@ def template(name: str):
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters |= {"number": "{:,}".format, "share": share, "points": points, "short": short, "from_json": json.loads}
+    env.filters |= {
+        "capitalize_first": lambda text: text[:1].upper() + text[1:],
+        "number": "{:,}".format,
+        "share": share,
+        "points": points,
+        "short": short,
+        "from_json": json.loads,
+    }
     return env.get_template(name)
 
 

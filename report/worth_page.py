@@ -1,88 +1,86 @@
 """The page of `assay worth`: the verdict first, then what it rests on; one self-contained HTML file."""
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curation.intervals import Estimate
 from curation.worth import needs
 from report import charts
+from report.drawing import BAD, GOOD, INK, LINE, MIXED, PLAIN, QUIET, SOFT, TIP, dot, strip, svg
+from report.page import template
+from training.atomic import beside
 
 if TYPE_CHECKING:
     from curation.worth import Worth
 
-TONES = {"curate and flip": charts.GOOD, "filter only": charts.MIXED, "do not curate": charts.BAD}
-MODELS = {"gold model": charts.GOOD, "model of the labels": charts.MIXED, "original labels": charts.PLAIN}
+TONES = {"curate and flip": GOOD, "filter only": MIXED, "do not curate": BAD}
+MODELS = {"gold model": GOOD, "model of the labels": MIXED, "original labels": PLAIN}
 
 
 def write(path: Path, name: str, w: "Worth") -> None:
     """Write the page; it appears whole or not at all."""
-    from training.atomic import beside
-
     with beside(path) as part:
         part.write_text(page(name, w), encoding="utf-8")
         part.replace(path)
 
 
 def page(name: str, w: "Worth") -> str:
-    from jinja2 import Environment, FileSystemLoader
-
-    env = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
-    env.filters["capitalize_first"] = lambda s: s[:1].upper() + s[1:]
     labels = w.accuracy["original labels"].value
-    rows = [(k, e, MODELS.get(k, charts.QUIET)) for k, e in w.accuracy.items()]
+    rows = [(k, e, MODELS.get(k, QUIET)) for k, e in w.accuracy.items()]
     if w.ceiling["pairs"]:
-        rows.append(("two people agree", w.ceiling["agreement"], charts.QUIET))
-    return env.get_template("worth.html").render(
-        name=name, w=w, tone=TONES[w.verdict], needs=needs(w.needed),
+        rows.append(("two people agree", w.ceiling["agreement"], QUIET))
+    return template("worth.html").render(
+        name=name,
+        w=w,
+        tone=TONES[w.verdict],
+        needs=needs(w.needed),
         accuracy=charts.intervals(rows, "Accuracy on people's verdicts", line=labels),
         curve=curve(w.curve, {"labels": labels or 0.5, "keeping pays": w.needed["keep_break_even"]}),
-    )  # fmt: skip
+    )
 
 
 def curve(rows: list[dict[str, Any]], lines: dict[str, float], height: int = 300) -> str:
-    """Accuracy by gold pairs on a logarithmic axis, with intervals; extrapolated points are hollow."""
-    known = [(c["pairs"], c["accuracy"], c["extrapolated"]) for c in rows if c["accuracy"].known]
+    """Accuracy by gold pairs on a logarithmic axis, with intervals; extrapolated points are hollow.
+
+    Args:
+        rows: pairs, accuracy (an estimate), extrapolated.
+        lines: label -> accuracy to draw a dashed line at.
+    """
+    known = [
+        (c["pairs"], c["accuracy"].value, c["accuracy"].interval, c["extrapolated"])
+        for c in rows
+        if c["accuracy"].interval
+    ]
     if not known:
         return ""
-    left, right, top, foot = 60, 150, 14, 40
-    ends = [v for _, e, _ in known for v in (e.low, e.high)] + list(lines.values())
-    low, high = max(0.0, min(ends) - 0.02), min(1.0, max(ends) + 0.02)
-    first, last = math.log(known[0][0]), math.log(max(known[-1][0], known[0][0] + 1))
-
-    def x(pairs: float) -> float:
-        return left + (math.log(pairs) - first) / (last - first) * (charts.WIDTH - left - right)
-
-    def y(value: float) -> float:
-        return top + (high - value) / (high - low) * (height - top - foot)
-
-    body = []
-    for tick in charts._ticks(low, high):
-        body.append(
-            f'<line x1="{left}" x2="{charts.WIDTH - right}" y1="{y(tick):.1f}" y2="{y(tick):.1f}" class="grid"/>'
+    figure, axis = strip(height, left=60, right=150, top=14, foot=44)
+    pairs, values = [n for n, *_ in known], [value for _, value, *_ in known]
+    low, high = zip(*(interval for _, _, interval, _ in known), strict=True)
+    axis.set_xscale("log")
+    axis.grid(axis="y", color=LINE)
+    axis.fill([*pairs, *pairs[::-1]], [*low, *high[::-1]], color=GOOD, alpha=0.18, linewidth=0)
+    axis.plot(pairs, values, color=GOOD, linewidth=2.5)
+    for n, value, (least, most), extrapolated in known:
+        said = f"{n:,} pairs: {value:.1%} ({least:.1%} to {most:.1%})" + ", extrapolated" * extrapolated
+        dot(axis, n, value, GOOD, 11, gid=TIP + said)
+        if extrapolated:
+            dot(axis, n, value, "white", 7)
+    for i, (label, value) in enumerate(sorted(lines.items(), key=lambda p: -p[1])):
+        axis.axhline(value, color=SOFT, linestyle="--", linewidth=1)
+        axis.annotate(
+            f"{label} {value:.0%}",
+            (1, value),
+            (8, -3 * i),
+            xycoords=axis.get_yaxis_transform(),
+            textcoords="offset points",
+            va="center",
+            fontsize=12,
+            color=SOFT,
+            annotation_clip=False,
         )
-        body.append(charts._text(left - 8, y(tick) + 4, f"{tick:.0%}", "end", "small"))
-    for n, (label, value) in enumerate(sorted(lines.items(), key=lambda p: -p[1])):
-        body.append(
-            f'<line x1="{left}" x2="{charts.WIDTH - right}" y1="{y(value):.1f}" y2="{y(value):.1f}" class="reference"/>'
-        )
-        body.append(charts._text(charts.WIDTH - right + 8, y(value) + 4 + 3 * n, f"{label} {value:.0%}", cls="small"))
-    edge = [(p, e.high) for p, e, _ in known] + [(p, e.low) for p, e, _ in reversed(known)]
-    body.append(
-        f'<path class="area" d="M{"L".join(f"{x(p):.1f} {y(v):.1f}" for p, v in edge)}Z" fill="{charts.GOOD}"/>'
-    )
-    middle = "L".join(f"{x(p):.1f} {y(e.value):.1f}" for p, e, _ in known)
-    body.append(f'<path class="line" d="M{middle}" stroke="{charts.GOOD}"/>')
-    for pairs, e, guessed in known:
-        fill = "#fff" if guessed else charts.GOOD
-        body.append(
-            f'<circle cx="{x(pairs):.1f}" cy="{y(e.value):.1f}" r="5" fill="{fill}" stroke="{charts.GOOD}" stroke-width="2">'
-            f"<title>{_said(pairs, e, guessed)}</title></circle>"
-        )
-        body.append(charts._text(x(pairs), height - 20, f"{pairs:,}", "middle", "small"))
-    body.append(charts._text((left + charts.WIDTH - right) / 2, height - 4, "gold pairs", "middle", "small"))
-    return charts._svg(height, body, "Accuracy of the gold model by gold pairs")
-
-
-def _said(pairs: int, e: Estimate, guessed: bool) -> str:
-    return f"{pairs:,} pairs: {e.value:.1%} ({e.low:.1%} to {e.high:.1%})" + (", extrapolated" if guessed else "")
+    ends = [*low, *high, *lines.values()]
+    axis.set_ylim(max(0.0, min(ends) - 0.02), min(1.0, max(ends) + 0.02))
+    axis.set_xticks(pairs, [f"{n:,}" for n in pairs])
+    axis.minorticks_off()
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axis.set_xlabel("gold pairs", fontsize=12, color=INK)
+    return svg(figure, "Accuracy of the gold model by gold pairs")

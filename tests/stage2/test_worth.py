@@ -22,6 +22,7 @@ from curation.worth import (
     power_law,
     rows_of,
 )
+from report.worth_page import page
 from training.frozen import bradley_terry
 
 
@@ -219,3 +220,15 @@ def test_features_that_tell_nothing_apart_decide_nothing():
     w = assess(*flat)
     assert w.verdict == "do not curate"
     assert w.accuracy["gold model"].value == 0.5
+
+
+def test_the_page_says_the_verdict_and_needs_nothing_else():
+    """Every part is there: several people, categories that differ, a warning."""
+    pilot, pool = bed(gold=200)
+    votes = pilot.votes + np.eye(2, dtype=int)[np.arange(200) % 2] * (np.arange(200)[:, None] < 50)
+    pilot = pilot._replace(category=np.where(np.arange(200) % 2, "odd", "even"), votes=votes)
+    found = assess(pilot, pool, extra=["<b>beware</b> of this"])
+    html = page("a & b", found)
+    assert f"<b>{found.verdict.capitalize()}</b>" in html and "a &amp; b" in html
+    assert "&lt;b&gt;beware&lt;/b&gt;" in html and "url(" not in html and "href" not in html
+    assert html.count("<svg") == 2 and "extrapolated</title>" in html
