@@ -4,9 +4,9 @@ import json
 import random
 
 import pytest
+from cli.worth import worth
 
 from cli.main import main
-from cli.worth import worth
 from report.worth_page import page
 from resources import settings
 from resources.lake import Lake
