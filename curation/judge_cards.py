@@ -8,22 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.intervals import Estimate, paired_difference, wilson, wilson_by_pair
+from curation.tables import JUDGE_CARDS
 from curation.verdicts import aggregate
 from curation.vote_models import ballots, dawid_skene_weights, effective_votes, stacking_weights
 from sql import statement
 
-CARD_SCHEMA = pa.schema(
-    [
-        pa.field("judge", pa.string(), False),
-        pa.field("stratum", pa.string(), False),
-        pa.field("figure", pa.string(), False),
-        pa.field("value", pa.float64()),
-        pa.field("low", pa.float64()),
-        pa.field("high", pa.float64()),
-        pa.field("n", pa.int64(), False),
-        pa.field("pairs", pa.int64(), False),
-    ]
-)
+CARD_SCHEMA = JUDGE_CARDS.schema
 PEOPLE = pa.schema([("pair_id", pa.string()), ("annotator", pa.string()), ("vote", pa.string())])
 MAJORITY = "majority, both orders"
 ONE_ORDER = "majority, one order"  # the paper's way at half the calls

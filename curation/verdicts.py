@@ -3,20 +3,11 @@
 import duckdb
 import pyarrow as pa
 
+from curation.tables import VERDICTS
 from curation.vote_models import WEIGHTS
 from sql import statement
 
-VERDICT_SCHEMA = pa.schema(
-    [
-        pa.field("pair_id", pa.string(), False),
-        pa.field("verdict", pa.string(), False),
-        pa.field("share", pa.float64(), False),
-        pa.field("p", pa.float64()),
-        pa.field("voices", pa.int64(), False),
-        pa.field("votes", pa.string(), False),
-        pa.field("reason", pa.string(), False),
-    ]
-)
+VERDICT_SCHEMA = VERDICTS.schema
 
 
 def aggregate(votes: pa.Table, quorum: int, weights: pa.Table | None = None, sure: float = 0.5) -> pa.Table:

@@ -11,8 +11,10 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from curation.tables import JUDGE_WEIGHTS
 from sql import statement
 
+WEIGHTS = JUDGE_WEIGHTS.schema
 Worker = tuple[str, str]  # judge, and which response it saw first: a judge in two orders errs in two ways
 
 
@@ -128,18 +130,6 @@ def stack(cast: np.ndarray, original_right: np.ndarray, ridge: float = 1.0, roun
         if np.abs(step).max(initial=0) < 1e-10:
             break
     return weights
-
-
-WEIGHTS = pa.schema(
-    [
-        pa.field("judge", pa.string(), False),
-        pa.field("shown_first", pa.string(), False),
-        pa.field("method", pa.string(), False),
-        pa.field("for_original", pa.float64(), False),
-        pa.field("for_swapped", pa.float64(), False),
-        pa.field("pairs", pa.int64(), False),
-    ]
-)
 
 
 def stacking_weights(votes: pa.Table, gold: pa.Table) -> pa.Table:

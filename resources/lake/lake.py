@@ -16,7 +16,7 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -125,7 +125,7 @@ class Lake:
 
     # ---- reading ---------------------------------------------------------------------------------------------------
     @contextlib.contextmanager
-    def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def connect(self) -> Generator[duckdb.DuckDBPyConnection]:
         """A DuckDB session with a view for every table that may be read, materialised or not, and the views over them.
 
         Partitioned tables carry their partition as a VARCHAR column.
@@ -273,7 +273,7 @@ class Lake:
     @contextlib.contextmanager
     def staged(
         self, table: Table, data: Data, partition: str | None = None, note: dict | None = None
-    ) -> Iterator[Staged]:
+    ) -> Generator[Staged]:
         """Write a partition beside its place; `publish()` moves it there, leaving the block without it discards it.
 
         Raises:
