@@ -259,10 +259,16 @@ class Lake:
         Raises:
             Missing: an input has not been materialised.
         """
-        notes = {label(t, p): self.note(t, p) for t, p in inputs}
-        if absent := [n for n, note in notes.items() if note is None]:
+        found: dict[str, str] = {}
+        absent: list[str] = []
+        for table, partition in inputs:
+            if note := self.note(table, partition):
+                found[label(table, partition)] = note["version"]
+            else:
+                absent.append(label(table, partition))
+        if absent:
             raise Missing(f"not materialised: {', '.join(absent)}")
-        return {n: note["version"] for n, note in notes.items()}
+        return found
 
     # ---- writing ---------------------------------------------------------------------------------------------------
     def write(self, table: Table, data: Data, partition: str | None = None, note: dict | None = None) -> Written:

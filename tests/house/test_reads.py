@@ -185,8 +185,9 @@ def test_an_undeclared_read_is_found():
 
 
 def test_most_of_what_a_step_declares_is_found():
-    """That the search sees little would look like a clean house: what it finds is nearly all that is declared."""
-    declared = [(s.name, t.name) for s in steps() for t in s.sees]
+    """That the search sees little would look like a clean house. What it finds is nearly all that is declared; the report
+    names the version of every table, and a few steps wait for tables and read files, the ledger or nothing."""
+    declared = [(s.name, t.name) for s in steps() if s.name != "report" for t in s.sees]
     found = {(s.name, name) for s in steps() for name in read_from((s.fn.__module__, s.fn.__name__))}
     assert len([d for d in declared if d in found]) >= 0.9 * len(declared)
 
