@@ -216,6 +216,7 @@ class Lake:
 
     def shell(self) -> Path:
         """Write `assay.duckdb`, the same views for a plain DuckDB shell, and return its path."""
+        self._of_this_schema()
         path = Path(self.root).absolute() / "assay.duckdb"
         with beside(path) as new:
             with duckdb.connect(str(new)) as con:
