@@ -29,6 +29,17 @@ def _hash(framed: Iterable[bytes]) -> str:
     return blake2b(b"".join(framed), digest_size=16).hexdigest()
 
 
+def lot(text: str | bytes, seed: str = "", size: int = 8) -> int:
+    """A number of `size` bytes by lot: equal texts and seeds give equal numbers. That of SQL is the macro `draw`."""
+    data = text if isinstance(text, bytes) else text.encode()
+    return int.from_bytes(blake2b(data, digest_size=size, key=seed.encode()[:64]).digest())
+
+
+def draw(*parts: object) -> float:
+    """A number in [0, 1) that depends on the parts alone."""
+    return int(digest(map(str, parts))[:13], 16) / 16**13
+
+
 def text_hash(text: str) -> str:
     """Name of one response."""
     return digest((text,))

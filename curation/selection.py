@@ -8,13 +8,13 @@ before the policy chooses, so that sums over it, each weighted by 1 / inclusion,
 bias.
 """
 
-import hashlib
 from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.identity import lot
 from curation.tables import SELECTION
 
 CHOICE = pa.schema([field for field in SELECTION.schema if field.name != "p"])
@@ -55,11 +55,7 @@ def draw(candidates: pa.Table, count: int, seed: str) -> pa.Table:
     """A simple random sample without replacement; every candidate has inclusion count / candidates."""
     total = candidates.num_rows
     count = min(count, total)
-    key = seed.encode()
-    drawn = sorted(
-        (hashlib.blake2b(pair.encode(), digest_size=8, key=key[:64]).digest(), pair)
-        for pair in candidates["pair_id"].to_pylist()
-    )[:count]
+    drawn = sorted((lot(pair, seed), pair) for pair in candidates["pair_id"].to_pylist())[:count]
     return _choice([pair for _, pair in drawn], "random", None, count / total if total else 0.0)
 
 

@@ -5,23 +5,14 @@ from typing import Literal
 import duckdb
 import pyarrow as pa
 
+from curation.tables import VERDICTS
 from curation.vote_models import WEIGHTS
 from sql import statement
 
 VERSION = "2"  # of the way from votes to verdicts
 VOTES = Literal["original", "swapped", "tie", "none"]
 
-VERDICT_SCHEMA = pa.schema(
-    [
-        pa.field("pair_id", pa.string(), False),
-        pa.field("verdict", pa.string(), False),
-        pa.field("share", pa.float64(), False),
-        pa.field("p", pa.float64()),
-        pa.field("voices", pa.int64(), False),
-        pa.field("votes", pa.string(), False),
-        pa.field("reason", pa.string(), False),
-    ]
-)
+VERDICT_SCHEMA = VERDICTS.schema
 
 
 def mapped_back(answer: str, chosen_first: bool) -> VOTES:

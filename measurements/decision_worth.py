@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from curation.calibration import Sample, calibrate, halves, probability, strata
 from curation.decision_rule import STRATA, Rule, decide
-from curation.identity import digest, text_hash
+from curation.identity import draw, text_hash
 from curation.intervals import paired_difference, wilson
 from resources.lake import Lake
 from resources.run import Run
@@ -35,11 +35,6 @@ DELTA = 0.1
 TESTED = 1000  # pairs, at most, that reward models are tested on
 TRUTH = {"planted": "planted truth; people and judges simulated", "people": "people's labels"}
 REDRAWN = 100  # times the calibration labels are drawn again
-
-
-def draw(*parts: object) -> float:
-    """A number in [0, 1) that depends on the parts alone."""
-    return int(digest(map(str, parts))[:13], 16) / 16**13
 
 
 def opened(root: Path) -> duckdb.DuckDBPyConnection:

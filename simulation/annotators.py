@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from curation.attributes import CLOSED
-from curation.identity import comparison_id, conv_id, digest, text_hash
+from curation.identity import comparison_id, conv_id, digest, draw, text_hash
 from curation.tables import ATTRIBUTES, HUMAN_LABELS, JUDGE_VOTES, REFUSED_ANSWERS
 from curation.verdicts import mapped_back
 from resources.annotators.backends import event_id
@@ -47,11 +47,6 @@ class Truth:
 
 class UnknownPairs(Exception):
     """The generated world holds no truth for a pair: a simulation was asked about real data."""
-
-
-def draw(*parts: object) -> float:
-    """A number in [0, 1) that depends on the parts alone."""
-    return int(digest(map(str, parts))[:13], 16) / 16**13
 
 
 def truths(lake: Lake, comparisons: Iterable[str]) -> dict[str, Truth]:

@@ -46,7 +46,13 @@ CREATE OR REPLACE MACRO majority(votes_original, votes_swapped, votes) AS
 -- The cell that people label first and releases call low risk (spec 2.07).
 CREATE OR REPLACE MACRO low_risk(objectivity, controversiality) AS objectivity = 'objective' AND controversiality = 'low';
 
--- Who may read gold of which role (spec O-06; curation/gold_roles.py): the loop, prompts, the gold model's training.
+-- Who may read gold of which role (spec O-06). A conversation cluster has one role for good; stage1/gold.sql deals them.
+--     train        the gold reward model learns from it
+--     few_shot     shown to judges as examples; the gold reward model learns from it too
+--     validation   chooses checkpoints
+--     calibration  turns scores into probabilities and thresholds
+--     test         read by nothing but the final measure
+-- The loop's reward model never learns from gold, so what it gets wrong among the roles open to it is honest.
 CREATE OR REPLACE MACRO is_open(role) AS role IN ('train', 'few_shot', 'validation');
 CREATE OR REPLACE MACRO is_example(role) AS role = 'few_shot';
 CREATE OR REPLACE MACRO is_trained_on(role) AS role IN ('train', 'few_shot');

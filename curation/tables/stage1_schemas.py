@@ -74,7 +74,7 @@ GOLD = table(
         PAIR_ID,
         field("cluster_id", S, "near-duplicate cluster of the conversation"),
         ORDER,
-        field("role", S, "train, few_shot, validation, calibration or test, for good (curation/gold_roles.py)"),
+        field("role", S, "train, few_shot, validation, calibration or test, for good (sql/macros.sql)"),
         field("votes_original", I, "people for the original order"),
         field("votes_swapped", I, "people for the other order"),
     ],

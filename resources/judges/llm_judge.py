@@ -1,6 +1,5 @@
 """A judge that is a language model: prompts out, verdicts back, both orders."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.identity import lot
 from curation.prompts import Example, JudgeAnswer, judge_prompt
 from curation.verdicts import mapped_back
 from resources.judges import guideline
@@ -139,7 +139,7 @@ class LlmJudge:
     def _drawn(self, *about: object) -> int:
         """A number below 2^64, the same in every run."""
         name = "\0".join(map(str, (self.settings.seed, self.judge.name, *about)))
-        return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())
+        return lot(name)
 
     def _vote(self, asked: _Asked, outcome: Outcome) -> dict:
         answer = outcome.answer.verdict if isinstance(outcome.answer, JudgeAnswer) else ""

@@ -16,7 +16,7 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -125,7 +125,7 @@ class Lake:
 
     # ---- reading ---------------------------------------------------------------------------------------------------
     @contextlib.contextmanager
-    def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def connect(self) -> Generator[duckdb.DuckDBPyConnection]:
         """A DuckDB session with a view for every table that may be read, materialised or not, and the views over them.
 
         Partitioned tables carry their partition as a VARCHAR column.
@@ -216,6 +216,7 @@ class Lake:
 
     def shell(self) -> Path:
         """Write `assay.duckdb`, the same views for a plain DuckDB shell, and return its path."""
+        self._of_this_schema()
         path = Path(self.root).absolute() / "assay.duckdb"
         with beside(path) as new:
             with duckdb.connect(str(new)) as con:
@@ -259,10 +260,16 @@ class Lake:
         Raises:
             Missing: an input has not been materialised.
         """
-        notes = {label(t, p): self.note(t, p) for t, p in inputs}
-        if absent := [n for n, note in notes.items() if note is None]:
+        found: dict[str, str] = {}
+        absent: list[str] = []
+        for table, partition in inputs:
+            if note := self.note(table, partition):
+                found[label(table, partition)] = note["version"]
+            else:
+                absent.append(label(table, partition))
+        if absent:
             raise Missing(f"not materialised: {', '.join(absent)}")
-        return {n: note["version"] for n, note in notes.items()}
+        return found
 
     # ---- writing ---------------------------------------------------------------------------------------------------
     def write(self, table: Table, data: Data, partition: str | None = None, note: dict | None = None) -> Written:
@@ -273,7 +280,7 @@ class Lake:
     @contextlib.contextmanager
     def staged(
         self, table: Table, data: Data, partition: str | None = None, note: dict | None = None
-    ) -> Iterator[Staged]:
+    ) -> Generator[Staged]:
         """Write a partition beside its place; `publish()` moves it there, leaving the block without it discards it.
 
         Raises:

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
 import duckdb
@@ -26,7 +26,7 @@ class LakeError(Exception):
 
 
 @contextlib.contextmanager
-def sorted_reader(table: Table, data: Data, memory_limit: str, threads: int) -> Iterator[pa.RecordBatchReader]:
+def sorted_reader(table: Table, data: Data, memory_limit: str, threads: int) -> Generator[pa.RecordBatchReader]:
     """The rows in the order of the table's key, as its types.
 
     Raises:
@@ -38,7 +38,7 @@ def sorted_reader(table: Table, data: Data, memory_limit: str, threads: int) -> 
     query = f"SELECT {columns} FROM rows_to_write ORDER BY {order}"
     if isinstance(data, duckdb.DuckDBPyRelation):
         _same_columns(table, data.columns)
-        yield data.query("rows_to_write", query).to_arrow_reader(STEP)
+        yield data.project(columns).order(order).to_arrow_reader(STEP)
         return
     if isinstance(data, pa.Table):
         data = data.to_reader()

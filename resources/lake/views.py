@@ -19,7 +19,7 @@ _DEFINES = re.compile(
 
 def dimensions(table: Table) -> list[str]:
     """What a table is partitioned by, each a level of folders and a column of text."""
-    return table.partition.split("|") if table.partition else []
+    return list[str](table.partition.split("|")) if table.partition else []
 
 
 def empty(table: Table) -> str:

@@ -37,7 +37,7 @@ class Decontamination(Part):
 
 
 class Gold(Part):
-    """Shares of people's conversation clusters by role (curation/gold_roles.py); the rest trains the gold model."""
+    """Shares of people's conversation clusters by role (sql/macros.sql); the rest trains the gold model."""
 
     few_shot: Share = 0.35  # examples for judges; the gold model learns from them too
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.15  # chooses checkpoints

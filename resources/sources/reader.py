@@ -39,7 +39,7 @@ from curation.adapters import (
     spelt,
 )
 from curation.conversation import BadRecord, Unfit
-from curation.identity import Turn, comparison_id, conv_id, pair_ids, text_hash
+from curation.identity import Turn, comparison_id, conv_id, lot, pair_ids, text_hash
 from curation.tables import CONVERSATION, QUARANTINE, RAW_POOL, TURN, UNUSABLE
 from resources.lake import Lake
 from resources.settings import Answers, Records, Source
@@ -558,7 +558,7 @@ def _sampled(rows: Iterator[Row], size: int) -> Iterator[Row]:
         if row.record is None:
             yield row
             continue
-        rank = int.from_bytes(hashlib.blake2b(_json(row.record).encode("utf-8", "replace"), digest_size=8).digest())
+        rank = lot(_json(row.record).encode("utf-8", "replace"))
         entry = (-rank, -row.number, row)
         if len(heap) < size:
             heapq.heappush(heap, entry)

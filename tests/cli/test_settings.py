@@ -144,3 +144,9 @@ def test_a_key_in_the_configuration_is_refused_and_not_repeated(tmp_path, key, v
     with pytest.raises(ConfigError, match=says) as refused:
         load(write(tmp_path, text))
     assert "sk-proj" not in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["license", "licence"])
+def test_a_license_may_be_spelt_in_both_ways(tmp_path, key):
+    made = load(write(tmp_path, GOOD.replace('path = "a.jsonl"', f'path = "a.jsonl"\n{key} = "MIT"')))
+    assert made.sources[0].license == "MIT"

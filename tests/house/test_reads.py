@@ -64,28 +64,35 @@ def imported(tree: ast.AST) -> dict[str, Place]:
     return found
 
 
-def reached(start: Place) -> list[ast.AST]:
-    """The code of everything that can be reached by name, the start first."""
-    found, seen, todo = [], set(), [start]
-    while todo:
-        place = where, name = todo.pop()
-        if place in seen or where.startswith(GENERAL):
-            continue
-        seen.add(place)
-        if (node := defined(where).get(name)) is None:
-            todo += [imported(module(where))[name]] if module(where) and name in imported(module(where)) else []
-            continue
-        if isinstance(node, ast.FunctionDef):
-            node = ast.Module(node.body, [])  # without what decorates it
-        found.append(node)
-        known = imported(module(where)) | imported(node)
-        for part in ast.walk(node):
-            if isinstance(part, ast.Name):
-                todo.append(known.get(part.id, (where, part.id)))
-            elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
-                target, of = known.get(part.value.id, ("", ""))
-                todo += [(target, part.attr)] if target and not of else []
-    return found
+@functools.cache
+def imports_of(name: str) -> dict[str, Place]:
+    tree = module(name)
+    return imported(tree) if tree else {}
+
+
+@functools.cache
+def looked_at(place: Place) -> tuple[frozenset[str], frozenset[Place]]:
+    """The tables that one function, class or constant reads, and what it names."""
+    where, name = place
+    if where.startswith(GENERAL):
+        return frozenset(), frozenset()
+    if (node := defined(where).get(name)) is None:
+        onward = imports_of(where).get(name)
+        return frozenset(), frozenset([onward] if onward else [])
+    own: set[str] = set()
+    if isinstance(node, ast.FunctionDef):
+        own = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        own |= {a.arg for a in ast.walk(node) if isinstance(a, ast.arg)}
+        node = ast.Module(node.body, [])  # without what decorates it
+    known = imports_of(where) | imported(node)
+    onward = set()
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name) and part.id not in own:
+            onward.add(known.get(part.id, (where, part.id)))
+        elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
+            target, of = known.get(part.value.id, ("", ""))
+            onward |= {(target, part.attr)} if target and not of else set()
+    return frozenset(read(node)), frozenset(p for p in onward if p[1] in defined(p[0]) or p[1] in imports_of(p[0]))
 
 
 @functools.cache
@@ -116,7 +123,15 @@ def read(node: ast.AST) -> set[str]:
 
 @functools.cache
 def read_from(start: Place) -> frozenset[str]:
-    return frozenset().union(*map(read, reached(start)))
+    """The tables under everything that can be reached by name."""
+    seen, todo, found = set(), [start], set()
+    while todo:
+        if (place := todo.pop()) not in seen:
+            seen.add(place)
+            tables, onward = looked_at(place)
+            found |= tables
+            todo += onward
+    return frozenset(found)
 
 
 def undeclared(step: Step) -> set[str]:
@@ -170,8 +185,9 @@ def test_an_undeclared_read_is_found():
 
 
 def test_most_of_what_a_step_declares_is_found():
-    """That the search sees little would look like a clean house: what it finds is nearly all that is declared."""
-    declared = [(s.name, t.name) for s in steps() for t in s.sees]
+    """That the search sees little would look like a clean house. What it finds is nearly all that is declared; the report
+    names the version of every table, and a few steps wait for tables and read files, the ledger or nothing."""
+    declared = [(s.name, t.name) for s in steps() if s.name != "report" for t in s.sees]
     found = {(s.name, name) for s in steps() for name in read_from((s.fn.__module__, s.fn.__name__))}
     assert len([d for d in declared if d in found]) >= 0.9 * len(declared)
 

@@ -1,13 +1,17 @@
 """The lake: what is written is what is read, bytes are reproducible, broken rows never land."""
 
+import json
+import shutil
 from itertools import pairwise
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from curation.tables import GOLD, RAW_POOL, SILVER, TABLES
-from resources.lake import Lake, LakeError, Missing, in_batches, staging
+from resources.lake import Lake, LakeError, Missing, OtherSchema, in_batches, staging
+from resources.lake.lake import SCHEMA
 from training.atomic import beside
 
 groups = staging._groups
@@ -165,3 +169,42 @@ def test_a_folder_may_have_any_name(tmp_path):
     )
     with lake.connect() as con:
         assert con.sql("SELECT pair_id, iteration FROM silver").fetchall() == [("p", "iter_00")]
+
+
+@pytest.mark.parametrize(("schema", "who"), [(None, "an older"), (1, "an older"), (SCHEMA + 1, "a newer")])
+def test_a_lake_of_another_schema_is_refused_by_name_with_the_way_out(lake, tmp_path, schema, who):
+    """A lake from before the file was written has tables and no version."""
+    lake.write(RAW_POOL, pairs(pair(1)), "s")
+    other = Path(shutil.copytree(lake.root, tmp_path / "other"))
+    (other / "lake.json").unlink()
+    if schema:
+        (other / "lake.json").write_text(json.dumps({"schema": schema}))
+    before = sorted(p.relative_to(other) for p in other.rglob("*"))
+    said = f"other: made by {who} Assay .schema {schema or 1}, this is {SCHEMA}.: .* Move everything in it but `files`"
+    there = Lake(str(other))
+    with pytest.raises(OtherSchema, match=said), there.connect():
+        pass
+    for asked in (lambda: there.note(RAW_POOL, "s"), lambda: there.write(SILVER, [], "iter_00")):
+        with pytest.raises(OtherSchema, match=said):
+            asked()
+    assert sorted(p.relative_to(other) for p in other.rglob("*")) == before
+
+
+def test_an_empty_folder_and_one_that_holds_files_alone_are_no_lake_of_before(tmp_path):
+    lake = Lake(str(tmp_path))
+    lake.folder("calls")
+    with lake.connect() as con:
+        assert con.sql("SELECT count(*) FROM raw_pool").fetchall() == [(0,)]
+    assert not (tmp_path / "lake.json").exists()
+    lake.write(RAW_POOL, pairs(pair(1)), "s")
+    assert json.loads((tmp_path / "lake.json").read_text()) == {"schema": SCHEMA}
+
+
+def test_a_table_that_lacks_a_column_which_a_view_uses_is_null_there_until_it_is_made_again(lake):
+    """As where the code has got a column since: the lake opens, so that what is stale can be asked for."""
+    row = {"pair_id": "p", "cluster_id": "c", "verified_order": "swapped", "role": "train", "votes_original": 0}
+    lake.write(GOLD, pa.Table.from_pylist([row | {"votes_swapped": 1}], GOLD.schema), "iter_00")
+    path = lake.path(GOLD, "iter_00")
+    pq.write_table(pq.read_table(path, partitioning=None).drop_columns(["role"]), path)
+    with lake.connect() as con:
+        assert con.sql("SELECT pair_id, role, iteration FROM verified").fetchall() == [("p", None, "iter_00")]
