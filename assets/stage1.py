@@ -132,6 +132,7 @@ def annotation_batch(run: Run) -> Iterator[Rows]:
     REFUSED_ANSWERS,
     reads=[ANNOTATION_BATCH, CLEAN_POOL, ATTRIBUTES, PLANTED_LABELS],
     settings=("people", "seed"),
+    settings_seen=("judges",),  # whose names are no person's
     external_version=answered,
     group="stage1",
     kinds={"python"},

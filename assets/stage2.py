@@ -138,6 +138,7 @@ def audit_attributes(run: Run) -> Iterator[Rows]:
     AUDIT,
     reads=[AUDIT_ATTRIBUTES, CLEAN_POOL, PLANTED_LABELS],
     settings=("people", "seed"),
+    settings_seen=("judges",),  # whose names are no person's
     external_version=lambda settings, lake, _: answered(settings, lake, "stage2"),
     group="stage2",
     kinds={"python"},

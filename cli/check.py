@@ -103,7 +103,7 @@ def findings(settings: Settings, calls: bool = False) -> Iterator[Finding]:
     for source in settings.sources:
         yield _source(source, lake, pool)
     yield from _answers(settings, lake)
-    yield from _licences(settings)
+    yield from _licenses(settings)
     yield from _benchmarks(settings, lake)
     yield from _packages(settings)
     yield from _seed(settings, pool)
@@ -198,10 +198,10 @@ def _answers(settings: Settings, lake: Lake) -> Iterator[Finding]:
         yield Finding(Grade.fine if fine else Grade.wrong, "people.folder", text)
 
 
-def _licences(settings: Settings) -> Iterator[Finding]:
-    unknown = [s.name for s in settings.sources if s.licence == "unknown"]
+def _licenses(settings: Settings) -> Iterator[Finding]:
+    unknown = [s.name for s in settings.sources if s.license == "unknown"]
     if unknown:
-        yield Finding(Grade.look, "licences", f"not stated of {', '.join(unknown)}: a release names them as unknown")
+        yield Finding(Grade.look, "licenses", f"not stated of {', '.join(unknown)}: a release names them as unknown")
     kept = [s.name for s in settings.sources if not s.redistribution]
     if kept:
         yield Finding(

@@ -39,7 +39,7 @@ def write(files: Sequence[Path], out: Path, force: bool) -> int:
     replace(out, configuration(looked, out).encode())
     load(out)  # what was written can be read
     console.print(
-        f"\nWritten: {out}. Read it once: the source's licence and where its labels come from are yours to say. Then\n"
+        f"\nWritten: {out}. Read it once: the source's license and where its labels come from are yours to say. Then\n"
         f"    assay --config {out} check\n    assay --config {out} run"
     )
     return DONE
@@ -130,7 +130,7 @@ def _toml(value: Any) -> str:
 
 
 SOURCE_ENDS = """\
-licence = "unknown"            # SPDX where there is one; "unknown" is said in every card
+license = "unknown"            # SPDX where there is one; "unknown" is said in every card
 redistribution = false         # whether releases with these pairs may be given away
 label_origin = "unknown"       # human or synthetic: who said which is better
 stage = "seed"                 # seed and stage1 feed the loop with people; stage2 is decided by models and judges

@@ -166,7 +166,7 @@ def check(
         bool, typer.Option("--calls", help="Also ask every model one question, which costs a little money.")
     ] = False,
 ) -> None:
-    """Everything that can be known before hours or money are spent: files, keys, licences, disk, time, dollars."""
+    """Everything that can be known before hours or money are spent: files, keys, licenses, disk, time, dollars."""
     from cli.check import show
 
     raise typer.Exit(UNUSABLE if show(_use(config, changes or ()), calls) else DONE)

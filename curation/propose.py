@@ -104,7 +104,7 @@ def _share(made: Proposal, records: Sequence[dict], cells: bool) -> float:
             fine = {"paired", "no_partner"}
             seen = {
                 row
-                for row, found in pair_up(enumerate(records), dict(made.fields), labels)
+                for row, found in pair_up(enumerate(records), dict(made.fields), labels, LONGEST)
                 if isinstance(found, Comparison) or (isinstance(found, Unfit) and found.reason in fine)
             }
             return len(seen) / len(records)

@@ -17,7 +17,7 @@ GOOD = """
 [[sources]]
 name = "mine"
 path = "pairs.jsonl"
-licence = "MIT"
+license = "MIT"
 redistribution = true
 stage = "seed"
 

@@ -188,7 +188,7 @@ def test_nested_columns_are_json_in_csv(config, capfdbinary):
 
 def test_releases_and_models_are_named_with_their_paths(config, capsys):
     lake = Lake(str(config.parent / "lake"))
-    released = {"pair_id": "p", "flipped": False, "label_source": "people", "rule": "r", "weight": 1.0, "licence": "x"}
+    released = {"pair_id": "p", "flipped": False, "label_source": "people", "rule": "r", "weight": 1.0, "license": "x"}
     put(lake, RELEASE_CORRECTED, [released], "b00")
     folder = lake.folder("models") / "0123abc" / "model"
     folder.mkdir(parents=True)

@@ -62,7 +62,7 @@ def test_readmes_lines_run_until_people_are_waited_for(folder, capfd):
 
 def test_stage_0_alone_needs_sources_and_nothing_else(folder, capfd):
     source = block("toml").split("[people]")[0].replace('stage = "seed"', "")
-    (folder / "pool.toml").write_text("\n".join(line for line in source.splitlines() if "licence" not in line))
+    (folder / "pool.toml").write_text("\n".join(line for line in source.splitlines() if "license" not in line))
     changes = ["lake.buckets=1", 'training.backbone.path="package:not_there"']
     assert main(["run", "pool", "--config", "pool.toml", *changes]) == 0
     assert 'no source has stage = "seed": the seed is drawn from mine' in capfd.readouterr().out

@@ -207,7 +207,7 @@ def read(made: Proposal, records: Sequence[dict], tmp_path) -> list[Comparison]:
         records = duckdb.sql(made.query.format(file=f"'{file}'")).to_arrow_table().to_pylist()
     if made.shape == "unpaired":
         labels = Codes(dict(made.codes) or {"a": [True], "b": [False]})
-        found = [f for _, f in pair_up(enumerate(records), dict(made.fields), labels)]
+        found = [f for _, f in pair_up(enumerate(records), dict(made.fields), labels, 4_000_000)]
     else:
         reading = adapter(made.shape, dict(made.fields), dict(made.codes))
         found = [f for r in records for f in reading(r)]

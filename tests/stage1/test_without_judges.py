@@ -3,7 +3,7 @@
 import dagster as dg
 import pytest
 
-from assets.stage1 import LOOP_LABELS, LOOP_VALIDATION, has_pairs, reward_model
+from assets.stage1 import has_pairs, reward_model
 from cli.ending import notices
 from curation import tables as t
 from resources.lake import Lake
@@ -23,8 +23,8 @@ def planted(root, judged: int = 0, silver: int = 0) -> Lake:
         {"pair_id": p, "assigned_to": d} for d, some in zip(("people", "judges"), names, strict=True) for p in some
     ]
     put(lake, t.ANNOTATION_BATCH, desks, IT0)
-    put(lake, t.GOLD, [{"pair_id": f"g{role}", "order": "swapped", "role": role} for role in ROLES], IT0)
-    put(lake, t.SILVER, [{"pair_id": f"j{i}", "order": "original"} for i in range(silver)], IT0)
+    put(lake, t.GOLD, [{"pair_id": f"g{role}", "verified_order": "swapped", "role": role} for role in ROLES], IT0)
+    put(lake, t.SILVER, [{"pair_id": f"j{i}", "verified_order": "original"} for i in range(silver)], IT0)
     return lake
 
 
@@ -34,14 +34,14 @@ def ids(lake: Lake, sql: str) -> set[str]:
 
 def test_people_alone_teach_the_loop_and_one_fold_chooses(tmp_path):
     lake = planted(tmp_path)
-    assert ids(lake, LOOP_LABELS) == {"gtrain", "gfew_shot"}
-    assert ids(lake, LOOP_VALIDATION) == {"gvalidation"}
+    assert ids(lake, "loop_training_pairs") == {"gtrain", "gfew_shot"}
+    assert ids(lake, "loop_validation_pairs") == {"gvalidation"}
 
 
 def test_where_judges_were_asked_gold_teaches_nothing(tmp_path):
     lake = planted(tmp_path, judged=3, silver=2)
-    assert ids(lake, LOOP_LABELS) == {"j0", "j1"}
-    assert ids(lake, LOOP_VALIDATION) == {"gtrain", "gfew_shot", "gvalidation"}
+    assert ids(lake, "loop_training_pairs") == {"j0", "j1"}
+    assert ids(lake, "loop_validation_pairs") == {"gtrain", "gfew_shot", "gvalidation"}
 
 
 def test_a_panel_that_decided_nothing_is_named_before_training(tmp_path):

@@ -21,7 +21,7 @@ def lake(root, gold: int, labels: float = 0.65) -> Lake:
                      "rejected": bad if right else good, "bucket": "b00"})  # fmt: skip
         if i < gold:
             role = "test" if i == 0 else "train"
-            decided.append({"pair_id": pair, "order": "original" if right else "swapped", "role": role})
+            decided.append({"pair_id": pair, "verified_order": "original" if right else "swapped", "role": role})
     put(made, CLEAN_POOL, rows, "b00")
     put(made, ATTRIBUTES, [{"pair_id": row["pair_id"]} for row in rows[:gold]], "b00")
     put(made, ANNOTATION_BATCH, [{"pair_id": d["pair_id"], "assigned_to": "people"} for d in decided], "iter_00")
