@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table as Grid
 
-from assets.definitions import steps
+from assets.registry import steps
 from assets.table_asset import Step
 from cli import estimate
 from cli.looking import Looking
@@ -30,7 +30,7 @@ def plan(settings: Settings, lake: Lake, groups: Collection[str] = ()) -> Iterat
     Raises:
         ConfigError: there is no such group.
     """
-    every = steps(settings)
+    every = steps()
     if unknown := sorted(set(groups) - {s.group for s in every}):
         there = ", ".join(dict.fromkeys(s.group for s in every))
         raise ConfigError(f"no such group: {', '.join(unknown)}; there are {there}")

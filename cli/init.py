@@ -180,19 +180,19 @@ trainable_layers = 2
 
 [training.loop]                # the loop's models
 epochs = 4
-batch_pairs = 16
+global_batch_size = 16
 learning_rate = 5e-4
 head_learning_rate = 5e-3
 
 [training.gold]                # the model of people's labels alone
 epochs = 4
-batch_pairs = 16
+global_batch_size = 16
 learning_rate = 5e-4
 head_learning_rate = 5e-3
 
 [training.final]               # what the releases are measured by
 epochs = 2
-batch_pairs = 16
+global_batch_size = 16
 learning_rate = 5e-4
 head_learning_rate = 5e-3
 """

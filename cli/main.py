@@ -436,9 +436,9 @@ def benchmark_model(
     config: Config = None,
 ) -> None:
     """A model on the configured benchmarks, with intervals. `assay benchmark MODEL` is short for it."""
-    from assets.table_asset import Run
     from cli.benchmark import Request
     from cli.benchmark import main as measure
+    from resources.run import Run
 
     settings = _use(config)
     asked = Request(

@@ -75,7 +75,7 @@ def _training(job: Path) -> tuple[int, int] | None:
     with contextlib.suppress(OSError, ValueError, KeyError, IndexError):
         asked = json.loads(job.read_text(encoding="utf-8"))
         pairs = pq.read_metadata(asked["train"]).num_rows
-        steps = max(1, round(pairs * asked["recipe"]["epochs"] / asked["recipe"]["batch_pairs"]))
+        steps = max(1, round(pairs * asked["recipe"]["epochs"] / asked["recipe"]["global_batch_size"]))
         log = job.parent / "metrics.jsonl"
         last = log.read_text(encoding="utf-8").splitlines()[-1] if log.exists() else '{"step": 0}'
         return min(json.loads(last)["step"], steps), steps

@@ -21,6 +21,7 @@ from resources.settings import ConfigError, Settings
 
 DONE, FAILED, UNCONFIRMED, INCOMPLETE = 0, 1, 3, 4
 TRAINS = {"stage1", "stage2", "models"}  # groups with reward models
+GENERATED = ("world",)  # groups that every other rests on
 WAITING = {"Waiting": "people", "Pending": "a provider's batch"}  # what stops a step and is no fault
 HOW_TO_AGREE = re.compile(r"--confirm (\d+\.\d\d)")  # what a step says that nobody has agreed to
 
@@ -35,6 +36,7 @@ def run_groups(settings: Settings, groups: Collection[str], confirm: float | Non
     if (missing := problem(settings)) and (not groups or TRAINS & set(groups)):
         raise ConfigError(missing)
     _prepare(settings, confirm)
+    groups = [*GENERATED, *groups] if groups else ()  # empty tables where no world is configured
     lake = Lake.of(settings)
     known = _note(settings, lake, set())
     while True:

@@ -16,6 +16,7 @@ from curation.adapters import Comparison, adapter, pair_up, value_at
 from curation.conversation import BadRecord, Unfit, is_transcript
 from curation.propose_codes import Meaning, good_or_bad, meaning_of, plain
 
+LONGEST = 4_000_000  # characters of a pair
 TRIED = 200  # records that each reading is tried on
 LEAST_READ = 0.3  # of the sample, below which a reading is none
 WHICH = "which_is_better"  # the column that a query adds

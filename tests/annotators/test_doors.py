@@ -210,7 +210,7 @@ def test_recorded_labels_of_three_people_give_the_same_gold_through_every_door(h
     put(at.lake, ANNOTATION_BATCH, [{"pair_id": p["pair_id"], "assigned_to": "people"} for p in pairs], "iter_00")
     put(at.lake, HUMAN_LABELS, at.label(asked).to_pylist(), "iter_00")
     make(stage1.gold, at.lake, "iter_00")
-    found = dict(query(at.lake, 'SELECT pair_id, verified_order FROM gold'))
+    found = dict(query(at.lake, "SELECT pair_id, verified_order FROM gold"))
     counted = {
         p: ("original" if v.count(1) > 1 else "swapped") for p, v in votes.items() if max(v.count(1), v.count(2)) > 1
     }

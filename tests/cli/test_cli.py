@@ -12,7 +12,7 @@ import pytest
 
 from cli import running
 from cli.main import main
-from cli.run import JobFailed
+from cli.run import Failure, JobFailed
 from curation.tables import CLEAN_POOL, FINAL_REWARD_MODEL, RELEASE_CORRECTED
 from resources import settings
 from resources.lake import Lake
@@ -209,21 +209,24 @@ def test_releases_and_models_are_named_with_their_paths(config, capsys):
 
 
 @pytest.mark.parametrize(
-    ("stops", "why", "status", "says"),
+    ("failures", "status", "says"),
     [
-        ({"Waiting"}, "human_labels: 3 answers are missing", 0, "Waiting for people. human_labels: 3 answers"),
-        ({"Pending"}, "judge_votes: a batch is on its way", 0, "Waiting for a provider's batch."),
-        ({"Waiting", ""}, "reward_model: out of memory", 1, "assay: stopped. reward_model: out of memory"),
-        (set(), "reward_model: out of memory", 1, "What was made stays"),
-        ({"Unconfirmed"}, "To agree: `assay run --confirm 5.50`, or …", 3, "assay: stopped. To agree:"),
+        ([Failure("human_labels: 3 answers are missing", "Waiting")], 0, "Waiting for people. human_labels: 3 answers"),
+        ([Failure("judge_votes: a batch is on its way", "Pending")], 0, "Waiting for a provider's batch."),
+        (
+            [Failure("human_labels: 3", "Waiting"), Failure("reward_model: out of memory")],
+            1,
+            "assay: stopped. human_labels: 3\nreward_model: out of memory",
+        ),
+        ([Failure("reward_model: out of memory")], 1, "What was made stays"),
+        ([Failure("To agree: `assay run --confirm 5.50`, or …", "Unconfirmed")], 3, "assay: stopped. To agree:"),
     ],
 )
-def test_what_stopped_a_run_decides_the_exit_status(config, capsys, monkeypatch, stops, why, status, says):
+def test_what_stopped_a_run_decides_the_exit_status(config, capsys, monkeypatch, failures, status, says):
     def fails(*_):
-        raise JobFailed(why)
+        raise JobFailed(failures)
 
     monkeypatch.setattr(running, "run_all", fails)
-    monkeypatch.setattr(running, "_stops", lambda began: stops)
     monkeypatch.setenv("DAGSTER_HOME", str(config.parent))
     assert main(["run"]) == status
     shown = capsys.readouterr()
@@ -236,11 +239,10 @@ def test_at_a_terminal_a_run_goes_on_once_somebody_has_agreed(config, monkeypatc
     def fails_once(*_):
         tried.append(os.environ.get(CONFIRM))
         if len(tried) == 1:
-            raise JobFailed("12 calls are expected to cost $5.50. To agree: `assay run --confirm 5.50`, or …")
+            raise JobFailed([Failure("To agree: `assay run --confirm 5.50`, or …", "Unconfirmed")])
         return 3, 0
 
     monkeypatch.setattr(running, "run_all", fails_once)
-    monkeypatch.setattr(running, "_stops", lambda began: {"Unconfirmed"})
     monkeypatch.setattr("builtins.input", lambda prompt: "y")
     for stream in (sys.stdin, sys.stdout):
         monkeypatch.setattr(stream, "isatty", lambda: True)

@@ -49,7 +49,7 @@ def folder(tmp_path, monkeypatch):
 def test_readmes_lines_run_until_people_are_waited_for(folder, capfd):
     assert main(["check", "--config", "mine.toml"]) == 0
     assert "60 pairs from 100 rows" in capfd.readouterr().out
-    assert main(["run", "--config", "mine.toml", "lake.buckets=1"]) == 0
+    assert main(["run", "--jobs", "1", "--config", "mine.toml", "lake.buckets=1"]) == 0
     out = capfd.readouterr().out
     batch = folder / "people" / "mine" / "iter_00" / "batch.jsonl"
     asked = [json.loads(line) for line in batch.read_text().splitlines()]
@@ -64,7 +64,7 @@ def test_stage_0_alone_needs_sources_and_nothing_else(folder, capfd):
     source = block("toml").split("[people]")[0].replace('stage = "seed"', "")
     (folder / "pool.toml").write_text("\n".join(line for line in source.splitlines() if "license" not in line))
     changes = ["lake.buckets=1", 'training.backbone.path="package:not_there"']
-    assert main(["run", "pool", "--config", "pool.toml", *changes]) == 0
+    assert main(["run", "pool", "--jobs", "1", "--config", "pool.toml", *changes]) == 0
     assert 'no source has stage = "seed": the seed is drawn from mine' in capfd.readouterr().out
     assert main(["run", "--config", "pool.toml", *changes]) == 2  # what trains wants its backbone first
     assert "the package not_there is not installed" in capfd.readouterr().err
@@ -89,6 +89,14 @@ def test_what_init_writes_is_checked_and_run_as_it_is(folder, capfd):
     assert not (folder / "lake").exists()
     assert main(["init", "data/pairs.jsonl.gz"]) == 2  # what is there is not replaced
     assert "assay.toml is there" in capfd.readouterr().err
+
+
+def test_init_reads_a_folder_that_is_a_data_set(folder, capfd):
+    pytest.importorskip("datasets")
+    (folder / "set").mkdir()
+    (folder / "set" / "train.jsonl").write_text(pairs(40))
+    assert main(["init", "set", "--out", "set.toml"]) == 0
+    assert load(folder / "set.toml").sources[0].fields["winner"] == "preference"
 
 
 def test_init_of_what_holds_no_pair_says_what_it_saw(folder, capfd):

@@ -20,7 +20,7 @@ def rows(path, n):
 
 def test_steps_of_a_training_and_parts_of_a_scoring(tmp_path):
     model, score = tmp_path / "models" / "0123456789", tmp_path / "scores" / "ab"
-    job = {"train": str(model / "train.parquet"), "recipe": {"epochs": 4, "batch_pairs": 16}}
+    job = {"train": str(model / "train.parquet"), "recipe": {"epochs": 4, "global_batch_size": 16}}
     rows(model / "train.parquet", 40)
     put(model / "job.json", job)
     assert list(under_way(tmp_path)) == [("training 01234567", 0, 10)]

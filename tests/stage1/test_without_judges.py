@@ -8,7 +8,8 @@ from cli.ending import notices
 from curation import tables as t
 from resources.lake import Lake
 from resources.settings import Settings
-from tests.support.lakes import make, put, query
+from sql import statement
+from tests.support.lakes import make, put
 
 ROLES = ("train", "few_shot", "validation", "calibration", "test")
 IT0 = "iter_00"
@@ -28,8 +29,10 @@ def planted(root, judged: int = 0, silver: int = 0) -> Lake:
     return lake
 
 
-def ids(lake: Lake, sql: str) -> set[str]:
-    return {pair for pair, *_ in query(lake, sql.format(IT0))}
+def ids(lake: Lake, name: str) -> set[str]:
+    with lake.connect() as con:
+        rows = con.sql(statement(f"stage1/{name}"), params={"iteration": IT0}).fetchall()
+    return {pair for pair, *_ in rows}
 
 
 def test_people_alone_teach_the_loop_and_one_fold_chooses(tmp_path):
