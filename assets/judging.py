@@ -17,9 +17,7 @@ from curation.tables import (
     JUDGE_VOTES,
     JUDGE_WEIGHTS,
     STAGE2_ATTRIBUTES,
-    STAGE2_VERDICTS,
     STAGE2_VOTES,
-    VERDICTS,
     Table,
 )
 from resources.lake import Lake, label
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
     from resources.retrieval.vectors import Index
 
 Lost = dict[str, dict[str, int]]  # who -> how a request ended without an answer -> how many
-MISSING_VOTES = "('error', 'lost', 'expired', 'cancelled', 'returned')"
 LEAST_GOLD = 30  # pairs with a vote below which no weights are fitted
 
 EXAMPLES = pa.schema(
@@ -224,15 +221,9 @@ def missing_answers(settings: Settings, lake: Lake) -> tuple[list[str], int]:
                 open_ones += 0 if who in accepted else sum(its.values())
     if lines:
         with lake.connect() as con:
-            for votes, verdicts in ((JUDGE_VOTES, VERDICTS), (STAGE2_VOTES, STAGE2_VERDICTS)):
-                if not (lake.partitions(votes) and lake.partitions(verdicts)):
-                    continue
-                (n,) = con.sql(
-                    f"SELECT count(*) FROM {verdicts.name} WHERE reason = 'no_quorum' AND pair_id IN"
-                    f" (SELECT pair_id FROM {votes.name} WHERE status IN {MISSING_VOTES})"
-                ).fetchall()[0]
+            for verdicts, n in con.sql(statement("judges/undecided_for_want_of_votes")).fetchall():
                 if n:
-                    lines.append(f"{verdicts.name}: {n:,} pairs have no verdict for want of these votes")
+                    lines.append(f"{verdicts}: {n:,} pairs have no verdict for want of these votes")
     return lines, open_ones
 
 

@@ -13,7 +13,7 @@ PLOT = "benchmarks.png"
 
 
 @dataclass(frozen=True)
-class Request:
+class BenchmarkRequest:
     """What is to be measured.
 
     Attributes:
@@ -39,7 +39,7 @@ class Request:
     out: Path | None = None
 
 
-def main(request: Request, run: Run) -> int:
+def main(request: BenchmarkRequest, run: Run) -> int:
     """Score, evaluate, print; returns the exit status (2 for a model or a benchmark that cannot be used, 1 where a judge
     could not go on)."""
     from evaluation.items import BenchmarkError
@@ -119,7 +119,7 @@ def _draw(folder: Path) -> None:
     (folder / "scatter.png").write_bytes(picture)
 
 
-def _benchmark(request: Request, run: Run) -> None:
+def _benchmark(request: BenchmarkRequest, run: Run) -> None:
     import pyarrow.parquet as pq
 
     from assets.benchmark_results import headline, results

@@ -4,10 +4,11 @@ import math
 import os
 from collections.abc import Iterator
 
-from cli.backbone import trained_from
+from cli.start_model import trained_from
 from curation.tables import RELEASE_CORRECTED, RELEASE_CURATED
 from resources.lake import Lake
 from resources.settings import Settings
+from sql import statement
 
 RELEASES = {"curated": RELEASE_CURATED, "corrected": RELEASE_CORRECTED}
 
@@ -46,17 +47,10 @@ def notices(settings: Settings, lake: Lake) -> Iterator[str]:
     """What the configuration does that it does not say, and what of the data is too little for it."""
     yield from (f"Note: {text}" for text in settings.said)
     with lake.connect() as con:
-        seed, eligible, wanted = con.execute(
-            "SELECT (SELECT count(*) FROM seed_selection), (SELECT count(*) FROM clean_pool), $1::BIGINT",
-            [settings.stage1.seed_people + settings.stage1.seed_judges],
-        ).fetchall()[0]
-        rounds = con.execute(
-            "SELECT iteration, count(*) FILTER (assigned_to = 'people') FROM annotation_batch"
-            " WHERE iteration > 'iter_00' GROUP BY 1 ORDER BY 1"
-        ).fetchall()
-        votes, silver = con.execute(
-            "SELECT (SELECT count(*) FROM judge_votes WHERE status = 'ok'), (SELECT count(*) FROM silver)"
-        ).fetchall()[0]
+        [(seed, eligible)] = con.sql(statement("report/seed_reached")).fetchall()
+        rounds = con.sql(statement("report/rounds_of_people")).fetchall()
+        [(votes, silver)] = con.sql(statement("report/judges_decided")).fetchall()
+    wanted = settings.stage1.seed_people + settings.stage1.seed_judges
     if 0 < seed < wanted:
         yield (
             f"Note: the pool has {eligible:,} pairs and gives {seed:,} of the {wanted:,} that the seed asks for"

@@ -35,7 +35,7 @@ STAND_IN = 50  # pairs whose prompts are built
 
 
 @dataclass(frozen=True)
-class Line:
+class PlannedCost:
     """One paid step of one partition by one model, or by people."""
 
     step: str
@@ -87,7 +87,7 @@ def show(settings: Settings, lake: Lake) -> None:
         console.print("[yellow]The budget would stop the run; what was answered until then is kept.[/]")
 
 
-def plan(settings: Settings, lake: Lake) -> Iterator[Line]:
+def plan(settings: Settings, lake: Lake) -> Iterator[PlannedCost]:
     """What is still to be paid. Prompts are made from real pairs; where attributes or gold are not there yet, keywords
     and other pairs stand in for them."""
     from resources.judges import panel
@@ -103,7 +103,7 @@ def plan(settings: Settings, lake: Lake) -> Iterator[Line]:
                 if people.backend != "recorded":
                     each = people.cost_per_label * people.annotators
                     simulated = " (simulated)" if people.backend == "simulated" else ""
-                    yield Line(name, "people" + simulated, pairs, 0, pairs * each, pairs * each, known, "")
+                    yield PlannedCost(name, "people" + simulated, pairs, 0, pairs * each, pairs * each, known, "")
                 continue
             if not pairs:
                 continue
@@ -114,7 +114,7 @@ def plan(settings: Settings, lake: Lake) -> Iterator[Line]:
                 bills += [b.times(pairs, targets.num_rows) for b in made if b is not None]
             for b in bills:
                 dollars, most = b.expected_micros / 1e6, b.most_micros / 1e6
-                yield Line(name, b.who, pairs, b.requests, dollars, most, known, b.basis)
+                yield PlannedCost(name, b.who, pairs, b.requests, dollars, most, known, b.basis)
 
 
 def _pairs(con: "duckdb.DuckDBPyConnection", settings: Settings, lake: Lake) -> Iterator[tuple[Table, str, int, str]]:

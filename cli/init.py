@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from resources.settings import load
 from resources.sources.hub import PREFIX
-from resources.sources.propose import Looked, look, source_keys
+from resources.sources.looking_at_files import Looked, look, source_keys
 from training.atomic import replace
 
 DONE, UNUSABLE = 0, 2

@@ -62,7 +62,7 @@ Confirm = Annotated[
 ]
 
 
-class Reader(StrEnum):
+class GuidelineReader(StrEnum):
     judge = "judge"
     browsing_judge = "browsing-judge"
     people = "people"
@@ -268,7 +268,7 @@ def people(
     config: Config = None,
 ) -> None:
     """How far people are with each batch, at what pace, how they agree, and which answers were refused."""
-    from cli.people import show
+    from cli.desk_report import show
 
     settings = _use(config)
     raise typer.Exit(show(settings, _lake(settings), batch, refused, close))
@@ -353,8 +353,8 @@ def guideline(
     objectivity: Annotated[str, typer.Argument(help="objective or subjective")],
     controversiality: Annotated[str, typer.Argument(help="low, medium or high")],
     reader: Annotated[
-        Reader, typer.Option(help="Sentences on assistants are for people, on searching for those who can.")
-    ] = Reader.judge,
+        GuidelineReader, typer.Option(help="Sentences on assistants are for people, on searching for those who can.")
+    ] = GuidelineReader.judge,
     against: Annotated[
         tuple[str, str, str] | None,
         typer.Option(
@@ -362,11 +362,11 @@ def guideline(
         ),
     ] = None,
     against_reader: Annotated[
-        Reader | None, typer.Option(help="Print what differs from what this reader gets.")
+        GuidelineReader | None, typer.Option(help="Print what differs from what this reader gets.")
     ] = None,
 ) -> None:
     """The whole guideline for one kind of pair, or how it differs from another's."""
-    from cli.guideline import difference, text
+    from cli.guideline_text import difference, text
 
     kind = (category, objectivity, controversiality)
     if against and against_reader:
@@ -391,7 +391,7 @@ def score(
     config: Config = None,
 ) -> None:
     """Rewards for a JSON Lines file of conversations or pairs."""
-    from cli.score import score as scored
+    from cli.scoring import score as scored
 
     if (written := out or target) is None:
         raise typer.BadParameter("where the rewards go", param_hint="--out")
@@ -436,12 +436,12 @@ def benchmark_model(
     config: Config = None,
 ) -> None:
     """A model on the configured benchmarks, with intervals. `assay benchmark MODEL` is short for it."""
-    from cli.benchmark import Request
+    from cli.benchmark import BenchmarkRequest
     from cli.benchmark import main as measure
     from resources.run import Run
 
     settings = _use(config)
-    asked = Request(
+    asked = BenchmarkRequest(
         tuple(model.split(",")),
         tuple(against.split(",")) if against else (),
         tuple(name for names in only or () for name in names.split(",")),

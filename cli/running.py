@@ -9,11 +9,11 @@ from collections.abc import Collection, Sequence
 import dagster as dg
 
 from assets.judging import missing_answers
-from cli.backbone import problem
+from cli.dagster_runs import JobFailed, RunFailure, iterate, run_all
 from cli.ending import made, name_models, notices
 from cli.home import settle
 from cli.progress import lines
-from cli.run import Failure, JobFailed, iterate, run_all
+from cli.start_model import problem
 from cli.status import closing
 from resources.lake import Lake
 from resources.llm.bill import CONFIRM
@@ -78,7 +78,7 @@ def run_iterations(settings: Settings, keys: Sequence[str], confirm: float | Non
                     why = iterate(settings, key, instance, say)
                 if why is None:
                     break
-                if (status := _stopped([Failure(f"{key}: {why}", why.stopped_by)])) is not None:
+                if (status := _stopped([RunFailure(f"{key}: {why}", why.stopped_by)])) is not None:
                     return status
     for line in made(settings, lake):
         print(line)
@@ -99,7 +99,7 @@ def _prepare(settings: Settings, confirm: float | None) -> None:
         os.environ[CONFIRM] = str(confirm)
 
 
-def _stopped(failures: Sequence[Failure]) -> int | None:
+def _stopped(failures: Sequence[RunFailure]) -> int | None:
     """Says what stopped the job; the exit status, or None where somebody at the terminal agrees to go on."""
     why, stops = "\n".join(map(str, failures)), {f.stopped_by for f in failures}
     if stops <= WAITING.keys():

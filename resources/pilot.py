@@ -21,7 +21,7 @@ from resources.lake import Lake
 from resources.settings import Settings
 from sql import statement
 from training.atomic import beside
-from training.frozen import ConstantStates, HashedWords, Reader, Responses, prepare, without
+from training.frozen import ConstantStates, HashedWords, Responses, StateReader, prepare, without
 
 if TYPE_CHECKING:
     import duckdb
@@ -152,7 +152,7 @@ def _some(rows: list[dict], seed: int, most: int = MOST_GOLD) -> list[dict]:
 
 
 # ---- features --------------------------------------------------------------------------------------------------------
-def reader_of(settings: Settings) -> tuple[Reader | HashedWords, str]:
+def reader_of(settings: Settings) -> tuple[StateReader | HashedWords, str]:
     """What reads texts, and a sentence where that is less than it could be: the backbone of [training] if it is a
     pretrained one, else MiniLM where its package is installed, else hashed words. A generated world has no language that
     a pretrained model knows: words are hashed there."""
@@ -162,7 +162,7 @@ def reader_of(settings: Settings) -> tuple[Reader | HashedWords, str]:
     if path is None and settings.world is None and importlib.util.find_spec(MINILM):
         path = f"package:{MINILM}"
     if path is not None:
-        return Reader(folder_of(path), max_tokens=TOKENS), ""
+        return StateReader(folder_of(path), max_tokens=TOKENS), ""
     if settings.world is not None:
         return HashedWords(), ""
     return (
@@ -171,11 +171,11 @@ def reader_of(settings: Settings) -> tuple[Reader | HashedWords, str]:
     )
 
 
-def states(reader: Reader | HashedWords, texts: Sequence[str], folder: Path | None) -> np.ndarray:
+def states(reader: StateReader | HashedWords, texts: Sequence[str], folder: Path | None) -> np.ndarray:
     """States [n, width] of texts, those read before from a file in `folder`."""
     keys = [text_hash(t) for t in texts]
     known: dict[str, np.ndarray] = {}
-    path = folder / f"{digest((reader.name,))}.parquet" if folder and isinstance(reader, Reader) else None
+    path = folder / f"{digest((reader.name,))}.parquet" if folder and isinstance(reader, StateReader) else None
     if path and path.exists():
         held = pq.read_table(path)
         flat = held.column("state").combine_chunks().flatten().to_numpy().reshape(-1, reader.width)
@@ -210,7 +210,7 @@ def _last_turn(conversation: list[dict]) -> str:
 
 
 def featured(
-    gathered: Gathered, reader: Reader | HashedWords, folder: Path | None = None
+    gathered: Gathered, reader: StateReader | HashedWords, folder: Path | None = None
 ) -> tuple[worth.Pilot, worth.Pool, float, list[str]]:
     """Arrays for `worth.assess`, the share of gold pairs with a response that stands in other conversations, and notes.
 

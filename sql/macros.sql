@@ -30,6 +30,9 @@ CREATE OR REPLACE MACRO vote_of(verdict, shown_first) AS
     CASE WHEN verdict <> 'undecided' THEN
         CASE WHEN (verdict = 'first') = (shown_first = 'chosen') THEN 'original' ELSE 'swapped' END END;
 
+-- Whether a judge's answer is missing: it was asked for and never came.
+CREATE OR REPLACE MACRO is_missing(status) AS status IN ('error', 'lost', 'expired', 'cancelled', 'returned');
+
 -- Whether an answer counts, in QUALIFY: an adjudicator's word alone where there is one; what was passed on does not.
 CREATE OR REPLACE MACRO heard(pair_id, role) AS coalesce(role, '') <> 'passed'
     AND 1 = rank() OVER (PARTITION BY pair_id ORDER BY coalesce(role, '') = 'adjudicator' DESC);

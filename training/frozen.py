@@ -38,7 +38,7 @@ class ConstantStates(ValueError):
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------
-class Reader:
+class StateReader:
     """The lower layers of a pretrained encoder or decoder.
 
     Args:
@@ -368,7 +368,7 @@ class FrozenRewardModel:
         kind: the features it reads.
         ridge: of its heads.
         heads: [1 + MEMBERS, d]; the first is fitted on all pairs, the others on redrawn groups of pairs.
-        states_name: of the states it was fitted on (`Reader.name`); states of another name mean something else.
+        states_name: of the states it was fitted on (`StateReader.name`); states of another name mean something else.
         style_names: of the caller's features, in their order.
     """
 
@@ -503,7 +503,7 @@ STYLE_NOTE = """
 """
 
 
-def export(model: FrozenRewardModel, reader: Reader, folder: Path) -> None:
+def export(model: FrozenRewardModel, reader: StateReader, folder: Path) -> None:
     """Write a folder that plain transformers loads: the layers that were read, with the head as a token classifier whose
     mean output is the reward; beside it what `FrozenRewardModel.load` reads. The folder appears whole or not at all.
 

@@ -74,7 +74,7 @@ class Backbone(Frozen):
     pooling: Literal["mean", "cls"] | None = None
 
 
-class Recipe(Frozen):
+class TrainRecipe(Frozen):
     """One training run. Paper: dev lr 4e-6, batch 256, linear; final lr 3e-6, batch 10,240, constant (spec 6)."""
 
     epochs: Positive = 1
@@ -127,7 +127,7 @@ class TrainJob(Setup, Job):
 
     train: Path
     validation: Path | None = None
-    recipe: Recipe = Recipe()
+    recipe: TrainRecipe = TrainRecipe()
     seed: int = 0
     out: Path
     facts: Facts = Facts()
@@ -156,7 +156,7 @@ class ScoreJob(Job):
     features: bool = False
 
 
-def decisive(setup: Setup, recipe: Recipe) -> dict:
+def decisive(setup: Setup, recipe: TrainRecipe) -> dict:
     """What makes a model beside its pairs and its seed, as JSON values: the hash of it names the model.
 
     Keys that were renamed keep the name that the first models were hashed by, and what was added later counts where it
@@ -169,7 +169,9 @@ def decisive(setup: Setup, recipe: Recipe) -> dict:
     former = {new: old for old, new in FORMER.items()}
     return {
         "backbone": setup.backbone.model_dump(mode="json", exclude={"pooling"}) | kept_of(setup.backbone),
-        "recipe": {former.get(k, k): v for k, v in recipe.model_dump(mode="json").items() if k in Recipe.model_fields},
+        "recipe": {
+            former.get(k, k): v for k, v in recipe.model_dump(mode="json").items() if k in TrainRecipe.model_fields
+        },
         "max_tokens": setup.max_tokens,
         "tokens_per_microbatch": setup.tokens_per_microbatch,
         "zero_stage": setup.zero_stage,

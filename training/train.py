@@ -32,7 +32,7 @@ from training.atomic import write_json
 from training.backbone import folder_of
 from training.checkpoint import Checkpoints
 from training.export import export, write_card
-from training.job import Recipe, TrainJob
+from training.job import TrainJob, TrainRecipe
 from training.loss import bradley_terry, n_correct
 from training.model import RewardModel, TokenBatch, backbone_tokenizer, learn_tokenizer, load_tokenizer, new_model
 from training.plan import MicroBatch, Plan, scoring
@@ -72,7 +72,7 @@ def tokenizer_for(job: TrainJob, group: ProcessGroup):
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedTokens:
     """The pairs of a job as tokens.
 
     Attributes:
@@ -86,7 +86,7 @@ class Prepared:
     refused: list[str]
 
 
-def prepare_tokens(job: TrainJob, tokenizer, group: ProcessGroup, shared: bool) -> Prepared:
+def prepare_tokens(job: TrainJob, tokenizer, group: ProcessGroup, shared: bool) -> PreparedTokens:
     """Tokens of training and validation pairs, written by rank 0 unless a former start of this job wrote them.
 
     Raises:
@@ -111,7 +111,7 @@ def prepare_tokens(job: TrainJob, tokenizer, group: ProcessGroup, shared: bool) 
             said = "".join(f"; {words}" for words in counts["refused"])
             kind = "training" if name == "train" else name
             raise TrainingFailed(f"no usable {kind} pair is left; left out: {counts['dropped']}{said}")
-    return Prepared(tables["train"], tables.get("validation"), **counts)
+    return PreparedTokens(tables["train"], tables.get("validation"), **counts)
 
 
 def column(path: Path, name: str, rows: np.ndarray, default: float) -> torch.Tensor:
@@ -136,7 +136,7 @@ def learning_rate(step: int, steps: int, warmup: float, schedule: str) -> float:
     return 1.0 if schedule == "constant" else (steps - step) / max(1, steps - warm)
 
 
-def parameter_groups(model: RewardModel, recipe: Recipe) -> list[dict]:
+def parameter_groups(model: RewardModel, recipe: TrainRecipe) -> list[dict]:
     """Decay on matrices of the body only; the head may learn at its own rate."""
     head = {id(p) for p in model.head().parameters()}
     held: dict[str, list[nn.Parameter]] = {"body": [], "plain": [], "head": []}

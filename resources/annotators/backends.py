@@ -15,9 +15,9 @@ from curation.opinions import ADJUDICATOR, ANNOTATOR, PASSED
 from curation.tables import HUMAN_LABELS, REFUSED_ANSWERS
 from resources.annotators.desk import Desk, Pair, desk
 from resources.annotators.doors import Door
-from resources.annotators.files import ANSWERS, FilesDoor
-from resources.annotators.items import items
+from resources.annotators.file_door import ANSWERS, FilesDoor
 from resources.annotators.records import Answer
+from resources.annotators.tasks import items
 from resources.annotators.waiting import BadAnswers, Waiting
 from resources.lake import Lake
 from resources.settings import Answers, Settings
@@ -68,11 +68,11 @@ def door(settings: Settings, opened: Desk) -> Door:
     """The configured way to an open desk."""
     match settings.people.backend:
         case "label":
-            from resources.annotators.page.door import LabelDoor
+            from resources.annotators.page.page_door import LabelDoor
 
             return LabelDoor(settings, opened)
         case "label_studio":
-            from resources.annotators.label_studio.door import LabelStudioDoor
+            from resources.annotators.label_studio.studio_door import LabelStudioDoor
 
             return LabelStudioDoor(settings, opened)
     return FilesDoor(settings, opened)

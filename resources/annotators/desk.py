@@ -22,7 +22,7 @@ from curation.opinions import ANNOTATOR, Opinion, Standing, standing
 from resources.annotators.records import Answer, Refused
 from resources.lake import Lake
 from resources.settings import Settings
-from resources.settings.people import People
+from resources.settings.people import PeopleSettings
 
 CLAIM = 30 * 60.0  # seconds for which a pair that somebody opened is kept from others
 KEY = "key"  # file beside the store, readable by its owner alone: what the links of `assay label` are made of
@@ -72,7 +72,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Progress:
+class BatchProgress:
     """How far a batch is.
 
     Attributes:
@@ -171,7 +171,7 @@ class Desk:
 
         Args:
             batch: its name.
-            items: see `resources.annotators.items`.
+            items: see `resources.annotators.tasks`.
         """
         with self.transaction():
             there = self._bodies(batch)
@@ -337,11 +337,11 @@ class Desk:
         self._add(batch, "closed", data=why)
 
     # ---- what it comes to ------------------------------------------------------------------------------------------
-    def pairs(self, batch: str, people: People) -> list[Pair]:
+    def pairs(self, batch: str, people: PeopleSettings) -> list[Pair]:
         """The batch's items with what counts of what was said."""
         return self._fold(batch, people).pairs
 
-    def _fold(self, batch: str, people: People) -> _Folded:
+    def _fold(self, batch: str, people: PeopleSettings) -> _Folded:
         made = _Folded()
         said: dict[str, dict[str, tuple[str, Answer]]] = {}
         for pair, who, kind, door, data, at in self._con.execute(
@@ -372,18 +372,20 @@ class Desk:
         return made
 
     @staticmethod
-    def disputed(answers: Mapping[str, tuple[str, Answer]], who: str, item: Mapping[str, Any], people: People) -> bool:
+    def disputed(
+        answers: Mapping[str, tuple[str, Answer]], who: str, item: Mapping[str, Any], people: PeopleSettings
+    ) -> bool:
         """Whether an adjudicator's answer settles the pair: the others, without it, disagree."""
         others = [Opinion(a.verdict, a.why) for w, (_, a) in answers.items() if w not in people.adjudicators]
         if people.disagreement != "adjudicate" or not others:
             return False
         return standing(others, item["wanted"], "adjudicate", people.most, people.passes).disagreed
 
-    def progress(self, batch: str, people: People) -> Progress:
+    def progress(self, batch: str, people: PeopleSettings) -> BatchProgress:
         made = self._fold(batch, people)
         by: Counter[str] = Counter(who for pair in made.pairs for who in pair.answers)
         open_ = [p for p in made.pairs if p.standing.needed] if not made.closed else []
-        return Progress(
+        return BatchProgress(
             batch,
             len(made.pairs),
             sum(not p.standing.needed for p in made.pairs),
@@ -398,7 +400,7 @@ class Desk:
             made.last,
         )
 
-    def late(self, batch: str, people: People) -> int:
+    def late(self, batch: str, people: PeopleSettings) -> int:
         """Answers that came after the batch was closed; they are kept and do not count."""
         return self._fold(batch, people).late
 
@@ -442,7 +444,7 @@ class Desk:
                 held.get(pair, set()).discard(who)
         return held
 
-    def next_for(self, annotator: str, people: People, now: float) -> tuple[str, Pair] | None:
+    def next_for(self, annotator: str, people: PeopleSettings, now: float) -> tuple[str, Pair] | None:
         """(batch, pair) that somebody should look at: what they have open, else the first in the order of work that
         nobody else is looking at."""
         settles = people.disagreement == "adjudicate" and annotator in people.adjudicators
@@ -500,7 +502,7 @@ def desk(lake: Lake) -> Generator[Desk]:
         opened.close()
 
 
-def settle(opened: Desk, batch: str, settings: Settings) -> Progress:
+def settle(opened: Desk, batch: str, settings: Settings) -> BatchProgress:
     """Close the batch where the configuration says so, and say how far it is.
 
     Args:

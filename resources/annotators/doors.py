@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from resources.annotators.desk import Desk, Progress, settle
+from resources.annotators.desk import BatchProgress, Desk, settle
 from resources.annotators.records import Asked, Rules, asked_of
 from resources.settings import Settings
 
@@ -19,7 +19,7 @@ class Door(Protocol):
     def collect(self, batch: str) -> None:
         """Bring to the desk what people have answered since, and every answer that cannot be used with its reason."""
 
-    def progress(self, batch: str) -> Progress:
+    def progress(self, batch: str) -> BatchProgress:
         """How far the batch is; closes it where the configuration says so."""
 
     def where(self, batch: str) -> str:
@@ -38,7 +38,7 @@ class AtDesk:
         self.settings, self.people, self.desk = settings, settings.people, desk
         self.rules = Rules.of(settings)
 
-    def progress(self, batch: str) -> Progress:
+    def progress(self, batch: str) -> BatchProgress:
         """See `Door.progress`."""
         return settle(self.desk, batch, self.settings)
 

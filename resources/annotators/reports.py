@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from curation.agreement import Said
 from resources.annotators.desk import Pair
 from resources.lake import Lake
+from sql import statement
 
 _OTHER = {"chosen": ("original", "swapped"), "rejected": ("swapped", "original")}
 
@@ -42,12 +43,7 @@ def said_at_desk(pairs: Iterable[Pair]) -> tuple[list[Said], dict[str, str]]:
 def said_in_lake(lake: Lake) -> list[Said]:
     """What the table of labels holds, with the strata of its pairs."""
     with lake.connect() as con:
-        rows = con.sql(
-            "SELECT pair_id, annotator, verdict, shown_first, seconds, coalesce(hint_verdict, ''), coalesce(t_start, ''),"
-            " objectivity, controversiality, category FROM (SELECT h.* EXCLUDE (objectivity, controversiality, category),"
-            " a.objectivity, a.controversiality, a.category FROM human_labels h LEFT JOIN attributes a USING (pair_id))"
-            " ORDER BY iteration, event_id"
-        ).fetchall()
+        rows = con.sql(statement("people/said")).fetchall()
     return [
         Said(
             pair,

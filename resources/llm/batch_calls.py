@@ -22,7 +22,7 @@ from resources.llm.notices import tell
 from resources.llm.online_calls import MOST_OVERRUN, STORED, read_left_over
 from resources.llm.policy import Outcome, Payer, Policy, Unavailable, Unusable, hopeless
 from resources.llm.prices import upper_bound_micros
-from resources.llm.provider_batches import Batches, Line, Standing, batches
+from resources.llm.provider_batches import Batches, BatchState, Line, batches
 from resources.llm.providers import Anthropic, OpenAI, provider
 from resources.llm.replies import answered, ending
 from resources.llm.wire import Desk, Failure
@@ -279,7 +279,7 @@ class _Batch:
             self.calls.batch_event(name, "failed", why)
         self._close(name, "returned", why, http)
 
-    def _ingest(self, desk: Desk, name: str, batch: str, standing: Standing) -> None:
+    def _ingest(self, desk: Desk, name: str, batch: str, standing: BatchState) -> None:
         """Store every line once, and close the batch when they are as many as the provider counts. A line that is
         nobody's or a repetition is left out."""
         keys = {key for key, _ in self.calls.batch_requests(name)}
@@ -319,7 +319,7 @@ class _Batch:
         )  # fmt: skip
 
     @staticmethod
-    def _whole(lines: int, requests: int, standing: Standing) -> bool:
+    def _whole(lines: int, requests: int, standing: BatchState) -> bool:
         """Whether results are all there is."""
         if lines >= requests:
             return True

@@ -34,7 +34,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Standing:
+class BatchState:
     """Where a batch stands.
 
     Attributes:
@@ -72,10 +72,10 @@ class Batches(Protocol):
             taken: ids of batches that are others.
         """
 
-    def look(self, desk: Desk, batch: str) -> Standing:
+    def look(self, desk: Desk, batch: str) -> BatchState:
         """Raises Failure."""
 
-    def results(self, desk: Desk, batch: str, standing: Standing) -> Iterator[Line]:
+    def results(self, desk: Desk, batch: str, standing: BatchState) -> Iterator[Line]:
         """Lines in any order; some may be missing, repeated, or nobody's. Raises Failure."""
 
 
@@ -114,7 +114,7 @@ class OpenAIBatches:
                 break
         return None, ""
 
-    def look(self, desk: Desk, batch: str) -> Standing:
+    def look(self, desk: Desk, batch: str) -> BatchState:
         """See `Batches.look`."""
         data = _object(desk.call("GET", f"/batches/{quote(batch, safe='')}").body)
         status, counts = data.get("status"), data.get("request_counts")
@@ -124,18 +124,18 @@ class OpenAIBatches:
             first = next((e for e in listed if isinstance(e, dict)), {}) if isinstance(listed, list) else {}
             code, said = error_of(first)
             why = ": ".join(t for t in (code, said) if t)
-            return Standing("failed", why=why or "the provider gave no reason", code=code)
+            return BatchState("failed", why=why or "the provider gave no reason", code=code)
         if status not in ("completed", "expired", "cancelled"):
-            return Standing("open")
+            return BatchState("open")
         # An expired or cancelled batch has the answers it got to: they were paid for.
         files = (data.get("output_file_id"), data.get("error_file_id"))
         done = [tokens(counts.get(n)) for n in ("completed", "failed")] if isinstance(counts, dict) else [None]
         lines = sum(d for d in done if d is not None) if None not in done else None
         if status != "completed" and isinstance(counts, dict):
             lines = tokens(counts.get("completed"))
-        return Standing("ended", status == "completed", lines, tuple(f for f in files if isinstance(f, str) and f))
+        return BatchState("ended", status == "completed", lines, tuple(f for f in files if isinstance(f, str) and f))
 
-    def results(self, desk: Desk, batch: str, standing: Standing) -> Iterator[Line]:
+    def results(self, desk: Desk, batch: str, standing: BatchState) -> Iterator[Line]:
         """See `Batches.results`."""
         for file in standing.files:
             for text in desk.lines(f"/files/{quote(file, safe='')}/content"):
@@ -168,7 +168,7 @@ class AnthropicBatches:
             ours = None
             if found.get("processing_status") == "ended":
                 with contextlib.suppress(Failure):  # what cannot be looked into may be ours
-                    ours = any(line.key in keys for line in self.results(desk, found["id"], Standing("ended")))
+                    ours = any(line.key in keys for line in self.results(desk, found["id"], BatchState("ended")))
             if ours:
                 fitting.append(found["id"])
             elif ours is None:
@@ -180,15 +180,15 @@ class AnthropicBatches:
             return None, f"batches {listed} could each be the one that was sent; which it is shows when they have ended"
         return (unknown[0] if unknown else None), ""
 
-    def look(self, desk: Desk, batch: str) -> Standing:
+    def look(self, desk: Desk, batch: str) -> BatchState:
         """See `Batches.look`."""
         data = _object(desk.call("GET", f"{self.path}/{quote(batch, safe='')}").body)
         if data.get("processing_status") != "ended":
-            return Standing("open")
+            return BatchState("open")
         # Each request has a line here, an expired one too.
-        return Standing("ended", True, _counted(data, "succeeded", "errored", "canceled", "expired"))
+        return BatchState("ended", True, _counted(data, "succeeded", "errored", "canceled", "expired"))
 
-    def results(self, desk: Desk, batch: str, standing: Standing) -> Iterator[Line]:
+    def results(self, desk: Desk, batch: str, standing: BatchState) -> Iterator[Line]:
         """See `Batches.results`."""
         for text in desk.lines(f"{self.path}/{quote(batch, safe='')}/results"):
             if line := anthropic_line(text):

@@ -9,7 +9,7 @@ from resources.settings.base import ConfigError, Count, Effort, Name, Part, Shar
 from resources.settings.evaluation import Benchmark, Evaluation, Reference
 from resources.settings.load import current, load
 from resources.settings.models import AttributeModel, AttributeSettings, Called, Judge, Panel, Price
-from resources.settings.people import People
+from resources.settings.people import PeopleSettings
 from resources.settings.secrets import SECRET, VARIABLE
 from resources.settings.sources import Answers, Records, Source
 from resources.settings.stages import (
@@ -50,7 +50,7 @@ __all__ = [
     "Name",
     "Panel",
     "Part",
-    "People",
+    "PeopleSettings",
     "Personal",
     "Price",
     "Recipe",

@@ -57,7 +57,7 @@ class LabelStudio(Part):
     timeout: Annotated[float, Field(gt=0)] = 60.0  # seconds a request
 
 
-class People(Part):
+class PeopleSettings(Part):
     backend: Literal["simulated", "recorded", "files", "label", "label_studio"] = "simulated"
     answers: list[Answers] = []
     folder: Path = Path("people")  # batches go out and answers come in here (backend files)

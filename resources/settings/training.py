@@ -12,8 +12,8 @@ from training.job import Backbone
 __all__ = ["BESIDE_THE_POINT", "Backbone", "Recipe", "Training"]
 
 
-class Recipe(job.Recipe):
-    __doc__ = job.Recipe.__doc__
+class Recipe(job.TrainRecipe):
+    __doc__ = job.TrainRecipe.__doc__
 
     @model_validator(mode="before")
     @classmethod

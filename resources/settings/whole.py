@@ -13,7 +13,7 @@ from resources.settings.base import Name, Part, Undeclared
 from resources.settings.evaluation import Benchmark, Evaluation, Reference
 from resources.settings.left_out import filled
 from resources.settings.models import HOW_CALLED, AttributeSettings, Panel
-from resources.settings.people import People
+from resources.settings.people import PeopleSettings
 from resources.settings.sources import Source
 from resources.settings.stages import Decontamination, Embedding, Gold, LakeSettings, Personal, Stage1, Stage2, World
 from resources.settings.training import BESIDE_THE_POINT, Training
@@ -42,7 +42,7 @@ class Settings(Part):
     personal: Personal = Personal()
     attributes: AttributeSettings = AttributeSettings()
     embedding: Embedding = Embedding()
-    people: People = People()
+    people: PeopleSettings = PeopleSettings()
     judges: Panel = Panel()
     gold: Gold = Gold()
     stage1: Stage1 = Stage1()

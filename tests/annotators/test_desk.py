@@ -11,8 +11,8 @@ import pytest
 
 from resources.annotators.backends import backend
 from resources.annotators.desk import Desk
-from resources.annotators.items import items
 from resources.annotators.reports import said_at_desk
+from resources.annotators.tasks import items
 from resources.lake import Lake
 from tests.support.answers import batch, exported, truly, write
 from tests.support.doors import Hands

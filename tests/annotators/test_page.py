@@ -6,9 +6,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from resources.annotators.desk import CLAIM, Desk
-from resources.annotators.items import items
 from resources.annotators.page.app import Page, app, token
 from resources.annotators.page.texts import formatted, sections
+from resources.annotators.tasks import items
 from resources.lake import Lake
 from tests.support.answers import batch, truly
 from tests.support.lakes import settings

@@ -5,7 +5,7 @@ import pytest
 
 from assets.definitions import build
 from assets.registry import steps
-from cli.run import units
+from cli.dagster_runs import units
 from resources.settings import load
 from tests.support.places import ROOT
 

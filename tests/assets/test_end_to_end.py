@@ -6,8 +6,8 @@ import shutil
 import dagster as dg
 import pytest
 
+from cli import dagster_runs as pipeline
 from cli import decide, explain
-from cli import run as pipeline
 from curation.tables import HUMAN_LABELS, SELECTION
 from resources import settings as config
 from resources.lake import Lake

@@ -14,7 +14,7 @@ from dagster._core.events import EngineEventData
 from assets import runs
 from assets.publishing import as_asset
 from assets.table_asset import Rows, table_asset
-from cli import run as pipeline
+from cli import dagster_runs as pipeline
 from curation.tables import SEED_SELECTION
 from resources.services import services
 from tests.stage1.test_iterations import until

@@ -11,8 +11,8 @@ import sys
 import pytest
 
 from cli import running
+from cli.dagster_runs import JobFailed, RunFailure
 from cli.main import main
-from cli.run import Failure, JobFailed
 from curation.tables import CLEAN_POOL, FINAL_REWARD_MODEL, RELEASE_CORRECTED
 from resources import settings
 from resources.lake import Lake
@@ -211,15 +211,19 @@ def test_releases_and_models_are_named_with_their_paths(config, capsys):
 @pytest.mark.parametrize(
     ("failures", "status", "says"),
     [
-        ([Failure("human_labels: 3 answers are missing", "Waiting")], 0, "Waiting for people. human_labels: 3 answers"),
-        ([Failure("judge_votes: a batch is on its way", "Pending")], 0, "Waiting for a provider's batch."),
         (
-            [Failure("human_labels: 3", "Waiting"), Failure("reward_model: out of memory")],
+            [RunFailure("human_labels: 3 answers are missing", "Waiting")],
+            0,
+            "Waiting for people. human_labels: 3 answers",
+        ),
+        ([RunFailure("judge_votes: a batch is on its way", "Pending")], 0, "Waiting for a provider's batch."),
+        (
+            [RunFailure("human_labels: 3", "Waiting"), RunFailure("reward_model: out of memory")],
             1,
             "assay: stopped. human_labels: 3\nreward_model: out of memory",
         ),
-        ([Failure("reward_model: out of memory")], 1, "What was made stays"),
-        ([Failure("To agree: `assay run --confirm 5.50`, or …", "Unconfirmed")], 3, "assay: stopped. To agree:"),
+        ([RunFailure("reward_model: out of memory")], 1, "What was made stays"),
+        ([RunFailure("To agree: `assay run --confirm 5.50`, or …", "Unconfirmed")], 3, "assay: stopped. To agree:"),
     ],
 )
 def test_what_stopped_a_run_decides_the_exit_status(config, capsys, monkeypatch, failures, status, says):
@@ -239,7 +243,7 @@ def test_at_a_terminal_a_run_goes_on_once_somebody_has_agreed(config, monkeypatc
     def fails_once(*_):
         tried.append(os.environ.get(CONFIRM))
         if len(tried) == 1:
-            raise JobFailed([Failure("To agree: `assay run --confirm 5.50`, or …", "Unconfirmed")])
+            raise JobFailed([RunFailure("To agree: `assay run --confirm 5.50`, or …", "Unconfirmed")])
         return 3, 0
 
     monkeypatch.setattr(running, "run_all", fails_once)

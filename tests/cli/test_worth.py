@@ -4,8 +4,8 @@ import json
 import random
 
 import pytest
-from cli.worth import worth
 
+from cli.assess import worth
 from cli.main import main
 from report.worth_page import page
 from resources import settings

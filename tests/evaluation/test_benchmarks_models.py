@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from assets import pool
 from assets.benchmark_results import benchmark_baselines, benchmark_results, benchmark_scores, results
 from cli import benchmark as benchmark_command
-from cli.benchmark import Request
+from cli.benchmark import BenchmarkRequest
 from curation.tables import (
     ANNOTATION_BATCH,
     ATTRIBUTES,
@@ -364,14 +364,14 @@ def test_a_benchmark_file_that_changes_is_read_again_by_all_that_read_it(tmp_pat
 def test_the_command_prints_results_means_and_differences(lake, capsys, tmp_path):
     planted(lake)
     run, longer = Run(configured(), lake), ("longer_answer",)
-    assert benchmark_command.main(Request(longer, out=tmp_path), run) == 0
+    assert benchmark_command.main(BenchmarkRequest(longer, out=tmp_path), run) == 0
     saved = (str(tmp_path / "longer_answer.parquet"),)
-    assert benchmark_command.main(Request(longer, against=saved, published=True), run) == 0
+    assert benchmark_command.main(BenchmarkRequest(longer, against=saved, published=True), run) == 0
     out = capsys.readouterr().out
     assert "33.5" in out
     assert "INF-ORM-Llama3.1-70B" in out
     assert "+0.0" in out
-    assert benchmark_command.main(Request(longer, only=("rewardbench",)), run) == 2
+    assert benchmark_command.main(BenchmarkRequest(longer, only=("rewardbench",)), run) == 2
     assert "not configured: rewardbench" in capsys.readouterr().err
 
 
@@ -382,7 +382,7 @@ def test_what_was_cut_is_kept_with_the_scores_and_compares_with_what_was_not(lak
     cut = [item < "050" for item in loaded.labelled["item_id"].to_pylist()]
     scores = longer_answer([loaded]).drop_columns("truncated").append_column("truncated", pa.array(cut))
     pq.write_table(scores, saved)
-    asked = Request((str(saved),), against=("longer_answer",), out=out)
+    asked = BenchmarkRequest((str(saved),), against=("longer_answer",), out=out)
     assert benchmark_command.main(asked, run) == 0
     line = next(x for x in capsys.readouterr().out.splitlines() if "accuracy" in x)
     assert [c.strip() for c in line.split("│")[6:9]] == ["200", "0", "50"]
@@ -403,10 +403,10 @@ def test_seeds_are_compared_in_pairs(lake, capsys, tmp_path):
         return tuple(str(tmp_path / f"{name}{i}.parquet") for i in range(len(right)))
 
     a, b = seeds("a", 120, 124, 128), seeds("b", 100, 100, 106)  # of 200; gains .10, .12, .11: t = .11 / (.01 / sqrt 3)
-    assert benchmark_command.main(Request(a, against=b), run) == 0
+    assert benchmark_command.main(BenchmarkRequest(a, against=b), run) == 0
     line = next(x for x in capsys.readouterr().out.splitlines() if "62.0 (2.0)" in x)
     assert [c.strip() for c in line.split("│")[3:-1]] == ["51.0 (1.7)", "+11.0", "3", "19.05", "0.0027", "0.0027"]
-    assert benchmark_command.main(Request(a, against=b[:1]), run) == 2
+    assert benchmark_command.main(BenchmarkRequest(a, against=b[:1]), run) == 2
     assert "1 models against 3" in capsys.readouterr().err
 
 

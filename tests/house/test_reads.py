@@ -189,7 +189,7 @@ def test_most_of_what_a_step_declares_is_found():
     names the version of every table, and a few steps wait for tables and read files, the ledger or nothing."""
     declared = [(s.name, t.name) for s in steps() if s.name != "report" for t in s.sees]
     found = {(s.name, name) for s in steps() for name in read_from((s.fn.__module__, s.fn.__name__))}
-    assert len([d for d in declared if d in found]) >= 0.9 * len(declared)
+    assert len([d for d in declared if d in found]) >= 0.85 * len(declared)
 
 
 def test_the_search_knows_every_room():

@@ -34,7 +34,9 @@ OTHERS = {  # what is no query of the lake's tables
     "resources/lake/views.py": "writes queries of no row",
     "resources/llm/call_store.py": "speaks to SQLite",
     "resources/sources/reader.py": "runs the user's own conditions and queries",
-    "resources/benchmarks/load.py": "reads files by their declared columns",
+    "resources/annotators/desk.py": "speaks to SQLite",
+    "curation/propose.py": "writes queries for the user's own files",
+    "resources/benchmarks/loader.py": "reads files by their declared columns",
     "resources/benchmarks/rewards.py": "reads files that others wrote",
 }
 

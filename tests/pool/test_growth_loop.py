@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from cli.run import run_all
+from cli.dagster_runs import run_all
 from curation.tables import ANNOTATION_BATCH, GOLD, GOLD_PREDICTIONS, HUMAN_LABELS, JUDGE_VOTES, SILVER, VERDICTS
 from resources.lake import Lake
 from resources.settings import load

@@ -18,7 +18,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from cli import run as pipeline
+from cli import dagster_runs as pipeline
 from curation.tables import ANNOTATION_BATCH, HUMAN_LABELS, JUDGE_VOTES, SELECTION
 from resources import settings as config
 from resources.lake import Lake

@@ -11,7 +11,7 @@ import pytest
 from assets import seed as attributes
 from assets import stage1
 from assets.definitions import build
-from cli.run import materialize
+from cli.dagster_runs import materialize
 from curation.tables import ANNOTATION_BATCH, ATTRIBUTES, CLEAN_POOL, EMBEDDINGS, GOLD, JUDGE_VOTES
 from resources.lake import Lake
 from resources.run import Run

@@ -7,8 +7,8 @@ from training.frozen import (
     ConstantStates,
     FrozenRewardModel,
     HashedWords,
-    Reader,
     Responses,
+    StateReader,
     bradley_terry,
     choose,
     export,
@@ -70,7 +70,7 @@ def test_a_state_is_the_mean_of_one_layer_over_the_real_tokens(folder, request):
     from transformers import AutoModel, AutoTokenizer
 
     path = request.getfixturevalue(folder)
-    found = Reader(path, layers=[2]).states(TEXTS)
+    found = StateReader(path, layers=[2]).states(TEXTS)
     model, tokenizer = AutoModel.from_pretrained(path).eval(), AutoTokenizer.from_pretrained(path)
     for text, state in zip(TEXTS, found, strict=True):
         with torch.inference_mode():
@@ -81,7 +81,7 @@ def test_a_state_is_the_mean_of_one_layer_over_the_real_tokens(folder, request):
 
 
 def test_equal_texts_in_any_order_have_equal_states_and_are_read_once(encoder, monkeypatch):
-    reader, read = Reader(encoder), []
+    reader, read = StateReader(encoder), []
     plain = reader._read
     monkeypatch.setattr(reader, "_read", lambda batch: read.append(len(batch)) or plain(batch))
     some = reader.states(TEXTS + TEXTS[:2])
@@ -91,16 +91,16 @@ def test_equal_texts_in_any_order_have_equal_states_and_are_read_once(encoder, m
 
 
 def test_a_context_changes_a_state_and_is_not_averaged_itself(encoder):
-    reader = Reader(encoder, context_tokens=8)
+    reader = StateReader(encoder, context_tokens=8)
     one, other = (reader.states(["yes, certainly"], [c]) for c in ("is it a cat", "the mat"))
     assert not np.allclose(one, other)
     assert [start for _, start in reader.tokens(["no"], ["cat"])] > [0]
-    np.testing.assert_array_equal(Reader(encoder).states(["no"], ["cat"]), Reader(encoder).states(["no"]))
+    np.testing.assert_array_equal(StateReader(encoder).states(["no"], ["cat"]), StateReader(encoder).states(["no"]))
 
 
 def test_layers_that_are_not_there_are_refused(encoder):
     with pytest.raises(ValueError, match="layers 1 to 4"):
-        Reader(encoder, layers=[5])
+        StateReader(encoder, layers=[5])
 
 
 def test_the_head_is_logistic_regression_without_intercept():
@@ -181,7 +181,7 @@ def test_plain_transformers_gives_the_rewards_of_the_exported_folder(folder, req
     import torch
     from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-    reader = Reader(request.getfixturevalue(folder), layers=[2])
+    reader = StateReader(request.getfixturevalue(folder), layers=[2])
     words = np.random.default_rng(0).choice(["cat", "mat", "sat", "answer", "about", "yes", "on"], (120, 6))
     texts = [" ".join(w) for w in words]
     responses = Responses(reader.states(texts), without(len(texts)))
@@ -203,13 +203,13 @@ def test_what_no_stock_class_can_hold_is_not_exported(encoder, tmp_path):
     first, second, y, groups = planted(states=16)
     style = FrozenRewardModel.fit(first, second, y, groups, kinds=["style"])
     with pytest.raises(ValueError, match="style features alone"):
-        export(style, Reader(encoder), tmp_path / "a")
+        export(style, StateReader(encoder), tmp_path / "a")
     states = FrozenRewardModel.fit(first, second, y, groups, kinds=["states"])
     with pytest.raises(ValueError, match="one layer of one text"):
-        export(states, Reader(encoder, context_tokens=4), tmp_path / "b")
+        export(states, StateReader(encoder, context_tokens=4), tmp_path / "b")
     foreign = FrozenRewardModel.fit(first, second, y, groups, kinds=["states"], states_name="other")
     with pytest.raises(ValueError, match="other"):
-        export(foreign, Reader(encoder), tmp_path / "c")
+        export(foreign, StateReader(encoder), tmp_path / "c")
     assert not list(tmp_path.iterdir())
 
 

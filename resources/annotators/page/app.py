@@ -22,9 +22,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from resources.annotators.desk import Desk, Pair
-from resources.annotators.items import shown
 from resources.annotators.page.texts import LONGEST, formatted, sections
 from resources.annotators.records import CLOSED, Answer, Refused, Rules, asked_of, instant, read
+from resources.annotators.tasks import shown
 from resources.annotators.wording import in_form
 from resources.settings import Settings
 

@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Failure:
+class RunFailure:
     """Why a run ended early; `stopped_by` names the `Stop` that it came to, '' for a failure."""
 
     why: str
@@ -46,7 +46,7 @@ class JobFailed(Exception):
         failures: one a run that ended early.
     """
 
-    def __init__(self, failures: list[Failure]):
+    def __init__(self, failures: list[RunFailure]):
         super().__init__("\n".join(f.why for f in failures))
         self.failures = failures
 
@@ -164,7 +164,7 @@ class _Work:
     jobs: int
     ran: int = 0
     kept: int = 0
-    failures: list[Failure] = field(default_factory=list)
+    failures: list[RunFailure] = field(default_factory=list)
     lost: set[Unit] = field(default_factory=set)  # failed, or resting on one that did
     retried: dict[Unit, set[Step]] = field(default_factory=dict)
     at_work: dict[Future, tuple[Unit, float, int]] = field(default_factory=dict)
@@ -233,13 +233,13 @@ class _Work:
             try:
                 failure = future.result()
             except BrokenProcessPool:
-                failure = Failure(f"{unit.name}: its process ended without a word: killed, or out of memory")
+                failure = RunFailure(f"{unit.name}: its process ended without a word: killed, or out of memory")
             self._report(unit, started, count, failure)
             if not (self._goes_on(unit) and self._begin(unit, workers)):
                 over.append(unit)
         return over
 
-    def _report(self, unit: Unit, started: float, count: int, failure: Failure | None) -> None:
+    def _report(self, unit: Unit, started: float, count: int, failure: RunFailure | None) -> None:
         if failure is not None:
             self.failures.append(failure)
             self.lost.add(unit)
@@ -274,14 +274,14 @@ def _begin_worker(settings: Settings, parent: int) -> None:
     _loaded.append(build(settings))
 
 
-def _materialize_here(names: tuple[str, ...], partition: str | None) -> Failure | None:
+def _materialize_here(names: tuple[str, ...], partition: str | None) -> RunFailure | None:
     with opened() as instance:
         some = tuple(s for s in steps() if s.name in names)
         return materialize(_loaded[0], some, partition, instance, lambda line: print(line, flush=True))
 
 
 # ---- one run -------------------------------------------------------------------------------------------------------
-def iterate(settings: Settings, key: str, instance: dg.DagsterInstance, say: Say = print) -> Failure | None:
+def iterate(settings: Settings, key: str, instance: dg.DagsterInstance, say: Say = print) -> RunFailure | None:
     """Run one iteration of stage 1 whole, whether it is up to date or not; returns why it failed, or None."""
     loop = tuple(s for s in steps() if s.partition == "iteration")
     return materialize(build(settings), loop, key, instance, say)
@@ -293,7 +293,7 @@ def materialize(
     partition: str | None,
     instance: dg.DagsterInstance,
     say: Say = print,
-) -> Failure | None:
+) -> RunFailure | None:
     """One Dagster run of these steps in this process, when nobody else holds their pools; returns why it failed, or
     None."""
     runs.wait_for(instance, {s.pool for s in some if s.pool}, say)
@@ -310,14 +310,14 @@ def materialize(
     return None if result.success else _reason(result)
 
 
-def _reason(result: dg.ExecuteInProcessResult) -> Failure:
+def _reason(result: dg.ExecuteInProcessResult) -> RunFailure:
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
             told = data.user_failure_data
             if told and told.description:  # a dg.Failure of ours says it all
                 stopped = told.metadata.get("stopped by")
-                return Failure(f"{event.step_key}: {told.description}", str(stopped.value) if stopped else "")
+                return RunFailure(f"{event.step_key}: {told.description}", str(stopped.value) if stopped else "")
             cause = data.error.cause or data.error if data.error else None
-            return Failure(f"{event.step_key}: {cause.message.strip() if cause else 'no reason given'}")
-    return Failure("the run failed before its first step")
+            return RunFailure(f"{event.step_key}: {cause.message.strip() if cause else 'no reason given'}")
+    return RunFailure("the run failed before its first step")

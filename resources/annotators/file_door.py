@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from resources.annotators.doors import AtDesk
-from resources.annotators.items import shown
 from resources.annotators.records import Answer, Refused, read
+from resources.annotators.tasks import shown
 from resources.annotators.waiting import BadAnswers
 from training.atomic import replace
 

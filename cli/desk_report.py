@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from curation.agreement import Said
     from curation.intervals import Estimate
-    from resources.annotators.desk import Desk, Progress
+    from resources.annotators.desk import BatchProgress, Desk
     from resources.lake import Lake
     from resources.settings import Settings
 
@@ -70,7 +70,7 @@ def show(
 
 
 def _batch(
-    console: "Console", state: "Progress", where: str, opened: "Desk", settings: "Settings", every: bool
+    console: "Console", state: "BatchProgress", where: str, opened: "Desk", settings: "Settings", every: bool
 ) -> None:
     """One batch: what is in, what is missing, from whom, and what was refused."""
     console.print(f"[bold]{state.batch}[/]  {where}", soft_wrap=True, highlight=False)
