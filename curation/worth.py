@@ -22,7 +22,7 @@ from training.frozen import RIDGES, Choice, Kind, bradley_terry, choose, folds
 
 LEAST = 50  # gold pairs below which no verdict is given: a is then known to 14 points, g to more
 COMFORTABLE = 100  # below it a warning stands beside every figure
-LEAST_CELL = 15  # pairs a cell of the conflict matrix is tested on
+LEAST_CELL = 15  # pairs a cell of the conflict matrix is tested on, and people's agreement
 LEAST_TRAIN = 25  # and trained on
 FOLDS = 5
 REPEATS = 4  # times the folds are dealt anew for the curve
@@ -32,7 +32,7 @@ REDRAWN = 400  # bootstrap draws over clusters
 EXPONENTS = (0.3, 0.5, 0.75, 1.0)  # of the learning curve
 FARTHEST = 4  # times the gold at hand that the curve is believed
 PRIOR = 10  # pairs that the closed formula counts for beside the pairs counted
-SURE = 0.6  # probability from which a gain is believed: docs/effect.md says how it was found
+SURE = 0.6  # probability from which a gain is believed; docs/effect.md has what it does on real pools
 MOST_SHARED = 0.2  # of gold pairs whose response also stands in other conversations
 POWER = 0.84162  # normal quantile of 80 %
 AUDIT_LEVEL = 0.1  # one-sided level of the look at would-be flips
@@ -550,7 +550,7 @@ def _ceiling(pilot: Pilot) -> dict[str, Any]:
     """How often two people say the same of a pair, and what that makes one person's accuracy if people err alike."""
     k = pilot.votes.sum(axis=1)
     several = k > 1
-    if not several.any():
+    if several.sum() < LEAST_CELL:
         return {"pairs": 0, "agreement": NOTHING, "one_person": None}
     v = pilot.votes[several]
     same = (v * (v - 1)).sum(1) / (k[several] * (k[several] - 1))
@@ -690,14 +690,14 @@ def decide(
         )
     if g.low is not None and g.low <= 0.5:
         why.append("The gold model cannot be told from coin tosses: it cannot judge labels.")
-        return "do not curate", _remedy(curve, rule, a, n), why
+        return "do not curate", _remedy(curve, a, g, n, bool(contradictions)), why
     if sure["keeping teaches more"] < SURE:
         why.append(
-            f"What it would keep teaches less than the pool as it came: worth {rule['information']['kept']:.2f} of the pool"
-            f" in perfect labels, against {rule['information']['as it came']:.2f}. Keeping would pay above"
-            f" {keep_break_even(a.value or 0.5):.0%} of the gold model."
+            f"What it would keep teaches more than the pool as it came with a chance of {sure['keeping teaches more']:.0%}:"
+            f" worth {rule['information']['kept']:.2f} of the pool in perfect labels, against"
+            f" {rule['information']['as it came']:.2f}. That is not enough to pay for."
         )
-        return "do not curate", _remedy(curve, rule, a, n), why
+        return "do not curate", _remedy(curve, a, g, n, bool(contradictions)), why
     if headroom["sure"] < 1 - SURE:
         why.append(
             "A model trained on the labels as they came already does as well as one trained on people's labels would:"
@@ -711,11 +711,16 @@ def decide(
     return "filter only", "", why
 
 
-def _remedy(curve: list[dict[str, Any]], rule: dict[str, Any], a: Estimate, n: int) -> str:
+def _remedy(curve: list[dict[str, Any]], a: Estimate, g: Estimate, n: int, contradicts: bool) -> str:
+    """What would have to be better for curation to pay."""
     bar = keep_break_even(a.value or 0.5)
+    if contradicts:
+        return "gold that agrees with itself: curate what contradicts apart, or leave it out"
+    if (g.value or 0.5) >= bar:
+        return f"more gold, to be sure: about {2 * n} pairs in all"
     later = [c["pairs"] for c in curve if c["extrapolated"] and c["pairs"] > n and (c["accuracy"].value or 0) >= bar]
     if later:
-        return f"more gold: about {later[0]} pairs"
+        return f"more gold: about {later[0]} pairs in all"
     return "a stronger reward model, or a judge that is right more often than the labels"
 
 

@@ -271,6 +271,9 @@ def assess(settings: Settings, gathered: Gathered, folder: Path | None = None) -
             f"{len(gathered.gold)} pairs with people's labels and an original label; a verdict needs at least"
             f" {worth.LEAST}, better 100 to 250. Let people label more pairs, drawn at random from the pool."
         )
+    from threadpoolctl import threadpool_limits
+
     reader, note = reader_of(settings)
     pilot, pool, shared, notes = featured(gathered, reader, folder)
-    return worth.assess(pilot, pool, seed=settings.seed, shared=shared, extra=[*notes, *([note] if note else [])])
+    with threadpool_limits(1):  # thousands of small systems: threads would wait for each other
+        return worth.assess(pilot, pool, seed=settings.seed, shared=shared, extra=[*notes, *([note] if note else [])])

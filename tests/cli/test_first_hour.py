@@ -54,7 +54,7 @@ def test_readmes_lines_run_until_people_are_waited_for(folder, capfd):
     batch = folder / "people" / "mine" / "iter_00" / "batch.jsonl"
     asked = [json.loads(line) for line in batch.read_text().splitlines()]
     assert len(asked) == 60 and all(a["candidate_1"] and a["candidate_2"] for a in asked)
-    assert "Waiting for people." in out and f"{batch}: 60 of 60 answers are missing" in out
+    assert "Waiting for people." in out and re.search(rf"{re.escape(str(batch))}: (\d+) of \1 answers are missing", out)
     assert "Note: no judge is configured" in out and "gives 60 of the 200 that the seed asks for" in out
     assert main(["status", "--config", "mine.toml", "lake.buckets=1"]) == 0
     assert "60 of them still pending" in " ".join(capfd.readouterr().out.split())
