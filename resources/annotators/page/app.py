@@ -86,7 +86,9 @@ class Page:
     # ---- who asks --------------------------------------------------------------------------------------------------
     def who(self, given: str) -> str | None:
         """The person whose link it is."""
-        return next((n for n in self.desk.invited() if hmac.compare_digest(token(self.secret, n), given)), None)
+        with self.lock:
+            invited = self.desk.invited()
+        return next((n for n in invited if hmac.compare_digest(token(self.secret, n), given)), None)
 
     def stranger(self, request: Request) -> str | None:
         """Why a request is not answered at all, or None."""

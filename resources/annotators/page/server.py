@@ -43,7 +43,7 @@ def serve(
         for name in names:
             opened.invite(name)
         page = Page(settings, opened, everywhere=not loopback(host))
-        at = f"[{host}]" if ":" in host else host
+        at = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
         for name in opened.invited():
             say(f"{name}: http://{at}:{listening.getsockname()[1]}/p/{token(page.secret, name)}")
         if page.everywhere:
