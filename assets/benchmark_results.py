@@ -92,7 +92,7 @@ def benchmark_scores(run: Run):
 )
 def benchmark_results(run: Run):
     """Every number of every benchmark, its 95 % interval by bootstrap over items, its ties and what is missing."""
-    benchmark, model = run.partition.split("|")
+    benchmark, model = run.key.split("|")
     with run.lake.connect() as con:
         scores = con.sql(
             "SELECT * EXCLUDE (model) FROM benchmark_scores WHERE model = $model", params={"model": model}

@@ -51,7 +51,7 @@ def gold_votes(run: Run) -> Iterator[Rows]:
             statement("judges/gold_texts"),
             params={"iteration": run.partition, "seed": str(s.seed), "n": s.judges.measure},
         ).to_arrow_table()
-        with gold_index(run, con, upto=run.partition) as index:
+        with gold_index(run, con, upto=run.key) as index:
             examples = examples_for(run, con, targets, index)
         votes, shown, footer = ask_panel(run, targets, examples, GOLD_VOTES)
     yield Rows(GOLD_VOTES, votes, shown, footer)

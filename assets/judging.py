@@ -2,12 +2,12 @@
 
 import contextlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import dagster as dg
 import pyarrow as pa
-import pyarrow.compute
+import pyarrow.compute as pc
 
 from assets.table_asset import Check
 from curation.tables import (
@@ -64,7 +64,7 @@ GOLD_IS_NOT_JUDGED = Check(
 
 
 @contextlib.contextmanager
-def gold_index(run: Run, con: "duckdb.DuckDBPyConnection", upto: str) -> Iterator["Index"]:
+def gold_index(run: Run, con: "duckdb.DuckDBPyConnection", upto: str) -> Generator["Index"]:
     """An index over the gold pairs that may serve as examples, up to an iteration (spec 3.08)."""
 
     rows = con.sql(statement("judges/gold_index"), params={"iteration": upto}).to_arrow_table()
@@ -143,7 +143,7 @@ def ask_in_parts(
                 made = found.select(JUDGE_VOTES.schema.names).cast(JUDGE_VOTES.schema)
                 for judge, status in zip(made["judge"].to_pylist(), made["status"].to_pylist(), strict=True):
                     ends[judge][status] += 1
-                rows, micros = rows + made.num_rows, micros + (pa.compute.sum(made["cost_micros"]).as_py() or 0)
+                rows, micros = rows + made.num_rows, micros + (pc.sum(made["cost_micros"]).as_py() or 0)
                 yield from made.to_batches()
             if hard := [e for e in stops if not isinstance(e, Pending)]:
                 raise hard[0] if len(hard) == 1 else type(hard[0])("\n".join(map(str, hard)))

@@ -16,7 +16,9 @@ def _static(keys: tuple[str, ...]) -> dg.StaticPartitionsDefinition:
 
 def partitions_def(kind: PartitionKind, settings: Settings) -> dg.PartitionsDefinition:
     """All partitions of a kind; two dimensions where its name has two."""
-    parts = {dimension: _static(tuple(settings.partition_keys(dimension))) for dimension in kind.split("|")}
+    parts: dict[str, dg.PartitionsDefinition[str]] = {
+        dimension: _static(tuple(settings.partition_keys(dimension))) for dimension in kind.split("|")
+    }
     return dg.MultiPartitionsDefinition(parts) if len(parts) > 1 else parts[kind]
 
 

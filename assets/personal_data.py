@@ -57,7 +57,7 @@ def personal_data(run: Run) -> Iterator[Rows]:
                     for f in fs
                 ]
                 findings += own
-                if any(f["sensitivity"] >= least for f in own):
+                if any(f.sensitivity >= least for fs in found.values() for f in fs):
                     clean = {place: redacted(text, found[place], least) for place, text in texts.items()}
                     turns = [{**t, "content": clean[f"turn {i}"]} for i, t in enumerate(pair["conversation"])]
                     copies.append(

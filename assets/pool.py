@@ -45,12 +45,12 @@ FREQUENT = 20  # conversations of the pool; a benchmark n-gram in more of them l
 
 
 # ---- what there is -------------------------------------------------------------------------------------------------
-def _as_it_is(settings: Settings, lake: Lake, name: str) -> str:
+def _as_it_is(settings: Settings, lake: Lake, name: str | None) -> str:
     """A source's configuration and bytes; a world's files are bytes like any others."""
-    return f"{settings.source_hash(name)} {_fingerprint(_source(settings, name), lake)[0] or '-'}"
+    return f"{settings.source_hash(str(name))} {_fingerprint(_source(settings, name), lake)[0] or '-'}"
 
 
-def _source(settings: Settings, name: str) -> Source:
+def _source(settings: Settings, name: str | None) -> Source:
     return next(s for s in settings.sources if s.name == name)
 
 
@@ -69,7 +69,7 @@ def _fingerprint(source: Source, lake: Lake) -> tuple[str, int, str | None]:
 )
 def sources(run: Run) -> Iterator[Rows]:
     """Hashes a source's bytes, so that a changed file is noticed and everything made from it is made again."""
-    source = _source(run.settings, run.partition)
+    source = _source(run.settings, run.key)
     hashed, size, problem = _fingerprint(source, run.lake)
     row = source.model_dump(
         include={"shape", "license", "redistribution", "label_origin", "stage", "joined", "priority"}
@@ -103,7 +103,7 @@ class _Spool:
                 yield reader.get_batch(i)
 
 
-def _try_again(settings: Settings, lake: Lake, name: str) -> str | None:
+def _try_again(settings: Settings, lake: Lake, name: str | None) -> str | None:
     """Why a source that has not changed must be read again: what it could not be read for may be gone."""
     from resources.sources.reader import may_pass
 
@@ -157,7 +157,7 @@ def raw_pool(run: Run) -> Iterator[Rows]:
     """Reads a source record by record through its adapter; nothing is guessed and nothing disappears."""
     from resources.sources.reader import read_source
 
-    source = _source(run.settings, run.partition)
+    source = _source(run.settings, run.key)
     reasons: Counter[str] = Counter()
     records = pairs = 0
     warning = ""
@@ -255,7 +255,7 @@ def _bounds(run: Run) -> dict[str, str]:
     """Of the bucket's comparison_ids, as parameters of SQL."""
     from curation.identity import bucket_range
 
-    return dict(zip(("low", "high"), bucket_range(run.partition, run.settings.lake.buckets), strict=True))
+    return dict(zip(("low", "high"), bucket_range(run.key, run.settings.lake.buckets), strict=True))
 
 
 def _same_texts(run: Run) -> None:
@@ -335,7 +335,8 @@ def benchmark_hits(run: Run) -> Iterator[Rows]:
         name for name, fingerprint in prompts.items() if earlier.get(name, {}).get("fingerprint") != fingerprint
     )
     kept = [name for name in prompts if name not in new]
-    index = _index(run.lake, run.lake.note(BENCHMARK_PROMPTS)["version"], run.settings.decontamination.n, new)
+    version = run.lake.versions([(BENCHMARK_PROMPTS, None)])[BENCHMARK_PROMPTS.name]
+    index = _index(run.lake, version, run.settings.decontamination.n, new)
     run.log(f"searched for {', '.join(new) or 'nothing'}; kept what is known of {', '.join(kept) or 'none'}")
     about = {"n-grams searched for": len(index), "benchmarks searched for": ", ".join(new) or "none"}
     yield Rows(BENCHMARK_HITS, chain(_known_hits(run, kept), _hits(run, index)), about)
@@ -401,7 +402,11 @@ def _hits(run: Run, index) -> Iterator[pa.RecordBatch]:
         texts = con.sql(statement("pool/deduped_texts"), params={"bucket": run.partition, **_bounds(run)})
         for batch in in_batches(texts.select(*columns), *SCAN):
             names = batch.column(0).to_pylist()
-            new = [i for i, name in enumerate(names) if name not in seen and not seen.add(name)]
+            new = []
+            for i, name in enumerate(names):
+                if name not in seen:
+                    seen.add(name)
+                    new.append(i)
             yield scan_conversations(index, batch.take(pa.array(new, pa.int64())), everything)
             if everything:
                 yield from scan_responses(index, batch)

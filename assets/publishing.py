@@ -96,7 +96,7 @@ def checked(step: Step, run: Run, names: set[tuple[str, str]]) -> Iterator[dg.As
                 asset_key=table.name,
                 check_name=name,
                 severity=dg.AssetCheckSeverity.ERROR,
-                metadata=broken.metadata | {"partitions": len(keys)},
+                metadata={**broken.metadata, "partitions": len(keys)},
             )
 
 
@@ -136,10 +136,10 @@ def _published(
             results, preview = _examine(step, run, rows.table, str(staged.path), step.checks.get(rows.table, []))
             if failed := [r for r in results if not r.passed]:
                 yield from results
-                names = ", ".join(r.check_name for r in failed)
+                names = ", ".join(r.check_name or "" for r in failed)
                 raise dg.Failure(
                     f"{label(rows.table, run.partition)} was not published: {names}",
-                    metadata={r.check_name: r.metadata["offending"] for r in failed},
+                    metadata={r.check_name or "": r.metadata["offending"] for r in failed},
                     allow_retries=False,
                 )
             written = staged.publish()

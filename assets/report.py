@@ -49,7 +49,7 @@ def report(run: Run) -> Iterator[Rows]:
 
 def _summary(figures: Figures) -> str:
     """The ledger and the claims as Markdown."""
-    gap = int(figures["ledger_gap", ""].estimate.value)
+    gap = int(figures["ledger_gap", ""].estimate.value or 0)
     counts = [(f.group, f"{f.n:,}") for f in figures.groups("records")]
     found = [(c.text, c.measured, points(c.gain), c.verdict) for c in claims(figures)]
     closes = "The ledger closes." if gap == 0 else f"The ledger does not close: {gap:+,} records are in no class."

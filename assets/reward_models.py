@@ -23,7 +23,7 @@ def final_reward_model(run: Run) -> Iterator[Rows]:
     """No gold accuracy is reported here: the releases contain gold (spec O-06)."""
 
     recipe = run.settings.training.final
-    arm, _, number = run.partition.partition("-")
+    arm, _, number = run.key.partition("-")
     seed = run.settings.seed + int(number or 1) - 1
     with run.lake.connect() as con:
         pairs = con.sql(

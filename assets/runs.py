@@ -56,7 +56,7 @@ def _processes(instance: dg.DagsterInstance, run_id: str) -> Iterator[tuple[int,
     for entry in instance.all_logs(run_id, of_type=NAMED_IN):
         event = entry.dagster_event
         if event is not None and "pid" in (facts := event.engine_event_data.metadata):
-            yield int(facts["pid"].value), entry.timestamp
+            yield int(str(facts["pid"].value)), entry.timestamp
 
 
 def wait_for(instance: dg.DagsterInstance, pools: Iterable[str], say: Callable[[str], None]) -> None:

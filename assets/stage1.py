@@ -75,7 +75,7 @@ def _predecessor_is_open(settings: Settings, lake: Lake, iteration: str | None) 
     """The iteration before must be up to date as a whole: a batch that rests on a selection which is itself due to be
     made again would ask people and judges about the wrong pairs."""
     keys = settings.partition_keys("iteration")
-    for key in keys[: keys.index(iteration)][-1:]:
+    for key in keys[: keys.index(iteration or keys[0])][-1:]:
         for step in (s for s in steps() if s.group == "stage1" and s.partition == "iteration"):
             if why := step.changed(settings, lake, key):
                 return f"{label(step.tables[0], key)} is not up to date ({why}). Run {key} again first."
@@ -144,9 +144,9 @@ def human_labels(run: Run) -> Iterator[Rows]:
     with run.lake.connect() as con:
         batch = con.sql(statement("stage1/people_batch"), params={"iteration": run.partition}).to_arrow_table()
     people = run.annotators.people(run.settings, run.lake)
-    labels = people.label(batch, run.partition)
+    labels = people.label(batch, run.key)
     yield Rows(HUMAN_LABELS, labels, {"pairs asked": batch.num_rows, "labels": labels.num_rows})
-    yield Rows(REFUSED_ANSWERS, people.refused(run.partition))
+    yield Rows(REFUSED_ANSWERS, people.refused(run.key))
 
 
 @table_asset(
@@ -222,7 +222,7 @@ def judge_votes(run: Run) -> Iterator[Rows]:
     batch = {"iteration": run.partition, "k_max": run.settings.stage1.k_max}
     with run.lake.connect() as con:
         targets = con.sql(statement("stage1/judge_batch"), params=batch).to_arrow_table()
-        with gold_index(run, con, upto=run.partition) as index:
+        with gold_index(run, con, upto=run.key) as index:
             examples = examples_for(run, con, targets, index)
         votes, shown, footer = ask_panel(run, targets, examples, JUDGE_VOTES)
     yield Rows(JUDGE_VOTES, votes, shown, footer)
@@ -243,7 +243,7 @@ def verdicts(run: Run) -> Iterator[Rows]:
     with run.lake.connect() as con:
         query = "SELECT * EXCLUDE (iteration) FROM judge_votes WHERE iteration = $iteration"
         votes = con.sql(query, params={"iteration": run.partition})
-        rows, weights = verdicts_of(run, con, votes.to_arrow_table(), upto=run.partition)
+        rows, weights = verdicts_of(run, con, votes.to_arrow_table(), upto=run.key)
     yield Rows(VERDICTS, rows, _count(rows, "verdict"))
     yield Rows(JUDGE_WEIGHTS, weights)
 
@@ -433,7 +433,7 @@ def selection(run: Run) -> Iterator[Rows]:
         before_after = con.sql(statement("stage1/gains"), params=here).fetchall()
         gains = [after - before for _, before, after in before_after]
         grew = con.sql(statement("stage1/grew"), params=here).fetchall()[0][0]
-        since = [accuracies for key, *accuracies in before_after if key >= grew]
+        since = [(before, after) for key, before, after in before_after if key >= grew]
         stopped = s.stop_when is not None and no_more_to_gain(since, **s.stop_when.model_dump())
         if stopped:
             candidates = candidates.slice(0, 0)

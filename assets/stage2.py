@@ -287,8 +287,13 @@ def routed(run: Run) -> Iterator[Rows]:
     """Pairs whose class a verdict can still change (spec 4.04), and what asking about them will cost."""
     with run.lake.connect() as con:
         rule = rule_of(con)
-        asked = {"policy": rule.asks, "threshold": rule.threshold, "band": rule.band}
-        asked |= {"bucket": run.partition, "k_max": run.settings.stage1.k_max}
+        asked = {
+            "policy": rule.asks,
+            "threshold": rule.threshold,
+            "band": rule.band,
+            "bucket": run.partition,
+            "k_max": run.settings.stage1.k_max,
+        }
         rows = con.sql(statement("stage2/routed"), params=asked).to_arrow_table()
         query = "FROM judge_calls_in($bucket) ORDER BY policy, band"
         forecast = con.sql(query, params={"bucket": run.partition})

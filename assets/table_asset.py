@@ -6,7 +6,7 @@ the function can see: a table or a section of the configuration that it does not
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,7 +82,7 @@ class Step:
 
     @property
     def name(self) -> str:
-        return self.fn.__name__
+        return getattr(self.fn, "__name__", "step")
 
     @property
     def sees(self) -> tuple[Table, ...]:
@@ -125,11 +125,11 @@ class Step:
             elif table.partition == self.partition:
                 found.append((table, partition))
             elif self.partition and table.partition in self.partition.split("|"):
-                found.append((table, key_parts(self.partition, partition)[table.partition]))
+                found.append((table, key_parts(self.partition, partition or "")[table.partition]))
             else:
                 found += [(table, key) for key in settings.partition_keys(table.partition)]
         if partition is not None and (self.reads_upto or self.reads_earlier):
-            keys = settings.partition_keys(self.partition)
+            keys = settings.partition_keys(self.partition or "")
             here = keys.index(partition)
             found += [(t, k) for t in self.reads_upto for k in keys[: here + 1]]
             found += [(t, k) for t in self.reads_earlier for k in keys[:here]]
@@ -176,7 +176,7 @@ def table_asset(
     external_version: Callable[[Settings, Lake, str | None], str] | None = None,
     retry_reason: Callable[[Settings, Lake, str | None], str | None] | None = None,
     blocked: Callable[[Settings, Lake, str | None], str | None] | None = None,
-    kinds: set[str] = frozenset({"duckdb"}),
+    kinds: Collection[str] = ("duckdb",),
     pool: str | None = None,
     checks: dict[Table, list[Check]] | None = None,
 ) -> Callable[[Callable[[Run], Iterator[Rows]]], Step]:

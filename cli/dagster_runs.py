@@ -7,7 +7,7 @@ what its steps read; how many run at once is what `dagster.yaml` allows for runs
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -147,7 +147,7 @@ def allowed(instance: dg.DagsterInstance) -> int:
 
 
 @contextmanager
-def opened() -> Iterator[dg.DagsterInstance]:
+def opened() -> Generator[dg.DagsterInstance]:
     """The instance of DAGSTER_HOME, or one that is gone afterwards."""
     with dg.DagsterInstance.get() if "DAGSTER_HOME" in os.environ else dg.DagsterInstance.ephemeral() as instance:
         yield instance
@@ -253,7 +253,7 @@ class _Work:
 
 # ---- processes -----------------------------------------------------------------------------------------------------
 @contextmanager
-def _workers(settings: Settings, jobs: int) -> Iterator[ProcessPoolExecutor | None]:
+def _workers(settings: Settings, jobs: int) -> Generator[ProcessPoolExecutor | None]:
     """Processes that run units side by side, each with the definitions loaded once; None for one at a time, here."""
     if jobs == 1:
         yield None
@@ -298,7 +298,7 @@ def materialize(
     None."""
     runs.wait_for(instance, {s.pool for s in some if s.pool}, say)
     result = dg.materialize(
-        list(definitions.assets or ()),
+        [a for a in definitions.assets or () if isinstance(a, dg.AssetsDefinition)],
         resources=definitions.resources,
         selection=[t.name for s in some for t in s.tables],
         partition_key=partition,

@@ -4,7 +4,7 @@ sql/stage2/decisions_calibrated.sql."""
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -125,7 +125,7 @@ def decide(
     scores.create_view("scores_to_decide")
     verdicts.create_view("verdicts_to_decide")
     c = rule.calibration
-    values = {"threshold": rule.threshold, "band": rule.band, "rule": rule.id}
+    values: dict[str, Any] = {"threshold": rule.threshold, "band": rule.band, "rule": rule.id}
     values |= {name: getattr(c, name, None) for name in ("intercept", "best", "gold")}
     if c is not None:
         models = {"best_model": c.best_model, "gold_model": c.gold_model}

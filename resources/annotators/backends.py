@@ -78,10 +78,10 @@ def door(settings: Settings, opened: Desk) -> Door:
     return FilesDoor(settings, opened)
 
 
-def answered(settings: Settings, lake: Lake, iteration: str) -> str:
+def answered(settings: Settings, lake: Lake, iteration: str | None) -> str:
     """A hash of where people's answers to a batch come from, so that a corrected answer is noticed; empty where that
     is nothing outside the lake."""
-    people = settings.people
+    people, iteration = settings.people, str(iteration)
     match people.backend:
         case "simulated":
             return ""
