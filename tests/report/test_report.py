@@ -231,7 +231,7 @@ def copy_of(lake: Lake, folder: Path) -> Lake:
 
 
 def figures(lake: Lake, name: str) -> dict[str, tuple[float, int]]:
-    rows = query(lake, f"SELECT \"group\", value, n FROM report_figures WHERE figure = '{name}'")
+    rows = query(lake, f"SELECT figure_group, value, n FROM report_figures WHERE figure = '{name}'")
     return {group: (value, n) for group, value, n in rows}
 
 
@@ -257,7 +257,7 @@ def test_labels_are_measured_as_they_are_used(lake):
     assert figures(lake, "undecidable")["undecided"] == (1.0, 1)
     assert figures(lake, "flip_recall")[""] == (0.5, 2) and figures(lake, "wrong_label_kept")[""] == (0.5, 2)
     assert figures(lake, "label_precision_by_topic")["odd / original"] == (0.25, 4)
-    ends = query(lake, "SELECT low, high FROM report_figures WHERE figure || \"group\" = 'label_precisionoriginal'")
+    ends = query(lake, "SELECT low, high FROM report_figures WHERE figure || figure_group = 'label_precisionoriginal'")
     assert ends[0] == (pytest.approx(0.3542, abs=1e-4), pytest.approx(0.8794, abs=1e-4))  # Wilson, 6 of 9
 
 
@@ -320,7 +320,7 @@ def test_models_and_scores(lake):
     assert figures(lake, "rm_accuracy_gain") == {"last - first": (0.75, 2)}
     rows = query(
         lake,
-        "SELECT \"group\", value, low, high FROM report_figures WHERE figure = 'score of b accuracy_difference'"
+        "SELECT figure_group, value, low, high FROM report_figures WHERE figure = 'score of b accuracy_difference'"
         " ORDER BY 1",
     )
     assert [(g, v) for g, v, _, _ in rows] == [

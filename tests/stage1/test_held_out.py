@@ -51,7 +51,7 @@ def released(lake: Lake) -> dict[str, set[str]]:
     make(release.release_curated, lake, "b00")
     make(release.release_corrected, lake, "b00")
     make(release.snapshots, lake)
-    rows = query(lake, "SELECT upto || ' ' || \"view\", list(pair_id) FROM snapshot_pairs GROUP BY 1")
+    rows = query(lake, "SELECT upto || ' ' || snapshot, list(pair_id) FROM snapshot_pairs GROUP BY 1")
     return {view: set(pairs) for view, pairs in rows}
 
 

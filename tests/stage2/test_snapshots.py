@@ -61,7 +61,7 @@ def test_equal_views_have_equal_hashes_and_others_do_not(tmp_path):
                                       "rule": "r", "weight": 1.0, "license": "x"} for p in "abdeCF"], "b00")  # fmt: skip
     for lake in (one, two, three):
         make(release.snapshots, lake)
-    found = [dict(query(lake, "SELECT upto || ' ' || \"view\", hash FROM snapshots")) for lake in (one, two, three)]
+    found = [dict(query(lake, "SELECT upto || ' ' || snapshot, hash FROM snapshots")) for lake in (one, two, three)]
     assert found[0] == found[1]
     differ = {k for k in found[0] if found[0][k] != found[2][k]}
     assert differ == {f"{u} {v}" for u in ("iter_00", "iter_01", "stage2") for v in ("filtered", "corrected")}
