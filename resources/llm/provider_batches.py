@@ -8,7 +8,6 @@ import contextlib
 import datetime
 import json
 import re
-import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -94,8 +93,7 @@ class OpenAIBatches:
         )
         # A file that is uploaded twice costs nothing; the create is what must not be repeated.
         try:
-            body, kind = _form(f"{name}.jsonl", "\n".join(lines).encode(), purpose="batch")
-            file = _id(desk.call("POST", "/files", body, kind).body)
+            file = _id(desk.upload("/files", f"{name}.jsonl", "\n".join(lines).encode(), purpose="batch").body)
         except Failure as e:
             raise Failure(f"the file was not taken: {e}", e.http, e.headers, e.code, sent=False) from None
         wanted = {"input_file_id": file, "endpoint": self.path, "completion_window": "24h", "metadata": {"assay": name}}
@@ -287,14 +285,3 @@ def _listed(desk: Desk, path: str, after: str) -> Iterator[dict[str, Any]]:
         if data.get("has_more") is not True or not found or found[-1]["id"] == last:
             return
         last = found[-1]["id"]
-
-
-def _form(name: str, content: bytes, **fields: str) -> tuple[bytes, str]:
-    """A form with one file, and its content type."""
-    mark = uuid.uuid4().hex
-    parts = [
-        f'--{mark}\r\ncontent-disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'.encode() for k, v in fields.items()
-    ]
-    head = f'--{mark}\r\ncontent-disposition: form-data; name="file"; filename="{name}"\r\n'
-    parts += [f"{head}content-type: application/octet-stream\r\n\r\n".encode(), content, f"\r\n--{mark}--\r\n".encode()]
-    return b"".join(parts), f"multipart/form-data; boundary={mark}"

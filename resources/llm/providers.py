@@ -15,7 +15,7 @@ import os
 import re
 import urllib.parse
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel
 
@@ -27,7 +27,13 @@ from resources.llm.wire import Desk, Wire
 from resources.settings import AttributeModel, Called, Judge
 from resources.stops import Stop
 
+if TYPE_CHECKING:
+    import anthropic
+    import httpx2
+    import openai
+
 SEEN = 8  # characters of a key in a row that must not be seen anywhere
+NO_KEY = "none"  # what an SDK is given, and does not send, where a server gets no key
 PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
 
@@ -93,7 +99,7 @@ class _Base:
     def sdk(self) -> str:
         from importlib.metadata import version
 
-        return f"aiohttp {version('aiohttp')}"
+        return f"{self.name} {version(self.name)}"
 
     @property
     def place(self) -> str:
@@ -118,11 +124,15 @@ class _Base:
         """What every call carries."""
         raise NotImplementedError
 
+    def client(self, connections: "httpx2.AsyncClient") -> "openai.AsyncOpenAI | anthropic.AsyncAnthropic":
+        """The SDK's client. It is given every value that it would read from the environment."""
+        raise NotImplementedError
+
     def _wire(self) -> Wire:
         if not self.base_url and (there := [n for n in self.ignored if os.environ.get(n)]):
             tell(f"{', '.join(there)} is set and not read: calls go to {self.url}; another address is a base_url")
         proxy = next((v for n in self._named if n in PROXIES and (v := os.environ.get(n))), None)
-        return Wire(self.url, {"user-agent": "assay"} | self.headers(), proxy, self.redact)
+        return Wire(self.url, self.headers(), proxy, self.redact, self.client)
 
     def connect(self) -> Wire:
         """A client, to be used inside `async with`."""
@@ -188,6 +198,22 @@ class OpenAI(_Base):
         names = {"OPENAI_ORG_ID": "openai-organization", "OPENAI_PROJECT_ID": "openai-project"}
         return made | {names[n]: os.environ[n] for n in self._named if n in names and os.environ.get(n)}
 
+    def client(self, connections: "httpx2.AsyncClient") -> "openai.AsyncOpenAI":
+        """See `_Base.client`."""
+        import openai
+
+        return openai.AsyncOpenAI(
+            api_key=self.key() or NO_KEY,
+            admin_api_key="",
+            organization="",
+            project="",
+            webhook_secret="",
+            base_url=self.url,
+            timeout=None,
+            max_retries=0,
+            http_client=connections,
+        )
+
     def request(
         self, prompt: Prompt, answer: type[BaseModel], called: Called, replicate: int, effort: str = ""
     ) -> Request:
@@ -221,6 +247,20 @@ class Anthropic(_Base):
     def headers(self) -> dict[str, str]:
         """See `_Base.headers`."""
         return {"anthropic-version": "2023-06-01"} | ({"x-api-key": self.key()} if self.key() else {})
+
+    def client(self, connections: "httpx2.AsyncClient") -> "anthropic.AsyncAnthropic":
+        """See `_Base.client`."""
+        import anthropic
+
+        return anthropic.AsyncAnthropic(
+            api_key=self.key() or NO_KEY,  # given one, it looks for no other credential in variables and files
+            webhook_key="",
+            base_url=self.url,
+            timeout=None,
+            max_retries=0,
+            open_telemetry={"traces": False, "propagation": False},
+            http_client=connections,
+        )
 
     def request(
         self, prompt: Prompt, answer: type[BaseModel], called: Called, replicate: int, effort: str = ""
