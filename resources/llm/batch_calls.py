@@ -25,7 +25,7 @@ from resources.llm.prices import upper_bound_micros
 from resources.llm.provider_batches import Batches, BatchState, Line, batches
 from resources.llm.providers import Anthropic, OpenAI, provider
 from resources.llm.replies import answered, ending
-from resources.llm.wire import Desk, Failure
+from resources.llm.wire import Failure, SyncWire
 from resources.settings import Judge
 from resources.stops import Stop
 
@@ -158,12 +158,12 @@ class _Batch:
         self.overrun = min(MOST_OVERRUN, calls.overrun(payer.judge, payer.model))
 
     @contextlib.contextmanager
-    def connected(self) -> Generator[Desk]:
+    def connected(self) -> Generator[SyncWire]:
         with self.provider.desk() as desk:
             yield desk
 
     # ---- out -------------------------------------------------------------------------------------------------------
-    def send(self, desk: Desk, requests: list[Request]) -> None:
+    def send(self, desk: SyncWire, requests: list[Request]) -> None:
         """Plan and submit, in as many batches as the provider's limits, and its room, ask for."""
         most, queue = self._room()
         part: list[Request] = []
@@ -201,7 +201,7 @@ class _Batch:
             )
         return name
 
-    def _submit(self, desk: Desk, name: str, after: str) -> None:
+    def _submit(self, desk: SyncWire, name: str, after: str) -> None:
         requests = self.calls.batch_requests(name)
         if not requests or not self.calls.batch_event(name, "submitting", after=after):
             return  # another process was quicker
@@ -220,7 +220,7 @@ class _Batch:
         self.calls.batch_event(name, "submitted", batch)
 
     # ---- back ------------------------------------------------------------------------------------------------------
-    def advance(self, desk: Desk, name: str) -> None:
+    def advance(self, desk: SyncWire, name: str) -> None:
         """One step of an open batch, as far as it goes without waiting long."""
         event, data, at = self.calls.batch_state(name)
         try:
@@ -279,7 +279,7 @@ class _Batch:
             self.calls.batch_event(name, "failed", why)
         self._close(name, "returned", why, http)
 
-    def _ingest(self, desk: Desk, name: str, batch: str, standing: BatchState) -> None:
+    def _ingest(self, desk: SyncWire, name: str, batch: str, standing: BatchState) -> None:
         """Store every line once, and close the batch when they are as many as the provider counts. A line that is
         nobody's or a repetition is left out."""
         keys = {key for key, _ in self.calls.batch_requests(name)}

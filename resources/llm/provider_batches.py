@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from resources.llm.providers import Anthropic, OpenAI
 from resources.llm.replies import clean, error_of, json_object, tokens, words
-from resources.llm.wire import Desk, Failure
+from resources.llm.wire import Failure, SyncWire
 
 WINDOW = 86_400.0  # seconds by which the provider's clock and ours may differ when a batch is looked for
 PAGES = 50  # of a list of batches
@@ -57,11 +57,11 @@ class Batches(Protocol):
     limit: int  # requests in one batch
     limit_bytes: int  # below what the provider takes by more than one request
 
-    def submit(self, desk: Desk, name: str, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    def submit(self, desk: SyncWire, name: str, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         """Send (key, body) pairs once, without a retry; returns the provider's id. Raises Failure."""
 
     def find(
-        self, desk: Desk, name: str, keys: Collection[str], since: float, taken: Collection[str]
+        self, desk: SyncWire, name: str, keys: Collection[str], since: float, taken: Collection[str]
     ) -> tuple[str | None, str]:
         """The id of a batch that was sent although no answer came, or None; and why it cannot be told yet.
 
@@ -71,10 +71,10 @@ class Batches(Protocol):
             taken: ids of batches that are others.
         """
 
-    def look(self, desk: Desk, batch: str) -> BatchState:
+    def look(self, desk: SyncWire, batch: str) -> BatchState:
         """Raises Failure."""
 
-    def results(self, desk: Desk, batch: str, standing: BatchState) -> Iterator[Line]:
+    def results(self, desk: SyncWire, batch: str, standing: BatchState) -> Iterator[Line]:
         """Lines in any order; some may be missing, repeated, or nobody's. Raises Failure."""
 
 
@@ -86,7 +86,7 @@ class OpenAIBatches:
     limit, limit_bytes = 50_000, 150_000_000
     path = "/v1/chat/completions"
 
-    def submit(self, desk: Desk, name: str, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    def submit(self, desk: SyncWire, name: str, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         """See `Batches.submit`."""
         lines = (
             json.dumps({"custom_id": key, "method": "POST", "url": self.path, "body": body}) for key, body in requests
@@ -100,7 +100,7 @@ class OpenAIBatches:
         return _id(desk.call("POST", "/batches", json.dumps(wanted).encode()).body)
 
     def find(
-        self, desk: Desk, name: str, keys: Collection[str], since: float, taken: Collection[str]
+        self, desk: SyncWire, name: str, keys: Collection[str], since: float, taken: Collection[str]
     ) -> tuple[str | None, str]:
         """See `Batches.find`; batches carry our name here."""
         for found in _listed(desk, "/batches", "after"):
@@ -112,7 +112,7 @@ class OpenAIBatches:
                 break
         return None, ""
 
-    def look(self, desk: Desk, batch: str) -> BatchState:
+    def look(self, desk: SyncWire, batch: str) -> BatchState:
         """See `Batches.look`."""
         data = _object(desk.call("GET", f"/batches/{quote(batch, safe='')}").body)
         status, counts = data.get("status"), data.get("request_counts")
@@ -133,7 +133,7 @@ class OpenAIBatches:
             lines = tokens(counts.get("completed"))
         return BatchState("ended", status == "completed", lines, tuple(f for f in files if isinstance(f, str) and f))
 
-    def results(self, desk: Desk, batch: str, standing: BatchState) -> Iterator[Line]:
+    def results(self, desk: SyncWire, batch: str, standing: BatchState) -> Iterator[Line]:
         """See `Batches.results`."""
         for file in standing.files:
             for text in desk.lines(f"/files/{quote(file, safe='')}/content"):
@@ -145,13 +145,13 @@ class AnthropicBatches:
     limit, limit_bytes = 100_000, 200_000_000
     path = "/v1/messages/batches"
 
-    def submit(self, desk: Desk, name: str, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    def submit(self, desk: SyncWire, name: str, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         """See `Batches.submit`."""
         wanted = {"requests": [{"custom_id": key, "params": body} for key, body in requests]}
         return _id(desk.call("POST", self.path, json.dumps(wanted).encode()).body)
 
     def find(
-        self, desk: Desk, name: str, keys: Collection[str], since: float, taken: Collection[str]
+        self, desk: SyncWire, name: str, keys: Collection[str], since: float, taken: Collection[str]
     ) -> tuple[str | None, str]:
         """See `Batches.find`. Batches carry no name here: one of the right size, of about that time, that is no other of
         ours; where it has ended, one that holds our requests."""
@@ -178,7 +178,7 @@ class AnthropicBatches:
             return None, f"batches {listed} could each be the one that was sent; which it is shows when they have ended"
         return (unknown[0] if unknown else None), ""
 
-    def look(self, desk: Desk, batch: str) -> BatchState:
+    def look(self, desk: SyncWire, batch: str) -> BatchState:
         """See `Batches.look`."""
         data = _object(desk.call("GET", f"{self.path}/{quote(batch, safe='')}").body)
         if data.get("processing_status") != "ended":
@@ -186,7 +186,7 @@ class AnthropicBatches:
         # Each request has a line here, an expired one too.
         return BatchState("ended", True, _counted(data, "succeeded", "errored", "canceled", "expired"))
 
-    def results(self, desk: Desk, batch: str, standing: BatchState) -> Iterator[Line]:
+    def results(self, desk: SyncWire, batch: str, standing: BatchState) -> Iterator[Line]:
         """See `Batches.results`."""
         for text in desk.lines(f"{self.path}/{quote(batch, safe='')}/results"):
             if line := anthropic_line(text):
@@ -271,7 +271,7 @@ def _id(raw: bytes) -> str:
     return found
 
 
-def _listed(desk: Desk, path: str, after: str) -> Iterator[dict[str, Any]]:
+def _listed(desk: SyncWire, path: str, after: str) -> Iterator[dict[str, Any]]:
     """Records of a list that have an id, page by page."""
     last = ""
     for _ in range(PAGES):

@@ -23,7 +23,7 @@ from curation.prompts import Prompt
 from resources.llm.call_store import Request
 from resources.llm.notices import tell
 from resources.llm.replies import Reply, chat, message
-from resources.llm.wire import Desk, Wire
+from resources.llm.wire import SyncWire, Wire
 from resources.settings import AttributeModel, Called, Judge
 from resources.stops import Stop
 
@@ -138,9 +138,9 @@ class _Base:
         """A client, to be used inside `async with`."""
         return self._wire()
 
-    def desk(self) -> Desk:
+    def desk(self) -> SyncWire:
         """A client for one call after another, to be used inside `with`."""
-        return Desk(self._wire())
+        return SyncWire(self._wire())
 
     async def send(self, client: Wire, request: Request) -> tuple[bytes, Mapping[str, str]]:
         """See `Provider.send`."""

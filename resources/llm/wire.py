@@ -79,7 +79,7 @@ class Failure(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class RawAnswer:
     http: int
     headers: Mapping[str, str]
     body: bytes
@@ -158,7 +158,7 @@ class Wire:
         for name in request.headers.keys() - kept - _CONNECTION:
             del request.headers[name]
 
-    async def call(self, method: str, path: str, body: bytes | None = None) -> Answer:
+    async def call(self, method: str, path: str, body: bytes | None = None) -> RawAnswer:
         """The whole answer to one request, sent once.
 
         Raises:
@@ -166,14 +166,14 @@ class Wire:
         """
         kind, sent = ({}, {}) if body is None else ({"content-type": "application/json"}, {"content": body})
         async with self._response(method, path, kind, **sent) as response:
-            return Answer(response.status_code, _lower(response.headers), await _whole(response))
+            return RawAnswer(response.status_code, _lower(response.headers), await _whole(response))
 
-    async def upload(self, path: str, name: str, content: bytes, **fields: str) -> Answer:
+    async def upload(self, path: str, name: str, content: bytes, **fields: str) -> RawAnswer:
         """The whole answer to a form with one file, sent once. Raises Failure."""
         file = (name, content, "application/octet-stream")
         kind = {"content-type": "multipart/form-data"}
         async with self._response("POST", path, kind, body=fields, files={"file": file}) as response:
-            return Answer(response.status_code, _lower(response.headers), await _whole(response))
+            return RawAnswer(response.status_code, _lower(response.headers), await _whole(response))
 
     async def fetch(self, path: str, into: IO[bytes]) -> None:
         """Write the whole answer to a GET into a file. Raises Failure."""
@@ -252,13 +252,13 @@ def _lower(headers: Mapping[str, str]) -> dict[str, str]:
     return {k.lower(): v for k, v in headers.items()}
 
 
-class Desk:
+class SyncWire:
     """A `Wire` for code that does one thing after another."""
 
     def __init__(self, wire: Wire):
         self._wire, self._runner = wire, asyncio.Runner()
 
-    def __enter__(self) -> "Desk":
+    def __enter__(self) -> "SyncWire":
         self._run(self._wire.__aenter__())
         return self
 
@@ -271,11 +271,11 @@ class Desk:
     def _run(self, what: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(what)
 
-    def call(self, method: str, path: str, body: bytes | None = None) -> Answer:
+    def call(self, method: str, path: str, body: bytes | None = None) -> RawAnswer:
         """See `Wire.call`."""
         return self._run(self._wire.call(method, path, body))
 
-    def upload(self, path: str, name: str, content: bytes, **fields: str) -> Answer:
+    def upload(self, path: str, name: str, content: bytes, **fields: str) -> RawAnswer:
         """See `Wire.upload`."""
         return self._run(self._wire.upload(path, name, content, **fields))
 

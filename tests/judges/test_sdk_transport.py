@@ -12,7 +12,7 @@ import pytest
 from resources.llm import wire
 from resources.llm.batch_calls import Pending
 from resources.llm.providers import Anthropic, OpenAI
-from resources.llm.wire import Answer, BadProxy, Failure
+from resources.llm.wire import BadProxy, Failure, RawAnswer
 from tests.judges.test_judges_batch import vote
 from tests.support.batch_server import batching
 from tests.support.judging import NO_EXAMPLES, body_for, honest, judge, targets
@@ -50,10 +50,10 @@ def carries_the_sdks_name(headers: dict, backend: str) -> bool:
     return said["user-agent"].startswith(AGENT[backend]) and said["x-stainless-lang"] == "python" and told == TOLD
 
 
-def one_call(url: str, backend: str, key_env: str | None = None) -> Answer:
+def one_call(url: str, backend: str, key_env: str | None = None) -> RawAnswer:
     made = {"openai": OpenAI, "anthropic": Anthropic}[backend](url, key_env)
 
-    async def call() -> Answer:
+    async def call() -> RawAnswer:
         async with made.connect() as client:
             return await client.call("POST", made.path, b'{"a": 1}')
 
