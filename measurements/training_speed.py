@@ -187,7 +187,7 @@ def start(args, folder: Path) -> None:
     """Write what both trainers start from: `start/` (model, tokenizer), pairs.parquet, job.json, trial.json."""
     from training.backbone import folder_of
     from training.export import export
-    from training.job import Backbone, Recipe, TrainJob
+    from training.job import Backbone, TrainJob, TrainRecipe
     from training.model import backbone_tokenizer, learn_tokenizer, new_model
     from training.plan import Plan
     from training.tokens import TokenTable, write_pairs
@@ -210,7 +210,9 @@ def start(args, folder: Path) -> None:
         pairs = con.sql(f"FROM '{folder / 'mix.parquet'}' SEMI JOIN usable USING (pair_id) ORDER BY pair_id")
         pairs.write_parquet(str(folder / "pairs.parquet"))
     export(new_model(backbone, tokenizer, args.max_tokens, seed=0), folder / "start", {})
-    recipe = Recipe(global_batch_size=args.batch, learning_rate=args.rate, warmup=0, schedule="constant", evaluations=0)
+    recipe = TrainRecipe(
+        global_batch_size=args.batch, learning_rate=args.rate, warmup=0, schedule="constant", evaluations=0
+    )
     job = TrainJob(
         train=folder / "pairs.parquet",
         backbone=Backbone(path=str(folder / "start")),

@@ -79,7 +79,7 @@ def test_a_pool_worth_curating(shop, capsys):
 
 def test_a_pool_that_is_not_says_so_on_the_screen_and_on_the_page(shop, capsys):
     write(shop, pairs=700, judged=200, labels=0.85, polite=0.5)
-    assert main(["worth", "--page", str(shop / "page.html")]) == 0
+    assert main(["worth", "--out", str(shop / "page.html")]) == 0
     assert "DO NOT CURATE" in capsys.readouterr().out
     page = (shop / "page.html").read_text()
     assert "<b>Do not curate</b>" in page and page.count("<svg") == 2

@@ -171,7 +171,7 @@ def test_a_server_that_stays_down_stops_the_run_instead_of_costing_its_votes(tmp
 @pytest.mark.parametrize("concurrency", [1, 8])
 def test_a_blip_is_waited_for_aloud_and_loses_nothing(tmp_path, backend, concurrency, capfd):
     """The server is away for two seconds: a thousand times the first pause, three times what attempts alone would last."""
-    policy = Policy(attempts=4, first_wait=0.002, longest_look=0.3, patience=20)
+    policy = Policy(attempts=6, first_wait=0.002, longest_look=0.3, patience=20)
     first = []
 
     def script(path, body, number):

@@ -2,8 +2,7 @@
 
 import random
 
-from assets.worth import worth
-
+from assets.pilot_worth import worth
 from curation.tables import ANNOTATION_BATCH, ATTRIBUTES, CLEAN_POOL, GOLD
 from resources.lake import Lake
 from tests.support.lakes import make, put, query

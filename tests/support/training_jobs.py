@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.tables import CONVERSATION
-from training.job import Backbone, Recipe, TrainJob
+from training.job import Backbone, TrainJob, TrainRecipe
 
 WORDS = [f"word{i}" for i in range(60)]
 BETTER = "certainly"
@@ -46,7 +46,7 @@ def job(folder: Path, train: pa.Table, validation: pa.Table | None = None, out: 
         "train": folder / "train.parquet",
         "validation": folder / "validation.parquet" if validation is not None else None,
         "backbone": Backbone.model_validate(backbone),
-        "recipe": Recipe.model_validate(recipe),
+        "recipe": TrainRecipe.model_validate(recipe),
         "max_tokens": 256,
         "tokens_per_microbatch": 1024,
         "out": folder / out,
