@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from resources import trainer
-from resources.settings import Training, TrainRecipe
+from resources.settings import Recipe, Training
 from tests.support.training_jobs import job, metrics, pairs, table
 from training import job as parts
 from training.atomic import beside, replace, replace_folder
@@ -17,7 +17,7 @@ from training.train import main, train
 
 def test_a_job_comes_back_from_its_file_as_it_was_built(tmp_path):
     built = TrainJob(
-        **Training(max_tokens=64).setup, train=tmp_path / "a", recipe=TrainRecipe(epochs=2, head_learning_rate=0.1),
+        **Training(max_tokens=64).setup, train=tmp_path / "a", recipe=Recipe(epochs=2, head_learning_rate=0.1),
         out=tmp_path, facts=parts.Facts(name="m"),
     )  # fmt: skip
     built.write(tmp_path / "job.json")
@@ -43,12 +43,12 @@ def test_a_job_that_is_none_is_refused_with_every_wrong_key(tmp_path, monkeypatc
 
 def test_former_names_are_read_with_a_note():
     with pytest.warns(FutureWarning, match="batch_pairs is called global_batch_size now"):
-        recipe = TrainRecipe.model_validate({"batch_pairs": 7})
+        recipe = Recipe.model_validate({"batch_pairs": 7})
     with pytest.warns(FutureWarning, match="centring is called center_rewards_coefficient now"):
-        profile = TrainRecipe.model_validate({"profile": "final", "centring": 0.5})
+        profile = Recipe.model_validate({"profile": "final", "centring": 0.5})
     assert (recipe.global_batch_size, profile.center_rewards_coefficient) == (7, 0.5)
     with pytest.raises(ValidationError, match="both are given"):
-        TrainRecipe.model_validate({"batch_pairs": 7, "global_batch_size": 7})
+        Recipe.model_validate({"batch_pairs": 7, "global_batch_size": 7})
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_what_a_folder_holds_decides_head_pooling_and_name(tmp_path):
         pooling_of(reward.model_copy(update={"pooling": "mean"}))
     assert [is_reward_model(tmp_path / n) for n in ("bert", "llama", "reward")] == [False, False, True]
     assert (outputs_of({}), outputs_of({"num_labels": 1}), outputs_of(labels)) == (2, 1, 1)
-    names = [decisive(Training(backbone=b), TrainRecipe())["backbone"] for b in (bert, llama, reward)]
+    names = [decisive(Training(backbone=b), Recipe())["backbone"] for b in (bert, llama, reward)]
     assert [n.get("pooling", n.get("head")) for n in names] == ["mean", None, "kept"]
 
 

@@ -18,7 +18,7 @@ from transformers import AutoModelForSequenceClassification
 from curation.tables import MODEL_FIELDS
 from resources import trainer
 from resources.lake import Lake
-from resources.settings import Backbone, Training, TrainRecipe
+from resources.settings import Backbone, Recipe, Training
 from tests.support.training_jobs import job, pairs, table
 from training import score as program
 from training.job import ScoreJob
@@ -185,7 +185,7 @@ def a_run(tmp_path, context=None):
     )
 
 
-RECIPE = TrainRecipe(global_batch_size=16, learning_rate=5e-3, evaluations=1)
+RECIPE = Recipe(global_batch_size=16, learning_rate=5e-3, evaluations=1)
 
 
 def test_trainer_trains_once_scores_and_cleans_up(tmp_path):

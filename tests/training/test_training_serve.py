@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 import torch
 
-from resources.settings import Training, TrainRecipe
+from resources.settings import Recipe, Training
 from tests.support.training_jobs import pairs
 from training import duration as estimate
 from training.duration import SHAPES, operations, weights
@@ -176,10 +176,10 @@ def test_profiles_are_the_papers(monkeypatch):
 
 
 def test_a_recipe_may_name_a_profile_and_change_it():
-    recipe = TrainRecipe.model_validate({"profile": "final", "global_batch_size": 512})
-    assert recipe == TrainRecipe(**{**recipe_of("final"), "global_batch_size": 512})
+    recipe = Recipe.model_validate({"profile": "final", "global_batch_size": 512})
+    assert recipe == Recipe(**{**recipe_of("final"), "global_batch_size": 512})
     with pytest.raises(ValueError, match="no such profile: 'big'; there are dev, dev-8b, final"):
-        TrainRecipe.model_validate({"profile": "big"})
+        Recipe.model_validate({"profile": "big"})
     with pytest.raises(ValueError, match="no such model"):
         expand("gpt", "dev")
 
