@@ -85,8 +85,8 @@ class RawAnswer:
     body: bytes
 
 
-class BadProxy(Stop):
-    """The configured proxy cannot be used; the message says for which address."""
+class BadAddress(Stop):
+    """No server can be at a configured address; the message says which."""
 
 
 class Wire:
@@ -114,7 +114,14 @@ class Wire:
         self._sent: dict[str, Any] = {}
 
     async def __aenter__(self) -> "Wire":
-        self._client = self._sdk(self._connections())
+        import httpx2
+
+        connections = self._connections()
+        try:
+            self._client = self._sdk(connections)
+        except (ValueError, httpx2.InvalidURL) as e:
+            await connections.aclose()
+            raise BadAddress(f"{clean(self.base_url)} is no address of a server: {clean(str(e))}") from None
         for name in _LOGGERS:
             logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger(name).level))
         self._sent = self._described()
@@ -139,8 +146,8 @@ class Wire:
                 trust_env=False,
             )
         except (ValueError, ImportError, httpx2.InvalidURL) as e:
-            raise BadProxy(
-                f"The proxy for {self.base_url} cannot be used ({type(e).__name__}): http:// or https://, host and port."
+            raise BadAddress(
+                f"The proxy for {self.base_url} is no address of one ({type(e).__name__}): http:// or https://, host and port."
             ) from None
 
     def _described(self) -> dict[str, Any]:
@@ -259,7 +266,11 @@ class SyncWire:
         self._wire, self._runner = wire, asyncio.Runner()
 
     def __enter__(self) -> "SyncWire":
-        self._run(self._wire.__aenter__())
+        try:
+            self._run(self._wire.__aenter__())
+        except BaseException:
+            self._runner.close()
+            raise
         return self
 
     def __exit__(self, *about: object) -> None:

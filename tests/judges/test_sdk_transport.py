@@ -12,7 +12,7 @@ import pytest
 from resources.llm import wire
 from resources.llm.batch_calls import Pending
 from resources.llm.providers import Anthropic, OpenAI
-from resources.llm.wire import BadProxy, Failure, RawAnswer
+from resources.llm.wire import BadAddress, Failure, RawAnswer
 from tests.judges.test_judges_batch import vote
 from tests.support.batch_server import batching
 from tests.support.judging import NO_EXAMPLES, body_for, honest, judge, targets
@@ -170,15 +170,18 @@ def test_a_call_that_never_left_cannot_have_been_charged(backend):
     assert e.value.ambiguous
 
 
-@pytest.mark.parametrize("address", ["socks9://somebody:secret@127.0.0.1:9", "127.0.0.1:9", "ftp://h"])
-def test_a_proxy_that_cannot_be_one_is_named_in_one_line(monkeypatch, address):
-    monkeypatch.setenv("HTTPS_PROXY", address)
+@pytest.mark.parametrize("proxy", ["socks9://somebody:secret@127.0.0.1:9", "127.0.0.1:9", "ftp://h"])
+def test_a_proxy_that_cannot_be_one_stops_at_once_in_one_line(monkeypatch, proxy):
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
     made = OpenAI("http://127.0.0.1:9", None, ["HTTPS_PROXY"])
-
-    async def enter() -> None:
-        async with made.connect():
-            pass
-
-    with pytest.raises(BadProxy, match=r"The proxy for http://127\.0\.0\.1:9 cannot be used") as e:
-        asyncio.run(enter())
+    with pytest.raises(BadAddress, match=r"The proxy for http://127\.0\.0\.1:9 is no address of one") as e, made.desk():
+        pass
     assert "secret" not in str(e.value) and "\n" not in str(e.value)
+
+
+@BACKENDS
+@pytest.mark.parametrize("address", ["http://127.0.0.1:port", "http://a_b..c:80x"])
+def test_an_address_where_no_server_can_be_stops_at_once_in_one_line(backend, address):
+    with pytest.raises(BadAddress, match="is no address of a server") as e:
+        one_call(address, backend)
+    assert str(e.value).startswith(address) and "\n" not in str(e.value)
