@@ -403,7 +403,8 @@ def score(
             _refuse(f"{model}: neither a folder nor an arm that has been trained")
         folder = Path(rows[0][0])
     with _refusing(OSError, ValueError):
-        scored(folder, file, written, max_tokens)
+        status = scored(folder, file, written, max_tokens)
+    raise typer.Exit(status)
 
 
 @benchmarks.command("model")

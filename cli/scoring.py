@@ -1,5 +1,6 @@
-"""Rewards for a file, with a bar."""
+"""Rewards for a file, with a bar where somebody looks on."""
 
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -8,15 +9,20 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from training.serve import Scorer, score_file
 
 
-def score(folder: Path, file: Path, out: Path, max_tokens: int | None) -> None:
-    """Score a JSON Lines file with an exported model and say where the rewards are.
+def score(folder: Path, file: Path, out: Path, max_tokens: int | None) -> int:
+    """Score a JSON Lines file with an exported model and say where the rewards are and which lines have none; returns
+    the exit status.
 
     Raises:
-        ValueError: a line is no item, or the model does not say how long its inputs may be.
+        ValueError: the folder holds no reward model, or the model does not say how long its inputs may be.
         OSError: a file cannot be read or written.
     """
+    scorer = Scorer(folder, max_tokens)
+    if scorer.note:
+        print(f"assay: {scorer.note}", file=sys.stderr)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         bar.add_task(f"{file} with {folder}")
-        n = score_file(Scorer(folder, max_tokens), file, out)
-    print(f"{n:,} items scored: {out}")
+        found = score_file(scorer, file, out)
+    return found.told(out)
