@@ -154,13 +154,16 @@ def _some(rows: list[dict], seed: int, most: int = MOST_GOLD) -> list[dict]:
 # ---- features --------------------------------------------------------------------------------------------------------
 def reader_of(settings: Settings) -> tuple[StateReader | HashedWords, str]:
     """What reads texts, and a sentence where that is less than it could be: the backbone of [training] if it is a
-    pretrained one, else MiniLM where its package is installed, else hashed words. A generated world has no language that
+    pretrained one that is there, else MiniLM where its package is installed, else hashed words. A generated world has no language that
     a pretrained model knows: words are hashed there."""
     from training.model import folder_of
 
     path = settings.training.backbone.path
     if path is None and settings.world is None and importlib.util.find_spec(MINILM):
         path = f"package:{MINILM}"
+    kind, _, package = (path or "").partition(":")
+    if kind == "package" and importlib.util.find_spec(package) is None:
+        path = None
     if path is not None:
         return StateReader(folder_of(path), max_tokens=TOKENS), ""
     if settings.world is not None:

@@ -30,6 +30,8 @@ backend = "heuristic"
 [judges]
 quorum = 1
 panel = [{{name = "one", backend = "openai", model = "m"}}]
+[training.backbone]
+path = "package:no_such_package"
 """
 ANSWERS = """{path = "people.jsonl", shape = "winner", codes = {a = ["a"], b = ["b"]},
 fields = {prompt = "prompt", a = "a", b = "b", winner = "winner"}}"""

@@ -18,7 +18,7 @@ from curation.tables import (
     EMBEDDINGS,
     GOLD,
     GOLD_PREDICTIONS,
-    REFERENCE_LABELS,
+    PLANTED_LABELS,
     RETRIEVED,
     REWARD_MODEL,
     SEED_SELECTION,
@@ -75,7 +75,7 @@ def loop(tmp_path, model) -> SimpleNamespace:
     ]
     put(lake, RETRIEVED, near, IT0)
     truth = {"winner": text_hash("x"), "origin": "planted", "topic": "t", "gap": 1.0}
-    put(lake, REFERENCE_LABELS, [truth | {"comparison_id": r["comparison_id"]} for r in rows])
+    put(lake, PLANTED_LABELS, [truth | {"comparison_id": r["comparison_id"]} for r in rows])
     return SimpleNamespace(lake=lake, names=names)
 
 
@@ -242,7 +242,7 @@ def test_what_stands_nearest_but_may_not_be_shown_is_not(loop, change):
     put(loop.lake, GOLD, [], IT1)
     put(loop.lake, ANNOTATION_BATCH, [{"pair_id": loop.names[40], "assigned_to": "judges"}], IT1)
     truth = {"winner": text_hash("x"), "origin": "planted", "topic": "t", "gap": 1.0}
-    put(loop.lake, REFERENCE_LABELS, [truth | {"comparison_id": r["comparison_id"]} for r in rows])
+    put(loop.lake, PLANTED_LABELS, [truth | {"comparison_id": r["comparison_id"]} for r in rows])
     make(stage1.judge_votes, loop.lake, IT1)
     shown = query(loop.lake, "SELECT DISTINCT unnest(examples) FROM judge_votes WHERE iteration = 'iter_01'")
     assert {p for (p,) in shown} == set(loop.names[1:5])
