@@ -154,8 +154,8 @@ def _some(rows: list[dict], seed: int, most: int = MOST_GOLD) -> list[dict]:
 # ---- features --------------------------------------------------------------------------------------------------------
 def reader_of(settings: Settings) -> tuple[StateReader | HashedWords, str]:
     """What reads texts, and a sentence where that is less than it could be: the backbone of [training] if it is a
-    pretrained one that is there, else MiniLM where its package is installed, else hashed words. A generated world has no language that
-    a pretrained model knows: words are hashed there."""
+    pretrained one that is there, else MiniLM where its package is installed, else hashed words. A generated world has no
+    language that a pretrained model knows: words are hashed there."""
     from training.model import folder_of
 
     path = settings.training.backbone.path
