@@ -16,6 +16,7 @@ name = "s"
 path = "s.jsonl"
 [people]
 backend = "{door}"
+folder = "people"
 overlap = 0
 {more}
 [judges]
