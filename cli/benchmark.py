@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cli.exits import DONE, FAILED, UNCONFIRMED, UNUSABLE
 from resources.run import Run
 
 PAPER_MEANS = {"mean of seven": (), "mean of six (without RewardBench 2)": ("RewardBench 2",)}
@@ -40,10 +41,10 @@ class BenchmarkRequest:
 
 
 def main(request: BenchmarkRequest, run: Run) -> int:
-    """Score, evaluate, print; returns the exit status (2 for a model or a benchmark that cannot be used, 1 where a judge
-    could not go on)."""
+    """Score, evaluate, print; returns the exit status of `cli.exits`."""
     from evaluation.items import BenchmarkError
     from resources.llm.batch_calls import Pending
+    from resources.llm.bill import Unconfirmed
     from resources.llm.prices import UnknownPrice
     from resources.llm.providers import NoKey
     from resources.stops import Stop
@@ -52,12 +53,12 @@ def main(request: BenchmarkRequest, run: Run) -> int:
         _benchmark(request, run)
     except (BenchmarkError, UnknownPrice, NoKey) as e:
         print(f"assay: {e}", file=sys.stderr)
-        return 2
+        return UNUSABLE
     except Stop as e:
         word = "waiting" if isinstance(e, Pending) else "stopped"
         print(f"assay: {word}. {e}\nWhat was answered stays; the same command goes on from there.", file=sys.stderr)
-        return 0 if isinstance(e, Pending) else 1
-    return 0
+        return DONE if isinstance(e, Pending) else UNCONFIRMED if isinstance(e, Unconfirmed) else FAILED
+    return DONE
 
 
 def claims(out: Path | None = None) -> int:

@@ -11,12 +11,12 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from cli.exits import DONE, UNUSABLE
 from resources.settings import load
 from resources.sources.hub import PREFIX
 from resources.sources.looking_at_files import Looked, look, source_keys
 from training.atomic import replace
 
-DONE, UNUSABLE = 0, 2
 WIDTH = 100  # characters of a text that is shown
 LEAST_SEED, MOST_SEED = 20, 200  # pairs for people in the first batch
 PART = 4  # of the pairs at hand go into it, one in so many

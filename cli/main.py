@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from cli.exits import DONE, FAILED, UNUSABLE
+
 if TYPE_CHECKING:
     from resources.lake import Lake
     from resources.settings import Settings
@@ -25,7 +27,6 @@ EPILOG = (
     " otherwise than it had to; 2 wrong usage, or a configuration, a file or a name that cannot be used; 3 paid calls"
     " are expected to cost more than was agreed to; 4 done, but answers of models are missing; 130 interrupted."
 )
-DONE, FAILED, UNUSABLE, UNCONFIRMED = 0, 1, 2, 3
 START, LOOK, MEASURE = "Make", "Look", "Measure"
 
 

@@ -11,6 +11,7 @@ import dagster as dg
 from assets.judging import missing_answers
 from cli.dagster_runs import JobFailed, RunFailure, iterate, run_all
 from cli.ending import made, name_models, notices
+from cli.exits import DONE, FAILED, INCOMPLETE, UNCONFIRMED
 from cli.home import settle
 from cli.progress import lines
 from cli.start_model import problem
@@ -19,7 +20,6 @@ from resources.lake import Lake
 from resources.llm.bill import CONFIRM
 from resources.settings import ConfigError, Settings
 
-DONE, FAILED, UNCONFIRMED, INCOMPLETE = 0, 1, 3, 4
 TRAINS = {"stage1", "stage2", "models"}  # groups with reward models
 GENERATED = ("world",)  # groups that every other rests on
 WAITING = {"Waiting": "people", "Pending": "a provider's batch"}  # what stops a step and is no fault

@@ -165,4 +165,5 @@ class LlmJudge:
 
 def _near(examples: pa.Table, targets: pa.Table) -> pa.Table:
     """The examples of these targets."""
-    return examples.filter(pc.field("target_pair").isin(targets["pair_id"].to_pylist()))
+    near = pa.array(targets["pair_id"].to_pylist(), pa.string())  # typed: there may be none
+    return examples.filter(pc.field("target_pair").isin(near))

@@ -91,7 +91,7 @@ def test_what_is_accepted_by_name_is_finished_and_still_told(lake):
         assert missing_answers(made, lake)[0][1] == "verdicts: 10 pairs have no verdict for want of these votes"
 
 
-def test_the_benchmark_of_a_judge_that_cannot_be_asked_fails_in_one_line(tmp_path, capsys, monkeypatch):
+def test_the_benchmark_of_a_judge_that_cannot_be_asked_says_so_and_no_traceback(tmp_path, capsys, monkeypatch):
     """As `assay run` does, for every stop."""
     from cli import benchmark
     from resources.llm.batch_calls import Pending
@@ -100,12 +100,20 @@ def test_the_benchmark_of_a_judge_that_cannot_be_asked_fails_in_one_line(tmp_pat
     from resources.llm.policy import Unavailable
     from resources.llm.providers import NoKey
 
-    for stop in (NoKey, BudgetExceeded, Unavailable, Pending, Unconfirmed):
+    for stop, status, word in (
+        (NoKey, 2, ""),
+        (BudgetExceeded, 1, "stopped. "),
+        (Unavailable, 1, "stopped. "),
+        (Pending, 0, "waiting. "),
+        (Unconfirmed, 3, "stopped. "),
+    ):
 
         def come_to(*about, stop=stop):
             raise stop(f"{stop.__name__} it is")
 
         monkeypatch.setattr(benchmark, "_benchmark", come_to)
-        assert benchmark.main(None, None) == 2
-        assert capsys.readouterr().err == f"assay: {stop.__name__} it is\n"
+        assert benchmark.main(None, None) == status
+        first, *then = capsys.readouterr().err.splitlines()
+        assert first == f"assay: {word}{stop.__name__} it is"
+        assert then == (["What was answered stays; the same command goes on from there."] if word else [])
     assert not list(Path(tmp_path).iterdir())
