@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.tables import TABLES, Table
+from resources.lake.session import session, show
 from resources.lake.staging import Data, LakeError, sorted_reader, write
 from resources.lake.views import definitions, dimensions, empty, rests_on
 from resources.settings import ConfigError, Settings, Undeclared
@@ -135,16 +136,10 @@ class Lake:
             Undeclared: what is done in the session asks for a table that may not be read.
         """
         self._of_this_schema()
-        with tempfile.TemporaryDirectory(prefix="assay-spill-") as spill, duckdb.connect() as con:
-            con.execute(f"SET memory_limit='{self.memory_limit}'")
-            con.execute(f"SET threads={self.threads}")
-            con.execute(f"SET temp_directory='{spill}'")
-            con.execute("SET enable_progress_bar=false")
-            con.execute("SET python_enable_replacements=false")  # a name is a table, never a variable of the program
+        with session(self.memory_limit, self.threads) as con:
             here = f"SET VARIABLE lake = {self._quoted()}"
             con.execute(here)
-            con.execute(f"ATTACH '{self._catalogue(here)}' AS lake (READ_ONLY)")
-            con.execute("SET search_path = 'memory.main,lake.main'")  # what a session creates is its own
+            show(con, self._catalogue(here))
             try:
                 yield con
             except duckdb.CatalogException as e:

