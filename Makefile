@@ -11,6 +11,7 @@ TORCH  ?= $(shell grep '^torch==' constraints.txt)
 CONFIG ?= assay.toml
 PORT   ?= 3000
 BIN    := .venv/bin
+WORKERS := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n + 1 : 4)))
 export DAGSTER_HOME := $(CURDIR)
 export ASSAY_CONFIG := $(abspath $(CONFIG))
 
@@ -20,7 +21,7 @@ demo: setup
 	@$(BIN)/assay run
 
 test: check
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --durations=10
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=10
 
 check: setup
 	@$(BIN)/ruff format --check --quiet .
