@@ -25,7 +25,7 @@ def job(tmp_path_factory):
     for key, value in {"pairs": 700, "iterations": 1, "seed_people": 60, "seed_judges": 80, "batch": 60}.items():
         text, n = re.subn(rf"^{key} = \d+", f"{key} = {value}", text, flags=re.M)
         assert n == 1, key
-    text = text.replace("[training]", '[training]\narms = ["original", "corrected"]')
+    text = text.replace("[training]", '[training]\narms = ["corrected"]')
     (folder / "assay.toml").write_text(text)
     settings = config.load(folder / "assay.toml")
     lines: list[str] = []
