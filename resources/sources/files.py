@@ -23,8 +23,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.adapters import path_steps
 from curation.conversation import TEXT_KEYS, WHOLE
+from curation.paths import path_steps
 from resources.lake.batches import STEP
 
 BATCH_ROWS = 2_000

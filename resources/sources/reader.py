@@ -24,23 +24,14 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from curation.adapters import (
-    GOOD_OR_BAD,
-    Codes,
-    Comparison,
-    Found,
-    absent,
-    adapter,
-    beside_path,
-    columnar,
-    field_names,
-    nearest,
-    pair_up,
-    spelt,
-)
+from curation.adapters import absent, adapter, field_names
+from curation.codes import GOOD_OR_BAD, Codes, spelt
+from curation.comparison import Comparison, Found
 from curation.conversation import BadRecord, Unfit
 from curation.identity import Turn, comparison_id, conv_id, lot, pair_ids, text_hash
+from curation.nearest import beside_path, columnar, nearest
 from curation.tables import CONVERSATION, QUARANTINE, RAW_POOL, TURN, UNUSABLE
+from curation.unpaired import pair_up
 from resources.lake import Lake
 from resources.settings import Answers, Records, Source
 from resources.sources import hub
