@@ -40,6 +40,7 @@ from curation.conversation import (
     turns,
 )
 from curation.paths import head, leads, path_steps, value_at
+from curation.plain import Sound, can_be_answered, dialogue, history, is_text, sound
 
 CONTEXT = ("prompt", "input", "system", "history")
 DEFAULTS: dict[str, dict[str, str]] = {
@@ -53,10 +54,7 @@ DEFAULTS: dict[str, dict[str, str]] = {
 OPTIONAL = {"input", "system", "history"}
 
 
-Adapter = Callable[[dict], Iterator[Found]]
-
-
-def adapter(shape: str, fields: dict[str, str], codes: Mapping[Any, list], cells: bool = False) -> Adapter:
+def adapter(shape: str, fields: dict[str, str], codes: Mapping[Any, list], cells: bool = False) -> "Shape":
     """The function that reads one record of a shape (every shape but `unpaired`).
 
     It yields at least one Comparison or Unfit a record and raises BadRecord where a value has a type that cannot be
@@ -146,7 +144,7 @@ Answer = tuple[tuple[Said, ...], str | None]
 Part = Answer | Unfit | BadRecord  # a response with what it answers, or why it cannot be read
 
 
-class _Shape:
+class Shape:
     """Reads the comparisons of a record; one that holds more than text beside its fields is refused."""
 
     def __init__(self, names: dict[str, str], fields: dict[str, str]):
@@ -159,6 +157,10 @@ class _Shape:
 
     def read(self, record: dict) -> Iterator[Found]:
         raise NotImplementedError
+
+    def quick(self, record: dict) -> Sound | None:
+        """The one pair of a plain record, which is what calling the adapter gives; None where it takes that to tell."""
+        return None
 
     def nothing_beside(self, record: dict) -> None:
         """Refuse a record with pictures, sounds or tools, without which its label may have no reason.
@@ -179,7 +181,7 @@ def _held(value: dict, keys: Iterable[str]) -> str:
     return next((key for key in sorted(keys) if key in value and not empty(value[key])), "")
 
 
-class Context(_Shape):
+class Context(Shape):
     """Reads the conversation of a record from `system`, `history`, `prompt` and `input`, and from whole dialogues."""
 
     def conversation(self, record: dict, prompt: bool = True) -> list[Said]:
@@ -197,6 +199,59 @@ class Context(_Shape):
         if "system" in names and (system := text(value_at(record, names["system"]))):
             found.insert(0, ("system", system))
         return _without_empty_system(found)
+
+    def plain(self, record: dict, a: Any, b: Any, winner: Winner) -> Sound | None:
+        """The comparison of a record whose texts are nothing but texts; None where it takes a closer look."""
+        if not self.beside.isdisjoint(record):
+            return None
+        if type(a) is str:
+            if not (is_text(a) and is_text(b)):
+                return None
+            said = self._plain_conversation(record)
+            return None if said is None else sound(tuple(said), a, b, winner)
+        one, other = dialogue(a), dialogue(b)
+        if one is None or other is None or one[-1][0] != "assistant" or other[-1][0] != "assistant":
+            return None
+        *before, (_, first) = one
+        *also, (_, second) = other
+        if before != also:
+            return None
+        if before:
+            said = before if can_be_answered(before) and self._agrees(record, before) else None
+        else:
+            said = self._plain_conversation(record)
+        return None if said is None else sound(tuple(said), first or "", second or "", winner)
+
+    def _plain_conversation(self, record: dict) -> list[Said] | None:
+        names = self.names
+        prompt = value_at(record, names["prompt"])
+        if is_text(prompt):
+            said: list[Said] = [("user", prompt)]
+        elif (turns_of := dialogue(prompt)) is not None:
+            said = turns_of
+        else:
+            return None
+        if "input" in names and (extra := value_at(record, names["input"])) not in (None, ""):
+            if type(extra) is not str or not said[-1][1]:
+                return None
+            said[-1] = (said[-1][0], f"{said[-1][1]}\n\n{extra}")
+        if "history" in names:
+            earlier = history(value_at(record, names["history"]))
+            if earlier is None:
+                return None
+            said = earlier + said
+        if "system" in names and (system := value_at(record, names["system"])) not in (None, ""):
+            if type(system) is not str:
+                return None
+            said.insert(0, ("system", system))
+        return said if can_be_answered(said) else None
+
+    def _agrees(self, record: dict, before: list[Said]) -> bool:
+        """Whether the fields say nothing beside what goes before the last answers of plain dialogues."""
+        if not self.names.keys().isdisjoint(("input", "history", "system")):
+            return False
+        prompt = value_at(record, self.names["prompt"])
+        return prompt is None or (is_text(prompt) and ("user", prompt) in before) or dialogue(prompt) == before
 
     def answers(self, record: dict, responses: list) -> list[Part]:
         """Each response with the conversation that it answers; null where there is no response."""
@@ -380,6 +435,9 @@ def _history(value: Any) -> list[Said]:
 
 
 class _Pair(Context):
+    def quick(self, record: dict) -> Sound | None:
+        return self.plain(record, value_at(record, self.names["chosen"]), value_at(record, self.names["rejected"]), "a")
+
     def read(self, record: dict) -> Iterator[Found]:
         answers = self.answers(
             record, [value_at(record, self.names["chosen"]), value_at(record, self.names["rejected"])]
@@ -413,6 +471,16 @@ class _Winner(Context):
     def __init__(self, names: dict[str, str], fields: dict[str, str], codes: Mapping[Any, list], cells: bool):
         super().__init__(names, fields)
         self.codes = Codes(codes, cells)
+
+    def quick(self, record: dict) -> Sound | None:
+        found = self.plain(record, value_at(record, self.names["a"]), value_at(record, self.names["b"]), "a")
+        if found is None:
+            return None
+        try:
+            winner = self.codes(value_at(record, self.names["winner"]))
+        except BadRecord:
+            return None
+        return found if winner == "a" else Sound(found.turns, found.a, found.b, "b") if winner == "b" else None
 
     def read(self, record: dict) -> Iterator[Found]:
         answers = self.answers(record, [value_at(record, self.names["a"]), value_at(record, self.names["b"])])
@@ -467,7 +535,7 @@ def _all_pairs(answers: Sequence[Part], scores: Sequence[float | BadRecord | Non
             yield _compared(answers[better], answers[worse], "a")
 
 
-class _Tree(_Shape):
+class _Tree(Shape):
     def read(self, record: dict) -> Iterator[Found]:
         root = value_at(record, self.names["root"])
         if not isinstance(root, dict):

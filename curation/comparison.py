@@ -31,7 +31,7 @@ class Comparison:
             return "empty_response", f"{'a' if empty else 'b'} is empty"
         if self.a == self.b:
             return "identical", self.a[:80]
-        if _differ_in_spelling_only(self.a, self.b):
+        if differ_in_spelling_only(self.a, self.b):
             return "identical_normalised", self.a[:80]
         if self.winner is None:
             return "no_label", ""
@@ -41,7 +41,7 @@ class Comparison:
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff]+")  # zero-width characters
 
 
-def _differ_in_spelling_only(a: str, b: str) -> bool:
+def differ_in_spelling_only(a: str, b: str) -> bool:
     """Whether two responses differ in white space only, or in Unicode's spelling of equal characters, or in characters
     that nobody sees. To look at all of every text would cost more than all other checks: most differ early."""
     if a.isascii() and b.isascii():

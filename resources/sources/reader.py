@@ -24,12 +24,13 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from curation.adapters import absent, adapter, field_names
+from curation.adapters import Shape, absent, adapter, field_names
 from curation.codes import GOOD_OR_BAD, Codes, spelt
 from curation.comparison import Comparison, Found
-from curation.conversation import BadRecord, Unfit
+from curation.conversation import BadRecord, Said, Unfit
 from curation.identity import Turn, comparison_id, conv_id, lot, pair_ids, text_hash
 from curation.nearest import beside_path, columnar, nearest
+from curation.plain import Sound
 from curation.tables import CONVERSATION, QUARANTINE, RAW_POOL, TURN, UNUSABLE
 from curation.unpaired import pair_up
 from resources.lake import Lake
@@ -83,6 +84,8 @@ class _Builder:
         self.n_records = self.n_pairs = 0  # in all
         self.reasons: Counter[str] = Counter()
         self.broken = ""  # what is wrong with the whole of it
+        self.said: tuple = ()  # the conversation that was named last: pairs of one stand together
+        self.named = conv_id(())
         self._clear()
 
     def _clear(self) -> None:
@@ -129,17 +132,31 @@ class _Builder:
         self.n_pairs += len(pairs)
         self.reasons.update([one["reason"] for one in unusable])
 
+    def keep(self, row: int, pair: Sound) -> None:
+        """A record that is one pair.
+
+        Raises:
+            BadRecord: it is too big, or holds what is no text.
+        """
+        kept = self._pair(row, 0, pair)
+        self.pairs.append(kept)
+        self.chars += kept[-1]
+        self.records += 1
+        self.n_records += 1
+        self.n_pairs += 1
+
     def _pair(self, row: int, part: int, c: Comparison) -> tuple:
         chosen, rejected = (c.a or "", c.b or "") if c.winner == "a" else (c.b or "", c.a or "")
         n_chars = len(chosen) + len(rejected) + sum([len(content or "") for _, content in c.turns])
         if n_chars > self.source.max_row_bytes:
             raise BadRecord("row_too_big", f"{n_chars} characters, max_row_bytes is {self.source.max_row_bytes}")
         try:
-            conversation = conv_id([(role, content or "") for role, content in c.turns])
-            pair, comparison = pair_ids(conversation, chosen, rejected)
+            if c.turns != self.said:
+                self.said, self.named = c.turns, conv_id(c.turns if type(c) is Sound else _filled(c.turns))
+            pair, comparison = pair_ids(self.named, chosen, rejected)
         except UnicodeEncodeError as e:
             raise BadRecord("not_utf8", "half of a surrogate pair, which is no character") from e
-        return pair, conversation, comparison, c.turns, chosen, rejected, row, part, n_chars
+        return pair, self.named, comparison, c.turns, chosen, rejected, row, part, n_chars
 
     def refuse(self, row: int, reason: str, error: str, excerpt: str, file: str = "") -> None:
         self.quarantine.append(
@@ -185,6 +202,10 @@ class _Builder:
         return pa.RecordBatch.from_arrays(arrays, schema=RAW_POOL.schema)
 
 
+def _filled(turns: Iterable[Said]) -> list[Turn]:
+    return [(role, content or "") for role, content in turns]
+
+
 def _portions(pairs: list[tuple]) -> Iterator[list[tuple]]:
     """Pairs, at least one at a time, with at most BATCH_CHARS of text; one empty list where there are none."""
     some, chars = [], 0
@@ -222,6 +243,11 @@ def read_source(source: Source, lake: Lake) -> Iterator[Batch]:
         for row, found in _found(source, lake, source.max_row_bytes, head):
             if found is None:
                 building.refuse(row.number, row.reason, row.error, row.excerpt, row.file)
+            elif type(found) is Sound:
+                try:
+                    building.keep(row.number, found)
+                except BadRecord as e:
+                    building.refuse(row.number, e.reason, str(e), _json(row.record), row.file)
             else:
                 try:
                     building.add(row.number, found)
@@ -305,6 +331,7 @@ def _answered(answers: Answers, lake: Lake) -> Iterator[tuple[str, str, str, str
         if found is None:
             yield {"row": row.number, "part": 0, "reason": row.reason, "evidence": row.error}
             continue
+        found = [found] if isinstance(found, Sound) else found
         annotator = answers.annotator
         if answers.annotator_field and row.record is not None:
             annotator = row.record.get(answers.annotator_field)
@@ -413,7 +440,7 @@ def _is_file(path: Path) -> bool:
 # ---- from rows to comparisons --------------------------------------------------------------------------------------
 def _found(
     records: Records, lake: Lake, max_row: int, head: list[dict]
-) -> Iterator[tuple[Row, Iterable[Found | BadRecord] | None]]:
+) -> Iterator[tuple[Row, Sound | Iterable[Found | BadRecord] | None]]:
     """Each row with what it holds, None where it cannot be read; the first record goes into `head`."""
     try:
         rows, cells = _rows(records, lake, max_row)
@@ -425,7 +452,18 @@ def _found(
     except ValueError as e:
         raise BadFile("wrong_fields", str(e)) from e
     for row in rows:
-        yield row, None if row.record is None else read(row.record)
+        if row.record is None:
+            yield row, None
+        else:
+            yield row, _quickly(read, row.record) or read(row.record)
+
+
+def _quickly(read: Shape, record: dict) -> Sound | None:
+    """The pair of a plain record; what another record comes to is told by its adapter."""
+    try:
+        return read.quick(record)
+    except (ValueError, ArithmeticError, RecursionError):
+        return None
 
 
 def _unpaired(
