@@ -157,7 +157,7 @@ def raw_pool(run: Run) -> Iterator[Rows]:
     accounted = np.zeros(1, bool)  # by row; 0 stands for the whole file
     with tempfile.TemporaryDirectory(prefix="assay-import-") as folder:
         spool = _Spool(folder)
-        for batch in read_source(source, run.lake):
+        for batch in read_source(source, run.lake, run.lake.threads):
             for table, rows in ((RAW_POOL, batch.pairs), (UNUSABLE, batch.unusable), (QUARANTINE, batch.quarantine)):
                 spool.add(table, rows)
             for rows in (batch.pairs, batch.unusable, batch.quarantine):

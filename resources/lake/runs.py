@@ -14,7 +14,7 @@ from resources.lake.batches import PIECE
 RUN_BYTES = 64 << 20  # of Arrow, sorted together and written to disk
 RANGE_BYTES = 32 << 20  # of Arrow, merged together
 SAMPLED = 64  # one key in so many is looked at to find where ranges begin
-STEP = 4_000  # rows of a range that are handed on together
+STEP = 1_000  # rows of a range that are handed on together
 
 
 class SortedRuns:

@@ -32,6 +32,7 @@ from resources.lake.batches import STEP
 BATCH_ROWS = 2_000
 EXCERPT = 200
 DEEPEST = 400  # objects and lists inside each other, far from where Python's own stack ends
+BOM, UTF_16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 SHALLOW = 20  # so deep a record may be for the fast parser; the exact one counts to DEEPEST
 LINES_BYTES = 1 << 18  # of lines that are looked at together
 LONGEST_INT = 2.0**63
@@ -80,7 +81,7 @@ def file_rows(path: Path, max_row: int) -> Iterator[Row]:
         raise BadFile("empty_file", f"{path}: the file is empty")
     suffix, kind = path.suffix.lower(), _kind(path)
     if kind == ".parquet":
-        rows = _parquet_rows(path)
+        rows = parquet_rows(path)
     elif kind == ".tsv":
         rows = _csv_rows(path, suffix, "\t", max_row, _quoted(path, suffix))
     elif kind == ".csv":
@@ -129,19 +130,24 @@ def _blocks(path: Path, suffix: str) -> Iterator[bytes]:
     """The bytes of a file, decompressed, without a byte order mark."""
     with opening(path), _opened(path, suffix) as f:
         block = f.read1(1 << 18)  # what there is, so that a file that breaks off is read up to there
-        if block[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        if block[:2] in UTF_16:
             raise BadFile("not_utf8", f"{path}: UTF-16, expected UTF-8")
-        block = block.removeprefix(b"\xef\xbb\xbf")
+        block = block.removeprefix(BOM)
         while block:
             yield block
             block = f.read1(1 << 18)
 
 
 def _lines(path: Path, suffix: str, max_row: int) -> Iterator[bytes | int]:
+    """Lines of a file."""
+    return _split(_blocks(path, suffix), max_row)
+
+
+def _split(blocks: Iterable[bytes], max_row: int) -> Iterator[bytes | int]:
     """Lines by \\n alone (U+2028 may stand inside a string), in a file without one by \\r; an int in the place of a line
     that is longer than max_row, its first bytes being lost is the price for a bounded memory."""
     rest, skipped, end = b"", 0, b""
-    for block in _blocks(path, suffix):
+    for block in blocks:
         end = end or (b"\r" if b"\n" not in block and b"\r" in block[:-1] else b"\n")
         *lines, tail = block.split(end)
         for line in lines:
@@ -309,12 +315,53 @@ def _json_rows(path: Path, suffix: str, max_row: int) -> Iterator[Row]:
     """Rows of JSON: a line each, the elements of arrays, or objects that are written over several lines."""
     blocks = _blocks(path, suffix)
     head = next(blocks, b"").lstrip()
-    if head.startswith(b"[") and (_kind(path) == ".json" or head[1:].lstrip()[:1] in (b"{", b"")):
+    if _in_one_array(path, head):
         yield from _values(path, chain([head[1:]], blocks), max_row, True)
     elif _spread(head):
         yield from _values(path, chain([head], blocks), max_row, False)
     else:
         yield from _json_lines(_lines(path, suffix, max_row))
+
+
+def ranges_of_lines(path: Path, size: int) -> list[tuple[int, int]]:
+    """Where a file of JSON lines can be cut: ranges of bytes that hold whole lines, each of about this size; none for
+    every other kind of file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if path.suffix.lower() not in (".json", ".jsonl", ".ndjson"):
+        return []
+    with open(path, "rb") as file:
+        head = file.read(1 << 18)
+        start = len(BOM) if head.startswith(BOM) else 0
+        first = head[start:].lstrip()
+        if head[:2] in UTF_16 or b"\n" not in head or _in_one_array(path, first) or _spread(first):
+            return []
+        ranges, length = [], path.stat().st_size
+        while start < length:
+            file.seek(min(start + size, length) - 1)
+            file.readline()
+            ranges.append((start, file.tell()))
+            start = file.tell()
+    return ranges
+
+
+def lines_of_range(path: Path, start: int, end: int, max_row: int) -> Iterator[Row]:
+    """Rows of the lines that stand in a range of bytes of a file."""
+    return _json_lines(_split(_bytes_of(path, start, end), max_row))
+
+
+def _bytes_of(path: Path, start: int, end: int) -> Iterator[bytes]:
+    with opening(path), open(path, "rb") as file:
+        file.seek(start)
+        while start < end and (block := file.read(min(1 << 18, end - start))):
+            start += len(block)
+            yield block
+
+
+def _in_one_array(path: Path, head: bytes) -> bool:
+    return head.startswith(b"[") and (_kind(path) == ".json" or head[1:].lstrip()[:1] in (b"{", b""))
 
 
 def _spread(head: bytes) -> bool:
@@ -511,12 +558,14 @@ def _distinct(where: str, columns: list[str]) -> list[str]:
     return columns
 
 
-def _parquet_rows(path: Path) -> Iterator[Row]:
-    number = 0
+def parquet_rows(path: Path, first: int = 0, end: int | None = None, before: int = 0) -> Iterator[Row]:
+    """Rows of a Parquet file, of these of its row groups alone where they are named, which follow `before` others."""
+    number = before
     try:
         with pq.ParquetFile(path) as file:
             _distinct(str(path), file.schema_arrow.names)
-            for batch in file.iter_batches(STEP):
+            groups = range(first, file.num_row_groups if end is None else end)
+            for batch in file.iter_batches(STEP, row_groups=groups):
                 for row in arrow_rows(batch, number):
                     number = row.number
                     yield row

@@ -12,6 +12,7 @@ import heapq
 import json
 import os
 import re
+import tempfile
 import time
 from bisect import bisect_right
 from collections import Counter, defaultdict
@@ -19,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 import pyarrow as pa
@@ -48,6 +49,7 @@ from resources.sources.files import (
     query_rows,
     rows_of_files,
 )
+from resources.sources.parts import Part, Read, pairs_of, parts_of, side_by_side
 
 BATCH_CHARS = 16_000_000  # flushes a batch of long texts early
 MOST_PAIRS = 100_000  # of one record: its pairs grow with the square of its responses
@@ -152,7 +154,7 @@ class _Builder:
             raise BadRecord("row_too_big", f"{n_chars} characters, max_row_bytes is {self.source.max_row_bytes}")
         try:
             if c.turns != self.said:
-                self.said, self.named = c.turns, conv_id(c.turns if type(c) is Sound else _filled(c.turns))
+                self.said, self.named = c.turns, conv_id(_filled(c.turns))
             pair, comparison = pair_ids(self.named, chosen, rejected)
         except UnicodeEncodeError as e:
             raise BadRecord("not_utf8", "half of a surrogate pair, which is no character") from e
@@ -202,8 +204,9 @@ class _Builder:
         return pa.RecordBatch.from_arrays(arrays, schema=RAW_POOL.schema)
 
 
-def _filled(turns: Iterable[Said]) -> list[Turn]:
-    return [(role, content or "") for role, content in turns]
+def _filled(turns: Sequence[Said]) -> Sequence[Turn]:
+    """Turns none of which is without content."""
+    return cast(Sequence[Turn], turns) if None not in [said for _, said in turns] else [(r, c or "") for r, c in turns]
 
 
 def _portions(pairs: list[tuple]) -> Iterator[list[tuple]]:
@@ -229,28 +232,42 @@ def _conversations(conversations: Iterable[Sequence[Turn]]) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(starts, pa.int32()), values, type=CONVERSATION)
 
 
-def read_source(source: Source, lake: Lake) -> Iterator[Batch]:
+def read_source(source: Source, lake: Lake, workers: int = 1) -> Iterator[Batch]:
     """Every record of a source as batches of pairs, unusable parts and quarantined rows; at least one batch.
 
     A record is in exactly one of: `quarantine` (by its row), or `raw_pool` and `unusable` (by row and part; a record
     that implies several pairs may have parts in both). Row 0 of `quarantine` stands for the whole file, or for the
-    rest of it from where it broke off.
+    rest of it from where it broke off. With several `workers` a large source is read in as many processes; what comes
+    of it is the same.
     """
     building = _Builder(source)
     head: list[dict] = []
+    parts, cells = _parts(source, lake, head) if workers > 1 else ([], False)
+    if len(parts) > 1:
+        yield from _from_parts(building, parts, cells, workers)
+    else:
+        yield from _batches(building, _found(source, lake, source.max_row_bytes, head))
+    *batches, last = building.flush()
+    yield from batches
+    last.warning = _printable(source.hidden(_nothing(building, head)), 2000)
+    yield last
+
+
+def _batches(
+    building: _Builder, told: Iterable[tuple[Row, Sound | Iterable[Found | BadRecord] | None]]
+) -> Iterator[Batch]:
+    """The batches that are full; what is left stays in the builder."""
     gc.freeze()  # or the collector looks at all that is loaded again and again: a fifth of the time
     try:
-        for row, found in _found(source, lake, source.max_row_bytes, head):
+        for row, found in told:
             if found is None:
                 building.refuse(row.number, row.reason, row.error, row.excerpt, row.file)
-            elif type(found) is Sound:
-                try:
-                    building.keep(row.number, found)
-                except BadRecord as e:
-                    building.refuse(row.number, e.reason, str(e), _json(row.record), row.file)
             else:
                 try:
-                    building.add(row.number, found)
+                    if isinstance(found, Sound):
+                        building.keep(row.number, found)
+                    else:
+                        building.add(row.number, found)
                 except BadRecord as e:
                     building.refuse(row.number, e.reason, str(e), _json(row.record), row.file)
                 except Unfit as e:
@@ -264,10 +281,52 @@ def read_source(source: Source, lake: Lake) -> Iterator[Batch]:
         building.refuse(0, e.reason, str(e), "")
     finally:
         gc.unfreeze()
-    *batches, last = building.flush()
-    yield from batches
-    last.warning = _printable(source.hidden(_nothing(building, head)), 2000)
-    yield last
+
+
+def _parts(source: Source, lake: Lake, head: list[dict]) -> tuple[list[Part], bool]:
+    """The parts in which a source is read side by side, and whether its values are texts; none where one reader reads
+    it all: it is small, its rows have to see each other, or something is wrong with it as a whole."""
+    name = source.path or ""
+    if (
+        source.path is None
+        or name.startswith(hub.PREFIX)
+        or source.where
+        or source.sample
+        or source.shape == "unpaired"
+    ):
+        return [], False
+    try:
+        found = _file(name, lake)
+        paths = found if isinstance(found, list) else [found]
+        parts = parts_of(paths, isinstance(found, list)) if all(path.is_file() for path in paths) else []
+        if len(parts) < 2:
+            return [], False
+        rows, cells = _rows(source, lake, source.max_row_bytes)
+        next(_checked_fields(source, rows, head), None)
+        adapter(source.shape, source.fields, source.codes, cells)
+    except (BadFile, OSError, ValueError, pa.ArrowException):
+        head.clear()
+        return [], False
+    return parts, cells
+
+
+def _from_parts(building: _Builder, parts: list[Part], cells: bool, workers: int) -> Iterator[Batch]:
+    with tempfile.TemporaryDirectory(prefix="assay-parts-") as folder:
+        for read in side_by_side(building.source, parts, cells, Path(folder), min(workers, len(parts))):
+            for pairs, unusable, quarantine, records in pairs_of(read, building.n_records):
+                building.n_pairs += pairs.num_rows
+                yield Batch(pairs, unusable, quarantine, records)
+            building.n_records += read.records
+            building.reasons.update(read.reasons)
+            building.broken = building.broken or read.broken
+
+
+def read_part(source: Source, rows: Iterator[Row], cells: bool, read: Read) -> Iterator[Batch]:
+    """The batches of a part of a source, numbered from 1; at the end `read` says what they come to."""
+    building = _Builder(source)
+    yield from _batches(building, _compared(adapter(source.shape, source.fields, source.codes, cells), rows))
+    yield from building.flush()
+    read.records, read.reasons, read.broken = building.n_records, building.reasons, building.broken
 
 
 def _nothing(building: _Builder, head: list[dict]) -> str:
@@ -451,6 +510,10 @@ def _found(
         read = adapter(records.shape, records.fields, records.codes, cells)
     except ValueError as e:
         raise BadFile("wrong_fields", str(e)) from e
+    yield from _compared(read, rows)
+
+
+def _compared(read: Shape, rows: Iterator[Row]) -> Iterator[tuple[Row, Sound | Iterable[Found | BadRecord] | None]]:
     for row in rows:
         if row.record is None:
             yield row, None
