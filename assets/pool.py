@@ -35,7 +35,7 @@ from curation.tables import (
     WORLD_FILES,
     Table,
 )
-from resources.lake import Lake, in_batches, label
+from resources.lake import InOrder, Lake, SortedRuns, in_batches, label
 from resources.run import Run
 from resources.settings import Settings, Source
 from sql import statement
@@ -81,26 +81,19 @@ def sources(run: Run) -> Iterator[Rows]:
 
 # ---- import --------------------------------------------------------------------------------------------------------
 class _Spool:
-    """Batches of three tables on disk between reading a source once and publishing three tables one by one."""
+    """Rows of three tables on disk between reading a source once and publishing three tables one by one."""
 
     def __init__(self, folder: str):
-        self.paths = {t: Path(folder) / f"{t.name}.arrow" for t in (RAW_POOL, UNUSABLE, QUARANTINE)}
-        self.rows: Counter[Table] = Counter()
-        self.writers = {t: pa.ipc.new_file(str(p), t.schema) for t, p in self.paths.items()}
+        self.runs = {t: SortedRuns(Path(folder), t) for t in (RAW_POOL, UNUSABLE, QUARANTINE)}
 
     def add(self, table: Table, batch: pa.RecordBatch) -> None:
-        self.rows[table] += batch.num_rows
-        self.writers[table].write_batch(batch)
+        self.runs[table].add(batch)
 
-    def close(self) -> None:
-        for writer in self.writers.values():
-            writer.close()
+    def rows(self, table: Table) -> int:
+        return self.runs[table].rows
 
-    def read(self, table) -> Iterator[pa.RecordBatch]:
-        with pa.memory_map(str(self.paths[table])) as file:
-            reader = pa.ipc.open_file(file)
-            for i in range(reader.num_record_batches):
-                yield reader.get_batch(i)
+    def read(self, table: Table) -> InOrder:
+        return InOrder(self.runs[table].read())
 
 
 def _try_again(settings: Settings, lake: Lake, name: str | None) -> str | None:
@@ -164,7 +157,7 @@ def raw_pool(run: Run) -> Iterator[Rows]:
     accounted = np.zeros(1, bool)  # by row; 0 stands for the whole file
     with tempfile.TemporaryDirectory(prefix="assay-import-") as folder:
         spool = _Spool(folder)
-        for batch in read_source(source, run.lake):
+        for batch in read_source(source, run.lake, run.lake.threads):
             for table, rows in ((RAW_POOL, batch.pairs), (UNUSABLE, batch.unusable), (QUARANTINE, batch.quarantine)):
                 spool.add(table, rows)
             for rows in (batch.pairs, batch.unusable, batch.quarantine):
@@ -173,7 +166,6 @@ def raw_pool(run: Run) -> Iterator[Rows]:
             pairs += batch.pairs.num_rows
             records += batch.records
             warning = warning or batch.warning
-        spool.close()
         if (found := int(accounted[1:].sum())) != records:
             raise RuntimeError(f"{source.name}: {records} records read but {found} accounted for")
         run.log(f"{source.name}: {records} records, {pairs} pairs; " + _listed(reasons))
@@ -186,7 +178,7 @@ def raw_pool(run: Run) -> Iterator[Rows]:
         yield Rows(RAW_POOL, spool.read(RAW_POOL), about)
         yield Rows(UNUSABLE, spool.read(UNUSABLE), about)
         yield Rows(QUARANTINE, spool.read(QUARANTINE), about)
-        brought |= {"unusable": spool.rows[UNUSABLE], "quarantined": spool.rows[QUARANTINE]}
+        brought |= {"unusable": spool.rows(UNUSABLE), "quarantined": spool.rows(QUARANTINE)}
         yield Rows(IMPORTS, pa.Table.from_pylist([brought], IMPORTS.schema), about)
 
 

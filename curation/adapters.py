@@ -15,17 +15,13 @@ A field is the name of a key, or a path: `a.b` steps into an object, `a[].b` tak
 `a[0]` one element. (spec 0.01, 0.02, 0.06)
 """
 
-import json
 import math
-import re
-import unicodedata
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
 from itertools import chain, combinations
-from typing import Any, Literal, cast
+from typing import Any
 
+from curation.codes import Codes
+from curation.comparison import Comparison, Found, Winner
 from curation.conversation import (
     BESIDE,
     HOLDERS,
@@ -33,8 +29,6 @@ from curation.conversation import (
     BadRecord,
     Said,
     Unfit,
-    blank,
-    check,
     empty,
     inside,
     is_transcript,
@@ -45,8 +39,8 @@ from curation.conversation import (
     text,
     turns,
 )
-
-Winner = Literal["a", "b", "tie", "both_bad"] | None
+from curation.paths import head, leads, path_steps, value_at
+from curation.plain import Sound, can_be_answered, dialogue, history, is_text, sound
 
 CONTEXT = ("prompt", "input", "system", "history")
 DEFAULTS: dict[str, dict[str, str]] = {
@@ -58,61 +52,9 @@ DEFAULTS: dict[str, dict[str, str]] = {
     "unpaired": {"prompt": "prompt", "response": "response", "label": "label"},
 }
 OPTIONAL = {"input", "system", "history"}
-GOOD_OR_BAD = {"a": [True, 1], "b": [False, 0]}  # labels of single responses
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Two responses to one conversation and which is better; None where the record does not say."""
-
-    turns: tuple[Said, ...]
-    a: str | None
-    b: str | None
-    winner: Winner
-
-    def problem(self) -> tuple[str, str] | None:
-        """Why this is no pair, as (reason, evidence), or None."""
-        if self.a is None or self.b is None:
-            return "null_response", f"{'a' if self.a is None else 'b'} is missing"
-        try:
-            check(self.turns)
-        except Unfit as e:
-            return e.reason, str(e)
-        if (empty := blank(self.a)) or blank(self.b):
-            return "empty_response", f"{'a' if empty else 'b'} is empty"
-        if self.a == self.b:
-            return "identical", self.a[:80]
-        if _differ_in_spelling_only(self.a, self.b):
-            return "identical_normalised", self.a[:80]
-        if self.winner is None:
-            return "no_label", ""
-        return (self.winner, "") if self.winner in ("tie", "both_bad") else None
-
-
-_INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff]+")  # zero-width characters
-
-
-def _differ_in_spelling_only(a: str, b: str) -> bool:
-    """Whether two responses differ in white space only, or in Unicode's spelling of equal characters, or in characters
-    that nobody sees. To look at all of every text would cost more than all other checks: most differ early."""
-    if a.isascii() and b.isascii():
-        return (
-            a.lstrip()[:1] == b.lstrip()[:1] and a.split(None, 4)[:4] == b.split(None, 4)[:4] and a.split() == b.split()
-        )
-    one, other = _normalised(a[:80]), _normalised(b[:80])
-    sure = max(0, min(len(one), len(other)) - 8)  # the cut may fall between a letter and its accents
-    return one[:sure] == other[:sure] and _normalised(a) == _normalised(b)
-
-
-def _normalised(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", _INVISIBLE.sub("", text)).split())  # not NFKC: to it x² and x2 are one
-
-
-Found = Comparison | Unfit
-Adapter = Callable[[dict], Iterator[Found]]
-
-
-def adapter(shape: str, fields: dict[str, str], codes: Mapping[Any, list], cells: bool = False) -> Adapter:
+def adapter(shape: str, fields: dict[str, str], codes: Mapping[Any, list], cells: bool = False) -> "Shape":
     """The function that reads one record of a shape (every shape but `unpaired`).
 
     It yields at least one Comparison or Unfit a record and raises BadRecord where a value has a type that cannot be
@@ -156,7 +98,7 @@ def absent(shape: str, fields: dict[str, str], records: Sequence[dict]) -> list[
         if not (name in optional and name not in fields)
         and path not in keys
         and not (shape == "tree" and name != "root")
-        and (_head(path) not in keys or not any(_leads(record, path_steps(path)) for record in records))
+        and (head(path) not in keys or not any(leads(record, path_steps(path)) for record in records))
     )
 
 
@@ -167,60 +109,7 @@ def _responses(names: dict[str, str], record: dict) -> list:
     return [_tried(_unwrapped, r) for r in found + (listed if isinstance(listed, list) else [])]
 
 
-def _leads(value: Any, steps: Sequence[tuple[str, str]]) -> bool:
-    """Whether a path leads somewhere in a value, or may: what is null or an empty list says nothing against it."""
-    for i, (key, index) in enumerate(steps):
-        if value is None or value == []:
-            return True
-        if key:
-            if not isinstance(value, dict) or key not in value:
-                return False
-            value = value[key]
-        elif not isinstance(value, list):
-            return False
-        elif index:
-            if int(index) >= len(value):
-                return False
-            value = value[int(index)]
-        else:
-            return any(_leads(element, steps[i + 1 :]) for element in value)
-    return True
-
-
 # ---- values of a record --------------------------------------------------------------------------------------------
-_STEP = re.compile(r"([^.\[\]]+)|\[(\d*)\]")
-
-
-def path_steps(path: str) -> list[tuple[str, str]]:
-    """The steps of a path as (key, index): a key, or, where that is empty, an index, '' for every element."""
-    return _STEP.findall(path)
-
-
-def _head(path: str) -> str | None:
-    found = _STEP.match(path)
-    return found[1] if found else None
-
-
-def value_at(record: dict, path: str) -> Any:
-    """The value at a path, None where it does not lead anywhere; a key spelt like the whole path goes first."""
-    if path in record or ("." not in path and "[" not in path):
-        return record.get(path)
-    return _walk(record, path_steps(path))
-
-
-def _walk(value: Any, steps: Sequence[tuple[str, str]]) -> Any:
-    for i, (key, index) in enumerate(steps):
-        if key:
-            value = value.get(key) if isinstance(value, dict) else None
-        elif not isinstance(value, list):
-            return None
-        elif index:
-            value = value[int(index)] if int(index) < len(value) else None
-        else:
-            return [_walk(element, steps[i + 1 :]) for element in value]
-    return value
-
-
 def _listed(value: Any, what: str) -> list:
     """A list, or one that stands in a text (as in CSV) as JSON or as Python and numpy print it."""
     if isinstance(value, str):
@@ -255,12 +144,12 @@ Answer = tuple[tuple[Said, ...], str | None]
 Part = Answer | Unfit | BadRecord  # a response with what it answers, or why it cannot be read
 
 
-class _Shape:
+class Shape:
     """Reads the comparisons of a record; one that holds more than text beside its fields is refused."""
 
     def __init__(self, names: dict[str, str], fields: dict[str, str]):
         self.names, self.fields = names, fields
-        self.beside = BESIDE - {_head(path) for path in names.values()}
+        self.beside = BESIDE - {head(path) for path in names.values()}
 
     def __call__(self, record: dict) -> Iterator[Found]:
         self.nothing_beside(record)
@@ -268,6 +157,10 @@ class _Shape:
 
     def read(self, record: dict) -> Iterator[Found]:
         raise NotImplementedError
+
+    def quick(self, record: dict) -> Sound | None:
+        """The one pair of a plain record, which is what calling the adapter gives; None where it takes that to tell."""
+        return None
 
     def nothing_beside(self, record: dict) -> None:
         """Refuse a record with pictures, sounds or tools, without which its label may have no reason.
@@ -288,7 +181,7 @@ def _held(value: dict, keys: Iterable[str]) -> str:
     return next((key for key in sorted(keys) if key in value and not empty(value[key])), "")
 
 
-class _Context(_Shape):
+class Context(Shape):
     """Reads the conversation of a record from `system`, `history`, `prompt` and `input`, and from whole dialogues."""
 
     def conversation(self, record: dict, prompt: bool = True) -> list[Said]:
@@ -306,6 +199,59 @@ class _Context(_Shape):
         if "system" in names and (system := text(value_at(record, names["system"]))):
             found.insert(0, ("system", system))
         return _without_empty_system(found)
+
+    def plain(self, record: dict, a: Any, b: Any, winner: Winner) -> Sound | None:
+        """The comparison of a record whose texts are nothing but texts; None where it takes a closer look."""
+        if not self.beside.isdisjoint(record):
+            return None
+        if type(a) is str:
+            if not (is_text(a) and is_text(b)):
+                return None
+            said = self._plain_conversation(record)
+            return None if said is None else sound(tuple(said), a, b, winner)
+        one, other = dialogue(a), dialogue(b)
+        if one is None or other is None or one[-1][0] != "assistant" or other[-1][0] != "assistant":
+            return None
+        *before, (_, first) = one
+        *also, (_, second) = other
+        if before != also:
+            return None
+        if before:
+            said = before if can_be_answered(before) and self._agrees(record, before) else None
+        else:
+            said = self._plain_conversation(record)
+        return None if said is None else sound(tuple(said), first or "", second or "", winner)
+
+    def _plain_conversation(self, record: dict) -> list[Said] | None:
+        names = self.names
+        prompt = value_at(record, names["prompt"])
+        if is_text(prompt):
+            said: list[Said] = [("user", prompt)]
+        elif (turns_of := dialogue(prompt)) is not None:
+            said = turns_of
+        else:
+            return None
+        if "input" in names and (extra := value_at(record, names["input"])) not in (None, ""):
+            if type(extra) is not str or not said[-1][1]:
+                return None
+            said[-1] = (said[-1][0], f"{said[-1][1]}\n\n{extra}")
+        if "history" in names:
+            earlier = history(value_at(record, names["history"]))
+            if earlier is None:
+                return None
+            said = earlier + said
+        if "system" in names and (system := value_at(record, names["system"])) not in (None, ""):
+            if type(system) is not str:
+                return None
+            said.insert(0, ("system", system))
+        return said if can_be_answered(said) else None
+
+    def _agrees(self, record: dict, before: list[Said]) -> bool:
+        """Whether the fields say nothing beside what goes before the last answers of plain dialogues."""
+        if not self.names.keys().isdisjoint(("input", "history", "system")):
+            return False
+        prompt = value_at(record, self.names["prompt"])
+        return prompt is None or (is_text(prompt) and ("user", prompt) in before) or dialogue(prompt) == before
 
     def answers(self, record: dict, responses: list) -> list[Part]:
         """Each response with the conversation that it answers; null where there is no response."""
@@ -488,7 +434,10 @@ def _history(value: Any) -> list[Said]:
     return turns(value) if value else []
 
 
-class _Pair(_Context):
+class _Pair(Context):
+    def quick(self, record: dict) -> Sound | None:
+        return self.plain(record, value_at(record, self.names["chosen"]), value_at(record, self.names["rejected"]), "a")
+
     def read(self, record: dict) -> Iterator[Found]:
         answers = self.answers(
             record, [value_at(record, self.names["chosen"]), value_at(record, self.names["rejected"])]
@@ -518,10 +467,20 @@ def _response(value: Any) -> str | None:
     return text(value)
 
 
-class _Winner(_Context):
+class _Winner(Context):
     def __init__(self, names: dict[str, str], fields: dict[str, str], codes: Mapping[Any, list], cells: bool):
         super().__init__(names, fields)
         self.codes = Codes(codes, cells)
+
+    def quick(self, record: dict) -> Sound | None:
+        found = self.plain(record, value_at(record, self.names["a"]), value_at(record, self.names["b"]), "a")
+        if found is None:
+            return None
+        try:
+            winner = self.codes(value_at(record, self.names["winner"]))
+        except BadRecord:
+            return None
+        return found if winner == "a" else Sound(found.turns, found.a, found.b, "b") if winner == "b" else None
 
     def read(self, record: dict) -> Iterator[Found]:
         answers = self.answers(record, [value_at(record, self.names["a"]), value_at(record, self.names["b"])])
@@ -529,104 +488,7 @@ class _Winner(_Context):
         yield _compared(*answers, self.codes(value_at(record, self.names["winner"])))
 
 
-class Codes:
-    """Which code means which response. Numbers match by value (1 and 1.0), booleans and texts only themselves.
-
-    A text like "[1, 1.5)" stands for an interval of numbers. A missing code is no label; an unlisted one is an error.
-    With `cells`, as CSV has them, a text that is no code is read as the number or the boolean that it spells.
-    """
-
-    def __init__(self, codes: Mapping[Any, list], cells: bool = False):
-        if not codes.get("a") or not codes.get("b"):
-            raise ValueError("codes must say which mean a and which mean b")
-        self.exact: dict[tuple, Winner] = {}
-        self.intervals: list[tuple[_Span, Winner]] = []
-        for meaning, values in codes.items():
-            winner = None if meaning == "none" else cast(Winner, meaning)
-            for value in values:
-                if isinstance(value, str) and _MEANT.fullmatch(value) and not _interval(value):
-                    raise ValueError(
-                        f"codes.{meaning}: {value!r} is no interval; one is written as '[-3, 0)', in numbers"
-                    )
-                if span := _interval(value):
-                    self.intervals.append((span, winner))
-                else:
-                    self.exact[_code(value)] = winner
-        self.codes, self.cells = codes, cells
-
-    def __call__(self, value: Any) -> Winner:
-        if value is None or value == "" or value != value:
-            return None
-        meant = spelt(value) if self.cells and _code(value) not in self.exact else value
-        key = _code(meant)
-        if key in self.exact:
-            return self.exact[key]
-        if key[0] == "number":
-            for span, winner in self.intervals:
-                if _meet(span, _point(meant)):
-                    return winner
-        raise BadRecord("unknown_code", f"the code {shown(value)} is none of {self.codes}")
-
-
-_FLOAT = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_INTERVAL = re.compile(rf"([\[(])\s*({_FLOAT})\s*,\s*({_FLOAT})\s*([\])])", re.ASCII)
-_MEANT = re.compile(  # as an interval, whatever came of it
-    rf"[\[(]\s*(?:{_FLOAT}\s*,[^,\[\]()]*|[^,\[\]()]*,\s*{_FLOAT}|[+-]?(?:inf\w*|∞)\s*,[^,\[\]()]*)\s*[\])]",
-    re.ASCII | re.I,
-)
-_NUMBER = re.compile(r"[+-]?\d{1,300}(\.\d*)?([eE][+-]?\d{1,2})?", re.ASCII)
-_Span = tuple[tuple[float, bool], tuple[float, bool]]  # (low, whether it is left out), (high, whether it belongs to it)
-
-
-def ambiguous(codes: Mapping[Any, list]) -> str:
-    """Two codes that some value has both of and that mean different things, for a message; '' where there are none."""
-    each = [(meaning, value) for meaning, values in codes.items() for value in values]
-    for (one, x), (other, y) in combinations(each, 2):
-        if one != other and _same(x, y):
-            return f"{one} = {json.dumps(x, default=str)} and {other} = {json.dumps(y, default=str)}"
-    return ""
-
-
-def _same(x: Any, y: Any) -> bool:
-    spans = [span for v in (x, y) if (span := _interval(v) or (_point(v) if _code(v)[0] == "number" else None))]
-    return _meet(*spans) if len(spans) == 2 else _code(x) == _code(y)
-
-
-def _code(value: Any) -> tuple:
-    number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
-    return ("number", value) if number else (type(value).__name__, str(value))
-
-
-def _interval(code: Any) -> _Span | None:
-    match = _INTERVAL.fullmatch(code) if isinstance(code, str) else None
-    span = ((float(match[2]), match[1] == "("), (float(match[3]), match[4] == "]")) if match else None
-    return span if span and _meet(span, span) else None  # one that holds no number is none
-
-
-def _point(number: float) -> _Span:
-    return (number, False), (number, True)
-
-
-def _meet(one: _Span, other: _Span) -> bool:
-    """Whether some number is in both."""
-    low, high = max(one[0], other[0]), min(one[1], other[1])
-    return low[0] < high[0] or (low[0] == high[0] and not low[1] and high[1])
-
-
-def spelt(text: Any) -> Any:
-    """The number or the boolean that a text spells, or the text.
-
-    >>> spelt("10"), spelt("1.50"), spelt("TRUE"), spelt(" 1")
-    (10, 1.5, True, ' 1')
-    """
-    if not isinstance(text, str):
-        return text
-    if match := _NUMBER.fullmatch(text):
-        return float(text) if match[1] or match[2] else int(text)
-    return {"true": True, "false": False}.get(text.lower(), text)
-
-
-class _Scores(_Context):
+class _Scores(Context):
     def read(self, record: dict) -> Iterator[Found]:
         responses = _listed(value_at(record, self.names["responses"]), "responses")
         scores = _listed(value_at(record, self.names["scores"]), "scores")
@@ -635,7 +497,7 @@ class _Scores(_Context):
         yield from _all_pairs(self.answers(record, responses), [_tried(number, s) for s in scores])
 
 
-class _Ranking(_Context):
+class _Ranking(Context):
     def read(self, record: dict) -> Iterator[Found]:
         responses = _listed(value_at(record, self.names["responses"]), "responses")
         yield from _all_pairs(self.answers(record, responses), [-float(i) for i in range(len(responses))])
@@ -673,7 +535,7 @@ def _all_pairs(answers: Sequence[Part], scores: Sequence[float | BadRecord | Non
             yield _compared(answers[better], answers[worse], "a")
 
 
-class _Tree(_Shape):
+class _Tree(Shape):
     def read(self, record: dict) -> Iterator[Found]:
         root = value_at(record, self.names["root"])
         if not isinstance(root, dict):
@@ -718,196 +580,3 @@ class _Tree(_Shape):
         if not isinstance(replies, list):
             return [], [replies]
         return [r for r in replies if isinstance(r, dict)], [r for r in replies if not isinstance(r, dict)]
-
-
-# ---- unpaired ------------------------------------------------------------------------------------------------------
-def pair_up(
-    records: Iterable[tuple[int, dict]], fields: dict[str, str], codes: Codes, longest: int
-) -> Iterator[tuple[int, Found | BadRecord]]:
-    """Pair single responses with a label by equal conversations: every good one with every bad one.
-
-    Args:
-        records: (row, record); a whole file, of which the conversations that have both kinds stay in memory.
-        fields: `messages` (a dialogue that ends with the response) or `prompt` and `response`, and `label`.
-        codes: which labels mean a, a good response, and which b, a bad one.
-        longest: characters of a pair, at most.
-
-    Yields:
-        (row, comparison) for the row of the good response, (row, Unfit) for every row that stands in no pair of its
-        own: `paired` for a bad response that stands in a pair of a good one, `no_partner` for one of either kind that
-        found none. What is wrong with a row is told at once, before the next is asked for.
-    """
-    names = field_names("unpaired", fields)
-    context = _Context(names, fields)
-    groups: dict[tuple[Said, ...], dict[bool, list[tuple[int, str]]]] = defaultdict(lambda: {True: [], False: []})
-    for row, record in records:
-        try:
-            conversation, response, good = _labelled(record, names, context, codes)
-            if (size := _size(conversation, response)) > longest:
-                raise BadRecord("row_too_big", f"{size} characters, max_row_bytes is {longest}")
-            groups[conversation][good].append((row, response))
-        except (Unfit, BadRecord) as e:
-            yield row, e
-        except (ValueError, ArithmeticError, RecursionError) as e:
-            yield row, BadRecord("wrong_type", f"{type(e).__name__}: {e}")
-    for conversation, kinds in groups.items():
-        good, bad = kinds[True], kinds[False]
-        partners: dict[int, list[int]] = {row: [] for row, _ in bad}
-        refused: dict[int, Unfit] = {}
-        for row, response in good:
-            for other_row, other in bad:
-                pair = Comparison(conversation, response, other, "a")
-                if (size := _size(conversation, response) + len(other)) > longest:
-                    problem = ("row_too_big", f"{size} characters with row {other_row}, max_row_bytes is {longest}")
-                else:
-                    problem = pair.problem()
-                if problem is None:
-                    partners[other_row].append(row)
-                    yield row, pair
-                else:
-                    refused[other_row] = Unfit(problem[0], f"with row {row}: {problem[1]}")
-                    yield row, Unfit(problem[0], f"with row {other_row}: {problem[1]}")
-        for row, _ in bad if good else []:
-            with_rows = ", ".join(map(str, partners[row][:5]))
-            yield row, Unfit("paired", f"with rows {with_rows}") if with_rows else refused[row]
-        for row, _ in [] if good and bad else [*good, *bad]:
-            yield row, Unfit("no_partner", "no response of the other kind to this conversation")
-
-
-def _labelled(
-    record: dict, names: dict[str, str], context: _Context, codes: Codes
-) -> tuple[tuple[Said, ...], str, bool]:
-    """The conversation of a single response, the response, and whether it is good.
-
-    Raises:
-        Unfit: it cannot be half of a pair.
-        BadRecord: it cannot be read.
-    """
-    context.nothing_beside(record)
-    label = codes(value_at(record, names["label"]))
-    if label not in ("a", "b"):
-        raise Unfit(label or "no_label")
-    given = value_at(record, names["messages" if "messages" in names else "response"])
-    if "messages" in names:
-        said = turns(given)
-        if not said or said[-1][0] != "assistant":
-            raise Unfit("null_response", "the dialogue does not end with an answer")
-    [answer] = context.answers(record, [given])
-    if isinstance(answer, Unfit | BadRecord):
-        raise answer
-    conversation, response = answer
-    if response is None:
-        raise Unfit("null_response", "response is missing")
-    check(conversation)  # here, once a row: below it would be said of every pair
-    if blank(response):
-        raise Unfit("empty_response", "response is empty")
-    for said in (response, *(content for _, content in conversation)):
-        if said and not said.isascii():
-            _encoded(said)
-    return conversation, response, label == "a"
-
-
-def _encoded(text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise BadRecord("not_utf8", "half of a surrogate pair, which is no character") from None
-
-
-def _size(conversation: tuple[Said, ...], response: str) -> int:
-    return len(response) + sum(len(content or "") for _, content in conversation)
-
-
-# ---- help ----------------------------------------------------------------------------------------------------------
-_TYPICAL = {
-    "prompt": ("prompt", "instruction", "question", "conversation", "conversations", "context", "query"),
-    "input": ("input",),
-    "history": ("history",),
-    "system": ("system", "system_prompt"),
-    "chosen": ("chosen", "chosen_messages", "r_chosen", "win", "preferred", "better", "winner_list"),
-    "rejected": ("rejected", "reject", "rejected_messages", "r_reject", "r_rejected", "lose", "dispreferred", "worse"),
-    "a": (
-        "a",
-        "response_a",
-        "answer_a",
-        "output_1",
-        "response1",
-        "response_1",
-        "response 1",
-        "completion_a",
-        "conversation_a",
-    ),
-    "b": (
-        "b",
-        "response_b",
-        "answer_b",
-        "output_2",
-        "response2",
-        "response_2",
-        "response 2",
-        "completion_b",
-        "conversation_b",
-    ),
-    "winner": ("winner", "preference", "label", "vote", "overall_preference", "goldlabel", "better_response_id"),
-    "responses": ("responses", "answers", "completions", "output", "outputs", "candidates"),
-    "scores": ("scores", "ratings", "rewards", "rating"),
-    "root": ("prompt", "root"),
-    "messages": ("messages", "conversation", "conversations"),
-    "response": ("response", "completion", "answer"),
-    "label": ("label", "is_good", "desirable", "thumbs_up"),
-}
-_NEEDED = {
-    "pair": ("chosen", "rejected"),
-    "winner": ("a", "b", "winner"),
-    "scores": ("responses", "scores"),
-    "tree": ("root",),
-    "unpaired": ("messages", "label"),
-    "ranking": ("responses",),
-}
-
-
-def beside_path(record: dict, path: str) -> str:
-    """What stands where a path stops leading anywhere, for a message; '' where its first key is not there."""
-    steps = path_steps(path)
-    value: Any = record
-    for i, (key, index) in enumerate(steps):
-        at = "".join(f".{k}" if k else f"[{n}]" for k, n in steps[:i]).lstrip(".")
-        if isinstance(value, dict) and key and key not in value:
-            return f"{at} has {', '.join(map(str, value))}" if at else ""
-        if isinstance(value, dict) and key:
-            value = value[key]
-        elif isinstance(value, list) and not key and len(value) > int(index or 0):
-            value = value[int(index or 0)]
-        else:
-            return f"{at} is {shown(value)}"
-    return ""
-
-
-def columnar(record: dict, shape: str) -> str:
-    """How a whole table stands in one object, where it does: by columns, or by rows under their numbers."""
-    values = list(record.values())
-    if len(values) > 1 and all(isinstance(v, list) for v in values) and len({len(v) for v in values}) == 1:
-        plain = len(values[0]) > 1 and not any(isinstance(v, dict | list) for v in values[0])
-        return "columns" if plain and shape not in ("scores", "ranking") else ""
-    if set(record) >= {"columns", "data"} and all(isinstance(record[k], list) for k in ("columns", "data")):
-        return "columns and data"
-    if not values or not all(isinstance(v, dict) and v for v in values):
-        return ""
-    if all(key.isdigit() for key in record):
-        return "rows under their numbers"
-    same = len({tuple(v) for v in values}) == 1 and len(values) > 1
-    return "columns" if same and all(key.isdigit() for key in values[0]) else ""
-
-
-def nearest(record: dict) -> str:
-    """The adapter that a record's keys suggest, as lines for the configuration, or '' when none does."""
-    keys = {k.lower(): k for k in record}
-    known = {role: next((keys[n] for n in names if n in keys), None) for role, names in _TYPICAL.items()}
-    if not (isinstance(record.get(known["root"] or ""), dict) and "replies" in record[known["root"]]):
-        known["root"] = None
-    for shape, needed in _NEEDED.items():
-        if all(known[n] for n in needed):
-            names = [n for n in (*needed, *(() if shape in ("tree", "unpaired") else CONTEXT)) if known[n]]
-            fields = ", ".join(f"{n} = {json.dumps(known[n], ensure_ascii=False)}" for n in names)
-            return f'shape = "{shape}", fields = {{{fields}}}'
-    return ""

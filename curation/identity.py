@@ -17,7 +17,11 @@ def digest(parts: Iterable[str]) -> str:
     Raises:
         UnicodeEncodeError: a part holds half of a surrogate pair and is no text.
     """
-    return _hash([_framed(part) for part in parts])
+    pieces: list[bytes] = []
+    for part in parts:
+        data = part.encode()
+        pieces += (len(data).to_bytes(8, "little"), data)
+    return blake2b(b"".join(pieces), digest_size=16).hexdigest()
 
 
 def _framed(part: str) -> bytes:
@@ -47,8 +51,10 @@ def text_hash(text: str) -> str:
 
 def conv_id(conversation: Conversation) -> str:
     """Name of a conversation: roles and contents of all its turns."""
-    turns = [t if isinstance(t, tuple | list) else (t["role"], t["content"]) for t in conversation]
-    return digest([part for turn in turns for part in turn])
+    parts: list[str] = []
+    for turn in conversation:
+        parts += turn if isinstance(turn, tuple | list) else (turn["role"], turn["content"])
+    return digest(parts)
 
 
 def pair_id(conversation: Conversation | str, chosen: str, rejected: str) -> str:

@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
-from curation.adapters import Comparison, adapter, pair_up, value_at
+from curation.adapters import adapter
+from curation.comparison import Comparison
 from curation.conversation import BadRecord, Unfit, is_transcript
+from curation.paths import value_at
 from curation.propose_codes import Meaning, good_or_bad, meaning_of, plain
+from curation.unpaired import pair_up
 
 LONGEST = 4_000_000  # characters of a pair
 TRIED = 200  # records that each reading is tried on
@@ -99,7 +102,7 @@ def _share(made: Proposal, records: Sequence[dict], cells: bool) -> float:
     good = 0.0
     try:
         if made.shape == "unpaired":
-            from curation.adapters import GOOD_OR_BAD, Codes
+            from curation.codes import GOOD_OR_BAD, Codes
 
             labels = Codes(dict(made.codes) or GOOD_OR_BAD, cells)
             fine = {"paired", "no_partner"}

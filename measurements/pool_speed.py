@@ -173,12 +173,13 @@ def _house(folder: Path, data: Path | None = None):
 
 def _asset(task: str, folder: Path, data: Path | None) -> int:
     """Steps of stage 0 as `assay run` makes them, checks included; returns the rows of the last one's first table."""
-    from assets import pool
-    from assets.table_asset import Run, publish
+    from assets import pool, reference
+    from assets.publishing import publish
+    from resources.run import Run
 
     settings, lake = _house(folder, data)
     steps = {
-        "import": (pool.sources, pool.raw_pool),
+        "import": (reference.planted_world, pool.sources, pool.raw_pool),
         "dedup": (pool.deduped,),
         "clusters": (pool.clusters,),
         "search": (pool.benchmark_prompts, pool.benchmark_hits, pool.ngram_frequency),

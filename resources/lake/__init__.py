@@ -2,6 +2,19 @@
 
 from resources.lake.batches import in_batches
 from resources.lake.lake import Lake, Missing, OtherSchema, Staged, Written, label
-from resources.lake.staging import Data, LakeError
+from resources.lake.runs import SortedRuns
+from resources.lake.staging import Data, InOrder, LakeError
 
-__all__ = ["Data", "Lake", "LakeError", "Missing", "OtherSchema", "Staged", "Written", "in_batches", "label"]
+__all__ = [
+    "Data",
+    "InOrder",
+    "Lake",
+    "LakeError",
+    "Missing",
+    "OtherSchema",
+    "SortedRuns",
+    "Staged",
+    "Written",
+    "in_batches",
+    "label",
+]

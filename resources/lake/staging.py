@@ -15,7 +15,15 @@ from curation.tables import Table
 from resources.lake.batches import STEP, gathered, rebatched
 from resources.lake.session import session
 
-Data = duckdb.DuckDBPyRelation | pa.Table | pa.RecordBatchReader | Iterable[pa.RecordBatch]
+
+class InOrder:
+    """Batches that come in the order of their table's key, as its types: nothing sorts them again."""
+
+    def __init__(self, batches: Iterable[pa.RecordBatch]):
+        self.batches = batches
+
+
+Data = duckdb.DuckDBPyRelation | pa.Table | pa.RecordBatchReader | Iterable[pa.RecordBatch] | InOrder
 
 ROW_GROUP = 20_000  # rows; texts are long, and DuckDB's default of 122,880 makes groups of hundreds of megabytes
 GROUP_BYTES = 256 << 20  # of Arrow; where texts are very long, a row group has fewer rows
@@ -30,8 +38,11 @@ def sorted_reader(table: Table, data: Data, memory_limit: str, threads: int) -> 
     """The rows in the order of the table's key, as its types.
 
     Raises:
-        LakeError: missing or unknown columns.
+        LakeError: missing or unknown columns, or rows out of an order that they are said to have.
     """
+    if isinstance(data, InOrder):
+        yield pa.RecordBatchReader.from_batches(table.schema, _in_order(table, data.batches))
+        return
     names = table.schema.names
     columns = ", ".join(f'CAST("{f.name}" AS {duck_type(f.type)}) AS "{f.name}"' for f in table.schema)
     order = ", ".join(f'"{k}"' for k in table.key)
@@ -61,6 +72,19 @@ def sorted_reader(table: Table, data: Data, memory_limit: str, threads: int) -> 
             if raised:  # what whoever makes the rows came to, and not what DuckDB makes of it
                 raise raised[0] from None
             raise
+
+
+def _in_order(table: Table, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    last: tuple | None = None
+    by = [(name, "ascending") for name in table.key]
+    for batch in batches:
+        keys = batch.select(list(table.key))
+        first, end = (tuple(keys.slice(i, 1).to_pylist()[0].values()) for i in (0, keys.num_rows - 1))
+        sorted_so = pc.sort_indices(keys, sort_keys=by).equals(pa.array(range(keys.num_rows), pa.uint64()))
+        if not sorted_so or (last is not None and first < last):
+            raise LakeError(f"{table.name}: rows that should come in the order of {', '.join(table.key)} do not")
+        last = end
+        yield batch
 
 
 def _watched(batches: Iterable[pa.RecordBatch], raised: list[Exception]) -> Iterator[pa.RecordBatch]:

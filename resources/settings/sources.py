@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, PrivateAttr, ValidationInfo, model_validator
 
-from curation.adapters import ambiguous
+from curation.codes import ambiguous
 from resources.settings.base import Count, Name, Part
 from resources.settings.secrets import VARIABLE, _hidden, _variables
 

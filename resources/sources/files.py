@@ -20,16 +20,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
+import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.adapters import path_steps
 from curation.conversation import TEXT_KEYS, WHOLE
+from curation.paths import path_steps
 from resources.lake.batches import STEP
 
 BATCH_ROWS = 2_000
 EXCERPT = 200
 DEEPEST = 400  # objects and lists inside each other, far from where Python's own stack ends
+BOM, UTF_16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+SHALLOW = 20  # so deep a record may be for the fast parser; the exact one counts to DEEPEST
+LINES_BYTES = 1 << 18  # of lines that are looked at together
+LONGEST_INT = 2.0**63
+DOUBTFUL = -(1 << 40)
 CSV_CEILING = 16  # times max_row: a longer cell is not read to its end, which its row could be refused after
 
 
@@ -74,7 +81,7 @@ def file_rows(path: Path, max_row: int) -> Iterator[Row]:
         raise BadFile("empty_file", f"{path}: the file is empty")
     suffix, kind = path.suffix.lower(), _kind(path)
     if kind == ".parquet":
-        rows = _parquet_rows(path)
+        rows = parquet_rows(path)
     elif kind == ".tsv":
         rows = _csv_rows(path, suffix, "\t", max_row, _quoted(path, suffix))
     elif kind == ".csv":
@@ -123,19 +130,24 @@ def _blocks(path: Path, suffix: str) -> Iterator[bytes]:
     """The bytes of a file, decompressed, without a byte order mark."""
     with opening(path), _opened(path, suffix) as f:
         block = f.read1(1 << 18)  # what there is, so that a file that breaks off is read up to there
-        if block[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        if block[:2] in UTF_16:
             raise BadFile("not_utf8", f"{path}: UTF-16, expected UTF-8")
-        block = block.removeprefix(b"\xef\xbb\xbf")
+        block = block.removeprefix(BOM)
         while block:
             yield block
             block = f.read1(1 << 18)
 
 
 def _lines(path: Path, suffix: str, max_row: int) -> Iterator[bytes | int]:
+    """Lines of a file."""
+    return _split(_blocks(path, suffix), max_row)
+
+
+def _split(blocks: Iterable[bytes], max_row: int) -> Iterator[bytes | int]:
     """Lines by \\n alone (U+2028 may stand inside a string), in a file without one by \\r; an int in the place of a line
     that is longer than max_row, its first bytes being lost is the price for a bounded memory."""
     rest, skipped, end = b"", 0, b""
-    for block in _blocks(path, suffix):
+    for block in blocks:
         end = end or (b"\r" if b"\n" not in block and b"\r" in block[:-1] else b"\n")
         *lines, tail = block.split(end)
         for line in lines:
@@ -151,10 +163,13 @@ def _lines(path: Path, suffix: str, max_row: int) -> Iterator[bytes | int]:
 
 def _json_lines(lines: Iterator[bytes | int]) -> Iterator[Row]:
     number = 0
-    for line in lines:
+    for line, keys in _counted(lines):
         if isinstance(line, int):
             number += 1
             yield Row(number, None, "row_too_big", f"{line} bytes, more than max_row_bytes")
+        elif (record := quickly(line, keys)) is not None:
+            number += 1
+            yield Row(number, record)
         elif line.strip():
             row = _parsed(number + 1, line)
             if (
@@ -167,6 +182,73 @@ def _json_lines(lines: Iterator[bytes | int]) -> Iterator[Row]:
                 rows = [row]
             number += len(rows)
             yield from rows
+
+
+def _counted(lines: Iterator[bytes | int]) -> Iterator[tuple[bytes | int, int]]:
+    """Each line with how many keys its objects have, or a number that is larger; -1 where that cannot be told. Several
+    lines are looked at together, and what could be read before a file broke off comes before the error."""
+    while True:
+        some, size, broken = [], 0, None
+        try:
+            for line in lines:
+                some.append(line)
+                size += len(line) if isinstance(line, bytes) else 0
+                if size > LINES_BYTES:
+                    break
+        except BadFile as e:
+            broken = e
+        yield from zip(some, _keys_of([line if isinstance(line, bytes) else b"" for line in some]), strict=True)
+        if broken:
+            raise broken
+        if size <= LINES_BYTES:
+            return
+
+
+def _keys_of(lines: list[bytes]) -> list[int]:
+    """At most how many keys the objects of each line have: a key is followed by a quote and a colon, and so may be a
+    piece of a text; but a quote that follows one backslash alone is inside a text."""
+    data = np.frombuffer(b"\n".join([b"\n\n", *lines, b""]), np.uint8)
+    ends = np.cumsum(np.fromiter(map(len, lines), np.int64, len(lines)) + 1) + 3
+    colons = np.flatnonzero(data == ord(":"))
+    before = data[colons - 1]
+    inside = (data[colons - 2] == ord("\\")) & (data[colons - 3] != ord("\\"))
+    quoted = colons[(before == ord('"')) & ~inside]
+    counts = np.bincount(np.searchsorted(ends, quoted, side="right"), minlength=len(lines))
+    for colon in colons[(before == 32) | (before == 9) | (before == 13)].tolist():  # white space between key and colon?
+        at = colon - 1
+        while data[at] in (32, 9, 13):
+            at -= 1
+        if data[at] == ord('"'):
+            counts[np.searchsorted(ends, colon, side="right")] = -1
+    return counts.tolist()
+
+
+def quickly(line: bytes, keys: int) -> dict | None:
+    """The record of a line by a parser that is faster than the exact one and says of every line that it reads the same;
+    None where it does not surely do so: a key may stand twice (fewer are found than `keys`), a number may be longer than
+    it holds, objects lie deep inside each other, or the line is no object."""
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return record if type(record) is dict and _held(record, 0) == keys else None
+
+
+def _held(value: dict | list, depth: int) -> int:
+    """How many keys the objects inside a value have; a number below -10^9 where another parser has to look at it."""
+    found = 0
+    if type(value) is dict:
+        found = len(value)
+        inside: Iterable = value.values()
+    else:
+        inside = value
+    for one in inside:
+        kind = type(one)
+        if kind is dict or kind is list:
+            found += _held(one, depth + 1) if depth < SHALLOW else DOUBTFUL
+        elif kind is float and not -LONGEST_INT < one < LONGEST_INT:  # may have been an integer
+            return DOUBTFUL
+    return found
 
 
 def _parsed(number: int, line: bytes) -> Row:
@@ -233,12 +315,53 @@ def _json_rows(path: Path, suffix: str, max_row: int) -> Iterator[Row]:
     """Rows of JSON: a line each, the elements of arrays, or objects that are written over several lines."""
     blocks = _blocks(path, suffix)
     head = next(blocks, b"").lstrip()
-    if head.startswith(b"[") and (_kind(path) == ".json" or head[1:].lstrip()[:1] in (b"{", b"")):
+    if _in_one_array(path, head):
         yield from _values(path, chain([head[1:]], blocks), max_row, True)
     elif _spread(head):
         yield from _values(path, chain([head], blocks), max_row, False)
     else:
         yield from _json_lines(_lines(path, suffix, max_row))
+
+
+def ranges_of_lines(path: Path, size: int) -> list[tuple[int, int]]:
+    """Where a file of JSON lines can be cut: ranges of bytes that hold whole lines, each of about this size; none for
+    every other kind of file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if path.suffix.lower() not in (".json", ".jsonl", ".ndjson"):
+        return []
+    with open(path, "rb") as file:
+        head = file.read(1 << 18)
+        start = len(BOM) if head.startswith(BOM) else 0
+        first = head[start:].lstrip()
+        if head[:2] in UTF_16 or b"\n" not in head or _in_one_array(path, first) or _spread(first):
+            return []
+        ranges, length = [], path.stat().st_size
+        while start < length:
+            file.seek(min(start + size, length) - 1)
+            file.readline()
+            ranges.append((start, file.tell()))
+            start = file.tell()
+    return ranges
+
+
+def lines_of_range(path: Path, start: int, end: int, max_row: int) -> Iterator[Row]:
+    """Rows of the lines that stand in a range of bytes of a file."""
+    return _json_lines(_split(_bytes_of(path, start, end), max_row))
+
+
+def _bytes_of(path: Path, start: int, end: int) -> Iterator[bytes]:
+    with opening(path), open(path, "rb") as file:
+        file.seek(start)
+        while start < end and (block := file.read(min(1 << 18, end - start))):
+            start += len(block)
+            yield block
+
+
+def _in_one_array(path: Path, head: bytes) -> bool:
+    return head.startswith(b"[") and (_kind(path) == ".json" or head[1:].lstrip()[:1] in (b"{", b""))
 
 
 def _spread(head: bytes) -> bool:
@@ -435,12 +558,14 @@ def _distinct(where: str, columns: list[str]) -> list[str]:
     return columns
 
 
-def _parquet_rows(path: Path) -> Iterator[Row]:
-    number = 0
+def parquet_rows(path: Path, first: int = 0, end: int | None = None, before: int = 0) -> Iterator[Row]:
+    """Rows of a Parquet file, of these of its row groups alone where they are named, which follow `before` others."""
+    number = before
     try:
         with pq.ParquetFile(path) as file:
             _distinct(str(path), file.schema_arrow.names)
-            for batch in file.iter_batches(STEP):
+            groups = range(first, file.num_row_groups if end is None else end)
+            for batch in file.iter_batches(STEP, row_groups=groups):
                 for row in arrow_rows(batch, number):
                     number = row.number
                     yield row

@@ -12,6 +12,7 @@ import heapq
 import json
 import os
 import re
+import tempfile
 import time
 from bisect import bisect_right
 from collections import Counter, defaultdict
@@ -19,28 +20,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 import pyarrow as pa
 
-from curation.adapters import (
-    GOOD_OR_BAD,
-    Codes,
-    Comparison,
-    Found,
-    absent,
-    adapter,
-    beside_path,
-    columnar,
-    field_names,
-    nearest,
-    pair_up,
-    spelt,
-)
-from curation.conversation import BadRecord, Unfit
+from curation.adapters import Shape, absent, adapter, field_names
+from curation.codes import GOOD_OR_BAD, Codes, spelt
+from curation.comparison import Comparison, Found
+from curation.conversation import BadRecord, Said, Unfit
 from curation.identity import Turn, comparison_id, conv_id, lot, pair_ids, text_hash
+from curation.nearest import beside_path, columnar, nearest
+from curation.plain import Sound
 from curation.tables import CONVERSATION, QUARANTINE, RAW_POOL, TURN, UNUSABLE
+from curation.unpaired import pair_up
 from resources.lake import Lake
 from resources.settings import Answers, Records, Source
 from resources.sources import hub
@@ -56,6 +49,7 @@ from resources.sources.files import (
     query_rows,
     rows_of_files,
 )
+from resources.sources.parts import Part, Read, pairs_of, parts_of, side_by_side
 
 BATCH_CHARS = 16_000_000  # flushes a batch of long texts early
 MOST_PAIRS = 100_000  # of one record: its pairs grow with the square of its responses
@@ -92,6 +86,8 @@ class _Builder:
         self.n_records = self.n_pairs = 0  # in all
         self.reasons: Counter[str] = Counter()
         self.broken = ""  # what is wrong with the whole of it
+        self.said: tuple = ()  # the conversation that was named last: pairs of one stand together
+        self.named = conv_id(())
         self._clear()
 
     def _clear(self) -> None:
@@ -138,17 +134,31 @@ class _Builder:
         self.n_pairs += len(pairs)
         self.reasons.update([one["reason"] for one in unusable])
 
+    def keep(self, row: int, pair: Sound) -> None:
+        """A record that is one pair.
+
+        Raises:
+            BadRecord: it is too big, or holds what is no text.
+        """
+        kept = self._pair(row, 0, pair)
+        self.pairs.append(kept)
+        self.chars += kept[-1]
+        self.records += 1
+        self.n_records += 1
+        self.n_pairs += 1
+
     def _pair(self, row: int, part: int, c: Comparison) -> tuple:
         chosen, rejected = (c.a or "", c.b or "") if c.winner == "a" else (c.b or "", c.a or "")
         n_chars = len(chosen) + len(rejected) + sum([len(content or "") for _, content in c.turns])
         if n_chars > self.source.max_row_bytes:
             raise BadRecord("row_too_big", f"{n_chars} characters, max_row_bytes is {self.source.max_row_bytes}")
         try:
-            conversation = conv_id([(role, content or "") for role, content in c.turns])
-            pair, comparison = pair_ids(conversation, chosen, rejected)
+            if c.turns != self.said:
+                self.said, self.named = c.turns, conv_id(_filled(c.turns))
+            pair, comparison = pair_ids(self.named, chosen, rejected)
         except UnicodeEncodeError as e:
             raise BadRecord("not_utf8", "half of a surrogate pair, which is no character") from e
-        return pair, conversation, comparison, c.turns, chosen, rejected, row, part, n_chars
+        return pair, self.named, comparison, c.turns, chosen, rejected, row, part, n_chars
 
     def refuse(self, row: int, reason: str, error: str, excerpt: str, file: str = "") -> None:
         self.quarantine.append(
@@ -194,6 +204,11 @@ class _Builder:
         return pa.RecordBatch.from_arrays(arrays, schema=RAW_POOL.schema)
 
 
+def _filled(turns: Sequence[Said]) -> Sequence[Turn]:
+    """Turns none of which is without content."""
+    return cast(Sequence[Turn], turns) if None not in [said for _, said in turns] else [(r, c or "") for r, c in turns]
+
+
 def _portions(pairs: list[tuple]) -> Iterator[list[tuple]]:
     """Pairs, at least one at a time, with at most BATCH_CHARS of text; one empty list where there are none."""
     some, chars = [], 0
@@ -217,23 +232,42 @@ def _conversations(conversations: Iterable[Sequence[Turn]]) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(starts, pa.int32()), values, type=CONVERSATION)
 
 
-def read_source(source: Source, lake: Lake) -> Iterator[Batch]:
+def read_source(source: Source, lake: Lake, workers: int = 1) -> Iterator[Batch]:
     """Every record of a source as batches of pairs, unusable parts and quarantined rows; at least one batch.
 
     A record is in exactly one of: `quarantine` (by its row), or `raw_pool` and `unusable` (by row and part; a record
     that implies several pairs may have parts in both). Row 0 of `quarantine` stands for the whole file, or for the
-    rest of it from where it broke off.
+    rest of it from where it broke off. With several `workers` a large source is read in as many processes; what comes
+    of it is the same.
     """
     building = _Builder(source)
     head: list[dict] = []
+    parts, cells = _parts(source, lake, head) if workers > 1 else ([], False)
+    if len(parts) > 1:
+        yield from _from_parts(building, parts, cells, workers)
+    else:
+        yield from _batches(building, _found(source, lake, source.max_row_bytes, head))
+    *batches, last = building.flush()
+    yield from batches
+    last.warning = _printable(source.hidden(_nothing(building, head)), 2000)
+    yield last
+
+
+def _batches(
+    building: _Builder, told: Iterable[tuple[Row, Sound | Iterable[Found | BadRecord] | None]]
+) -> Iterator[Batch]:
+    """The batches that are full; what is left stays in the builder."""
     gc.freeze()  # or the collector looks at all that is loaded again and again: a fifth of the time
     try:
-        for row, found in _found(source, lake, source.max_row_bytes, head):
+        for row, found in told:
             if found is None:
                 building.refuse(row.number, row.reason, row.error, row.excerpt, row.file)
             else:
                 try:
-                    building.add(row.number, found)
+                    if isinstance(found, Sound):
+                        building.keep(row.number, found)
+                    else:
+                        building.add(row.number, found)
                 except BadRecord as e:
                     building.refuse(row.number, e.reason, str(e), _json(row.record), row.file)
                 except Unfit as e:
@@ -247,10 +281,52 @@ def read_source(source: Source, lake: Lake) -> Iterator[Batch]:
         building.refuse(0, e.reason, str(e), "")
     finally:
         gc.unfreeze()
-    *batches, last = building.flush()
-    yield from batches
-    last.warning = _printable(source.hidden(_nothing(building, head)), 2000)
-    yield last
+
+
+def _parts(source: Source, lake: Lake, head: list[dict]) -> tuple[list[Part], bool]:
+    """The parts in which a source is read side by side, and whether its values are texts; none where one reader reads
+    it all: it is small, its rows have to see each other, or something is wrong with it as a whole."""
+    name = source.path or ""
+    if (
+        source.path is None
+        or name.startswith(hub.PREFIX)
+        or source.where
+        or source.sample
+        or source.shape == "unpaired"
+    ):
+        return [], False
+    try:
+        found = _file(name, lake)
+        paths = found if isinstance(found, list) else [found]
+        parts = parts_of(paths, isinstance(found, list)) if all(path.is_file() for path in paths) else []
+        if len(parts) < 2:
+            return [], False
+        rows, cells = _rows(source, lake, source.max_row_bytes)
+        next(_checked_fields(source, rows, head), None)
+        adapter(source.shape, source.fields, source.codes, cells)
+    except (BadFile, OSError, ValueError, pa.ArrowException):
+        head.clear()
+        return [], False
+    return parts, cells
+
+
+def _from_parts(building: _Builder, parts: list[Part], cells: bool, workers: int) -> Iterator[Batch]:
+    with tempfile.TemporaryDirectory(prefix="assay-parts-") as folder:
+        for read in side_by_side(building.source, parts, cells, Path(folder), min(workers, len(parts))):
+            for pairs, unusable, quarantine, records in pairs_of(read, building.n_records):
+                building.n_pairs += pairs.num_rows
+                yield Batch(pairs, unusable, quarantine, records)
+            building.n_records += read.records
+            building.reasons.update(read.reasons)
+            building.broken = building.broken or read.broken
+
+
+def read_part(source: Source, rows: Iterator[Row], cells: bool, read: Read) -> Iterator[Batch]:
+    """The batches of a part of a source, numbered from 1; at the end `read` says what they come to."""
+    building = _Builder(source)
+    yield from _batches(building, _compared(adapter(source.shape, source.fields, source.codes, cells), rows))
+    yield from building.flush()
+    read.records, read.reasons, read.broken = building.n_records, building.reasons, building.broken
 
 
 def _nothing(building: _Builder, head: list[dict]) -> str:
@@ -314,6 +390,7 @@ def _answered(answers: Answers, lake: Lake) -> Iterator[tuple[str, str, str, str
         if found is None:
             yield {"row": row.number, "part": 0, "reason": row.reason, "evidence": row.error}
             continue
+        found = [found] if isinstance(found, Sound) else found
         annotator = answers.annotator
         if answers.annotator_field and row.record is not None:
             annotator = row.record.get(answers.annotator_field)
@@ -422,7 +499,7 @@ def _is_file(path: Path) -> bool:
 # ---- from rows to comparisons --------------------------------------------------------------------------------------
 def _found(
     records: Records, lake: Lake, max_row: int, head: list[dict]
-) -> Iterator[tuple[Row, Iterable[Found | BadRecord] | None]]:
+) -> Iterator[tuple[Row, Sound | Iterable[Found | BadRecord] | None]]:
     """Each row with what it holds, None where it cannot be read; the first record goes into `head`."""
     try:
         rows, cells = _rows(records, lake, max_row)
@@ -433,8 +510,23 @@ def _found(
         read = adapter(records.shape, records.fields, records.codes, cells)
     except ValueError as e:
         raise BadFile("wrong_fields", str(e)) from e
+    yield from _compared(read, rows)
+
+
+def _compared(read: Shape, rows: Iterator[Row]) -> Iterator[tuple[Row, Sound | Iterable[Found | BadRecord] | None]]:
     for row in rows:
-        yield row, None if row.record is None else read(row.record)
+        if row.record is None:
+            yield row, None
+        else:
+            yield row, _quickly(read, row.record) or read(row.record)
+
+
+def _quickly(read: Shape, record: dict) -> Sound | None:
+    """The pair of a plain record; what another record comes to is told by its adapter."""
+    try:
+        return read.quick(record)
+    except (ValueError, ArithmeticError, RecursionError):
+        return None
 
 
 def _unpaired(

@@ -7,8 +7,11 @@ from collections.abc import Callable, Sequence
 import duckdb
 import pytest
 
-from curation.adapters import Codes, Comparison, adapter, pair_up
+from curation.adapters import adapter
+from curation.codes import Codes
+from curation.comparison import Comparison
 from curation.propose import Proposal, propose
+from curation.unpaired import pair_up
 
 N = 24
 WORDS = ("harbour", "violin", "copper", "meadow", "lantern", "glacier", "pepper", "saddle")

@@ -1,0 +1,162 @@
+"""A large source in parts that are read side by side, each in a process of its own, with the same result in the same
+order as one reader gives: byte ranges of JSON lines, row groups of Parquet, whole files of every other kind."""
+
+import os
+import pickle
+import queue
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from resources.settings import Source
+from resources.sources.files import BadFile, Row, file_rows, lines_of_range, parquet_rows, ranges_of_lines
+
+PART_BYTES = 32 << 20  # of a file
+ENOUGH = 2 * PART_BYTES  # of a source: to start processes takes longer than to read less
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file, or from where to where it is read: bytes of lines, or row groups with the number of rows before them."""
+
+    path: Path
+    named: bool = False  # whether its rows say which file they are from
+    lines: tuple[int, int] | None = None
+    groups: tuple[int, int, int] | None = None
+
+    def rows(self, max_row: int) -> Iterator[Row]:
+        """Numbered from 1; a file that breaks off ends with row 0."""
+        number = 0
+        try:
+            for row in self._rows(max_row):
+                number += 1
+                yield row._replace(number=number, file=str(self.path) if self.named else "")
+        except BadFile as e:
+            yield Row(0, None, e.reason, str(e), file=str(self.path) if self.named else "")
+
+    def _rows(self, max_row: int) -> Iterator[Row]:
+        if self.lines:
+            return lines_of_range(self.path, *self.lines, max_row)
+        return parquet_rows(self.path, *self.groups) if self.groups else file_rows(self.path, max_row)
+
+
+@dataclass
+class Read:
+    """What a part holds: a file of its pairs, and for each batch of them how many there are, the other rows, and how
+    many records these account for."""
+
+    pairs: Path
+    batches: list[tuple[pa.RecordBatch, pa.RecordBatch, int]] = field(default_factory=list)
+    records: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    broken: str = ""
+
+
+def parts_of(paths: list[Path], named: bool) -> list[Part]:
+    """The parts of a source's files in their order; none where it takes too little time to read it in one piece.
+
+    Raises:
+        OSError: a file cannot be looked at.
+        pyarrow.ArrowException: nor can a Parquet file.
+    """
+    if sum(path.stat().st_size for path in paths) < ENOUGH:
+        return []
+    return [part for path in paths for part in _parts_of(path, named)]
+
+
+def _parts_of(path: Path, named: bool) -> Iterator[Part]:
+    if path.suffix.lower() == ".parquet":
+        with pq.ParquetFile(path) as file:
+            start = rows = before = size = 0
+            for i in range(file.num_row_groups):
+                about = file.metadata.row_group(i)
+                size, rows = size + about.total_byte_size, rows + about.num_rows
+                if size >= PART_BYTES or i == file.num_row_groups - 1:
+                    yield Part(path, named, groups=(start, i + 1, before))
+                    start, before, size = i + 1, rows, 0
+        return
+    for start, end in ranges_of_lines(path, PART_BYTES) or [(0, 0)]:
+        yield Part(path, named, lines=(start, end) if end else None)
+
+
+def side_by_side(source: Source, parts: Iterable[Part], cells: bool, folder: Path, workers: int) -> Iterator[Read]:
+    """What each part holds, in order; of a file that broke off, nothing that follows."""
+    waiting: queue.Queue[Future[Read]] = queue.Queue()
+    with ExitStack() as stack:
+        processes: queue.Queue[subprocess.Popen] = queue.Queue()
+        for _ in range(workers):
+            processes.put(stack.enter_context(_process()))
+        threads = ThreadPoolExecutor(workers)
+        stack.callback(threads.shutdown, cancel_futures=True)
+        broken: set[Path] = set()
+        ahead = enumerate(parts)
+        sent: list[Path] = []
+        done = 0
+        while True:
+            while waiting.qsize() < 2 * workers and (one := next(ahead, None)) is not None:
+                number, part = one
+                job = (source, part, cells, folder / f"part-{number}.arrow")
+                waiting.put(threads.submit(_ask, processes, job))
+                sent.append(part.path)
+            if waiting.empty():
+                break
+            found = waiting.get().result()
+            path, done = sent[done], done + 1
+            if path not in broken:
+                yield found
+            if found.broken:
+                broken.add(path)
+            found.pairs.unlink()
+
+
+def _process() -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "resources.sources.part_process", str(os.getpid())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+
+
+def _ask(processes: "queue.Queue[subprocess.Popen]", job: Any) -> Read:
+    process = processes.get()
+    try:
+        requests, answers = cast(BinaryIO, process.stdin), cast(BinaryIO, process.stdout)
+        pickle.dump(job, requests)
+        requests.flush()
+        told = pickle.load(answers)
+    except (EOFError, BrokenPipeError, pickle.UnpicklingError) as e:
+        raise RuntimeError(f"a process that reads {job[1].path} ended with status {process.poll()}") from e
+    finally:
+        processes.put(process)
+    if isinstance(told, Exception):
+        raise told
+    return told
+
+
+def pairs_of(read: Read, before: int) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch, int]]:
+    """Batches of pairs, unusable and quarantined rows, and how many records they account for, numbered after `before`
+    others."""
+    with pa.memory_map(str(read.pairs)) as file:
+        reader = pa.ipc.open_file(file)
+        for i, (unusable, quarantine, records) in enumerate(read.batches):
+            yield *(_numbered(rows, before) for rows in (reader.get_batch(i), unusable, quarantine)), records
+
+
+def _numbered(rows: pa.RecordBatch, before: int) -> pa.RecordBatch:
+    """The rows with the numbers that they have in the whole source; row 0 is none."""
+    at = rows.schema.get_field_index("row")
+    numbers = rows.column(at)
+    return rows.set_column(
+        at, rows.schema.field(at), pc.if_else(pc.equal(numbers, 0), numbers, pc.add(numbers, before))
+    )
