@@ -101,7 +101,7 @@ class Settings(Part):
                     "stage1: no judge is configured ([[judges.panel]]), so people label everything: leave out seed_judges"
                     " and people_share, or add judges"
                 )
-            if self.stage2.decision == "paper" and self.stage2.policy in ASKING:
+            if self.stage2.policy in ASKING:
                 raise ValueError(
                     f"stage2.policy '{self.stage2.policy}' asks judges, and none is configured ([[judges.panel]]); policies"
                     " that ask nobody are both, gold_only and best_only"
