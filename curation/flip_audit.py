@@ -30,7 +30,7 @@ def lower_bound(right: int, n: int, level: float = LEVEL) -> float:
         ValueError: `right` is not between 0 and n, or `level` not between 0 and 1.
 
     >>> round(lower_bound(25, 40), 3), round(lower_bound(24, 40), 3), lower_bound(0, 0)
-    (0.509, 0.484, 0.0)
+    (0.511, 0.486, 0.0)
     """
     if not 0 <= right <= n or not 0 < level < 1:
         raise ValueError(f"{right} right of {n} at level {level}")
@@ -84,7 +84,7 @@ class FlipAudit(NamedTuple):
         """For people.
 
         >>> FlipAudit(30, 40, 0, 500).sentence()
-        'Of 500 would-be flips people looked at 40: 30 right, so at least 63.5 % are (90 % bound). Flips are allowed.'
+        'Of 500 would-be flips people looked at 40: 30 right, so at least 64.1 % are (90 % bound). Flips are allowed.'
         """
         seen = self.looked + self.undecided
         if not self.flips:
