@@ -50,7 +50,13 @@ from curation.tables.pool_schemas import (
     UNUSABLE,
     UNUSABLE_ANSWERS,
 )
-from curation.tables.reference_schemas import PLANTED_LABELS, PLANTED_ROWS, REFERENCE_LABELS, WORLD_FILES
+from curation.tables.reference_schemas import (
+    ORACLE_LABELS,
+    PLANTED_LABELS,
+    PLANTED_ROWS,
+    REFERENCE_LABELS,
+    WORLD_FILES,
+)
 from curation.tables.release_schemas import (
     FINAL_REWARD_MODEL,
     RELEASE_CORRECTED,
@@ -154,6 +160,7 @@ __all__ = [
     "KEPT",
     "MODEL_FIELDS",
     "NGRAM_FREQUENCY",
+    "ORACLE_LABELS",
     "ORDER",
     "ORIGIN",
     "PAIR",

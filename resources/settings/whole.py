@@ -107,6 +107,8 @@ class Settings(Part):
                     " that ask nobody are both, gold_only and best_only"
                 )
         if self.world is None:
+            if oracle := [arm for arm in self.training.arms if arm.startswith("oracle")]:
+                raise ValueError(f"training.arms: {oracle[0]} learns planted labels, and there is no [world]")
             users = ["people"] * (self.people.backend == "simulated") + [
                 f"judges.{j.name}" for j in self.judges.judges if j.backend == "simulated"
             ]

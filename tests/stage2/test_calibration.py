@@ -185,6 +185,33 @@ def test_thresholds_apply_to_the_strata_and_probabilities_they_were_tested_on():
     assert votes == list(strata(margins, 0.5, 0.1)) and set(votes) == set(STRATA)
 
 
+def test_the_judges_sum_is_a_part_of_the_probability_where_they_are_asked():
+    """b = -, g = +: the judges are asked. Three for the original order and one against: a sum of 2 with coefficient 1.5 makes
+    sigmoid(3 - 1) = 0.881 and back; of the pair that both models confirm, nobody's vote is heard."""
+    found = FOUND.model_copy(
+        update={"judges": 1.5, "thresholds": {"split": Thresholds(keep=0.85), "agree": Thresholds()}}
+    )
+    votes = json.dumps({"one": "original", "two": "original", "three": "original", "four": "swapped", "five": "tie"})
+    said = [{"pair_id": p, "verdict": "original", "votes": votes} for p in ("00", "01")]
+    rule = Rule(decision="calibrated", calibration=found)
+    rows = applied(rule, scored([(-2, 1), (1, 1), (-2, 1)]), pa.Table.from_pylist(said))
+    assert [(r["class"], r["j"], round(r["p_right"], 3)) for r in rows] == [
+        ("keep", "+", 0.881), ("drop", "", 0.881), ("drop", "", 0.269)
+    ]  # fmt: skip
+
+
+def test_flips_have_an_alpha_of_their_own():
+    """In `reject` 30 of 40 flips are right: too many errors for a fifth, few enough for two fifths."""
+    margins = np.repeat([[2.0, 2.0], [-2.0, -2.0]], [60, 40], axis=0)
+    right = np.repeat([True, False, True, False], [57, 3, 10, 30])
+    strict, loose = (
+        calibrate(Sample(margins, right), Sample(margins, right), models=MODELS, alpha=0.2, alpha_flip=a, delta=0.1)
+        for a in (None, 0.4)
+    )
+    assert strict.thresholds["reject"].flip is None and loose.thresholds["reject"].flip is not None
+    assert strict.thresholds["agree"] == loose.thresholds["agree"] and loose.thresholds["agree"].keep is not None
+
+
 def test_a_calibration_is_for_its_own_models():
     strange = FOUND.model_copy(update={"gold_model": "another"})
     with pytest.raises(RuleError, match="calibrated on the models m and another"):
