@@ -342,7 +342,7 @@ def audit_sample(run: Run) -> Iterator[Rows]:
             found = found.join(con.table("answered"), "comparison_id", how="semi")
         found.create("candidates")
         strata = con.sql(statement("stage2/audit_strata")).to_arrow_table()
-        sizes = dict.fromkeys(STRATA, 0)
+        sizes: dict[str, int] = dict.fromkeys(STRATA, 0)
         for r in strata.to_pylist():
             sizes[r["stratum"]] += r["pairs"]
         drawn = shares(sizes, s.stage2.audit if _calibrates(s) else 0)

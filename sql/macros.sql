@@ -58,8 +58,10 @@ CREATE OR REPLACE MACRO low_risk(objectivity, controversiality) AS objectivity =
 -- Who may read gold of which role (spec O-06). A conversation cluster has one role for good; stage1/gold.sql deals them.
 --     train        the gold reward model learns from it
 --     few_shot     shown to judges as examples; the gold reward model learns from it too
---     validation   chooses checkpoints
---     calibration  turns scores into probabilities and thresholds
+--     validation   chooses the checkpoints of models that do not learn from gold; the gold reward model learns from it
+--                  too, since parts of gold choose its length (stage2.folds; with 0 this role chooses its checkpoint)
+--     calibration  turns scores into probabilities and thresholds; where nobody wants these, the gold reward model learns
+--                  from it
 --     test         read by nothing but the final measure
 -- The loop's reward model never learns from gold, so what it gets wrong among the roles open to it is honest.
 CREATE OR REPLACE MACRO is_open(role) AS role IN ('train', 'few_shot', 'validation');
