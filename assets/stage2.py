@@ -304,7 +304,7 @@ def stage2_votes(run: Run) -> Iterator[Rows]:
 @table_asset(
     STAGE2_VERDICTS,
     STAGE2_JUDGE_WEIGHTS,
-    reads=[STAGE2_VOTES, GOLD, GOLD_VOTES],
+    reads=[STAGE2_VOTES, GOLD, GOLD_VOTES, CLEAN_POOL],
     settings=("judges",),
     version=VERSION,
     group="stage2",

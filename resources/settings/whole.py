@@ -95,6 +95,9 @@ class Settings(Part):
         names = [b.name for b in self.benchmarks]
         if twice := sorted({n for n in names if names.count(n) > 1}):
             raise ValueError(f"benchmark names must differ: {twice}")
+        named = {source for judge in self.judges.judges for source in judge.labelled}
+        if unknown := sorted(named - {s.name for s in self.sources}):
+            raise ValueError(f"judges.panel: labelled names {', '.join(unknown)}, which is no source")
         if not self.judges.judges:
             if self.stage1.seed_judges or self.stage1.people_share < 1:
                 raise ValueError(

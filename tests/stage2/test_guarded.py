@@ -238,3 +238,24 @@ def test_the_gold_model_learns_from_all_gold_as_long_as_its_parts_say(lake, tmp_
         (1, 1.0, False),
     ]
     assert not (tmp_path / "1" / "model").exists() and (tmp_path / "1" / "metrics.jsonl").exists()
+
+
+def test_a_judge_that_made_the_labels_is_heard_only_where_others_are_too_few(lake):
+    """Judge one made the labels of s. On a two others have a voice; on b only one has; c is of another source."""
+    put(lake, t.CLEAN_POOL, [{"pair_id": p, "source": "u" if p == "c" else "s"} for p in "abc"], "b00")
+    said = {
+        "a": ("original", "swapped", "swapped"),
+        "b": ("original", "original", "none"),
+        "c": ("original", "swapped", "swapped"),
+    }
+    votes = [{"pair_id": p, "judge": j, "replicate": 0, "vote": v, "status": "ok", "examples": [],
+              "model": "", "answer": "", "request_key": ""}
+             for p, three in said.items() for j, v in zip(("one", "two", "three"), three, strict=True)]  # fmt: skip
+    put(lake, t.STAGE2_VOTES, votes, "b00")
+    panel = [{"name": "one", "labelled": ["s"]}, {"name": "two"}, {"name": "three"}]
+    sources = [{"name": n, "path": "x"} for n in "su"]
+    make(stage2.stage2_verdicts, lake, "b00", judges={"panel": panel, "quorum": 2}, sources=sources)
+    found = query(lake, "SELECT pair_id, verdict, voices FROM stage2_verdicts ORDER BY 1")
+    assert found == [("a", "swapped", 2), ("b", "original", 2), ("c", "swapped", 3)]
+    with pytest.raises(ValueError, match="labelled names x, which is no source"):
+        settings(judges={"panel": [{"name": "one", "labelled": ["x"]}, {"name": "two"}]})
