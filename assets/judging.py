@@ -276,6 +276,11 @@ def verdicts_of(run: Run, con: "duckdb.DuckDBPyConnection", votes: pa.Table, upt
                 )
             weights = panel.stacking_weights(labelled, gold)
     judges = run.settings.judges
+    if own := [(j.name, source) for j in judges.judges for source in j.labelled]:
+        con.register("votes", votes)
+        names, sources = map(list, zip(*own, strict=True))
+        told = {"judges": names, "sources": sources, "quorum": judges.quorum}
+        votes = con.sql(statement("judges/by_others"), params=told).to_arrow_table()
     rows = aggregate(votes, judges.quorum, weights, judges.sure)
     return rows, JUDGE_WEIGHTS.schema.empty_table() if weights is None else weights
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from assets.table_asset import Check, Rows, table_asset
-from curation.tables import PLANTED_LABELS, PLANTED_ROWS, REFERENCE_LABELS, WORLD_FILES
-from resources.lake import Lake
+from curation.identity import text_hash
+from curation.tables import CLEAN_POOL, ORACLE_LABELS, PLANTED_LABELS, PLANTED_ROWS, REFERENCE_LABELS, WORLD_FILES
+from resources.lake import Lake, in_batches
 from resources.run import Run
 from resources.settings import Settings
 from resources.sources.reader import BadFile, fingerprint, read_answers
@@ -83,3 +84,31 @@ def reference_labels(run: Run) -> Iterator[Rows]:
             con.unregister("given")
         rows = con.sql(statement("reference/majority")).to_arrow_table()
     yield Rows(REFERENCE_LABELS, rows.cast(REFERENCE_LABELS.schema), {"answers read from": len(answers)})
+
+
+@table_asset(
+    ORACLE_LABELS,
+    reads=[PLANTED_LABELS, CLEAN_POOL],
+    settings_seen=("training",),
+    external_version=lambda settings, *_: str(_wants_oracle(settings)),
+    group="models",
+    kinds={"python"},
+)
+def oracle_labels(run: Run) -> Iterator[Rows]:
+    """What curation could reach at most: the pool in its planted order. Empty where no arm asks for it."""
+
+    def orders() -> Iterator[pa.RecordBatch]:
+        with run.lake.connect() as con:
+            for batch in in_batches(con.sql(statement("reference/planted_winners"))):
+                rows = zip(*(batch.column(c).to_pylist() for c in ("pair_id", "chosen", "winner")), strict=True)
+                made = [
+                    {"pair_id": p, "verified_order": "original" if text_hash(chosen) == winner else "swapped"}
+                    for p, chosen, winner in rows
+                ]
+                yield pa.RecordBatch.from_pylist(made, ORACLE_LABELS.schema)
+
+    yield Rows(ORACLE_LABELS, orders() if _wants_oracle(run.settings) else ORACLE_LABELS.schema.empty_table())
+
+
+def _wants_oracle(settings: Settings) -> bool:
+    return any(arm.startswith("oracle") for arm in settings.training.arms)

@@ -87,7 +87,7 @@ def release_corrected(run: Run) -> Iterator[Rows]:
 
 @table_asset(
     SNAPSHOTS,
-    reads=[ANNOTATION_BATCH, GOLD, SILVER, CLEAN_POOL, RELEASE_CURATED, RELEASE_CORRECTED],
+    reads=[ANNOTATION_BATCH, GOLD, SILVER, UNDECIDED, CLEAN_POOL, RELEASE_CURATED, RELEASE_CORRECTED],
     group="release",
     checks={
         SNAPSHOTS: [

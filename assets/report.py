@@ -9,7 +9,7 @@ from assets.publishing import markdown
 from assets.table_asset import Check, Rows, table_asset
 from curation.tables import REPORT_FIGURES, TABLES
 from report.figures import Figures, measure
-from report.page import claims, points, render
+from report.page import claims, helps, points, render
 from resources.run import Run
 from resources.settings import Settings
 from training.atomic import replace
@@ -54,4 +54,4 @@ def _summary(figures: Figures) -> str:
     found = [(c.text, c.measured, points(c.gain), c.verdict) for c in claims(figures)]
     closes = "The ledger closes." if gap == 0 else f"The ledger does not close: {gap:+,} records are in no class."
     table = markdown(["claim", "measured", "gain, points", "this run"], found)
-    return "\n\n".join([closes, markdown(["class", "records"], counts), table])
+    return "\n\n".join([closes, markdown(["class", "records"], counts), helps(figures), table])

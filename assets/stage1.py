@@ -231,7 +231,7 @@ def judge_votes(run: Run) -> Iterator[Rows]:
 @table_asset(
     VERDICTS,
     JUDGE_WEIGHTS,
-    reads=[JUDGE_VOTES],
+    reads=[JUDGE_VOTES, CLEAN_POOL],
     reads_upto=[GOLD, GOLD_VOTES],
     settings=("judges",),
     version=VERSION,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from assets.judging import (
     EXAMPLE_CHECKS,
@@ -22,12 +23,15 @@ from assets.publishing import markdown
 from assets.seed import attributed
 from assets.stage1 import has_pairs
 from assets.table_asset import Check, Rows, table_asset
-from curation.decision_rule import Calibration, Rule, decide, loads
+from curation.decision_rule import STRATA, Calibration, Rule, decide, loads
+from curation.flip_audit import LEAST_GOLD, flip_audit, guards_after, guards_before, shares, weights
 from curation.tables import (
     ANNOTATION_BATCH,
     ATTRIBUTES,
     AUDIT,
     AUDIT_ATTRIBUTES,
+    AUDIT_SAMPLE,
+    AUDIT_STRATA,
     BEST_REWARD_MODEL,
     CLEAN_POOL,
     DECISION_RULE,
@@ -37,12 +41,14 @@ from curation.tables import (
     EMBEDDINGS,
     FLIPPED,
     GOLD,
+    GOLD_FOLDS,
     GOLD_REWARD_MODEL,
     GOLD_VOTES,
     KEPT,
     PLANTED_LABELS,
     REWARD_MODEL,
     ROUTED,
+    ROUTING_RULE,
     SCORES,
     SILVER,
     STAGE2_ATTRIBUTES,
@@ -50,12 +56,15 @@ from curation.tables import (
     STAGE2_VERDICTS,
     STAGE2_VOTES,
     UNDECIDED,
+    WORLD_FILES,
 )
 from curation.verdicts import VERSION
 from report.plots import counts, histograms, training
-from resources.annotators.backends import answered
+from resources.annotators.backends import answerable, answerable_version, answered
+from resources.cross_fitting import cross_fitted
 from resources.lake import in_batches
 from resources.run import Run
+from resources.settings import Settings
 from sql import statement
 
 if TYPE_CHECKING:
@@ -85,161 +94,86 @@ def best_reward_model(run: Run) -> Iterator[Rows]:
     yield Rows(BEST_REWARD_MODEL, rows, {"best": best, "accuracy": accuracy})
 
 
+def _calibrates(settings: Settings) -> bool:
+    """Whether probabilities are wanted: then gold of the role calibration teaches nothing."""
+    return settings.stage2.decision == "calibrated" or any("soft" in arm for arm in settings.training.arms)
+
+
+def _what_teaches(settings: Settings, *_: object) -> str:
+    return f"{settings.stage2.folds} parts, calibrates {_calibrates(settings)}"
+
+
 @table_asset(
     GOLD_REWARD_MODEL,
+    GOLD_FOLDS,
     reads=[GOLD, CLEAN_POOL],
     settings=("training", "seed"),
+    settings_seen=("stage2",),
+    external_version=_what_teaches,
     group="stage2",
     kinds={"deepspeed", "torch"},
     pool="gpu",
 )
 def gold_reward_model(run: Run) -> Iterator[Rows]:
-    """Trained on people's labels and nothing else, its checkpoint chosen on the validation fold (spec 4.06, O-06)."""
-
+    """Trained on people's labels and nothing else, on all of them but for the test share (spec 4.06, O-06); how
+    long, parts of
+    them say, each tested by a model that did not learn from it."""
+    s = run.settings
+    roles = ["train", "few_shot"] + ["validation"] * (s.stage2.folds > 0) + ["calibration"] * (not _calibrates(s))
     with run.lake.connect() as con:
-        pairs, validation = (
-            con.sql(statement(name)) for name in ("stage2/gold_training_pairs", "stage2/gold_validation_pairs")
-        )
-        has_pairs(GOLD_REWARD_MODEL.name, pairs, validation)
-        row = run.reward_models.train(
-            run, kind="gold", pairs=pairs, validation=validation, recipe=run.settings.training.gold
-        )
-    numbers = {k: row[k] for k in ("pairs", "steps", "train_loss", "validation_accuracy", "seconds")}
+        asked = {"roles": roles, "folds": s.stage2.folds, "seed": str(s.seed)}
+        con.sql(statement("stage2/gold_training_pairs"), params=asked).create("gold_pairs")
+        pairs, validation, recipe, rows = con.table("gold_pairs"), None, s.training.gold, []
+        if s.stage2.folds == 0:
+            validation = con.sql(statement("stage2/gold_validation_pairs"))
+        has_pairs(GOLD_REWARD_MODEL.name, pairs, validation or pairs)
+        if s.stage2.folds and len(pairs) >= LEAST_GOLD:
+            rows, recipe = cross_fitted(run, pairs, s.stage2.folds, recipe)
+        row = run.reward_models.train(run, kind="gold", pairs=pairs, validation=validation, recipe=recipe)
+    if validation is not None:
+        rows = [{"fold": 0, "part": row["best_step"] / row["steps"], "pairs": row["pairs"], "chosen": True,
+                 "tested": row["validation_pairs"], "accuracy": row["validation_accuracy"]}]  # fmt: skip
+    numbers = {k: row[k] for k in ("pairs", "steps", "train_loss", "seconds")}
+    chosen = [r for r in rows if r["chosen"]]
+    if tested := sum(r["tested"] for r in chosen):
+        numbers["accuracy on pairs not learned from"] = sum(r["accuracy"] * r["tested"] for r in chosen) / tested
     numbers["plot"] = training(row["path"])
     yield Rows(GOLD_REWARD_MODEL, pa.Table.from_pylist([row], GOLD_REWARD_MODEL.schema), numbers)
+    yield Rows(GOLD_FOLDS, pa.Table.from_pylist(rows, GOLD_FOLDS.schema))
 
 
 @table_asset(
-    AUDIT_ATTRIBUTES,
-    reads=[CLEAN_POOL, GOLD, SILVER, UNDECIDED, PLANTED_LABELS],
-    settings=("stage2", "attributes", "seed"),
+    ROUTING_RULE,
+    reads=[BEST_REWARD_MODEL, GOLD_FOLDS, GOLD, ANNOTATION_BATCH],
+    settings=("stage2",),
     group="stage2",
-    kinds={"openai"},
-    pool="llm",
-    retry_reason=asked_again(AUDIT_ATTRIBUTES),
-    checks={
-        AUDIT_ATTRIBUTES: [
-            Check(
-                "of_stage_2",
-                statement("checks/of_stage_2"),
-                "the sample is of the pairs that stage 2 decides",
-            )
-        ]
-    },
 )
-def audit_attributes(run: Run) -> Iterator[Rows]:
-    """Draws `stage2.audit` pairs, each with the same chance. People are guided by attributes, so these have some."""
-    with run.lake.connect() as con:
-        drawn = {"seed": str(run.settings.seed), "n": run.settings.stage2.audit}
-        yield attributed(run, AUDIT_ATTRIBUTES, con.sql(statement("stage2/audit_pairs"), params=drawn))
-
-
-@table_asset(
-    AUDIT,
-    reads=[AUDIT_ATTRIBUTES, CLEAN_POOL, PLANTED_LABELS],
-    settings=("people", "seed"),
-    settings_seen=("judges",),  # whose names are no person's
-    external_version=lambda settings, lake, _: answered(settings, lake, "stage2"),
-    group="stage2",
-    kinds={"python"},
-    pool="people",
-    checks={
-        AUDIT: [
-            Check(
-                "of_the_sample",
-                statement("checks/of_the_sample"),
-                "people were asked about the sample and nothing else",
-            )
-        ]
-    },
-)
-def audit(run: Run) -> Iterator[Rows]:
-    """People label the sample, the same people in the same way as in stage 1."""
-
-    with run.lake.connect() as con:
-        batch = con.sql(statement("stage2/audit_texts")).to_arrow_table()
-    labels = (
-        run.annotators.people(run.settings, run.lake).label(batch, "stage2")
-        if batch.num_rows
-        else AUDIT.schema.empty_table()
-    )
-    yield Rows(AUDIT, labels, {"pairs asked": batch.num_rows, "labels": labels.num_rows})
-
-
-@table_asset(
-    DECISION_RULE,
-    reads=[BEST_REWARD_MODEL, GOLD_REWARD_MODEL, GOLD, ANNOTATION_BATCH, CLEAN_POOL, AUDIT],
-    settings=("stage2", "seed"),
-    settings_seen=("training",),
-    external_version=lambda settings, *_: str("soft" in settings.training.arms),
-    group="stage2",
-    kinds={"duckdb", "torch"},
-    pool="gpu",
-)
-def decision_rule(run: Run) -> Iterator[Rows]:
-    """Written down before anything is decided. Where probabilities are wanted, for calibrated decisions or soft labels,
-    they are fitted on gold of the role calibration and on half of the audit; the other half tests thresholds."""
-    s, calibration, metadata = run.settings, None, {}
-    if s.stage2.decision == "calibrated" or "soft" in s.training.arms:
-        calibration, metadata = _calibrated(run)
-    rule = Rule(
-        decision=s.stage2.decision,
-        policy=s.stage2.policy,
-        threshold=s.stage2.threshold,
-        band=s.stage2.band,
-        calibration=calibration,
-    )
-    path = run.lake.path(DECISIONS, "b00").parents[1] / "rule.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(rule.dumps(), encoding="utf-8")
-    part.replace(path)
-    row = {
-        **rule.model_dump(include={"decision", "policy", "threshold", "band"}),
-        "rule": rule.id,
-        "file": rule.dumps(),
-    }
-    yield Rows(DECISION_RULE, pa.Table.from_pylist([row], DECISION_RULE.schema), {"file": str(path), **metadata})
-
-
-def _calibrated(run: Run) -> tuple[Calibration, dict]:
-    """Both models on people's labels, in the original order."""
-    from curation.calibration import Sample, TooFew, calibrate, halves
-
-    s = run.settings
-    with run.lake.connect() as con:
-        best = con.sql("SELECT model_id, path FROM best_reward_model WHERE best").fetchall()[0]
-        gold = con.sql("SELECT model_id, path FROM gold_reward_model").fetchall()[0]
-        con.sql(statement("stage2/audit_labels")).create("audited")
-        con.sql(statement("stage2/calibration_gold")).union(con.table("audited")).create("labels")
-        pairs = con.sql(statement("stage2/labelled_pairs"))
-        con.register("scores_now", run.reward_models.score(run, {"best": best[1], "gold": gold[1]}, pairs))
-        rows = con.sql(statement("stage2/calibration_margins")).to_arrow_table()
-    best_margin, gold_margin, right, drawn = (rows.column(i).to_numpy() for i in range(1, 5))
-    tests = drawn & ~halves(rows.column("pair_id").to_pylist(), s.seed)
-    margins = np.stack([best_margin, gold_margin], axis=1)
-    try:
-        found = calibrate(
-            Sample(margins[~tests], right[~tests]),
-            Sample(margins[tests], right[tests]),
-            models=(best[0], gold[0]),
-            alpha=s.stage2.alpha,
-            delta=s.stage2.delta,
-            threshold=s.stage2.threshold,
-            band=s.stage2.band,
+def routing_rule(run: Run) -> Iterator[Rows]:
+    """What gold alone says of the rule: whether there is enough of it, whether the models that decide are right often
+    enough, and whether the best one is heard. No pair has been scored, and no judge asked."""
+    s = run.settings.stage2
+    rule = Rule(decision="paper", policy=s.policy, threshold=s.threshold, band=s.band)
+    shown = {}
+    if s.decision == "guarded":
+        with run.lake.connect() as con:
+            measured = con.sql(statement("stage2/gold_measured"), params={"least": LEAST_GOLD})
+            found = dict(zip(measured.columns, measured.fetchall()[0], strict=True))
+        tested, right = found["tested"], found["hits"]
+        if s.policy in ("best_only", "no_human") and found["best"] is not None:  # the gold model is not heard
+            tested, right = found["best_pairs"], found["best"] * found["best_pairs"]
+        policy, guards = guards_before(
+            s.policy, found["gold"], tested, right, found["labels"], found["best"], found["labels_beside_best"]
         )
-    except TooFew as e:
-        raise dg.Failure(
-            f"stage2.decision = 'calibrated' and the arm 'soft' need more labels: {e}. More come with stage2.audit or"
-            " stage1.seed_people.",
-            allow_retries=False,
-        ) from None
-    thresholds = {
-        f"{side} {name}": getattr(t, side) for name, t in found.thresholds.items() for side in ("keep", "flip")
-    }
-    shown = {k: "abstains" if v is None else v for k, v in thresholds.items()}
-    run.log(f"fitted on {found.fitted_on} labels, tested on {found.tested_on}: {shown}")
-    return found, {"fitted on": found.fitted_on, "tested on": found.tested_on, **shown}
+        rule = rule.model_copy(update={"decision": "guarded", "policy": policy, "guards": guards})
+        shown = {k: v for k, v in guards.model_dump(exclude={"looked"}).items() if v is not None and v != ""}
+        if guards.why:
+            run.log(guards.why)
+    yield Rows(ROUTING_RULE, _as_row(rule), shown)
+
+
+def _as_row(rule: Rule) -> pa.Table:
+    row = rule.model_dump(include={"decision", "policy", "threshold", "band"})
+    return pa.Table.from_pylist([{**row, "rule": rule.id, "file": rule.dumps()}], DECISION_RULE.schema)
 
 
 @table_asset(
@@ -278,7 +212,7 @@ def scores(run: Run) -> Iterator[Rows]:
 
 @table_asset(
     ROUTED,
-    reads=[SCORES, DECISION_RULE],
+    reads=[SCORES, ROUTING_RULE],
     settings=("stage1",),
     settings_seen=("judges",),
     group="stage2",
@@ -286,7 +220,7 @@ def scores(run: Run) -> Iterator[Rows]:
 def routed(run: Run) -> Iterator[Rows]:
     """Pairs whose class a verdict can still change (spec 4.04), and what asking about them will cost."""
     with run.lake.connect() as con:
-        rule = rule_of(con)
+        rule = _rule(con, "routing_rule")
         asked = {
             "policy": rule.asks,
             "threshold": rule.threshold,
@@ -370,7 +304,7 @@ def stage2_votes(run: Run) -> Iterator[Rows]:
 @table_asset(
     STAGE2_VERDICTS,
     STAGE2_JUDGE_WEIGHTS,
-    reads=[STAGE2_VOTES, GOLD, GOLD_VOTES],
+    reads=[STAGE2_VOTES, GOLD, GOLD_VOTES, CLEAN_POOL],
     settings=("judges",),
     version=VERSION,
     group="stage2",
@@ -384,6 +318,186 @@ def stage2_verdicts(run: Run) -> Iterator[Rows]:
         rows, weights = verdicts_of(run, con, votes.to_arrow_table(), upto=last)
     yield Rows(STAGE2_VERDICTS, rows)
     yield Rows(STAGE2_JUDGE_WEIGHTS, weights)
+
+
+@table_asset(
+    AUDIT_STRATA,
+    AUDIT_SAMPLE,
+    reads=[SCORES, STAGE2_VERDICTS, ROUTING_RULE, CLEAN_POOL, GOLD, WORLD_FILES],
+    settings=("stage2", "seed"),
+    settings_seen=("training", "people"),
+    external_version=lambda settings, lake, _: f"{_calibrates(settings)} {answerable_version(settings, lake)}",
+    group="stage2",
+)
+def audit_sample(run: Run) -> Iterator[Rows]:
+    """Pairs that people look at before anything is decided: a random draw of what would be flipped, and, where
+    probabilities are wanted, one of each stratum. Recorded people are asked what they have answered."""
+    s = run.settings
+    with run.lake.connect() as con:
+        rule = _rule(con, "routing_rule")
+        decide(con, rule.proposes, con.table("scores"), con.table("stage2_verdicts")).create_view("proposed")
+        found = con.sql(statement("stage2/audit_candidates"), params={"policy": rule.policy})
+        if (known := answerable(s, run.lake)) is not None:
+            con.register("answered", known)
+            found = found.join(con.table("answered"), "comparison_id", how="semi")
+        found.create("candidates")
+        strata = con.sql(statement("stage2/audit_strata")).to_arrow_table()
+        sizes: dict[str, int] = dict.fromkeys(STRATA, 0)
+        for r in strata.to_pylist():
+            sizes[r["stratum"]] += r["pairs"]
+        drawn = shares(sizes, s.stage2.audit if _calibrates(s) else 0)
+        looks = s.stage2.decision == "guarded" and s.stage2.flip == "audited" and rule.asks != "nobody"
+        sample = con.sql(
+            statement("stage2/audit_sample"),
+            params={"seed": str(s.seed), "flips": s.stage2.flip_audit if looks else 0, **drawn},
+        ).to_arrow_table()
+    yield Rows(AUDIT_STRATA, strata)
+    yield Rows(AUDIT_SAMPLE, sample, {"would-be flips": pc.sum(sample["of_flips"]).as_py() or 0, **drawn})
+
+
+@table_asset(
+    AUDIT_ATTRIBUTES,
+    reads=[AUDIT_SAMPLE, CLEAN_POOL, GOLD, SILVER, UNDECIDED, PLANTED_LABELS],
+    settings=("attributes", "seed"),
+    group="stage2",
+    kinds={"openai"},
+    pool="llm",
+    retry_reason=asked_again(AUDIT_ATTRIBUTES),
+    checks={
+        AUDIT_ATTRIBUTES: [
+            Check(
+                "of_stage_2",
+                statement("checks/of_stage_2"),
+                "the sample is of the pairs that stage 2 decides",
+            )
+        ]
+    },
+)
+def audit_attributes(run: Run) -> Iterator[Rows]:
+    """People are guided by attributes, so the drawn pairs have some."""
+    with run.lake.connect() as con:
+        yield attributed(run, AUDIT_ATTRIBUTES, con.sql(statement("stage2/audit_drawn")))
+
+
+@table_asset(
+    AUDIT,
+    reads=[AUDIT_SAMPLE, AUDIT_ATTRIBUTES, CLEAN_POOL, PLANTED_LABELS],
+    settings=("people", "seed"),
+    settings_seen=("judges",),  # whose names are no person's
+    external_version=lambda settings, lake, _: answered(settings, lake, "stage2"),
+    group="stage2",
+    kinds={"python"},
+    pool="people",
+    checks={
+        AUDIT: [
+            Check(
+                "of_the_sample",
+                statement("checks/of_the_sample"),
+                "people were asked about the sample and nothing else",
+            )
+        ]
+    },
+)
+def audit(run: Run) -> Iterator[Rows]:
+    """People label the sample, the same people in the same way as in stage 1; until they have, stage 2 waits."""
+
+    with run.lake.connect() as con:
+        batch = con.sql(statement("stage2/audit_texts")).to_arrow_table()
+    labels = (
+        run.annotators.people(run.settings, run.lake).label(batch, "stage2")
+        if batch.num_rows
+        else AUDIT.schema.empty_table()
+    )
+    yield Rows(AUDIT, labels, {"pairs asked": batch.num_rows, "labels": labels.num_rows})
+
+
+@table_asset(
+    DECISION_RULE,
+    reads=[ROUTING_RULE, BEST_REWARD_MODEL, GOLD_REWARD_MODEL, GOLD, ANNOTATION_BATCH, CLEAN_POOL, AUDIT_STRATA,
+           AUDIT_SAMPLE, AUDIT, SCORES, STAGE2_VERDICTS],
+    settings=("stage2", "seed"),
+    settings_seen=("training",),
+    external_version=lambda settings, *_: str(_calibrates(settings)),
+    group="stage2",
+    kinds={"duckdb", "torch"},
+    pool="gpu",
+)  # fmt: skip
+def decision_rule(run: Run) -> Iterator[Rows]:
+    """Written down before anything is decided. Flips are allowed where people bore them out. Where probabilities are wanted,
+    for calibrated decisions or soft labels, they are fitted on gold of the role calibration and on half of the audit; the
+    other half tests thresholds."""
+    s, metadata = run.settings, {}
+    with run.lake.connect() as con:
+        rule = _rule(con, "routing_rule")
+        if rule.guards is not None:
+            said = [right for (right,) in con.sql(statement("stage2/flips_seen")).fetchall()]
+            counted = con.sql("SELECT coalesce(sum(pairs), 0)::BIGINT FROM audit_strata WHERE class = 'flip'")
+            looked = flip_audit(said, counted.fetchall()[0][0])
+            guards = guards_after(rule.guards, s.stage2.flip, looked)
+            rule = rule.model_copy(update={"guards": guards})
+            metadata = {"flips": guards.why, **({} if guards.looked is None else guards.looked.model_dump())}
+            run.log(guards.why)
+    if _calibrates(s):
+        calibration, shown = _calibrated(run, rule)
+        decision = "calibrated" if s.stage2.decision == "calibrated" else rule.decision
+        rule, metadata = rule.model_copy(update={"decision": decision, "calibration": calibration}), metadata | shown
+    path = run.lake.path(DECISIONS, "b00").parents[1] / "rule.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(rule.dumps(), encoding="utf-8")
+    part.replace(path)
+    yield Rows(DECISION_RULE, _as_row(rule), {"file": str(path), **metadata})
+
+
+def _calibrated(run: Run, rule: Rule) -> tuple[Calibration, dict]:
+    """Both models and the judges on people's labels, in the original order."""
+    from curation.calibration import Sample, TooFew, calibrate, halves
+
+    s = run.settings
+    with run.lake.connect() as con:
+        best = con.sql("SELECT model_id, path FROM best_reward_model WHERE best").fetchall()[0]
+        gold = con.sql("SELECT model_id, path FROM gold_reward_model").fetchall()[0]
+        con.sql(statement("stage2/audit_labels")).create("audited")
+        con.sql(statement("stage2/calibration_gold")).create("labels")
+        pairs = con.sql(statement("stage2/labelled_pairs"))
+        con.register("scores_now", run.reward_models.score(run, {"best": best[1], "gold": gold[1]}, pairs))
+        votes = {"policy": rule.policy, "threshold": rule.threshold, "band": rule.band}
+        rows = con.sql(statement("stage2/calibration_margins"), params=votes).to_arrow_table()
+        sizes: dict[str, int] = {}
+        for stratum, asked, n in con.sql("SELECT stratum, asked, pairs FROM audit_strata").fetchall():
+            cell = f"{stratum}, asked" if asked else stratum
+            sizes[cell] = sizes.get(cell, 0) + n
+    margins = np.stack([rows.column(c).to_numpy() for c in ("best", "gold", "judged")], axis=1)
+    right, drawn = (rows.column(c).to_numpy(zero_copy_only=False) for c in ("is_right", "drawn"))
+    tests = drawn & ~halves(rows.column("pair_id").to_pylist(), s.seed)
+    cells = [cell if cell in sizes else "" for cell in np.array(rows.column("cell").to_pylist(), object)[~tests]]
+    try:
+        found = calibrate(
+            Sample(margins[~tests], right[~tests]),
+            Sample(margins[tests], right[tests]),
+            models=(best[0], gold[0]),
+            alpha=s.stage2.alpha,
+            alpha_flip=s.stage2.alpha_flip,
+            delta=s.stage2.delta,
+            threshold=s.stage2.threshold,
+            band=s.stage2.band,
+            weights=weights(cells, sizes) if "" not in cells else None,
+        )
+    except TooFew as e:
+        raise dg.Failure(
+            f"stage2.decision = 'calibrated' and the arm 'soft' need more labels: {e}. More come with stage2.audit or"
+            " stage1.seed_people.",
+            allow_retries=False,
+        ) from None
+    if s.stage2.flip == "never":
+        kept = {name: t.model_copy(update={"flip": None}) for name, t in found.thresholds.items()}
+        found = found.model_copy(update={"thresholds": kept})
+    thresholds = {
+        f"{side} {name}": getattr(t, side) for name, t in found.thresholds.items() for side in ("keep", "flip")
+    }
+    shown = {k: "abstains" if v is None else v for k, v in thresholds.items()}
+    run.log(f"fitted on {found.fitted_on} labels, tested on {found.tested_on}: {shown}")
+    return found, {"fitted on": found.fitted_on, "tested on": found.tested_on, **shown}
 
 
 @table_asset(
@@ -406,13 +520,14 @@ def stage2_verdicts(run: Run) -> Iterator[Rows]:
     },
 )
 def decisions(run: Run) -> Iterator[Rows]:
-    """By default keep iff g=+ and (b=+ or j=+); flip iff g=- and (b=- or j=-); otherwise drop (spec 4, partition)."""
+    """By default keep iff g=+ and (b=+ or j=+); flip iff g=- and (b=- or j=-), as far as people's labels bear that out;
+    otherwise drop (spec 4, partition)."""
     with run.lake.connect() as con:
         scores, verdicts = (
             con.sql(query, params={"bucket": run.partition})
             for query in ("FROM scores WHERE bucket = $bucket", "FROM stage2_verdicts WHERE bucket = $bucket")
         )
-        rows = decide(con, rule_of(con), scores, verdicts).to_arrow_table()
+        rows = decide(con, _rule(con, "decision_rule"), scores, verdicts).to_arrow_table()
         con.register("decided", rows)
         found = con.sql(statement("stage2/decisions_counted")).fetchall()
     yield Rows(DECISIONS, rows, {"plot": counts(dict(found), "pairs")})
@@ -427,6 +542,6 @@ def partition(run: Run) -> Iterator[Rows]:
             yield Rows(table, rows)
 
 
-def rule_of(con: "duckdb.DuckDBPyConnection") -> Rule:
-    """The rule of a lake."""
-    return loads(con.sql("SELECT file FROM decision_rule").fetchall()[0][0])
+def _rule(con: "duckdb.DuckDBPyConnection", table: str) -> Rule:
+    """The rule of a lake, from the table of that name."""
+    return loads(con.table(table).select("file").fetchall()[0][0])

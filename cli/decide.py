@@ -40,6 +40,8 @@ def again(lake: Lake, rule_file: Path | None, scores: Path | None, verdicts: Pat
         for name, reason, n in found:
             grid.add_row(name, reason, f"{n:,}")
         console.print(grid)
+        if rule.guards and rule.guards.why:
+            console.print(rule.guards.why)
         if out:
             out.mkdir(parents=True, exist_ok=True)
             for name in ("keep", "flip", "drop"):

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 
 from cli.start_model import trained_from
+from curation.decision_rule import loads
 from curation.tables import RELEASE_CORRECTED, RELEASE_CURATED
 from resources.lake import Lake
 from resources.settings import Settings
@@ -62,8 +63,21 @@ def notices(settings: Settings, lake: Lake) -> Iterator[str]:
                 f"Note: {iteration} asks people about {people} pairs only: the pool is nearly used up. Fewer"
                 " stage1.iterations, or more sources."
             )
+    if (why := refused(lake)) is not None:
+        yield f"Note: {why}"
     if votes and not silver:
         yield f"Note: the judges gave {votes:,} answers and decided no pair; a reward model has nothing to learn from."
+
+
+def refused(lake: Lake) -> str | None:
+    """What stage 2 would have flipped, or kept, and did not, in a line; None where it did all."""
+    with lake.connect() as con:
+        rules = con.sql("SELECT file FROM decision_rule").fetchall()
+        [(pairs,)] = con.sql(statement("report/refused")).fetchall()
+    guards = loads(rules[0][0]).guards if rules else None
+    if guards is None or not (guards.no_keep or guards.no_flip) or not pairs:
+        return None
+    return f"{pairs:,} pairs that stage 2 would have decided were dropped. {guards.why}"
 
 
 def least_pairs(settings: Settings) -> int:

@@ -5,6 +5,7 @@ import json
 import duckdb
 from rich.console import Console
 
+from curation.decision_rule import loads
 from resources.lake import Lake
 from sql import statement
 
@@ -95,6 +96,10 @@ def story(lake: Lake, pair_id: str, console: Console | None = None) -> None:
                 )
             if votes and votes[0]["examples"]:
                 say(f"    nearest gold example: {votes[0]['examples'][0]}")
+        for r in of_pair("audit", "event_id"):
+            say(
+                f"  looked at in stage 2 by {r['annotator']}{_simulated(r)}: {r['verdict']} ({r['shown_first']} was shown first)"
+            )
         for table in ("verdicts", "stage2_verdicts"):
             for r in of_pair(table):
                 say(f"  verdict: {r['verdict']} ({r['reason']}, {r['voices']} voices {json.loads(r['votes'])})")
@@ -107,6 +112,8 @@ def story(lake: Lake, pair_id: str, console: Console | None = None) -> None:
             if r["p_right"] is not None:
                 say(f"  calibrated probability that the original order is right: {r['p_right']:.3f}")
             say(f"  judges: {r['j'] or 'not asked'}; rule {r['rule']}")
+        if of_pair("decisions") and (why := _guards(con)):
+            say(f"  {why}")
 
         outcome = of_pair("outcome")
         for r in outcome:
@@ -115,6 +122,12 @@ def story(lake: Lake, pair_id: str, console: Console | None = None) -> None:
         for release in ("release_curated", "release_corrected"):
             for r in of_pair(release):
                 say(f"  in {release}{' with the responses swapped' if r['flipped'] else ''}, admitted by: {r['rule']}")
+
+
+def _guards(con: duckdb.DuckDBPyConnection) -> str:
+    """What people's labels let the rule do, in its own words; '' where it has no guards."""
+    rule = loads(con.sql("SELECT file FROM decision_rule").fetchall()[0][0])
+    return rule.guards.why if rule.guards else ""
 
 
 def _short(text: str, width: int = 240) -> str:

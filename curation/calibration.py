@@ -1,8 +1,8 @@
 """Calibrated decisions: the probability that a label is right, and thresholds with a bound on the error
 (Jung et al. 2025, arXiv 2407.18370; fixed-sequence testing as in arXiv 2110.01052).
 
-The bound is one for the pairs that the tested ones were drawn from. They are therefore a simple random sample of what
-stage 2 decides; what thresholds are tested on fits nothing.
+A bound is one for the pairs that the tested ones were drawn from. Within a stratum they are therefore a simple random
+sample of what stage 2 decides, whatever their number in the strata; what thresholds are tested on fits nothing.
 """
 
 import math
@@ -26,8 +26,8 @@ class TooFew(ValueError):
 
 
 class Sample(NamedTuple):
-    """Human-labelled pairs: margins of best and gold model [n, 2] in the original order, whether people confirm that
-    order [n]."""
+    """Human-labelled pairs: margins of best and gold model and the judges' sum [n, 3] in the original order, whether
+    people confirm that order [n]. Without judges [n, 2]."""
 
     margins: np.ndarray
     right: np.ndarray
@@ -38,8 +38,8 @@ def halves(pairs: list[str], seed: int) -> np.ndarray:
     return np.array([int(digest(("half", str(seed), p))[:8], 16) % 2 == 0 for p in pairs], bool)
 
 
-def fit(sample: Sample, weights: np.ndarray | None = None) -> tuple[float, float, float]:
-    """Platt scaling on both models' margins: (intercept, best, gold), in units of the margins.
+def fit(sample: Sample, weights: np.ndarray | None = None) -> tuple[float, ...]:
+    """Platt scaling: (intercept, then a coefficient a column of the margins), in units of the margins.
 
     Args:
         weights: [n], for how many pairs each stands, where some were drawn more readily than others
@@ -58,14 +58,14 @@ def fit(sample: Sample, weights: np.ndarray | None = None) -> tuple[float, float
     scale = np.maximum(margins.std(axis=0), 1e-9)
     model = LogisticRegression(C=1.0, tol=1e-8, max_iter=1000)
     model.fit(margins / scale, right, weights)
-    best, gold = (round(float(c), 9) for c in model.coef_[0] / scale)
-    return round(float(model.intercept_[0]), 9), best, gold
+    slopes = np.where(margins.any(axis=0), model.coef_[0] / scale, 0.0)  # what is 0 everywhere says nothing
+    return round(float(model.intercept_[0]), 9), *(round(float(c), 9) for c in slopes)
 
 
-def probability(coefficients: tuple[float, float, float], margins: np.ndarray) -> np.ndarray:
+def probability(coefficients: tuple[float, ...], margins: np.ndarray) -> np.ndarray:
     """P(the original order is right) [n]."""
-    a, best, gold = coefficients
-    return sigmoid(a + best * margins[:, 0] + gold * margins[:, 1])
+    a, *slopes = coefficients
+    return sigmoid(a + margins @ np.array(slopes))
 
 
 def fixed_sequence(p: np.ndarray, right: np.ndarray, alpha: float, delta: float) -> float | None:
@@ -111,26 +111,31 @@ def calibrate(
     models: tuple[str, str],
     alpha: float,
     delta: float,
+    alpha_flip: float | None = None,
     threshold: float = 0.5,
     band: float = 0.0,
+    weights: np.ndarray | None = None,
 ) -> Calibration:
     """Fit probabilities on one sample and test thresholds on the other, a stratum and side at a time.
 
     Args:
         fitted: any labels; how well they represent what is decided matters to how much is decided, not to the bound.
-        tested: a simple random sample of the pairs that are decided, none of them in `fitted`. Labels of one
-            conversation may agree: what is bounded is the share among these very pairs, of which it is a random draw.
+        tested: in each stratum a simple random sample of the pairs that are decided, none of them in `fitted`. Labels of
+            one conversation may agree: what is bounded is the share among these very pairs, of which it is a random draw.
+        alpha, alpha_flip: share of wrong ones among what is kept, or flipped; None: as alpha.
+        weights: of the fitted ones; see `fit`.
 
     Raises:
         TooFew: nothing to fit.
     """
-    coefficients = fit(fitted)
+    coefficients = fit(fitted, weights)
     p, group = probability(coefficients, tested.margins), strata(tested.margins, threshold, band)
     found: dict[Stratum, Thresholds] = {}
     for s in STRATA:
         q, right = p[group == s], tested.right[group == s]
         found[s] = Thresholds(
-            keep=fixed_sequence(q, right, alpha, delta), flip=fixed_sequence(1 - q, ~right, alpha, delta)
+            keep=fixed_sequence(q, right, alpha, delta),
+            flip=fixed_sequence(1 - q, ~right, alpha if alpha_flip is None else alpha_flip, delta),
         )
     return Calibration(
         best_model=models[0],
@@ -138,9 +143,11 @@ def calibrate(
         intercept=coefficients[0],
         best=coefficients[1],
         gold=coefficients[2],
+        judges=coefficients[3] if len(coefficients) > 3 else 0.0,
         fitted_on=len(fitted.right),
         tested_on=len(tested.right),
         alpha=alpha,
+        alpha_flip=alpha_flip,
         delta=delta,
         thresholds=found,
     )

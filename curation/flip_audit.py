@@ -12,10 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curation.decision_rule import STRATA
+from curation.decision_rule import STRATA, Guards, Policy, SeenFlips
 from curation.identity import digest
 
-UNPROVEN = "flip_unproven"  # reason of a drop
+UNPROVEN = "flip_unproven"  # reasons of a drop
+KEEP_UNPROVEN = "keep_unproven"
+LITTLE_GOLD = "too_little_gold"
+HEAR_GOLD: tuple[Policy, ...] = ("symmetric", "flip_all", "direct_retain", "both")  # both models, the best may object
 LEVEL = 0.1  # one-sided: how often flips that are right in half or less may be let through
 LEAST_GOLD = 50  # people's labels below which reward models decide nothing
 
@@ -27,7 +30,7 @@ def lower_bound(right: int, n: int, level: float = LEVEL) -> float:
         ValueError: `right` is not between 0 and n, or `level` not between 0 and 1.
 
     >>> round(lower_bound(25, 40), 3), round(lower_bound(24, 40), 3), lower_bound(0, 0)
-    (0.509, 0.484, 0.0)
+    (0.511, 0.486, 0.0)
     """
     if not 0 <= right <= n or not 0 < level < 1:
         raise ValueError(f"{right} right of {n} at level {level}")
@@ -81,7 +84,7 @@ class FlipAudit(NamedTuple):
         """For people.
 
         >>> FlipAudit(30, 40, 0, 500).sentence()
-        'Of 500 would-be flips people looked at 40: 30 right, so at least 63.5 % are (90 % bound). Flips are allowed.'
+        'Of 500 would-be flips people looked at 40: 30 right, so at least 64.1 % are (90 % bound). Flips are allowed.'
         """
         seen = self.looked + self.undecided
         if not self.flips:
@@ -120,6 +123,27 @@ class Draw(NamedTuple):
     weight: float
 
 
+def shares(sizes: Mapping[str, int], n: int, at_least: Mapping[str, int] | None = None) -> dict[str, int]:
+    """How many of n each stratum gives: as many as the others; one that is too small gives all, and the others its share.
+
+    Args:
+        sizes: stratum -> its pairs.
+        at_least: stratum -> pairs that it gives before the rest is shared.
+
+    >>> shares({"agree": 700, "split": 250, "reject": 50}, 240)
+    {'agree': 95, 'reject': 50, 'split': 95}
+    """
+    names = [s for s in STRATA if s in sizes] + sorted(set(sizes) - set(STRATA))
+    take = {s: min(sizes[s], (at_least or {}).get(s, 0)) for s in names}
+    left = n - sum(take.values())
+    while left > 0 and (open_ := [s for s in names if take[s] < sizes[s]]):
+        least = min(take[s] for s in open_)
+        for s in [s for s in open_ if take[s] == least][:left]:
+            take[s] += 1
+            left -= 1
+    return take
+
+
 def stratified(pairs: Mapping[str, str], n: int, seed: int, *, at_least: Mapping[str, int] | None = None) -> list[Draw]:
     """Draw n pairs, as many from each stratum as from the others, at random within it; a stratum that is too small gives
     all, and the others its share.
@@ -139,15 +163,8 @@ def stratified(pairs: Mapping[str, str], n: int, seed: int, *, at_least: Mapping
         held.setdefault(stratum, []).append(pair)
     for members in held.values():
         members.sort(key=lambda p: (digest(("audit", str(seed), p)), p))
-    names = [s for s in STRATA if s in held] + sorted(set(held) - set(STRATA))
-    take = {s: min(len(held[s]), (at_least or {}).get(s, 0)) for s in names}
-    left = n - sum(take.values())
-    while left > 0 and (open_ := [s for s in names if take[s] < len(held[s])]):
-        least = min(take[s] for s in open_)
-        for s in [s for s in open_ if take[s] == least][:left]:
-            take[s] += 1
-            left -= 1
-    return sorted(Draw(p, s, len(held[s]) / take[s]) for s in names for p in held[s][: take[s]])
+    take = shares({s: len(members) for s, members in held.items()}, n, at_least)
+    return sorted(Draw(p, s, len(held[s]) / take[s]) for s in take for p in held[s][: take[s]])
 
 
 def weights(strata: Sequence[str], sizes: Mapping[str, int]) -> np.ndarray:
@@ -183,28 +200,102 @@ class Guard(NamedTuple):
     reason: str
 
 
-def guard(gold: int, model_right: float, labels_right: float, audit: FlipAudit | None = None) -> Guard:
+def guard(
+    gold: int, model_right: float, labels_right: float, audit: FlipAudit | None = None, tested: int | None = None
+) -> Guard:
     """The least that decisions need, told before they are made.
 
     Args:
         gold: pairs people decided.
-        model_right: of them, those on which a gold model that never saw the pair's cluster agrees, ties one half.
+        model_right: of the tested ones, those on which a gold model that never saw the pair's cluster agrees, ties one
+            half.
         labels_right: accuracy of the original labels on people's verdicts.
         audit: what people saw of the would-be flips; None where nobody looked.
+        tested: pairs on which the gold model was tested; None: all of `gold`.
     """
     from curation.worth import keep_break_even
+
+    tested = gold if tested is None else tested
 
     if gold < LEAST_GOLD:
         return Guard(False, False, f"{gold} pairs of gold: reward models decide nothing below {LEAST_GOLD}")
     bar = keep_break_even(labels_right)
-    bound = lower_bound(int(model_right), gold)
+    bound = lower_bound(int(model_right), tested)
     if bound <= bar:
+        right = f"right in {model_right / tested:.1%} (at least {bound:.1%})" if tested else "not tested"
         return Guard(
             False,
             False,
-            f"the gold model is right in {model_right / gold:.1%} (at least {bound:.1%}); with labels right in"
-            f" {labels_right:.1%}, keeping what it agrees with teaches more only above {bar:.1%}".replace("%", " %"),
+            f"the model of people's labels is {right}; with labels right in {labels_right:.1%}, keeping what it agrees"
+            f" with teaches more only above {bar:.1%}".replace("%", " %"),
         )
     if audit is None:
         return Guard(True, False, "nobody looked at would-be flips")
     return Guard(True, audit.allowed, audit.sentence())
+
+
+def guards_before(
+    policy: Policy,
+    gold: int,
+    tested: int,
+    model_right: float,
+    labels: float,
+    best: float | None,
+    labels_beside_best: float | None = None,
+) -> tuple[Policy, Guards]:
+    """The policy that decides, and what it may do as far as gold tells; would-be flips still wait for the audit.
+
+    Args:
+        policy: as configured.
+        gold: pairs people decided.
+        tested: of them, those on which the gold model (the best model where the policy hears no other) was tested and
+            had not learned from.
+        model_right: of these, those that it has right, ties one half.
+        labels: share of original labels that people confirm.
+        best: accuracy of the best reward model on people's verdicts; None where it learned from them.
+        labels_beside_best: share of right labels among the pairs that it was measured on; default: `labels`.
+
+    Returns:
+        the policy (gold_only where the best model has lost its veto), and the guards.
+    """
+    from curation.worth import keep_break_even
+
+    beside = labels if labels_beside_best is None else labels_beside_best
+    veto = policy not in HEAR_GOLD or best is None or keeps_veto(np.array([best]), np.array([beside]))
+    first = guard(gold, model_right, labels, tested=tested)
+    no_keep = "" if first.keep else LITTLE_GOLD if gold < LEAST_GOLD else KEEP_UNPROVEN
+    return policy if veto else "gold_only", Guards(
+        no_keep=no_keep,
+        no_flip=no_keep if no_keep == LITTLE_GOLD else UNPROVEN,
+        why=f"{first.reason[:1].upper()}{first.reason[1:]}. Nothing is kept or flipped." if no_keep else "",
+        gold=tested,
+        model=_short(model_right / tested) if tested else None,
+        model_bound=_short(lower_bound(int(model_right), tested)),
+        break_even=_short(keep_break_even(labels)),
+        labels=_short(labels),
+        best=None if best is None else _short(best),
+        labels_beside_best=None if best is None else _short(beside),
+        veto=veto,
+    )
+
+
+def guards_after(before: Guards, flip: str, audit: FlipAudit) -> Guards:
+    """The guards once people have looked.
+
+    Args:
+        flip: audited, always or never.
+        audit: what people saw of the would-be flips.
+    """
+    if before.no_keep:
+        return before
+    if flip == "always":
+        return before.model_copy(update={"no_flip": "", "why": "Flips are allowed by name; nobody looked at them."})
+    if flip == "never":
+        return before.model_copy(update={"why": f"Flips are off by name: they are dropped as {UNPROVEN}."})
+    looked = SeenFlips(**audit._asdict(), bound=_short(audit.bound))
+    refused = "" if audit.allowed else UNPROVEN
+    return before.model_copy(update={"no_flip": refused, "why": audit.sentence(), "looked": looked})
+
+
+def _short(x: float) -> float:
+    return round(float(x), 6)

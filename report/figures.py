@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from resources.benchmarks.loader import Loaded
 
 SHARES = ("report/labels", "report/batches", "report/judges", "report/models", "report/planted")
-CONTRASTS = (("filtered", "original"), ("corrected", "filtered"), ("filtered", "random"))
+BASELINES = ("original", "original_with_gold", "gold")  # what curated data must beat before it can be said to help
+CONTRASTS = (
+    ("filtered", "original"),
+    ("corrected", "filtered"),
+    ("filtered", "random"),
+    ("oracle", "original"),
+    *((arm, base) for arm in ("filtered", "corrected") for base in BASELINES[1:]),
+    ("corrected", "original"),
+)
 RESAMPLES = 1000
 
 
@@ -95,6 +103,7 @@ def measure(
         ("label_precision", "curated release", "original"),
     ):
         found += _contrast(found, figure, a, b)
+    found += _panel(con, seed) + _headroom(con)
     found += _loop_gain(con, seed) + _scores(con) + _score_gains(con, benchmarks, arms, seed) + _dollars(con)
     return Figures(found)
 
@@ -127,6 +136,25 @@ def _loop_gain(con: "duckdb.DuckDBPyConnection", seed: int) -> list[Figure]:
         return []
     before, after = zip(*rows, strict=True)
     return [Figure("rm_accuracy_gain", "last - first", paired_difference(after, before, seed), len(rows), "people")]
+
+
+def _panel(con: "duckdb.DuckDBPyConnection", seed: int) -> list[Figure]:
+    """What the judges add over our two models: of the pairs of stage 2 that the reference knows, and no model was trained
+    on, the share that is decided right, by the models alone and with the judges; an undecided pair counts one half."""
+    rows = con.sql(statement("report/panel_adds")).fetchall()
+    if not rows:
+        return []
+    alone, judged = zip(*rows, strict=True)
+    gain = paired_difference(judged, alone, seed)
+    shares = {"the two models alone": alone, "with the judges": judged}
+    found = [Figure("decided_right", name, wilson(sum(hits), len(hits)), len(hits)) for name, hits in shares.items()]
+    return [*found, Figure("panel_adds", "", gain, len(rows))]
+
+
+def _headroom(con: "duckdb.DuckDBPyConnection") -> list[Figure]:
+    """What a model of right labels would have over one of the original labels, as `worth` foresaw it last."""
+    rows = con.sql(statement("report/headroom")).fetchall()
+    return [Figure("headroom", "foreseen", Estimate(*numbers), 0) for numbers in rows]
 
 
 def _scores(con: "duckdb.DuckDBPyConnection") -> list[Figure]:

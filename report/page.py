@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curation.intervals import Estimate
+from curation.decision_rule import Rule, loads
+from curation.intervals import NOTHING, Estimate
 from curation.tables import Table
 from report import charts
 from report.drawing import BAD, GOOD, MIXED, PLAIN, QUIET
-from report.figures import Figure, Figures
+from report.figures import BASELINES, Figure, Figures
 from resources.lake import Lake, label
 from resources.settings import Settings
 from sql import statement
@@ -38,8 +39,12 @@ ARM_TONES = {  # in the order of the page
     "random": QUIET,
     "filtered": GOOD,
     "corrected": MIXED,
+    "soft": MIXED,
+    "gold": PLAIN,
+    "oracle": GOOD,
     "longer_answer": BAD,
 }
+ARM_TONES |= {f"{arm}_with_gold": tone for arm, tone in ARM_TONES.items() if arm not in ("gold", "longer_answer")}
 LABEL_TONES = {
     "original": QUIET,
     "stage 2 input": QUIET,
@@ -115,6 +120,7 @@ HABITS = (  # figures of a judge's report card, in the order of the page
 class Claim:
     """One statement of the paper about the method, and what this run says about it.
 
+    `headroom` is what a model of right labels would gain in the same units, planted or foreseen.
     `verdict` is "agrees" or "contradicts" when the interval excludes zero, "undecided" when it does not, and
     "not measured" where there is none.
     """
@@ -123,6 +129,7 @@ class Claim:
     measured: str
     gain: Estimate
     n: int
+    headroom: Estimate = NOTHING
 
     @property
     def verdict(self) -> str:
@@ -138,9 +145,10 @@ def claims(figures: Figures) -> list[Claim]:
     scores = dict.fromkeys(f.figure for f in headline_scores(figures))
     for a, b in SCORE_CLAIMS:
         for name in scores or ["no benchmark"]:
-            gain = figures[f"{name}_difference", f"{a} - {b}"]
+            gain, room = figures[f"{name}_difference", f"{a} - {b}"], figures[f"{name}_difference", "oracle - original"]
             measured = f"{name.removeprefix('score of ')}, {a} − {b}"
-            found.append(Claim(SCORE_CLAIMS[a, b], measured, gain.estimate, gain.n))
+            room = room if room.n else figures["headroom", "foreseen"]
+            found.append(Claim(SCORE_CLAIMS[a, b], measured, gain.estimate, gain.n, room.estimate))
     for text, measured, figure, group in OTHER_CLAIMS:
         gain = figures[figure, group]
         found.append(Claim(text, measured, gain.estimate, gain.n))
@@ -149,6 +157,27 @@ def claims(figures: Figures) -> list[Claim]:
     text = "Flipped pairs are right more often than wrong"
     found.append(Claim(text, "right after the flip − 50 %", above, flipped.n))
     return found
+
+
+def helps(figures: Figures) -> str:
+    """Whether curation helped, in a sentence. It is said to help only where a model of curated data beats, on every
+    benchmark, the pool as it came, people's labels alone, and the pool with people's labels beside it."""
+    names = list(dict.fromkeys(f.figure for f in headline_scores(figures)))
+    if not names:
+        return "No benchmark has been run, so whether curation helps is not known."
+    lacking: dict[str, list[str]] = {}
+    for arm in ("filtered", "corrected"):
+        gains = {base: [figures[f"{n}_difference", f"{arm} - {base}"] for n in names] for base in BASELINES}
+        lacking[arm] = [
+            f"{base} ({'not measured' if not all(f.n for f in found) else ', '.join(points(f.estimate) for f in found)})"
+            for base, found in gains.items()
+            if not all(f.estimate.interval and f.estimate.interval[0] > 0 for f in found)
+        ]
+        if not lacking[arm]:
+            return f"Curation helps: {arm} beats {', '.join(BASELINES)}."
+    return "That curation helps is not shown: " + "; ".join(
+        f"{arm} does not beat {', '.join(bases)}" for arm, bases in lacking.items()
+    ) + "."  # fmt: skip
 
 
 def headline_scores(figures: Figures) -> list[Figure]:
@@ -214,6 +243,8 @@ def render(
         benchmarks=benchmarks,
         missing=list(dict.fromkeys(part for b in benchmarks for part in b["missing"])),
         claims=found,
+        helps=helps(figures),
+        rule=_rule(con),
         contradicted=[c for c in found if c.verdict == "contradicts"],
         classes=[(c, figures["records", c].n, _reasons(figures, c)) for c in CLASSES if figures["records", c].n],
         labels=[figures["label_precision", c] for c in LABEL_TONES if figures["undecidable", c].n],
@@ -243,6 +274,12 @@ def render(
         config_hash=settings.section_hash(*type(settings).model_fields),
         versions=_versions(lake, settings, reads),
     )
+
+
+def _rule(con: "duckdb.DuckDBPyConnection") -> Rule | None:
+    """The rule that decided stage 2."""
+    rows = con.sql("SELECT file FROM decision_rule").fetchall()
+    return loads(rows[0][0]) if rows else None
 
 
 def _reasons(figures: Figures, name: str) -> list[tuple[str, int]]:

@@ -7,9 +7,15 @@ CREATE OR REPLACE MACRO sigmoid(x) AS 1 / (1 + exp(-x));
 -- probability p it is hit(p - 0.5).
 CREATE OR REPLACE MACRO hit(margin) AS CASE WHEN margin > 0 THEN 1.0 WHEN margin < 0 THEN 0.0 WHEN margin = 0 THEN 0.5 END;
 
--- Calibrated probability that the original order is right, from both models' margins; null without coefficients.
-CREATE OR REPLACE MACRO p_of_margins(margin_best, margin_gold, intercept, best, gold) AS
-    sigmoid(intercept + best * margin_best + gold * margin_gold);
+-- Calibrated probability that the original order is right, from both models' margins and the judges' sum; null without
+-- coefficients.
+CREATE OR REPLACE MACRO p_of_margins(margin_best, margin_gold, judged, intercept, best, gold, judges) AS
+    sigmoid(intercept + best * margin_best + gold * margin_gold + judges * judged);
+
+-- Judges for the original order less those against it, from their voices as JSON; 0 where there is none.
+CREATE OR REPLACE MACRO judges_sum(votes) AS coalesce(list_sum([
+    CASE v WHEN 'original' THEN 1 WHEN 'swapped' THEN -1 ELSE 0 END FOR v IN json_extract_string(votes, '$.*')
+]), 0);
 
 -- How many neighbours a pair may ask for (spec 3.07): k_max where the model is wrong, cannot tell or has not seen it, else
 -- ceil(k_max * (1 - p)).
@@ -52,8 +58,10 @@ CREATE OR REPLACE MACRO low_risk(objectivity, controversiality) AS objectivity =
 -- Who may read gold of which role (spec O-06). A conversation cluster has one role for good; stage1/gold.sql deals them.
 --     train        the gold reward model learns from it
 --     few_shot     shown to judges as examples; the gold reward model learns from it too
---     validation   chooses checkpoints
---     calibration  turns scores into probabilities and thresholds
+--     validation   chooses the checkpoints of models that do not learn from gold; the gold reward model learns from it
+--                  too, since parts of gold choose its length (stage2.folds; with 0 this role chooses its checkpoint)
+--     calibration  turns scores into probabilities and thresholds; where nobody wants these, the gold reward model learns
+--                  from it
 --     test         read by nothing but the final measure
 -- The loop's reward model never learns from gold, so what it gets wrong among the roles open to it is honest.
 CREATE OR REPLACE MACRO is_open(role) AS role IN ('train', 'few_shot', 'validation');

@@ -1,6 +1,7 @@
 """The truth that a run is measured against, planted or from people."""
 
-from curation.tables.columns import COMPARISON_ID, F, I, S, field, table
+from curation.tables.columns import COMPARISON_ID, PAIR_ID, F, I, S, field, table
+from curation.tables.stage1_schemas import ORDER
 
 LABEL_FIELDS = [
     COMPARISON_ID,
@@ -20,6 +21,12 @@ PLANTED_LABELS = table(
     "The truth of the generated pool, empty without one; only simulated people and judges read it.",
     LABEL_FIELDS,
     ("comparison_id",),
+)
+ORACLE_LABELS = table(
+    "oracle_labels",
+    "The planted order of every pair about which it can tell; only the arm oracle learns from it.",
+    [PAIR_ID, ORDER],
+    ("pair_id",),
 )
 WORLD_FILES = table(
     "world_files",

@@ -20,6 +20,20 @@ BEST_REWARD_MODEL = table(
 GOLD_REWARD_MODEL = table(
     "gold_reward_model", "The reward model trained on people's labels only.", MODEL_FIELDS, ("model_id",)
 )
+GOLD_FOLDS = table(
+    "gold_folds",
+    "How the gold model's training went on parts of gold: what chose its length, and how right it is on pairs that it did"
+    " not learn from.",
+    [
+        field("fold", I, "part of gold that was tested and not learned from"),
+        field("part", F, "of the recipe's training after which it was tested"),
+        field("pairs", I, "gold pairs learned from"),
+        field("tested", I, "gold pairs tested"),
+        field("accuracy", F, "ties count half"),
+        field("chosen", B, "the part that is best over all folds; the gold model is trained that long, on all of gold"),
+    ],
+    ("fold", "part"),
+)
 SCORES = table(
     "scores",
     "Rewards of both models for every pair that stage 2 decides, in the original order.",
@@ -40,6 +54,28 @@ SCORES = table(
     ("pair_id",),
     "bucket",
 )
+AUDIT_STRATA = table(
+    "audit_strata",
+    "What stage 2 would do before people look, counted: the pairs that an audit may draw from.",
+    [
+        field("stratum", S, "agree, reject or split, by the votes of both models"),
+        field("class", S, "keep, flip or drop, before guards or calibration"),
+        field("asked", B, "whether the judges were asked"),
+        field("pairs", I, "how many"),
+    ],
+    ("stratum", "class", "asked"),
+)
+AUDIT_SAMPLE = table(
+    "audit_sample",
+    "The pairs of stage 2 that are drawn at random for people to look at, and what for.",
+    [
+        PAIR_ID,
+        field("stratum", S, "agree, reject or split"),
+        field("of_flips", B, "in the draw of would-be flips"),
+        field("of_strata", B, "in the draw that probabilities and thresholds rest on"),
+    ],
+    ("pair_id",),
+)
 AUDIT_ATTRIBUTES = table(
     "audit_attributes",
     "The pairs of stage 2 that were drawn at random for people, with their attributes.",
@@ -48,21 +84,29 @@ AUDIT_ATTRIBUTES = table(
 )
 AUDIT = table(
     "audit",
-    "What people said about pairs of stage 2 that were drawn at random: calibrated decisions are tested on them.",
+    "What people said about pairs of stage 2 that were drawn at random: whether flips are allowed, and calibrated"
+    " decisions, rest on them.",
     list(HUMAN_LABELS.schema),
     ("event_id",),
+)
+RULE_FIELDS = [
+    field("rule", S, "its name; ends with a hash of the file"),
+    field("decision", S, "guarded, paper or calibrated"),
+    field("policy", S, "who must agree, and who is asked"),
+    field("threshold", F, "p above which the best model agrees with a label"),
+    field("band", F, "added to the threshold"),
+    field("file", S, "the JSON text"),
+]
+ROUTING_RULE = table(
+    "routing_rule",
+    "The rule as far as gold alone makes it: it says whom the judges are asked about, and what would be flipped.",
+    RULE_FIELDS,
+    ("rule",),
 )
 DECISION_RULE = table(
     "decision_rule",
     "The rule of stage 2 as a file: applied to stored scores and verdicts it gives the same classes again (spec 4.13).",
-    [
-        field("rule", S, "its name, as on every row it decides; ends with a hash of the file"),
-        field("decision", S, "paper or calibrated"),
-        field("policy", S, "who must agree, and who is asked"),
-        field("threshold", F, "p above which the best model agrees with a label"),
-        field("band", F, "added to the threshold"),
-        field("file", S, "the JSON text"),
-    ],
+    RULE_FIELDS,
     ("rule",),
 )
 ROUTED = table(
@@ -109,8 +153,8 @@ DECISIONS = table(
         field(
             "reason",
             S,
-            "agreed, judged, both_reject, rejected, rest, calibrated; conflict, tie, undecided, abstained or"
-            " why it was not scored",
+            "agreed, judged, both_reject, rejected, rest, calibrated; conflict, tie, undecided, abstained,"
+            " flip_unproven, keep_unproven, too_little_gold or why it was not scored",
         ),
         field("p_right", F, "calibrated probability that the original order is right; null without calibration", True),
         field("rule", S, "name of the rule"),

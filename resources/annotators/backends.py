@@ -22,11 +22,12 @@ from resources.annotators.waiting import BadAnswers, Waiting
 from resources.lake import Lake
 from resources.settings import Answers, Settings
 from resources.sources.files import BadFile
-from resources.sources.reader import fingerprint
+from resources.sources.reader import fingerprint, read_answers
 from resources.sources.recorded_answers import recorded
 from resources.stops import Stop
 
-__all__ = ["BadAnswers", "DeskPeople", "People", "RecordedPeople", "Waiting", "answered", "backend", "door", "event_id"]
+__all__ = ["BadAnswers", "DeskPeople", "People", "RecordedPeople", "Waiting", "answerable", "answerable_version",
+           "answered", "backend", "door", "event_id"]  # fmt: skip
 
 SCHEMA = HUMAN_LABELS.schema
 LOOK = 5.0  # seconds
@@ -96,6 +97,20 @@ def answered(settings: Settings, lake: Lake, iteration: str | None) -> str:
         if people.backend == "label_studio" and iteration in opened.batches():
             _look(settings, opened, iteration)
         return digest([opened.mark(iteration)])
+
+
+def answerable(settings: Settings, lake: Lake) -> pa.Table | None:
+    """The comparisons that recorded people have answered (column comparison_id); None where people answer what they are
+    asked."""
+    if settings.people.backend != "recorded":
+        return None
+    parts = [read_answers(one, lake).read_all().select(["comparison_id"]) for one in settings.people.answers]
+    return pa.concat_tables(parts) if parts else pa.table({"comparison_id": pa.array([], pa.string())})
+
+
+def answerable_version(settings: Settings, lake: Lake) -> str:
+    """Changes when `answerable` may."""
+    return answered(settings, lake, None) if settings.people.backend == "recorded" else ""
 
 
 _looked: dict[tuple[str, str], float] = {}  # (desk, batch) -> when its server was last asked

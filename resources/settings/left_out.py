@@ -55,7 +55,7 @@ def _over(defaults: dict[str, Any], given: Any) -> Any:
 
 
 def _asks_nobody(stage2: Any) -> bool:
-    return isinstance(stage2, dict) and ("policy" in stage2 or stage2.get("decision") == "calibrated")
+    return isinstance(stage2, dict) and "policy" in stage2
 
 
 def _chooses(backbone: Any) -> bool:

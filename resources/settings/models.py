@@ -68,6 +68,7 @@ class Judge(Called):
     accuracy: Share = 0.8  # simulated, without examples
     position_bias: Share = 0.05  # simulated, chance of answering "candidate_1" blindly
     browsing: bool = False
+    labelled: list[str] = []  # sources whose original labels it made: there it is heard only where others are too few
 
     @model_validator(mode="after")
     def _complete(self):

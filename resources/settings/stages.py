@@ -102,17 +102,33 @@ class Stage1(Part):
 
 
 class Stage2(Part):
-    # paper: models and judges vote by `policy`; calibrated: keep and flip only where the error is bounded
-    decision: Literal["paper", "calibrated"] = "paper"
+    # guarded: models and judges vote by `policy`, and nothing is kept or flipped that people's labels do not bear out;
+    # paper: the same votes and no more; calibrated: keep and flip only where the error is bounded
+    decision: Literal["guarded", "paper", "calibrated"] = "guarded"
     policy: Literal["symmetric", "flip_all", "direct_retain", "best_only", "gold_only", "both", "no_human"] = (
         "symmetric"
     )
     threshold: Annotated[float, Field(ge=0.5, le=1)] = 0.5  # p above which the best model agrees with a label
     band: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # added to it; between the two sides it cannot tell
-    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.1  # calibrated: share of wrong labels that may be kept or flipped
+    # guarded: audited flips where people confirm more than half of a random draw of would-be flips; always and never do
+    # so unseen; calibrated decisions flip what passed their own test, unless never
+    flip: Literal["audited", "always", "never"] = "audited"
+    flip_audit: Annotated[int, Field(ge=0)] = 40  # would-be flips that people look at
+    # parts of gold on which the gold model's length is chosen and its accuracy measured, before it learns from all of
+    # gold; 0: the validation share does both, and teaches nothing
+    folds: Annotated[int, Field(ge=0, le=20)] = 3
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.1  # calibrated: share of wrong labels that may be kept
+    alpha_flip: Annotated[float, Field(gt=0, lt=0.5)] = 0.4  # and of wrong ones among flips
     delta: Annotated[float, Field(gt=0, lt=1)] = 0.1  # calibrated: chance, a stratum and side, that the bound is missed
-    # pairs that stage 2 decides about, drawn at random for people: half fits probabilities, half tests thresholds
+    # pairs that stage 2 decides about, drawn at random for people, alike from those on which both models agree, both
+    # reject, and neither: half fits probabilities, half tests thresholds
     audit: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _folds(self):
+        if self.folds == 1:
+            raise ValueError("folds = 1 leaves nothing to learn from: 0, or 2 and more")
+        return self
 
     @model_validator(mode="after")
     def _has_labels_to_test_on(self):

@@ -27,6 +27,11 @@ class Recipe(job.TrainRecipe):
         return {**recipe_of(values["profile"]), **given}
 
 
+Arms = Literal[
+    "original", "random", "filtered", "corrected", "soft", "gold", "oracle",
+    "original_with_gold", "random_with_gold", "filtered_with_gold", "corrected_with_gold", "soft_with_gold",
+    "oracle_with_gold",
+]  # fmt: skip
 # keys of [training] that change no model
 BESIDE_THE_POINT = (
     "arms",
@@ -51,13 +56,9 @@ class Training(job.Setup):
     gold: Recipe = Recipe()
     final: Recipe = Recipe()
     # what final models are trained on: the pool as it came, a random part of it as large as `filtered` (the null test),
-    # the curated release, the release with flips; soft: all scored pairs as they came, with calibrated probabilities
-    arms: list[Literal["original", "random", "filtered", "corrected", "soft"]] = [
-        "original",
-        "random",
-        "filtered",
-        "corrected",
-    ]
+    # the curated release, the release with flips; soft: all scored pairs as they came, with calibrated probabilities; gold:
+    # people's labels alone; oracle: the generated pool in its planted order; <arm>_with_gold: people's labels beside it
+    arms: list[Arms] = ["original", "random", "filtered", "corrected", "gold", "original_with_gold"]
     seeds: Annotated[int, Field(ge=1, le=99)] = 1  # final models of each arm, by seed, seed + 1, …; 3 for a claim
 
     @model_validator(mode="after")

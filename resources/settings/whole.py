@@ -95,18 +95,23 @@ class Settings(Part):
         names = [b.name for b in self.benchmarks]
         if twice := sorted({n for n in names if names.count(n) > 1}):
             raise ValueError(f"benchmark names must differ: {twice}")
+        named = {source for judge in self.judges.judges for source in judge.labelled}
+        if unknown := sorted(named - {s.name for s in self.sources}):
+            raise ValueError(f"judges.panel: labelled names {', '.join(unknown)}, which is no source")
         if not self.judges.judges:
             if self.stage1.seed_judges or self.stage1.people_share < 1:
                 raise ValueError(
                     "stage1: no judge is configured ([[judges.panel]]), so people label everything: leave out seed_judges"
                     " and people_share, or add judges"
                 )
-            if self.stage2.decision == "paper" and self.stage2.policy in ASKING:
+            if self.stage2.policy in ASKING:
                 raise ValueError(
                     f"stage2.policy '{self.stage2.policy}' asks judges, and none is configured ([[judges.panel]]); policies"
                     " that ask nobody are both, gold_only and best_only"
                 )
         if self.world is None:
+            if oracle := [arm for arm in self.training.arms if arm.startswith("oracle")]:
+                raise ValueError(f"training.arms: {oracle[0]} learns planted labels, and there is no [world]")
             users = ["people"] * (self.people.backend == "simulated") + [
                 f"judges.{j.name}" for j in self.judges.judges if j.backend == "simulated"
             ]

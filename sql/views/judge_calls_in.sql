@@ -3,9 +3,9 @@
 -- has settled. The macro takes a pattern of buckets.
 CREATE OR REPLACE MACRO judge_calls_in(buckets) AS TABLE
     WITH bands AS (
-        SELECT unnest([0.0, 0.02, 0.05, 0.1, 0.2]) AS band UNION SELECT band FROM decision_rule
+        SELECT unnest([0.0, 0.02, 0.05, 0.1, 0.2]) AS band UNION SELECT band FROM routing_rule
     ), histogram AS (
-        SELECT band, stage2_vote(p_best, coalesce((SELECT threshold FROM decision_rule), 0.5), band) AS b,
+        SELECT band, stage2_vote(p_best, coalesce((SELECT threshold FROM routing_rule), 0.5), band) AS b,
             stage2_vote(p_gold, 0.5, 0.0) AS g, count(*) AS n
         FROM (SELECT p_best, p_gold FROM scores WHERE bucket GLOB buckets) CROSS JOIN bands
         WHERE coalesce(p_best, p_gold) IS NOT NULL GROUP BY ALL

@@ -15,6 +15,8 @@ from curation import tables as t
 from curation.identity import text_hash
 from curation.intervals import NOTHING, Estimate
 from report import charts
+from report.figures import Figure, Figures
+from report.page import helps
 from resources.benchmarks.loader import load
 from resources.lake import Lake
 from tests.support.lakes import make, put, query, settings
@@ -325,16 +327,41 @@ def test_models_and_scores(lake):
     )
     assert [(g, v) for g, v, _, _ in rows] == [
         ("corrected - filtered", pytest.approx(-0.5)),
+        ("corrected - original", pytest.approx(-0.25)),
         ("filtered - original", pytest.approx(0.25)),
         ("filtered - random", pytest.approx(0.05)),
     ]
     half = 1.96 * (0.25 * 0.75 / 40) ** 0.5  # ten gains among forty items
-    assert rows[1][2:] == (pytest.approx(0.25 - half, abs=0.03), pytest.approx(0.25 + half, abs=0.03))
+    assert rows[2][2:] == (pytest.approx(0.25 - half, abs=0.03), pytest.approx(0.25 + half, abs=0.03))
     assert figures(lake, "score of b accuracy")["longer_answer"] == (0.5, 40)
     assert figures(lake, "dollars") == {
         "people / iter_00": (1.2, 3), "one / iter_00": (0.5, 1), "one / iter_00, measured on gold": (0.25, 1),
         "one / stage2": (1.0, 4), "attributes / before stage 1": (0.0, 1),
     }  # fmt: skip
+
+
+def beaten(filtered: dict[str, float], corrected: dict[str, float]) -> str:
+    """What the page says of gains over each baseline, a tenth more or less; NaN is not measured."""
+    rows = [Figure("score of b accuracy", arm, Estimate(0.7, 0.6, 0.8), 40) for arm in ("original", "filtered")]
+    for arm, gains in (("filtered", filtered), ("corrected", corrected)):
+        rows += [Figure("score of b accuracy_difference", f"{arm} - {base}", Estimate(g, g - 0.1, g + 0.1), 40)
+                 for base, g in gains.items() if g == g]  # fmt: skip
+    return helps(Figures(rows))
+
+
+def test_curation_helps_only_where_gold_alone_and_the_pool_with_gold_are_beaten():
+    names = ("original", "original_with_gold", "gold")
+    nothing = dict.fromkeys(names, 0.0)
+    assert (
+        beaten(dict.fromkeys(names, 0.2), nothing)
+        == "Curation helps: filtered beats original, original_with_gold, gold."
+    )
+    assert beaten(nothing, dict.fromkeys(names, 0.2)).startswith("Curation helps: corrected beats")
+    lacking = beaten({"original": 0.2, "original_with_gold": 0.05, "gold": float("nan")}, nothing)
+    assert lacking.startswith(
+        "That curation helps is not shown: filtered does not beat original_with_gold (+5.0 (−5.0 to +15.0)), gold (not measured);"
+    )
+    assert helps(Figures([])) == "No benchmark has been run, so whether curation helps is not known."
 
 
 def test_dollars_a_pair_by_class(lake):

@@ -9,17 +9,18 @@ from assets.reward_models import final_reward_model
 from curation import tables as t
 from resources import trainer
 from resources.lake import Lake
+from sql import statement
 from tests.support.lakes import make, put, query
 
-ARMS = ("original", "random", "filtered", "corrected", "soft")
+ARMS = ("original", "random", "filtered", "corrected", "soft", "gold", "original_with_gold", "oracle")
 
 
 @pytest.fixture
 def lake(tmp_path) -> Lake:
     """Cluster k: g is test gold; s was kept by stage 2, f flipped, u undecided by people, n not decided yet. Alone: a is
-    train gold, b kept, c flipped, d dropped."""
+    train gold, b kept, c flipped, d dropped, v undecided by judges."""
     lake = Lake(str(tmp_path))
-    pairs = [{"pair_id": p, **({"cluster_id": "k"} if p in "gsfun" else {})} for p in "abcdfgnsu"]
+    pairs = [{"pair_id": p, **({"cluster_id": "k"} if p in "gsfun" else {})} for p in "abcdfgnsuv"]
     put(lake, t.CLEAN_POOL, pairs, "b00")
     of = {p["pair_id"]: p.get("cluster_id", f"c-{p['pair_id']}") for p in pairs}
     for key in ("iter_00", "iter_01", "iter_02"):
@@ -32,7 +33,8 @@ def lake(tmp_path) -> Lake:
         ]
         put(lake, t.GOLD, gold if first else [], key)
         put(lake, t.SILVER, [], key)
-        put(lake, t.UNDECIDED, [{"pair_id": "u", "desk": "people", "reason": "undecided"}] if first else [], key)
+        undecided = [{"pair_id": p, "desk": d, "reason": "undecided"} for p, d in (("u", "people"), ("v", "judges"))]
+        put(lake, t.UNDECIDED, undecided if first else [], key)
     decided = {"s": "keep", "b": "keep", "f": "flip", "c": "flip", "d": "drop"}
     rows = [{"pair_id": p, "class": c, "b": "+", "g": "+", "j": "", "route": "confident", "reason": "agreed", "rule": "r",
              "p_right": 0.5} for p, c in decided.items()]  # fmt: skip
@@ -76,7 +78,35 @@ def test_no_arm_trains_on_them(lake, monkeypatch):
         with pytest.raises(InterruptedError):
             make(final_reward_model, lake, arm, training={"arms": list(ARMS)})
     assert trained.pop("random") < set("abcd")
-    assert trained == {"original": set("abcd"), "filtered": set("ab"), "corrected": set("abc"), "soft": set("abcd")}
+    assert trained == {
+        "original": set("abcd"), "filtered": set("ab"), "corrected": set("abc"), "soft": set("abcd"), "gold": {"a"},
+        "original_with_gold": set("abcd"), "oracle": set(),
+    }  # fmt: skip
+
+
+def test_people_stand_beside_an_arm_in_their_order_and_the_oracle_in_the_planted_one(lake):
+    """People swapped a; b, c and v were planted the other way round, and of d nobody can tell."""
+    people = [{"pair_id": "a", "verified_order": "swapped", "role": "train"}]
+    people += [{"pair_id": "g", "cluster_id": "k", "verified_order": "original", "role": "test"}]
+    put(lake, t.GOLD, people, "iter_00")
+    put(
+        lake,
+        t.ORACLE_LABELS,
+        [{"pair_id": p, "verified_order": "swapped" if p in "bcv" else "original"} for p in "abcv"],
+    )
+    released(lake)
+
+    def learned(arm: str) -> dict[str, str]:
+        with lake.connect() as con:
+            rows = con.sql(statement("release/arm_pairs"), params={"arm": arm, "seed": "0", "n": None}).fetchall()
+        return {r[0]: "as it came" if r[2] == "good" else "swapped" for r in rows}
+
+    assert learned("gold") == {"a": "swapped"}
+    assert learned("original")["a"] == "as it came" and learned("original_with_gold")["a"] == "swapped"
+    assert learned("original_with_gold").keys() == learned("original").keys() and "v" not in learned("original")
+    assert learned("filtered_with_gold") == {"b": "as it came", "a": "swapped"}
+    assert learned("oracle") == {"a": "as it came", "b": "swapped", "c": "swapped"}
+    assert learned("oracle_with_gold") == {"a": "swapped", "b": "swapped", "c": "swapped"}
 
 
 def test_each_of_them_ends_in_the_class_held_out(lake):
@@ -85,8 +115,9 @@ def test_each_of_them_ends_in_the_class_held_out(lake):
         ("d", "drop", "models", "agreed"), ("f", "held_out", "models", "test_cluster"),
         ("g", "held_out", "people", "verified"), ("n", "held_out", None, "test_cluster"),
         ("s", "held_out", "models", "test_cluster"), ("u", "held_out", "people", "test_cluster"),
+        ("v", "drop", "judges", "undecided"),
     ]  # fmt: skip
-    assert query(lake, "SELECT sum(records) FROM ledger WHERE class IN ('keep', 'flip', 'drop', 'held_out')") == [(9,)]
+    assert query(lake, "SELECT sum(records) FROM ledger WHERE class IN ('keep', 'flip', 'drop', 'held_out')") == [(10,)]
 
 
 @pytest.mark.parametrize("table", ["release_curated", "release_corrected"])

@@ -141,7 +141,7 @@ FOUND = Calibration(
 )  # fmt: skip
 
 
-NOBODY = pa.table({"pair_id": pa.array([], pa.string()), "verdict": pa.array([], pa.string())})
+NOBODY = pa.table({c: pa.array([], pa.string()) for c in ("pair_id", "verdict", "votes")})
 
 
 def scored(margins: list[tuple[float, float] | None]) -> pa.Table:
@@ -159,7 +159,7 @@ def test_a_calibrated_rule_keeps_flips_and_abstains_by_stratum():
     rule = loads(Rule(decision="calibrated", calibration=FOUND).dumps())
     rows = applied(
         rule, scored([(1, 2), (0.5, 0.5), (-1, -1), (-0.25, -0.25), (5, -1), None]),
-        pa.Table.from_pylist([{"pair_id": "01", "verdict": "original"}]),
+        NOBODY,
     )  # fmt: skip
     assert [r["class"] for r in rows] == ["keep", "drop", "flip", "drop", "drop", "drop"]
     assert [r["reason"] for r in rows] == [
@@ -185,15 +185,51 @@ def test_thresholds_apply_to_the_strata_and_probabilities_they_were_tested_on():
     assert votes == list(strata(margins, 0.5, 0.1)) and set(votes) == set(STRATA)
 
 
+def test_the_judges_sum_is_a_part_of_the_probability_where_they_are_asked():
+    """b = -, g = +: the judges are asked. Three for the original order and one against: a sum of 2 with coefficient 1.5 makes
+    sigmoid(3 - 1) = 0.881 and back; of the pair that both models confirm, nobody's vote is heard."""
+    found = FOUND.model_copy(
+        update={"judges": 1.5, "thresholds": {"split": Thresholds(keep=0.85), "agree": Thresholds()}}
+    )
+    votes = json.dumps({"one": "original", "two": "original", "three": "original", "four": "swapped", "five": "tie"})
+    said = [{"pair_id": p, "verdict": "original", "votes": votes} for p in ("00", "01")]
+    rule = Rule(decision="calibrated", calibration=found)
+    rows = applied(rule, scored([(-2, 1), (1, 1), (-2, 1)]), pa.Table.from_pylist(said))
+    assert [(r["class"], r["j"], round(r["p_right"], 3)) for r in rows] == [
+        ("keep", "+", 0.881), ("drop", "", 0.881), ("drop", "", 0.269)
+    ]  # fmt: skip
+
+
+def test_flips_have_an_alpha_of_their_own():
+    """In `reject` 30 of 40 flips are right: too many errors for a fifth, few enough for two fifths."""
+    margins = np.repeat([[2.0, 2.0], [-2.0, -2.0]], [60, 40], axis=0)
+    right = np.repeat([True, False, True, False], [57, 3, 10, 30])
+    strict, loose = (
+        calibrate(Sample(margins, right), Sample(margins, right), models=MODELS, alpha=0.2, alpha_flip=a, delta=0.1)
+        for a in (None, 0.4)
+    )
+    assert strict.thresholds["reject"].flip is None and loose.thresholds["reject"].flip is not None
+    assert strict.thresholds["agree"] == loose.thresholds["agree"] and loose.thresholds["agree"].keep is not None
+
+
 def test_a_calibration_is_for_its_own_models():
     strange = FOUND.model_copy(update={"gold_model": "another"})
     with pytest.raises(RuleError, match="calibrated on the models m and another"):
-        applied(
-            Rule(calibration=strange), scored([(1, 1)]), pa.Table.from_pylist([{"pair_id": "x", "verdict": "original"}])
-        )
+        applied(Rule(calibration=strange), scored([(1, 1)]), NOBODY)
 
 
-def labelled(root, gold: int, audited: int) -> Lake:
+def of_truth(ids: list[str]) -> pa.Table:
+    """Scores as `fake_scores` gives them."""
+    found = fake_rewards(ids, ("best", "gold"))
+    return pa.Table.from_pylist(
+        [{"pair_id": r["pair_id"], "best_model": "m", "gold_model": "n"}
+         | {f"{c}_{m}": r[f"{c}_{m}"] for m in ("best", "gold") for c in ("r_chosen", "r_rejected", "unscored")}
+         | {f"p_{m}": 1 / (1 + np.exp(-r[f"r_chosen_{m}"])) for m in ("best", "gold")} for r in found.to_pylist()],
+        t.SCORES.schema,
+    )  # fmt: skip
+
+
+def labelled(root, gold: int, audited: int, **sections) -> Lake:
     """Gold of role calibration, half of it drawn at random, audited pairs, and two models that only exist by name."""
     lake = Lake(str(root))
     pairs = [f"g{i:03d}" for i in range(gold)]
@@ -209,6 +245,10 @@ def labelled(root, gold: int, audited: int) -> Lake:
                             "swapped"} for i, p in enumerate(here)], key)  # fmt: skip
         put(lake, t.ANNOTATION_BATCH, [{"pair_id": p, "assigned_to": "people", "why": "seed" if i % 2 else "retrieved"}
                                        for i, p in enumerate(here)], key)  # fmt: skip
+    lake.write(t.SCORES, of_truth(drawn), "b00")
+    put(lake, t.STAGE2_VERDICTS, [], "b00")
+    make(stage2.routing_rule, lake, **sections)
+    make(stage2.audit_sample, lake, **sections)
     put(lake, t.AUDIT, [{"event_id": f"{p}-{n}", "pair_id": p, "verdict": verdict} for i, p in enumerate(drawn)
                         for n, verdict in enumerate(["first" if i % 5 else "second"] * 2 + ["undecided"])])  # fmt: skip
     return lake
@@ -216,8 +256,10 @@ def labelled(root, gold: int, audited: int) -> Lake:
 
 def test_only_gold_by_chance_fits_and_its_majority_is_what_the_audit_says(tmp_path):
     lake = labelled(tmp_path, 60, 10)
+    put(lake, t.AUDIT_SAMPLE, [{"pair_id": p, "stratum": "agree", "of_flips": p == "f", "of_strata": p != "f"}
+                               for p in "abcdef"])  # fmt: skip
     put(lake, t.AUDIT, [{"event_id": f"{p}{i}", "pair_id": p, "shown_first": shown, "verdict": verdict}
-                        for p, votes in {"a": "fF", "b": "fs", "c": "ssf", "d": "uuf", "e": "Sf"}.items()
+                        for p, votes in {"a": "fF", "b": "fs", "c": "ssf", "d": "uuf", "e": "Sf", "f": "ff"}.items()
                         for i, v in enumerate(votes)
                         for shown in ["chosen" if v.islower() else "rejected"]
                         for verdict in [{"f": "first", "s": "second", "u": "undecided"}[v.lower()]]])  # fmt: skip
@@ -232,7 +274,7 @@ def test_only_gold_by_chance_fits_and_its_majority_is_what_the_audit_says(tmp_pa
     "sections", [{"stage2": {"decision": "calibrated", "audit": 100}}, {"training": {"arms": ["soft"]}}]
 )
 def test_without_enough_labels_the_step_fails_and_says_what_is_missing(tmp_path, monkeypatch, sections):
-    lake = labelled(tmp_path, 30, 0)
+    lake = labelled(tmp_path, 30, 0, **sections)
     monkeypatch.setattr("resources.trainer.score", fake_scores)
     with pytest.raises(
         dg.Failure, match=r"15 human labels to fit.*needs at least 20.*stage2.audit or stage1.seed_people"
@@ -247,25 +289,42 @@ def test_calibrated_decisions_without_an_audit_are_no_configuration():
     assert settings(stage2={"decision": "calibrated", "audit": 44}).stage2.audit == 44
 
 
-def test_the_audit_draws_from_all_that_stage_2_decides_and_waits_for_people(tmp_path):
+def would_decide(lake: Lake, votes: str, start: int = 0, **sections) -> list[str]:
+    """Scores of pairs with these votes of best and gold model, "+-" for one that only the best confirms, and the rule that
+    gold alone makes; nobody is asked. Returns the pairs."""
+    margins = [tuple(3.0 if v == "+" else -3.0 for v in pair) for pair in votes.split()]
+    rows = scored(margins)
+    ids = [f"p{start + i:03d}" for i in range(len(margins))]
+    lake.write(t.SCORES, rows.set_column(0, t.SCORES.schema.field("pair_id"), pa.array(ids)), "b00")
+    make(stage2.routing_rule, lake, **sections)
+    return ids
+
+
+def test_the_audit_is_drawn_alike_from_every_stratum_and_waits_for_people(tmp_path):
     lake = Lake(str(tmp_path / "lake"))
-    pool = [f"p{i:03d}" for i in range(400)]
-    pairs = [{"pair_id": p, "stage": "stage2" if i % 4 else "stage1"} for i, p in enumerate(pool)]
-    pairs += [{"pair_id": f"q{i}", "cluster_id": "c-p000"} for i in range(100)]  # siblings of test gold
-    put(lake, t.CLEAN_POOL, pairs, "b00")
-    for key in ("iter_00", "iter_01", "iter_02"):
-        first = key == "iter_00"
-        put(lake, t.GOLD, [{"pair_id": p, "verified_order": "original", "role": "train" if i else "test"}
-                           for i, p in enumerate(pool[:60])] if first else [], key)  # fmt: skip
-        put(lake, t.SILVER, [{"pair_id": p, "verified_order": "original"} for p in pool[60:120]] if first else [], key)
-        put(lake, t.UNDECIDED, [{"pair_id": p, "desk": "people"} for p in pool[120:160]] if first else [], key)
-    sections = {"stage2": {"audit": 80}, "people": {"backend": "files", "folder": str(tmp_path / "people"), **FREE},
+    sections = {"stage2": {"audit": 60, "alpha": 0.2, "decision": "calibrated", "policy": "both"},
+                "people": {"backend": "files", "folder": str(tmp_path / "people"), **FREE},
                 "attributes": {"backend": "heuristic"}}  # fmt: skip
+    ids = would_decide(lake, "++ " * 200 + "-- " * 15 + "+- " * 30 + "++", **sections)
+    put(lake, t.CLEAN_POOL, [{"pair_id": p} for p in ids[:-1]] + [{"pair_id": ids[-1], "cluster_id": "c-g"},
+                                                                 {"pair_id": "g", "cluster_id": "c-g"}], "b00")  # fmt: skip
+    for key in ("iter_00", "iter_01", "iter_02"):
+        put(
+            lake,
+            t.GOLD,
+            [{"pair_id": "g", "verified_order": "original", "role": "test"}] if key == "iter_00" else [],
+            key,
+        )
+    make(stage2.audit_sample, lake, **sections)
+    strata = "SELECT stratum, count(*), sum(of_flips::INT) FROM audit_sample GROUP BY 1 ORDER BY 1"
+    assert query(lake, strata) == [("agree", 23, 0), ("reject", 15, 0), ("split", 22, 0)]
+    assert query(lake, "SELECT stratum, class, asked, pairs FROM audit_strata ORDER BY 1") == [
+        ("agree", "keep", False, 200), ("reject", "flip", False, 15), ("split", "drop", False, 30)
+    ]  # fmt: skip
     make(stage2.audit_attributes, lake, **sections)
     drawn = [p for (p,) in query(lake, "SELECT pair_id FROM audit_attributes ORDER BY 1")]
-    assert len(drawn) == 80 and set(drawn) <= set(pool[160:])
-    assert 45 <= sum(int(p[1:]) % 4 > 0 for p in drawn) <= 75  # 60 expected: every stage is drawn from alike
-    with pytest.raises(dg.Failure, match="80 of 80 answers are missing"):
+    assert len(drawn) == 60 and ids[-1] not in drawn  # a sibling of test gold stays unread
+    with pytest.raises(dg.Failure, match="60 of 60 answers are missing"):
         make(stage2.audit, lake, **sections)
     batch = [json.loads(line) for line in (tmp_path / "people/stage2/batch.jsonl").read_text().splitlines()]
     assert [b["pair_id"] for b in batch] == drawn and "chosen" not in batch[0]
@@ -275,13 +334,16 @@ def test_the_audit_draws_from_all_that_stage_2_decides_and_waits_for_people(tmp_
     right = dict(query(lake, statement("stage2/audit_labels")))
     assert right == {b["pair_id"]: b["candidate_1"] == "good" for b in batch} and len(set(right.values())) == 2
     assert query(lake, "SELECT stage, sum(is_label::INT) FROM paid_labels WHERE who = 'people' GROUP BY 1") == [
-        ("stage2", 80)
+        ("stage2", 60)
     ]
 
 
 def fake_scores(run, names, pairs) -> pa.Table:
     """Rewards that know the truth, more or less; the scoring program has tests of its own."""
-    ids = sorted(r[0] for r in pairs.fetchall())
+    return fake_rewards(sorted(r[0] for r in pairs.fetchall()), names)
+
+
+def fake_rewards(ids, names) -> pa.Table:
     rng = np.random.default_rng(5)
     sign = [1.0 if int(i[1:]) % 5 else -1.0 for i in ids]
     columns = {"pair_id": pa.array(ids)}
@@ -294,9 +356,9 @@ def fake_scores(run, names, pairs) -> pa.Table:
 
 
 def test_calibrated_decisions_reach_the_release_and_the_soft_arm(tmp_path, monkeypatch):
-    lake = labelled(tmp_path, 200, 300)
+    sections = {"stage2": {"decision": "calibrated", "audit": 300, "alpha_flip": 0.1}}
+    lake = labelled(tmp_path, 200, 300, **sections)
     monkeypatch.setattr("resources.trainer.score", fake_scores)
-    sections = {"stage2": {"decision": "calibrated", "audit": 300}}
     make(stage2.decision_rule, lake, **sections)
     rule = loads(query(lake, "SELECT file FROM decision_rule")[0][0])
     tests = ~halves([f"a{i:03d}" for i in range(300)], settings().seed)

@@ -23,6 +23,7 @@ from curation.tables import (
     CLEAN_POOL,
     DECISION_RULE,
     GOLD,
+    GOLD_FOLDS,
     GOLD_REWARD_MODEL,
     SCORES,
     STAGE2_VERDICTS,
@@ -93,7 +94,7 @@ def expected(policy: str, b: str, g: str, j: str) -> tuple[str, bool]:
 def settings(buckets: int = 1, **rule) -> Settings:
     judges = {"panel": [{"name": "one"}, {"name": "two"}]}
     raw = {"world": {}, "lake": {"buckets": buckets}, "sources": [{"name": "s", "path": "s"}], "judges": judges}
-    return Settings.model_validate(raw | {"stage2": rule})
+    return Settings.model_validate(raw | {"stage2": {"decision": "paper"} | rule})
 
 
 def score_rows(votes, p=P) -> pa.Table:
@@ -120,15 +121,21 @@ def ruled(root, **rule) -> Lake:
     """A lake with its rule and nothing else of stage 2."""
     lake = Lake(str(root))
     run = Run(settings(**rule), lake)
-    for table in (BEST_REWARD_MODEL, GOLD_REWARD_MODEL, AUDIT):
+    for table in (BEST_REWARD_MODEL, GOLD_REWARD_MODEL, GOLD_FOLDS, AUDIT):
         lake.write(table, [])
     for key in run.settings.partition_keys("bucket"):
         lake.write(CLEAN_POOL, [], key)
     for key in run.settings.partition_keys("iteration"):
         put(lake, GOLD, [], key)
         put(lake, stage2.ANNOTATION_BATCH, [], key)
-    published(stage2.decision_rule, run)
+    published(stage2.routing_rule, run)
     return lake
+
+
+def settled(lake: Lake, settings: Settings) -> None:
+    """The rule, once people have looked at what they are asked about."""
+    for step in (stage2.audit_sample, stage2.audit_attributes, stage2.audit, stage2.decision_rule):
+        published(step, Run(settings, lake))
 
 
 def decide(root, votes, p=P, **rule) -> list[dict]:
@@ -139,6 +146,7 @@ def decide(root, votes, p=P, **rule) -> list[dict]:
     asked = {r[0] for r in query(run.lake, "SELECT pair_id FROM routed")}
     said = [(*v[:2], v[2] if f"{i:02d}" in asked else ".") for i, v in enumerate(votes)]
     run.lake.write(STAGE2_VERDICTS, verdict_rows(said), "b00")
+    settled(run.lake, run.settings)
     published(stage2.decisions, run)
     published(stage2.partition, run)
     with run.lake.connect() as con:
@@ -213,6 +221,7 @@ def test_a_pair_that_could_not_be_scored_is_dropped_with_its_reason(tmp_path):
     run.lake.write(SCORES, table, "b00")
     published(stage2.routed, run)
     run.lake.write(STAGE2_VERDICTS, [], "b00")
+    settled(run.lake, run.settings)
     published(stage2.decisions, run)
     assert query(run.lake, "SELECT class, reason FROM decisions") == [("drop", "over_length")]
     assert query(run.lake, "SELECT count(*) FROM routed") == [(0,)]
@@ -229,6 +238,7 @@ def test_what_only_the_gold_model_cannot_take_is_decided_where_nobody_hears_it(t
     published(stage2.routed, run)
     asked = query(run.lake, "SELECT pair_id FROM routed")
     run.lake.write(STAGE2_VERDICTS, verdict_rows([("-", ".", "+")] * len(asked)), "b00")
+    settled(run.lake, run.settings)
     published(stage2.decisions, run)
     assert query(run.lake, "SELECT class, reason FROM decisions") == [(class_, reason)]
 
@@ -348,7 +358,9 @@ def test_a_lake_of_one_bucket_and_one_of_four_agree(tmp_path):
                 [r[0] for r in query(lake, f"SELECT pair_id FROM routed WHERE bucket = '{key}'")], pa.string()
             )
             lake.write(STAGE2_VERDICTS, verdicts.filter(pa.compute.is_in(verdicts["pair_id"], asked)), key)
-            published(stage2.decisions, run)
+        settled(lake, settings(n, band=0.1))
+        for key in settings(n).partition_keys("bucket"):
+            published(stage2.decisions, Run(settings(n, band=0.1), lake, key))
         found[n] = query(lake, "SELECT * EXCLUDE (bucket) FROM decisions ORDER BY pair_id")
     assert len(found[1]) == len(pairs) and found[1] == found[4]
 
@@ -395,6 +407,7 @@ def test_a_rule_survives_its_file():
         ('{"bands": 1}', "bands: Extra inputs"),
         ('{"threshold": 0.4}', "threshold: Input should be greater"),
         ('{"decision": "calibrated"}', "needs its calibration"),
+        ('{"decision": "guarded"}', "needs its guards"),
     ],
 )
 def test_what_is_no_rule_says_why(text, names):
