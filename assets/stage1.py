@@ -45,6 +45,7 @@ from curation.tables import (
     SEED_SELECTION,
     SELECTION,
     SILVER,
+    UNANSWERED,
     UNDECIDED,
     VERDICTS,
 )
@@ -85,7 +86,7 @@ def _predecessor_is_open(settings: Settings, lake: Lake, iteration: str | None) 
 @table_asset(
     ANNOTATION_BATCH,
     reads=[CLEAN_POOL, ATTRIBUTES, SEED_SELECTION],
-    reads_earlier=[SELECTION, ANNOTATION_BATCH],
+    reads_earlier=[SELECTION, ANNOTATION_BATCH, UNANSWERED],
     settings=("stage1", "seed"),
     blocked=_predecessor_is_open,
     group="stage1",
@@ -94,7 +95,7 @@ def _predecessor_is_open(settings: Settings, lake: Lake, iteration: str | None) 
             Check(
                 "never_twice",
                 statement("checks/never_twice"),
-                "a pair enters one batch only (spec 3.14)",
+                "a pair enters one batch only (spec 3.14), but for what a closed batch left unanswered",
             ),
             Check(
                 "one_desk_a_cluster",
@@ -106,7 +107,8 @@ def _predecessor_is_open(settings: Settings, lake: Lake, iteration: str | None) 
     },
 )
 def annotation_batch(run: Run) -> Iterator[Rows]:
-    """The seed, or what the last iteration selected; people take what is random and then the priority cells."""
+    """The seed, or what the last iteration selected; people take what their last batch left, what is random and then the
+    priority cells."""
     s, earlier = run.settings.stage1, run.earlier()
     with run.lake.connect() as con:
         if not earlier:
@@ -130,6 +132,7 @@ def annotation_batch(run: Run) -> Iterator[Rows]:
 @table_asset(
     HUMAN_LABELS,
     REFUSED_ANSWERS,
+    UNANSWERED,
     reads=[ANNOTATION_BATCH, CLEAN_POOL, ATTRIBUTES, PLANTED_LABELS],
     settings=("people", "seed"),
     settings_seen=("judges",),  # whose names are no person's
@@ -144,9 +147,11 @@ def human_labels(run: Run) -> Iterator[Rows]:
     with run.lake.connect() as con:
         batch = con.sql(statement("stage1/people_batch"), params={"iteration": run.partition}).to_arrow_table()
     people = run.annotators.people(run.settings, run.lake)
-    labels = people.label(batch, run.key)
-    yield Rows(HUMAN_LABELS, labels, {"pairs asked": batch.num_rows, "labels": labels.num_rows})
+    labels, left = people.label(batch, run.key), people.unanswered(run.key)
+    counts = {"pairs asked": batch.num_rows, "labels": labels.num_rows, "pairs left unanswered": left.num_rows}
+    yield Rows(HUMAN_LABELS, labels, counts)
     yield Rows(REFUSED_ANSWERS, people.refused(run.key))
+    yield Rows(UNANSWERED, left)
 
 
 @table_asset(

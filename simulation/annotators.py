@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from curation.attributes import CLOSED
 from curation.identity import comparison_id, conv_id, digest, draw, text_hash
-from curation.tables import ATTRIBUTES, HUMAN_LABELS, JUDGE_VOTES, REFUSED_ANSWERS
+from curation.tables import ATTRIBUTES, HUMAN_LABELS, JUDGE_VOTES, REFUSED_ANSWERS, UNANSWERED
 from curation.verdicts import mapped_back
 from resources.annotators.backends import event_id
 from resources.judges.attribute_models import row
@@ -110,6 +110,10 @@ class SimulatedPeople:
     def refused(self, iteration: str) -> pa.Table:
         """REFUSED_ANSWERS rows: none."""
         return REFUSED_ANSWERS.schema.empty_table()
+
+    def unanswered(self, iteration: str) -> pa.Table:
+        """UNANSWERED rows: none, they answer everything."""
+        return UNANSWERED.schema.empty_table()
 
     def _label(self, pair: dict, truth: Truth, annotator: str, iteration: str) -> dict:
         people, name = self.settings.people, (self.settings.seed, pair["pair_id"], annotator)

@@ -66,6 +66,17 @@ REFUSED_ANSWERS = table(
     ("ref",),
     "iteration",
 )
+UNANSWERED = table(
+    "unanswered",
+    "Pairs of a batch that was closed before people were done with them; the next iteration asks for them again.",
+    [
+        PAIR_ID,
+        field("answers", I, "answers that are in and settle nothing; they count when the pair is asked for again"),
+        field("closed", S, "why the batch was closed"),
+    ],
+    ("pair_id",),
+    "iteration",
+)
 ORDER = field("verified_order", S, "original or swapped: the order that was verified")
 GOLD = table(
     "gold",
