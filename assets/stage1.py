@@ -1,9 +1,9 @@
 """Stage 1, one iteration a partition (spec 3).
 
-annotation_batch -> human_labels -> gold -> judge_votes -> verdicts -> silver -> reward_model -> gold_predictions ->
-retrieved -> selection, and `selection` of one iteration opens the batch of the next. Dagster has no cycle between assets,
-so that one edge is read (`earlier`) and not declared; an iteration whose predecessor is missing refuses to start.
-Iteration 0 is the seed round.
+annotation_batch -> response_checks -> human_labels -> gold -> judge_votes -> verdicts -> silver -> reward_model ->
+gold_predictions -> retrieved -> selection, and `selection` of one iteration opens the batch of the next. Dagster has no
+cycle between assets, so that one edge is read (`earlier`) and not declared; an iteration whose predecessor is missing
+refuses to start. Iteration 0 is the seed round.
 """
 
 from collections.abc import Iterator
@@ -15,14 +15,17 @@ import pyarrow as pa
 from assets.judging import (
     EXAMPLE_CHECKS,
     GOLD_IS_NOT_JUDGED,
+    agreed,
     ask_panel,
     asked_again,
     examples_for,
     gold_index,
     verdicts_of,
+    whole_enough,
 )
 from assets.registry import steps
 from assets.table_asset import Check, Rows, table_asset
+from curation.identity import digest
 from curation.selection import draw, select
 from curation.stopping import no_more_to_gain
 from curation.tables import (
@@ -40,6 +43,7 @@ from curation.tables import (
     JUDGE_WEIGHTS,
     PLANTED_LABELS,
     REFUSED_ANSWERS,
+    RESPONSE_CHECKS,
     RETRIEVED,
     REWARD_MODEL,
     SEED_SELECTION,
@@ -56,6 +60,7 @@ from resources.lake import Lake, label
 from resources.retrieval.embedder import TEXT_VERSION
 from resources.run import Run
 from resources.settings import Settings
+from resources.settings.models import HOW_CALLED
 from sql import statement
 
 if TYPE_CHECKING:
@@ -129,11 +134,56 @@ def annotation_batch(run: Run) -> Iterator[Rows]:
     yield Rows(ANNOTATION_BATCH, batch, counts)
 
 
+def _checker(settings: Settings, lake: Lake, _: str | None) -> str:
+    """Who checks, and what of its configuration decides the answers."""
+    judge = next((j for j in settings.judges.judges if j.name == settings.people.checked_by), None)
+    return "" if judge is None else digest([judge.model_dump_json(exclude=set(HOW_CALLED))])
+
+
+@table_asset(
+    RESPONSE_CHECKS,
+    reads=[ANNOTATION_BATCH, CLEAN_POOL, ATTRIBUTES, PLANTED_LABELS],
+    settings=("seed",),
+    settings_seen=("people", "judges"),
+    external_version=_checker,
+    group="stage1",
+    kinds={"openai"},
+    pool="llm",
+    retry_reason=asked_again(RESPONSE_CHECKS),
+    checks={
+        RESPONSE_CHECKS: [
+            Check(
+                "objective_pairs_alone",
+                statement("checks/objective_pairs_alone"),
+                "only objective pairs of people are checked, each response by itself (spec 2.06)",
+            )
+        ]
+    },
+)
+def response_checks(run: Run) -> Iterator[Rows]:
+    """One judge looks at each response to an objective pair alone, before people see the pair; off unless
+    `people.checked_by` names the judge."""
+    name = label(RESPONSE_CHECKS, run.partition)
+    made = run.judges.checker(run.settings, run.lake, name)
+    if made is None:
+        yield Rows(RESPONSE_CHECKS, RESPONSE_CHECKS.schema.empty_table(), {"checked by": "nobody"})
+        return
+    with run.lake.connect() as con:
+        here = {"iteration": run.partition}
+        targets = con.sql(statement("stage1/responses_to_check"), params=here).to_arrow_table()
+    bill = made.estimate(targets) if targets.num_rows else None
+    shown = agreed(run, [bill], name)
+    rows = made.check(targets)
+    accepted = {j.name for j in run.settings.judges.judges if j.accept_missing}
+    lost = whole_enough(run.lake, made.ends, accepted)
+    yield Rows(RESPONSE_CHECKS, rows, shown | _count(rows, "answer"), {"missing": lost})
+
+
 @table_asset(
     HUMAN_LABELS,
     REFUSED_ANSWERS,
     UNANSWERED,
-    reads=[ANNOTATION_BATCH, CLEAN_POOL, ATTRIBUTES, PLANTED_LABELS],
+    reads=[ANNOTATION_BATCH, CLEAN_POOL, ATTRIBUTES, RESPONSE_CHECKS, PLANTED_LABELS],
     settings=("people", "seed"),
     settings_seen=("judges",),  # whose names are no person's
     external_version=answered,
