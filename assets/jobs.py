@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from curation.tables import GOLD_VOTES, JUDGE_VOTES, STAGE2_VOTES, Table
+from curation.tables import GOLD_VOTES, JUDGE_VOTES, RESPONSE_CHECKS, STAGE2_VOTES, Table
 
 LOOP = {"assay/loop": "stage1"}  # tag of runs of the loop: one at a time
 
@@ -18,10 +18,10 @@ def _collecting(votes: Table):
     return dg.define_asset_job(
         f"collect_{votes.name}",
         dg.AssetSelection.assets(votes.name),
-        description="Makes the votes of one partition; answers that are stored cost nothing.",
+        description="Makes the answers of one partition; answers that are stored cost nothing.",
         tags=LOOP if votes.partition == "iteration" else {},
     )
 
 
-COLLECTING = {t.name: _collecting(t) for t in (JUDGE_VOTES, GOLD_VOTES, STAGE2_VOTES)}
+COLLECTING = {t.name: _collecting(t) for t in (RESPONSE_CHECKS, JUDGE_VOTES, GOLD_VOTES, STAGE2_VOTES)}
 JOBS = [stage1_iteration, *COLLECTING.values()]

@@ -16,6 +16,7 @@ from curation.tables import (
     GOLD_VOTES,
     JUDGE_VOTES,
     JUDGE_WEIGHTS,
+    RESPONSE_CHECKS,
     STAGE2_ATTRIBUTES,
     STAGE2_VOTES,
     Table,
@@ -211,7 +212,10 @@ def missing_answers(settings: Settings, lake: Lake) -> tuple[list[str], int]:
     called = (*settings.judges.judges, *settings.attributes.models)
     accepted = {_name(c) for c in called if c.accept_missing}
     lines, open_ones = [], 0
-    for table in (ATTRIBUTES, JUDGE_VOTES, GOLD_VOTES, AUDIT_ATTRIBUTES, STAGE2_ATTRIBUTES, STAGE2_VOTES):
+    for table in (
+        *(ATTRIBUTES, RESPONSE_CHECKS, JUDGE_VOTES, GOLD_VOTES),
+        *(AUDIT_ATTRIBUTES, STAGE2_ATTRIBUTES, STAGE2_VOTES),
+    ):
         for key in settings.partition_keys(table.partition) if table.partition else [None]:
             lost = (lake.note(table, key) or {}).get("missing", {})
             for who, its in lost.items():

@@ -4,7 +4,7 @@ import dagster as dg
 
 from assets.jobs import COLLECTING, stage1_iteration
 from assets.runs import close_abandoned
-from curation.tables import ANNOTATION_BATCH, SELECTION
+from curation.tables import ANNOTATION_BATCH, SELECTION, UNANSWERED
 from resources.lake import Lake
 from resources.settings import Settings
 
@@ -32,7 +32,7 @@ def _stage1_loop(settings: Settings, lake: Lake) -> dg.SensorDefinition:
         following = iterations[iterations.index(closed) + 1 :] if closed else []
         if not following:
             return dg.SkipReason(f"{closed} was the last iteration")
-        if not lake.rows(SELECTION, closed):
+        if not lake.rows(SELECTION, closed) and not lake.rows(UNANSWERED, closed):
             left = "`assay run` makes the iterations that are left, empty, and goes on with stage 2"
             return dg.SkipReason(f"{closed} selected nothing: the stop rule holds, or no pair is left; {left}")
         if lake.note(ANNOTATION_BATCH, following[0]) is not None:

@@ -3,7 +3,15 @@
 from collections.abc import Iterator
 
 from assets.table_asset import Rows, table_asset
-from curation.tables import ATTRIBUTES, GOLD_VOTES, JUDGE_VOTES, SPENDING, STAGE2_ATTRIBUTES, STAGE2_VOTES
+from curation.tables import (
+    ATTRIBUTES,
+    GOLD_VOTES,
+    JUDGE_VOTES,
+    RESPONSE_CHECKS,
+    SPENDING,
+    STAGE2_ATTRIBUTES,
+    STAGE2_VOTES,
+)
 from resources.run import Run
 
 
@@ -15,7 +23,7 @@ def _mark(settings, lake, partition) -> str:
 
 @table_asset(
     SPENDING,
-    reads=[ATTRIBUTES, JUDGE_VOTES, GOLD_VOTES, STAGE2_ATTRIBUTES, STAGE2_VOTES],
+    reads=[ATTRIBUTES, RESPONSE_CHECKS, JUDGE_VOTES, GOLD_VOTES, STAGE2_ATTRIBUTES, STAGE2_VOTES],
     external_version=_mark,
     group="report",
     kinds={"sqlite"},

@@ -1,9 +1,9 @@
 """Stage 1, one iteration a partition (spec 3).
 
-annotation_batch -> human_labels -> gold -> judge_votes -> verdicts -> silver -> reward_model -> gold_predictions ->
-retrieved -> selection, and `selection` of one iteration opens the batch of the next. Dagster has no cycle between assets,
-so that one edge is read (`earlier`) and not declared; an iteration whose predecessor is missing refuses to start.
-Iteration 0 is the seed round.
+annotation_batch -> response_checks -> human_labels -> gold -> judge_votes -> verdicts -> silver -> reward_model ->
+gold_predictions -> retrieved -> selection, and `selection` of one iteration opens the batch of the next. Dagster has no
+cycle between assets, so that one edge is read (`earlier`) and not declared; an iteration whose predecessor is missing
+refuses to start. Iteration 0 is the seed round.
 """
 
 from collections.abc import Iterator
@@ -15,14 +15,17 @@ import pyarrow as pa
 from assets.judging import (
     EXAMPLE_CHECKS,
     GOLD_IS_NOT_JUDGED,
+    agreed,
     ask_panel,
     asked_again,
     examples_for,
     gold_index,
     verdicts_of,
+    whole_enough,
 )
 from assets.registry import steps
 from assets.table_asset import Check, Rows, table_asset
+from curation.identity import digest
 from curation.selection import draw, select
 from curation.stopping import no_more_to_gain
 from curation.tables import (
@@ -40,11 +43,13 @@ from curation.tables import (
     JUDGE_WEIGHTS,
     PLANTED_LABELS,
     REFUSED_ANSWERS,
+    RESPONSE_CHECKS,
     RETRIEVED,
     REWARD_MODEL,
     SEED_SELECTION,
     SELECTION,
     SILVER,
+    UNANSWERED,
     UNDECIDED,
     VERDICTS,
 )
@@ -55,6 +60,7 @@ from resources.lake import Lake, label
 from resources.retrieval.embedder import TEXT_VERSION
 from resources.run import Run
 from resources.settings import Settings
+from resources.settings.models import HOW_CALLED
 from sql import statement
 
 if TYPE_CHECKING:
@@ -85,7 +91,7 @@ def _predecessor_is_open(settings: Settings, lake: Lake, iteration: str | None) 
 @table_asset(
     ANNOTATION_BATCH,
     reads=[CLEAN_POOL, ATTRIBUTES, SEED_SELECTION],
-    reads_earlier=[SELECTION, ANNOTATION_BATCH],
+    reads_earlier=[SELECTION, ANNOTATION_BATCH, UNANSWERED],
     settings=("stage1", "seed"),
     blocked=_predecessor_is_open,
     group="stage1",
@@ -94,7 +100,7 @@ def _predecessor_is_open(settings: Settings, lake: Lake, iteration: str | None) 
             Check(
                 "never_twice",
                 statement("checks/never_twice"),
-                "a pair enters one batch only (spec 3.14)",
+                "a pair enters one batch only (spec 3.14), but for what a closed batch left unanswered",
             ),
             Check(
                 "one_desk_a_cluster",
@@ -106,7 +112,8 @@ def _predecessor_is_open(settings: Settings, lake: Lake, iteration: str | None) 
     },
 )
 def annotation_batch(run: Run) -> Iterator[Rows]:
-    """The seed, or what the last iteration selected; people take what is random and then the priority cells."""
+    """The seed, or what the last iteration selected; people take what their last batch left, what is random and then the
+    priority cells."""
     s, earlier = run.settings.stage1, run.earlier()
     with run.lake.connect() as con:
         if not earlier:
@@ -127,10 +134,56 @@ def annotation_batch(run: Run) -> Iterator[Rows]:
     yield Rows(ANNOTATION_BATCH, batch, counts)
 
 
+def _checker(settings: Settings, lake: Lake, _: str | None) -> str:
+    """Who checks, and what of its configuration decides the answers."""
+    judge = next((j for j in settings.judges.judges if j.name == settings.people.checked_by), None)
+    return "" if judge is None else digest([judge.model_dump_json(exclude=set(HOW_CALLED))])
+
+
+@table_asset(
+    RESPONSE_CHECKS,
+    reads=[ANNOTATION_BATCH, CLEAN_POOL, ATTRIBUTES, PLANTED_LABELS],
+    settings=("seed",),
+    settings_seen=("people", "judges"),
+    external_version=_checker,
+    group="stage1",
+    kinds={"openai"},
+    pool="llm",
+    retry_reason=asked_again(RESPONSE_CHECKS),
+    checks={
+        RESPONSE_CHECKS: [
+            Check(
+                "objective_pairs_alone",
+                statement("checks/objective_pairs_alone"),
+                "only objective pairs of people are checked, each response by itself (spec 2.06)",
+            )
+        ]
+    },
+)
+def response_checks(run: Run) -> Iterator[Rows]:
+    """One judge looks at each response to an objective pair alone, before people see the pair; off unless
+    `people.checked_by` names the judge."""
+    name = label(RESPONSE_CHECKS, run.partition)
+    made = run.judges.checker(run.settings, run.lake, name)
+    if made is None:
+        yield Rows(RESPONSE_CHECKS, RESPONSE_CHECKS.schema.empty_table(), {"checked by": "nobody"})
+        return
+    with run.lake.connect() as con:
+        here = {"iteration": run.partition}
+        targets = con.sql(statement("stage1/responses_to_check"), params=here).to_arrow_table()
+    bill = made.estimate(targets) if targets.num_rows else None
+    shown = agreed(run, [bill], name)
+    rows = made.check(targets)
+    accepted = {j.name for j in run.settings.judges.judges if j.accept_missing}
+    lost = whole_enough(run.lake, made.ends, accepted)
+    yield Rows(RESPONSE_CHECKS, rows, shown | _count(rows, "answer"), {"missing": lost})
+
+
 @table_asset(
     HUMAN_LABELS,
     REFUSED_ANSWERS,
-    reads=[ANNOTATION_BATCH, CLEAN_POOL, ATTRIBUTES, PLANTED_LABELS],
+    UNANSWERED,
+    reads=[ANNOTATION_BATCH, CLEAN_POOL, ATTRIBUTES, RESPONSE_CHECKS, PLANTED_LABELS],
     settings=("people", "seed"),
     settings_seen=("judges",),  # whose names are no person's
     external_version=answered,
@@ -144,9 +197,11 @@ def human_labels(run: Run) -> Iterator[Rows]:
     with run.lake.connect() as con:
         batch = con.sql(statement("stage1/people_batch"), params={"iteration": run.partition}).to_arrow_table()
     people = run.annotators.people(run.settings, run.lake)
-    labels = people.label(batch, run.key)
-    yield Rows(HUMAN_LABELS, labels, {"pairs asked": batch.num_rows, "labels": labels.num_rows})
+    labels, left = people.label(batch, run.key), people.unanswered(run.key)
+    counts = {"pairs asked": batch.num_rows, "labels": labels.num_rows, "pairs left unanswered": left.num_rows}
+    yield Rows(HUMAN_LABELS, labels, counts)
     yield Rows(REFUSED_ANSWERS, people.refused(run.key))
+    yield Rows(UNANSWERED, left)
 
 
 @table_asset(

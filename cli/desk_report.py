@@ -25,7 +25,7 @@ def show(
     Args:
         only: this batch alone.
         every: every refused answer, also those given anew since.
-        close: a batch of which nobody is asked any more; what is not labelled by now goes back to the pool.
+        close: a batch of which nobody is asked any more; what is not labelled by now is asked for again in the next.
     """
     from rich.console import Console
 
@@ -44,8 +44,14 @@ def show(
         if unknown := [b for b in (only, close) if b and b not in batches]:
             print(f"assay: no such batch: {unknown[0]!r}; out are: {', '.join(batches) or 'none'}", file=sys.stderr)
             return 2
-        if close:
-            opened.close_batch(close, "by hand")
+        if close and not opened.progress(close, settings.people).closed:
+            try:
+                door(settings, opened).collect(close)
+                opened.close_batch(close, "by hand")
+                door(settings, opened).publish(close)
+            except Stop as e:  # what people have answered there would come too late
+                print(f"assay: {close} is not closed: {e}", file=sys.stderr)
+                return 1
         if not batches:
             console.print("No batch is out yet; `assay run` makes the first one.")
             return 0
@@ -81,7 +87,12 @@ def _batch(
         console.print("  by " + ", ".join(f"{who}: {n:,}" for who, n in sorted(state.by.items())), markup=False)
     if state.closed:
         late = opened.late(state.batch, settings.people)
-        console.print(f"  closed: {state.closed}" + (f"; {late} answers came later and do not count" if late else ""))
+        left = sum(p.unanswered for p in opened.pairs(state.batch, settings.people))
+        console.print(
+            f"  closed: {state.closed}"
+            + (f"; {left:,} pairs are left for the next batch" if left else "")
+            + (f"; {late:,} answers came later and do not count here" if late else "")
+        )
     elif state.missing:
         if state.for_second:
             console.print(f"  {state.for_second} pairs wait for somebody who has not answered them yet")

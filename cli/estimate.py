@@ -15,6 +15,7 @@ from curation.tables import (
     GOLD_VOTES,
     HUMAN_LABELS,
     JUDGE_VOTES,
+    RESPONSE_CHECKS,
     ROUTED,
     STAGE2_ATTRIBUTES,
     STAGE2_VOTES,
@@ -92,6 +93,7 @@ def plan(settings: Settings, lake: Lake) -> Iterator[PlannedCost]:
     and other pairs stand in for them."""
     from resources.judges import panel
     from resources.judges.attribute_models import labeller
+    from resources.judges.response_checks import checker
 
     with lake.connect() as con:
         targets, examples = _stand_ins(con, settings)
@@ -107,7 +109,11 @@ def plan(settings: Settings, lake: Lake) -> Iterator[PlannedCost]:
                 continue
             if not pairs:
                 continue
-            if table in (ATTRIBUTES, STAGE2_ATTRIBUTES):
+            if table is RESPONSE_CHECKS:
+                made_one = checker(settings, lake, name)
+                b = made_one and made_one.estimate(targets)
+                bills += [b.times(pairs, targets.num_rows)] if b else []
+            elif table in (ATTRIBUTES, STAGE2_ATTRIBUTES):
                 bills += labeller(settings, lake, name).estimate(_some(con, table, key), pairs)
             else:
                 made = [b.estimate(targets, examples) for b in panel(settings, lake, name)]
@@ -141,13 +147,22 @@ def _pairs(con: "duckdb.DuckDBPyConnection", settings: Settings, lake: Lake) -> 
         if lake.note(ANNOTATION_BATCH, key) is not None:
             at_desk = "SELECT count(*) FROM annotation_batch WHERE iteration = $iteration AND assigned_to = $desk"
             planned, known = {desk: count(at_desk, iteration=key, desk=desk) for desk in planned}, "counted"
+        objective = planned["people"]
+        if known == "counted":
+            [(objective,)] = con.sql(
+                "SELECT count(*) FROM batch_texts WHERE iteration = $iteration AND assigned_to = 'people' AND objectivity ="
+                " 'objective'",
+                params={"iteration": key},
+            ).fetchall()
         for table, n in (
+            (RESPONSE_CHECKS, objective if settings.people.checked_by else 0),
             (HUMAN_LABELS, planned["people"]),
             (JUDGE_VOTES, planned["judges"]),
             (GOLD_VOTES, min(planned["people"], settings.judges.measure)),
         ):
             if lake.note(table, key) is None:
-                yield table, key, n, known if table is not GOLD_VOTES else "at most"
+                at_most = table is GOLD_VOTES or (table is RESPONSE_CHECKS and known != "counted")
+                yield table, key, n, "at most" if at_most else known
     for table in (STAGE2_ATTRIBUTES, STAGE2_VOTES):
         for key in open_partitions(table):
             if lake.note(ROUTED, key) is not None:

@@ -78,6 +78,8 @@ def story(lake: Lake, pair_id: str, console: Console | None = None) -> None:
                 f"  {r['iteration']}: retrieved as neighbour {r['rank']} of gold pair {r['query_pair']}"
                 f" (similarity {r['similarity']:.3f}), which the model had at p = {r['p_query']:.3f}"
             )
+        for r in of_pair("response_checks", "side"):
+            say(f"  {r['judge']}{_simulated(r)}, shown the {r['side']} response alone: {r['answer'] or r['status']}")
         for r in of_pair("human_labels", "event_id"):
             say(f"  {r['annotator']}{_simulated(r)}: {r['verdict']} ({r['shown_first']} was shown first)")
         for r in of_pair("edited_attributes"):

@@ -264,7 +264,7 @@ def people(
     ] = False,
     close: Annotated[
         str | None,
-        typer.Option(metavar="BATCH", help="Ask nobody any more; what is not labelled by now goes back to the pool."),
+        typer.Option(metavar="BATCH", help="Ask nobody any more; the next batch has what is not labelled by now."),
     ] = None,
     config: Config = None,
 ) -> None:

@@ -48,6 +48,15 @@ class JudgeAnswer(BaseModel):
     verdict: Answer = Field(description="The better candidate, tie, or cannot_determine.")
 
 
+class CheckAnswer(BaseModel):
+    """What a judge says of one response alone (spec 2.06)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reasoning: str = Field(description="What was checked and what was found, before the verdict.")
+    verdict: Literal["correct", "incorrect", "cannot_determine"]
+
+
 class AttributeAnswer(BaseModel):
     """The five attributes of a comparison (spec 1.01); a category outside the vocabulary becomes 'other'."""
 
@@ -134,6 +143,20 @@ def judge_prompt(
     parts.append(files[f"judge/{wording}"].strip())
     system = f"{files['judge/frame'].strip()}\n\n{guideline(files, attributes, tools)}"
     return Prompt(system, "\n\n".join(parts))
+
+
+def check_prompt(
+    files: Mapping[str, str],
+    conversation: Sequence[Mapping[str, str]],
+    response: str,
+    attributes: Mapping[str, str],
+) -> Prompt:
+    """What a judge reads that checks one response alone (spec 2.06): nothing of the other one, whose comparison the
+    attribute `guideline` speaks of."""
+    about = _about({n: v for n, v in attributes.items() if n != "guideline"})
+    mark = _mark([about, _text(conversation), response])
+    quoted = (("attributes", about), ("conversation", _text(conversation)), ("answer", response))
+    return Prompt(files["check"].strip(), "\n\n".join(_quote(mark, name, text) for name, text in quoted))
 
 
 def attribute_prompt(

@@ -10,6 +10,7 @@ from resources import trainer
 from resources.annotators import backends
 from resources.judges import panel
 from resources.judges.attribute_models import labeller
+from resources.judges.response_checks import checker
 from resources.lake import Lake
 from resources.retrieval.vectors import Index
 from resources.settings import Budget, Settings
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from resources.annotators.backends import People
     from resources.judges import JudgeBackend
     from resources.judges.attribute_models import Labeller
+    from resources.judges.response_checks import Checker
     from resources.run import Run
 
 
@@ -70,6 +72,9 @@ class JudgePanel(dg.ConfigurableResource):
 
     def labeller(self, settings: Settings, lake: Lake, stage: str) -> "Labeller":
         return labeller(settings, lake, stage)
+
+    def checker(self, settings: Settings, lake: Lake, stage: str) -> "Checker | None":
+        return checker(settings, lake, stage)
 
 
 class RewardModels(dg.ConfigurableResource):

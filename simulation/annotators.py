@@ -13,9 +13,10 @@ import pyarrow as pa
 
 from curation.attributes import CLOSED
 from curation.identity import comparison_id, conv_id, digest, draw, text_hash
-from curation.tables import ATTRIBUTES, HUMAN_LABELS, JUDGE_VOTES, REFUSED_ANSWERS
+from curation.tables import ATTRIBUTES, HUMAN_LABELS, JUDGE_VOTES, REFUSED_ANSWERS, RESPONSE_CHECKS, UNANSWERED
 from curation.verdicts import mapped_back
 from resources.annotators.backends import event_id
+from resources.annotators.tasks import hint
 from resources.judges.attribute_models import row
 from resources.lake import Lake
 from resources.settings import AttributeModel, Judge, Settings
@@ -93,13 +94,14 @@ class SimulatedPeople:
             iteration: partition the labels belong to.
 
         Returns:
-            HUMAN_LABELS rows.
+            HUMAN_LABELS rows. Hints are shown to them and move none of them.
 
         Raises:
             UnknownPairs: a pair is not of the generated world.
         """
         known = truths(self.lake, batch.column("comparison_id").to_pylist())
         columns = ["pair_id", "comparison_id", "chosen", "rejected"]
+        columns += [c for c in ("checked_chosen", "checked_rejected") if c in batch.column_names]
         rows = [
             self._label(pair, known[pair["comparison_id"]], f"person-{i}", iteration)
             for pair in batch.select(columns).to_pylist()
@@ -111,6 +113,10 @@ class SimulatedPeople:
         """REFUSED_ANSWERS rows: none."""
         return REFUSED_ANSWERS.schema.empty_table()
 
+    def unanswered(self, iteration: str) -> pa.Table:
+        """UNANSWERED rows: none, they answer everything."""
+        return UNANSWERED.schema.empty_table()
+
     def _label(self, pair: dict, truth: Truth, annotator: str, iteration: str) -> dict:
         people, name = self.settings.people, (self.settings.seed, pair["pair_id"], annotator)
         first = "chosen" if draw(*name, "order") < 0.5 else "rejected"
@@ -121,12 +127,15 @@ class SimulatedPeople:
         # Longer texts and closer calls take longer; 10 s to 5 min (spec 2.10).
         words = len(pair["chosen"].split()) + len(pair["rejected"].split())
         seconds = (8 + words / 3) * (0.6 + draw(*name, "pace")) * (1.6 if truth.gap < _CLOSE_CALL else 1.0)
+        text, speaks_for = hint(*(pair.get(f"checked_{s}") for s in (first, _other(first))))
         return {
             "event_id": event_id(pair["pair_id"], annotator, iteration),
             "pair_id": pair["pair_id"],
             "annotator": annotator,
             "shown_first": first,
             "verdict": verdict,
+            "hint_shown": text,
+            "hint_verdict": speaks_for or None,
             "seconds": round(min(max(seconds, 10.0), 300.0), 1),
             "backend": "simulated",
             "cost_micros": round(people.cost_per_label * 1e6),
@@ -261,6 +270,53 @@ class SimulatedJudge:
                 "cost_micros": 0,
                 "simulated": True,
             }
+
+
+class SimulatedChecker:
+    """A judge that is shown one response alone: it finds the better one correct and the other incorrect as often as it is
+    right without examples, and sometimes cannot tell."""
+
+    ends: Mapping[str, Mapping[str, int]] = {}
+
+    def __init__(self, judge: Judge, settings: Settings, lake: Lake):
+        self.judge, self.settings, self.lake = judge, settings, lake
+
+    def estimate(self, targets: pa.Table) -> None:
+        """Nothing: nobody is paid."""
+
+    def check(self, targets: pa.Table) -> pa.Table:
+        """RESPONSE_CHECKS rows, two a target.
+
+        Raises:
+            UnknownPairs: a target is not of the generated world.
+        """
+        pairs = targets.select(["pair_id", "comparison_id", "chosen", "rejected"]).to_pylist()
+        known = truths(self.lake, [r["comparison_id"] for r in pairs])
+        rows = [
+            {
+                "pair_id": pair["pair_id"],
+                "side": side,
+                "judge": self.judge.name,
+                "model": self.judge.model or "simulated",
+                "answer": self._answer(pair, side, known[pair["comparison_id"]]),
+                "status": "ok",
+                "prompt_version": PROMPT_VERSION,
+                "request_key": digest((str(self.settings.seed), self.judge.name, pair["comparison_id"], pair[side])),
+                "cost_micros": 0,
+                "simulated": True,
+            }
+            for pair in pairs
+            for side in ("chosen", "rejected")
+        ]
+        return pa.Table.from_pylist(rows, RESPONSE_CHECKS.schema)
+
+    def _answer(self, pair: dict, side: str, truth: Truth) -> str:
+        name = (self.settings.seed, self.judge.name, pair["comparison_id"], text_hash(pair[side]), "alone")
+        better = _side(truth, pair["chosen"], pair["rejected"])
+        if draw(*name, "none") < _NO_ANSWER[not better]:
+            return "cannot_determine"
+        right = draw(*name, "right") < self.judge.accuracy
+        return "correct" if (side == better) == right else "incorrect"
 
 
 class SimulatedAttributes:

@@ -66,6 +66,17 @@ REFUSED_ANSWERS = table(
     ("ref",),
     "iteration",
 )
+UNANSWERED = table(
+    "unanswered",
+    "Pairs of a batch that was closed before people were done with them; the next iteration asks for them again.",
+    [
+        PAIR_ID,
+        field("answers", I, "answers that are in and settle nothing; they count when the pair is asked for again"),
+        field("closed", S, "why the batch was closed"),
+    ],
+    ("pair_id",),
+    "iteration",
+)
 ORDER = field("verified_order", S, "original or swapped: the order that was verified")
 GOLD = table(
     "gold",
@@ -118,6 +129,24 @@ JUDGE_VOTE_FIELDS = [
     field("cost_micros", I, "price in millionths of a dollar"),
     SIMULATED,
 ]
+RESPONSE_CHECKS = table(
+    "response_checks",
+    "What a judge found of each response alone before people saw the pair: a hint to them, never a label (spec 2.06).",
+    [
+        PAIR_ID,
+        field("side", S, "chosen or rejected"),
+        field("judge", S, "name in the configuration"),
+        field("model", S, "model snapshot"),
+        field("answer", S, "correct, incorrect, cannot_determine, or '' when there is none"),
+        field("status", S, "as in judge_votes"),
+        field("prompt_version", S, "version of the prompt"),
+        field("request_key", S, "hash of everything that reached the wire"),
+        field("cost_micros", I, "price in millionths of a dollar"),
+        SIMULATED,
+    ],
+    ("pair_id", "side"),
+    "iteration",
+)
 JUDGE_VOTES = table(
     "judge_votes",
     "Every answer of every judge in an iteration, mapped back to the original order.",

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from curation.identity import digest
 from curation.opinions import ADJUDICATOR, ANNOTATOR, PASSED
-from curation.tables import HUMAN_LABELS, REFUSED_ANSWERS
+from curation.tables import HUMAN_LABELS, REFUSED_ANSWERS, UNANSWERED
 from resources.annotators.desk import Desk, Pair, desk
 from resources.annotators.doors import Door
 from resources.annotators.file_door import ANSWERS, FilesDoor
@@ -51,6 +51,9 @@ class People(Protocol):
 
     def refused(self, iteration: str) -> pa.Table:
         """Rows of `refused_answers`: what people answered and could not be used."""
+
+    def unanswered(self, iteration: str) -> pa.Table:
+        """Rows of `unanswered`: what a batch that was closed left."""
 
 
 def backend(settings: Settings, lake: Lake) -> People:
@@ -176,6 +179,10 @@ class RecordedPeople:
         """None: see `People.refused`."""
         return REFUSED_ANSWERS.schema.empty_table()
 
+    def unanswered(self, iteration: str) -> pa.Table:
+        """None, see `People.unanswered`: a pair without a recorded label would have none in the next batch."""
+        return UNANSWERED.schema.empty_table()
+
 
 class DeskPeople:
     """People at the lake's desk: a batch goes to the desk, people answer through a door, labels are folded from events."""
@@ -195,8 +202,9 @@ class DeskPeople:
             way.publish(iteration)
             way.collect(iteration)
             state = way.progress(iteration)
+            if state.closed or not state.complete:
+                way.publish(iteration)  # a closed batch asks nobody, a disagreement asks for one more
             if not state.complete:
-                way.publish(iteration)  # a disagreement asks for one more
                 raise Waiting(
                     iteration,
                     state.answered,
@@ -221,11 +229,19 @@ class DeskPeople:
         ]
         return pa.Table.from_pylist(rows, REFUSED_ANSWERS.schema)
 
+    def unanswered(self, iteration: str) -> pa.Table:
+        """See `People.unanswered`."""
+        with desk(self.lake) as opened:
+            closed = opened.progress(iteration, self.settings.people).closed
+            left = [p for p in opened.pairs(iteration, self.settings.people) if closed and p.unanswered]
+        rows = [{"pair_id": p.item["pair_id"], "answers": len(p.answers), "closed": closed} for p in left]
+        return pa.Table.from_pylist(rows, UNANSWERED.schema)
+
     def _rows(self, pairs: list[Pair], iteration: str) -> Iterator[dict]:
-        """Labels of pairs; planted ones are none, and a disagreement that a closed batch leaves open goes back."""
+        """Labels of pairs; planted ones are none, nor is what settles nothing when a batch is closed."""
         cost = round(self.settings.people.cost_per_label * 1_000_000)
         for pair in pairs:
-            if pair.known or (pair.standing.disagreed and pair.standing.needed):
+            if pair.known or pair.unanswered:
                 continue
             for nth, (who, (way, answer)) in enumerate(pair.answers.items()):
                 role = PASSED if nth in pair.standing.passed else self._role(pair, who)

@@ -34,7 +34,9 @@ CREATE TABLE IF NOT EXISTS events(
     id INTEGER PRIMARY KEY, batch TEXT NOT NULL, pair_id TEXT NOT NULL, annotator TEXT NOT NULL, kind TEXT NOT NULL,
     door TEXT NOT NULL, ref TEXT NOT NULL, data TEXT NOT NULL, at REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS items_by_pair ON items(batch, pair_id);
+CREATE INDEX IF NOT EXISTS items_of_pair ON items(pair_id, id);
 CREATE INDEX IF NOT EXISTS events_by_batch ON events(batch, kind);
+CREATE INDEX IF NOT EXISTS events_of_pair ON events(pair_id, kind);
 CREATE UNIQUE INDEX IF NOT EXISTS refused_once ON events(batch, ref) WHERE kind = 'refused';
 """ + "".join(
     f"CREATE TRIGGER IF NOT EXISTS {table}_{event} BEFORE {event} ON {table} "
@@ -42,6 +44,13 @@ CREATE UNIQUE INDEX IF NOT EXISTS refused_once ON events(batch, ref) WHERE kind 
     for table in ("items", "events")
     for event in ("UPDATE", "DELETE")
 )
+
+# What was said in earlier batches of a pair that batch ?1 asks for again: a closed batch left it unanswered. Planted pairs
+# are asked anew in each.
+_CARRIED = """batch <> ?1 AND batch <> '' AND id < coalesce(
+        (SELECT min(id) FROM events WHERE batch = ?1 AND kind = 'closed'), 9e18)
+    AND pair_id IN (SELECT value FROM events e, json_each(e.data) WHERE e.id = (
+        SELECT max(id) FROM events WHERE batch = ?1 AND kind = 'published'))"""
 
 
 @dataclass(frozen=True)
@@ -64,11 +73,19 @@ class Pair:
     item: Mapping[str, Any]
     answers: Mapping[str, tuple[str, Answer]]  # annotator -> door, answer
     standing: Standing
+    before: frozenset[str] = frozenset()  # those of them who gave it in an earlier batch
 
     @property
     def known(self) -> bool:
         """A planted pair, whose label is known."""
         return bool(self.item["known"])
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether what was said gives no label while somebody is still to be asked: nothing, a disagreement, or only that
+        it is for somebody else. One label of two that are wanted is a label."""
+        said = len(self.answers) - len(self.standing.passed)
+        return not self.known and self.standing.needed > 0 and (self.standing.disagreed or not said)
 
 
 @dataclass(frozen=True)
@@ -167,7 +184,7 @@ class Desk:
     def publish(self, batch: str, items: Iterable[dict[str, Any]]) -> None:
         """Make these the items of a batch, in this order; what people said of them before still holds.
 
-        The two sides of a pair stay where they were first shown, whatever a new item says.
+        The two sides of a pair stay where they were first shown, in whichever batch, whatever a new item says.
 
         Args:
             batch: its name.
@@ -177,11 +194,11 @@ class Desk:
             there = self._bodies(batch)
             order = []
             for item in items:
-                old = there.get(item["pair_id"])
+                old = there.get(item["pair_id"]) or self._earlier(batch, item)
                 if old is not None and old["shown_first"] != item["shown_first"]:
                     sides = {n: old[n] for n in ("shown_first", "candidate_1", "candidate_2")}
                     item = item | sides | {n: old[n] for n in ("hint", "hint_verdict", "known")}
-                if old != item:
+                if there.get(item["pair_id"]) != item:
                     body = zlib.compress(json.dumps(item, ensure_ascii=False).encode())
                     self._con.execute(
                         "INSERT INTO items(batch, pair_id, body, at) VALUES (?, ?, ?, ?)",
@@ -190,6 +207,14 @@ class Desk:
                 order.append(item["pair_id"])
             if order != self._order(batch):
                 self._add(batch, "published", data=json.dumps(order))
+
+    def _earlier(self, batch: str, item: Mapping[str, Any]) -> dict[str, Any] | None:
+        """A pair as another batch last showed it; None where none did, and of planted pairs."""
+        row = self._con.execute(
+            "SELECT body FROM items WHERE pair_id = ? AND batch <> ? ORDER BY id DESC LIMIT 1", (item["pair_id"], batch)
+        ).fetchone()
+        old = json.loads(zlib.decompress(row[0])) if row else None
+        return None if old is None or old["known"] or item["known"] else old
 
     def batches(self) -> list[str]:
         """All that ever went out, the oldest first."""
@@ -325,15 +350,16 @@ class Desk:
         )
 
     def refs(self, batch: str, door: str) -> dict[tuple[str, str], str]:
-        """(pair, annotator) -> the door's name of that person's last answer."""
+        """(pair, annotator) -> the door's name of that person's last answer, in an earlier batch too."""
         rows = self._con.execute(
-            "SELECT pair_id, annotator, ref FROM events WHERE batch = ? AND kind = 'answered' AND door = ? ORDER BY id",
+            "SELECT pair_id, annotator, ref FROM events WHERE kind = 'answered' AND door = ?2"
+            f" AND (batch = ?1 OR {_CARRIED}) ORDER BY id",
             (batch, door),
         )
         return {(pair, who): ref for pair, who, ref in rows}
 
     def close_batch(self, batch: str, why: str) -> None:
-        """Nobody is asked any more; what is not labelled by now goes back to the pool."""
+        """Nobody is asked any more; what is not labelled by now is asked for again in the next batch."""
         self._add(batch, "closed", data=why)
 
     # ---- what it comes to ------------------------------------------------------------------------------------------
@@ -344,6 +370,16 @@ class Desk:
     def _fold(self, batch: str, people: PeopleSettings) -> _Folded:
         made = _Folded()
         said: dict[str, dict[str, tuple[str, Answer]]] = {}
+        carried: dict[str, dict[str, tuple[str, Answer]]] = {}
+        for pair, who, kind, door, data in self._con.execute(
+            "SELECT pair_id, annotator, kind, door, data FROM events"
+            f" WHERE kind IN ('answered', 'withdrawn') AND {_CARRIED} ORDER BY id",
+            (batch,),
+        ):
+            if kind == "withdrawn":
+                carried.get(pair, {}).pop(who, None)
+            else:
+                carried.setdefault(pair, {})[who] = door, Answer.restored(data)
         for pair, who, kind, door, data, at in self._con.execute(
             "SELECT pair_id, annotator, kind, door, data, at FROM events WHERE batch = ?"
             " AND kind IN ('answered', 'withdrawn', 'closed', 'published') ORDER BY id",
@@ -361,14 +397,17 @@ class Desk:
                 said.setdefault(pair, {})[who] = door, Answer.restored(data)
                 made.last = at
         for item in self.items(batch):
-            answers = said.get(item["pair_id"], {})
+            own, before = said.get(item["pair_id"], {}), carried.get(item["pair_id"], {})
+            if item["known"]:
+                before = {}
+            answers = before | own
             opinions = [
                 Opinion(a.verdict, a.why, who in people.adjudicators and self.disputed(answers, who, item, people))
                 for who, (_, a) in answers.items()
             ]
             rule = people.disagreement if not item["known"] else "leave"
             found = standing(opinions, item["wanted"], rule, max(people.most, item["wanted"]), people.passes)
-            made.pairs.append(Pair(item, answers, found))
+            made.pairs.append(Pair(item, answers, found, frozenset(before.keys() - own)))
         return made
 
     @staticmethod
@@ -484,8 +523,9 @@ class Desk:
     def mark(self, batch: str, without: str = "") -> str:
         """A text that changes with what a batch's labels are made of, but for what came through the door `without`."""
         last = self._con.execute(
-            "SELECT max(id) FROM events WHERE batch = ?1 AND kind IN ('answered', 'withdrawn') AND door <> ?2 AND id <"
-            " coalesce((SELECT min(id) FROM events WHERE batch = ?1 AND kind = 'closed'), 9e18)",
+            "SELECT max(id) FROM events WHERE kind IN ('answered', 'withdrawn') AND (batch = ?1 AND door <> ?2 AND id <"
+            " coalesce((SELECT min(id) FROM events WHERE batch = ?1 AND kind = 'closed'), 9e18)"
+            f" OR {_CARRIED})",
             (batch, without),
         ).fetchone()[0]
         return str(last or "")

@@ -14,7 +14,8 @@ class Door(Protocol):
     name: str
 
     def publish(self, batch: str) -> None:
-        """Show people what the desk holds of a batch; what they see already stays as it is."""
+        """Show people what the desk holds of a batch; what they see already stays as it is. Of a batch that is closed
+        nobody is shown anything any more."""
 
     def collect(self, batch: str) -> None:
         """Bring to the desk what people have answered since, and every answer that cannot be used with its reason."""

@@ -63,7 +63,8 @@ class FilesDoor(AtDesk):
                     f"{path}: this batch of other pairs has been answered; move the folder away, or set people.folder"
                 )
         _written(path, text)
-        left = [p for p in self.desk.pairs(batch, self.people) if p.standing.needed]
+        closed = self.desk.progress(batch, self.people).closed
+        left = [] if closed else [p for p in self.desk.pairs(batch, self.people) if p.standing.needed]
         more = [{"answered_by": sorted(p.answers), "needs": p.standing.by, "answers": p.standing.needed} for p in left]
         lines = [json.dumps(shown(p.item) | m, ensure_ascii=False) + "\n" for p, m in zip(left, more, strict=True)]
         _written(path.with_name("open.jsonl"), "".join(lines).encode())

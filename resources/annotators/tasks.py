@@ -56,7 +56,7 @@ def _item(
     sides = ("chosen", "rejected") if _draw(settings, name, pair) % 2 == 0 else ("rejected", "chosen")
     form, arm = _form(settings, name, pair)
     more = people.annotators == 1 and not planted and _share(settings, name, pair, "overlap") < people.overlap
-    hint, hint_verdict = _hint(*(row.get(f"checked_{side}") for side in sides))
+    text, hint_verdict = hint(*(row.get(f"checked_{side}") for side in sides))
     return {
         "pair_id": pair,
         "conversation": row["conversation"],
@@ -65,7 +65,7 @@ def _item(
         "attributes": {n: row[n] for n in FIELDS},
         "protocol": assembled(texts, row, ALL_TOOLS),
         "protocol_version": version,
-        "hint": hint,
+        "hint": text,
         "shown_first": sides[0],
         "hint_verdict": hint_verdict,
         "wanted": people.annotators + more,
@@ -86,7 +86,7 @@ def shown(item: Mapping[str, Any]) -> dict[str, Any]:
     return {n: v for n, v in seen.items() if n not in hidden}
 
 
-def _hint(first: str | None, second: str | None) -> tuple[str, str]:
+def hint(first: str | None, second: str | None) -> tuple[str, str]:
     """What a pre-verification says of the two, and which of them it speaks for (spec 2.06): never a preselected verdict."""
     if first is None and second is None:
         return "", ""

@@ -78,8 +78,10 @@ class PeopleSettings(Part):
     most: Count = 3  # labels a pair at most, before a disagreement is final
     passes: Annotated[int, Field(ge=0)] = 0  # how often a pair goes on to somebody else who may read or check it
     adjudicators: list[str] = []  # annotators who settle what others disagree on
-    close_share: Share = 1.0  # of a batch's pairs: with as many labelled the others go back
+    close_share: Share = 1.0  # of a batch's pairs: with as many labelled the others are asked for again in the next
     close_after_hours: Annotated[float, Field(gt=0)] | None = None  # from when the batch went out
+    # the judge that checks each response alone before people see an objective pair: a hint to them (spec 2.06)
+    checked_by: Name | None = None
     checks: list[Source] = []  # pairs whose label is known, planted among the others
     check_share: Share = 0.05  # of a batch: as many known pairs are added
     require: list[Duty] = ["acknowledged", "tools", "times", "why"]  # an answer without is refused

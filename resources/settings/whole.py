@@ -109,6 +109,12 @@ class Settings(Part):
                     f"stage2.policy '{self.stage2.policy}' asks judges, and none is configured ([[judges.panel]]); policies"
                     " that ask nobody are both, gold_only and best_only"
                 )
+        if (checker := self.people.checked_by) is not None:
+            fit = [j.name for j in self.judges.judges if j.backend != "recorded"]
+            if checker not in fit:
+                raise ValueError(
+                    f"people.checked_by: {checker!r} is no judge that can be asked; there are: {', '.join(fit) or 'none'}"
+                )
         if self.world is None:
             if oracle := [arm for arm in self.training.arms if arm.startswith("oracle")]:
                 raise ValueError(f"training.arms: {oracle[0]} learns planted labels, and there is no [world]")

@@ -10,13 +10,13 @@ WITH errors AS (
     GROUP BY iteration, topic HAVING avg(error) > any_value(usual)
 ), asked AS (
     SELECT pair_id, why, (SELECT max(iteration) FROM gold_predictions g WHERE g.iteration < b.iteration) AS model_of
-    FROM annotation_batch b
+    FROM (SELECT pair_id, why, min(iteration) AS iteration FROM annotation_batch GROUP BY ALL) b
     UNION ALL
     SELECT pair_id, 'pool', model_of
     FROM clean_pool, (SELECT DISTINCT iteration AS model_of FROM gold_predictions)
     WHERE stage <> 'stage2' AND model_of < (SELECT max(iteration) FROM annotation_batch)
 ), batches AS (
-    SELECT pair_id, why FROM annotation_batch
+    SELECT DISTINCT pair_id, why FROM annotation_batch  -- what a closed batch left is in two
     UNION ALL
     SELECT pair_id, 'pool' FROM clean_pool WHERE stage <> 'stage2'
 )

@@ -8,6 +8,9 @@ CREATE OR REPLACE VIEW paid_labels AS
         SELECT pair_id, judge, model, iteration || ', measured on gold', replicate, status, request_key, cost_micros, simulated
         FROM gold_votes
         UNION ALL
+        SELECT pair_id, judge, model, iteration || ', responses checked', 0, status, request_key, cost_micros, simulated
+        FROM response_checks
+        UNION ALL
         SELECT pair_id, judge, model, 'stage2', replicate, status, request_key, cost_micros, simulated FROM stage2_votes
     ), described AS (
         SELECT 1 AS place, 'before stage 1' AS stage, pair_id, labeller, prompt_version, cost_micros, simulated FROM attributes

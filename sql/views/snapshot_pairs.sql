@@ -9,7 +9,7 @@ CREATE OR REPLACE VIEW snapshot_pairs AS
             AND b.pair_id NOT IN (SELECT pair_id FROM undecided)
     ), steps AS (SELECT DISTINCT iteration AS upto FROM annotation_batch),
     sofar AS (SELECT upto, pair_id, verified_order FROM steps JOIN labelled ON iteration <= upto)
-    SELECT upto, 'original' AS snapshot, pair_id, 'original' AS verified_order FROM sofar
+    SELECT DISTINCT upto, 'original' AS snapshot, pair_id, 'original' AS verified_order FROM sofar
     UNION ALL SELECT upto, 'filtered', pair_id, verified_order FROM sofar WHERE verified_order = 'original'
     UNION ALL SELECT upto, 'corrected', pair_id, verified_order FROM sofar WHERE verified_order IS NOT NULL
     UNION ALL SELECT 'stage2', 'original', pair_id, 'original' FROM clean_pool

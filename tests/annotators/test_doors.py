@@ -2,6 +2,7 @@
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from assets import stage1
@@ -15,7 +16,8 @@ from curation.tables import (
     RELEASE_CORRECTED,
     RELEASE_CURATED,
 )
-from resources.annotators.backends import answered
+from resources.annotators.backends import answered, backend
+from resources.annotators.desk import Desk
 from tests.support.answers import batch, pair, truly
 from tests.support.doors import PERSONAL_DATA, Hands
 from tests.support.label_studio import label_studio
@@ -159,8 +161,68 @@ def test_a_batch_closes_at_its_share_and_what_is_left_is_no_label(hands):
     at.answer(PEOPLE[0], right, most=1)
     labels = at.label(batch(8))
     assert labels.num_rows == 6
-    at.answer(PEOPLE[0], right)  # too late
+    assert at.answer(PEOPLE[0], right) == 0  # nobody is asked any more
     assert at.label(batch(8)).equals(labels)
+
+
+def test_what_a_closed_batch_leaves_is_asked_for_again_and_nobody_twice(hands):
+    """Of six pairs one is disputed and two are not looked at when the batch closes. The next batch has these and a new
+    one; it asks a third person about the disputed one, whose first two answers count."""
+    at = hands(annotators=2, close_share=0.5)
+    at.waiting(batch(6))
+    at.answer(PEOPLE[0], right, most=4)
+    at.answer(PEOPLE[1], lambda i, who: (wrong if i["pair_id"] == "p00" else right)(i, who), most=4)
+    labels = at.label(batch(6))
+    assert set(verdicts(labels)) == {"p01", "p02", "p03"}
+    people = backend(at.settings, at.lake)
+    left = people.unanswered("iter_00").to_pylist()
+    assert [(r["pair_id"], r["answers"]) for r in left] == [("p00", 2), ("p04", 0), ("p05", 0)]
+    assert "3 of 6 pairs are labelled" in left[0]["closed"]
+    again = batch(7).filter(pc.is_in(batch(7)["pair_id"], pa.array(["p00", "p04", "p05", "p06"])))
+    at = hands(annotators=2)
+    wait = at.waiting(again, "iter_01")
+    assert (wait.answered, wait.missing) == (2, 7)
+    seen = []
+
+    def looks(item, who):
+        seen.append((who, item["pair_id"]))
+        return right(item, who)
+
+    for who in PEOPLE[:2]:
+        at.answer(who, looks, 3, name="iter_01")
+    assert sorted(seen) == sorted((who, p) for who in PEOPLE[:2] for p in ("p04", "p05", "p06"))
+    assert at.waiting(again, "iter_01").missing == 1
+    if at.door == "label_studio":
+        assert at.answer(PEOPLE[0], right, name="iter_01") == 1  # there it is shown again, and refused
+        assert at.waiting(again, "iter_01").missing == 1 and "somebody else's" in at.refused("iter_01")[-1]
+    else:
+        assert at.answer(PEOPLE[0], right, name="iter_01") == 0
+    assert at.answer(PEOPLE[2], right, 1, name="iter_01") == 1
+    second = at.label(again, "iter_01")
+    assert verdicts(second) == {"p00": [False, True, True], **{p: [True, True] for p in ("p04", "p05", "p06")}}
+    assert people.unanswered("iter_01").num_rows == 0
+    assert not set(labels["event_id"].to_pylist()) & set(second["event_id"].to_pylist())
+
+
+def test_an_answer_that_came_too_late_for_its_batch_counts_in_the_next(hands):
+    at = hands()
+    at.waiting(batch(2))
+    at.answer(PEOPLE[0], right, most=1)
+    assert at.waiting(batch(2)).missing == 1
+    opened = Desk(at.lake.folder("people") / "desk.sqlite")
+    opened.close_batch("iter_00", "by hand")  # while somebody has a pair open
+    at.answer(PEOPLE[1], right) if at.door != "label" else None
+    opened.close()
+    assert at.label(batch(2)).num_rows == 1
+    (left,) = backend(at.settings, at.lake).unanswered("iter_00").to_pylist()
+    again = batch(2).slice(1)
+    if at.door == "label":  # the page takes nothing of a closed batch
+        assert at.waiting(again, "iter_01").missing == 1
+        return
+    labels = at.label(again, "iter_01")
+    assert labels["pair_id"].to_pylist() == [left["pair_id"]] == ["p01"]
+    before = answered(at.settings, at.lake, "iter_01")
+    assert at.label(again, "iter_01").equals(labels) and answered(at.settings, at.lake, "iter_01") == before
 
 
 def test_the_labels_are_up_to_date_until_somebody_answers_anew(hands):

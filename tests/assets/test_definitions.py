@@ -53,8 +53,15 @@ def test_gold_never_trains_the_loop_model_and_nothing_but_the_report_reads_the_t
     readers = {s.name for s in steps() if any(t.name in ("reference_labels", "planted_rows") for t in s.needs)}
     assert readers == {"report"}
     simulated = {s.name for s in steps() if any(t.name == "planted_labels" for t in s.needs)}
-    labellers = {"attributes", "human_labels", "judge_votes", "gold_votes", "audit", "audit_attributes"}
-    assert simulated == labellers | {"stage2_attributes", "stage2_votes", "reference_labels", "report", "oracle_labels"}
+    labellers = {"attributes", "response_checks", "human_labels", "judge_votes", "gold_votes", "audit"}
+    assert simulated == labellers | {
+        "audit_attributes",
+        "stage2_attributes",
+        "stage2_votes",
+        "reference_labels",
+        "report",
+        "oracle_labels",
+    }
 
 
 def test_the_units_cover_every_step_once_a_partition(settings):

@@ -11,7 +11,7 @@ from curation.tables import ATTRIBUTES, HUMAN_LABELS, JUDGE_VOTES
 from resources.judges.attribute_models import labeller
 from resources.settings import AttributeSettings, Judge
 from resources.sources.reader import read_source
-from simulation.annotators import SimulatedAttributes, SimulatedJudge, SimulatedPeople, UnknownPairs
+from simulation.annotators import SimulatedAttributes, SimulatedChecker, SimulatedJudge, SimulatedPeople, UnknownPairs
 from simulation.topics import TOPICS
 
 COLUMNS = ["pair_id", "comparison_id", "conversation", "chosen", "rejected"]
@@ -257,3 +257,14 @@ def test_a_simulation_refuses_pairs_without_planted_truth(settings, lake, target
         judge(settings, lake).vote(batch, no_examples())
     with pytest.raises(UnknownPairs):
         list(SimulatedAttributes(settings.attributes, settings, lake).label(batch.to_batches()))
+
+
+def test_a_simulated_judge_that_sees_one_response_alone_is_right_as_often_as_it_is_set_to(
+    settings, lake, targets, better
+):
+    said = SimulatedChecker(Judge(name="one", accuracy=0.8), settings, lake).check(targets).to_pylist()
+    assert len(said) == 2 * targets.num_rows
+    of_clear = [r for r in said if better[r["pair_id"]] and r["answer"] != "cannot_determine"]
+    side = {"original": "chosen", "swapped": "rejected"}
+    hits = [(r["answer"] == "correct") == (side[better[r["pair_id"]]] == r["side"]) for r in of_clear]
+    assert len(hits) > 500 and 0.75 < sum(hits) / len(hits) < 0.85

@@ -23,6 +23,7 @@ from curation.tables import (
     JUDGE_VOTES,
     SEED_SELECTION,
     SELECTION,
+    UNANSWERED,
     VERDICTS,
 )
 from resources.lake import Lake
@@ -138,6 +139,16 @@ def test_the_quota_does_not_turn_away_what_is_random(lake):
     """3 places, of which a known cluster takes one: all three random pairs stay with the people all the same."""
     second_batch(lake, batch=15, people_share=0.2, random_share=0.2)
     assert desks(lake)["people"] == {"p010", "p030", "p031", "p032"}
+
+
+def test_what_a_closed_batch_left_comes_first_as_it_was_drawn_and_takes_a_place(lake):
+    """The 7 places of the test above: p000 was left by the seed's people, so that p017 goes to the judges."""
+    put(lake, UNANSWERED, [{"pair_id": "p000", "answers": 1, "closed": "by hand"}], IT0)
+    second_batch(lake, batch=14, people_share=0.5)
+    assert desks(lake)["people"] == {"p000", "p010", "p030", "p031", "p032", "p015", "p016"}
+    again = "SELECT assigned_to, why, inclusion FROM annotation_batch WHERE pair_id = 'p000' ORDER BY iteration"
+    first, second = query(lake, again)
+    assert first == second == ("people", "seed", 1.0)
 
 
 def test_an_iteration_does_not_open_before_the_one_before_it_is_closed(lake):

@@ -101,6 +101,9 @@ class LabelStudio:
                     t | {"total_annotations": len(self._of(t["id"]))} for t in rows[(page - 1) * size : page * size]
                 ]
                 return 200, {"tasks": shown, "total": len(rows)}
+            case "PATCH", "/api/projects/N/":
+                next(p for p in self.projects if p["id"] == int(path.split("/")[3])).update(body)
+                return 200, {}
             case "PATCH", "/api/tasks/N/":
                 self.tasks[int(path.split("/")[3])] |= body
                 return 200, {}

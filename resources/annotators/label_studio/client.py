@@ -115,6 +115,9 @@ class Client:
     def create(self, **fields: Any) -> dict[str, Any]:
         return self._call("POST", "/api/projects/", json=fields)
 
+    def update_project(self, project: int, **fields: Any) -> None:
+        self._call("PATCH", f"/api/projects/{project}/", json=fields)
+
     def tasks(self, project: int) -> Iterator[dict[str, Any]]:
         """Every task with its data and annotations."""
         page = 1

@@ -25,6 +25,7 @@ NEEDS = {
     "code": "This turns on whether code works: have it run.",
     "llm": "An assistant is required here.",
 }
+RETIRED = "closed"  # noted of a project of which nobody is asked any more
 REFUSED = "Your last answer to this pair was not accepted: "
 
 
@@ -64,20 +65,25 @@ class LabelStudioDoor(AtDesk):
         return self.settings.name[: TITLE - len(end)] + end
 
     def _groups(self, batch: str) -> dict[str, list[Pair]]:
-        """Project -> its pairs: by number of answers and form, then those that need somebody else."""
+        """Project -> its pairs: by number of answers and form, then those that need somebody else, as do those that were
+        asked for before."""
         found: dict[str, list[Pair]] = {}
         for pair in self.desk.pairs(batch, self.people):
             item = pair.item
-            found.setdefault(f"x{item['wanted']}{item['arm'] and '-' + item['arm']}", []).append(pair)
-            if pair.standing.needed and len(pair.answers) >= item["wanted"]:
+            if not pair.before:
+                found.setdefault(f"x{item['wanted']}{item['arm'] and '-' + item['arm']}", []).append(pair)
+            if pair.standing.needed and (pair.before or len(pair.answers) >= item["wanted"]):
                 settles = pair.standing.by == ADJUDICATOR
                 kind = "settle" if settles else f"more{len(pair.answers)}"
                 found.setdefault(f"{kind}{item['arm'] and '-' + item['arm']}", []).append(pair)
-        return found
+        return dict(sorted(found.items(), key=lambda group: not group[0].startswith("x")))
 
     def publish(self, batch: str) -> None:
         """See `Door.publish`; an interrupted import goes on with what is missing."""
         notes = self.desk.notes(batch, self.name)
+        if self.desk.progress(batch, self.people).closed:
+            self._retire(batch, notes)
+            return
         for group, pairs in self._groups(batch).items():
             sent = digest([digest(map(str, sorted(self._data(p.item).items()))) for p in pairs])
             if notes.get(group) == sent:
@@ -85,6 +91,21 @@ class LabelStudioDoor(AtDesk):
             project = self._project(batch, group, pairs[0].item)
             self._send(project, [p.item for p in pairs], keep=not group.startswith("x"))
             self.desk.note(batch, self.name, group, sent)
+
+    def _retire(self, batch: str, notes: Mapping[str, str]) -> None:
+        """Take away what nobody has worked on, and bring what somebody was just about to send: it counts when the pair is
+        asked for again."""
+        still = [group for group, sent in notes.items() if sent != RETIRED]
+        for group in still:
+            for project in self.client.projects(self._title(batch, group)):
+                for task in list(self.client.tasks(project["id"])):
+                    if not task.get("total_annotations"):
+                        self.client.delete_task(task["id"])
+                self.client.update_project(project["id"], maximum_annotations=1)  # a second answer is not waited for
+        if still:
+            self.collect(batch)
+        for group in still:
+            self.desk.note(batch, self.name, group, RETIRED)
 
     def _project(self, batch: str, group: str, item: Mapping[str, Any]) -> int:
         title = self._title(batch, group)
