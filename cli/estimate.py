@@ -111,8 +111,8 @@ def plan(settings: Settings, lake: Lake) -> Iterator[PlannedCost]:
                 continue
             if table is RESPONSE_CHECKS:
                 made_one = checker(settings, lake, name)
-                b = made_one and made_one.estimate(targets)
-                bills += [b.times(pairs, targets.num_rows)] if b else []
+                asked = made_one.estimate(targets) if made_one else None
+                bills += [asked.times(pairs, targets.num_rows)] if asked is not None else []
             elif table in (ATTRIBUTES, STAGE2_ATTRIBUTES):
                 bills += labeller(settings, lake, name).estimate(_some(con, table, key), pairs)
             else:

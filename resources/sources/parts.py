@@ -26,7 +26,7 @@ ENOUGH = 2 * PART_BYTES  # of a source: to start processes takes longer than to 
 
 
 @dataclass(frozen=True)
-class Part:
+class Stretch:
     """A file, or from where to where it is read: bytes of lines, or row groups with the number of rows before them."""
 
     path: Path
@@ -62,7 +62,7 @@ class Read:
     broken: str = ""
 
 
-def parts_of(paths: list[Path], named: bool) -> list[Part]:
+def parts_of(paths: list[Path], named: bool) -> list[Stretch]:
     """The parts of a source's files in their order; none where it takes too little time to read it in one piece.
 
     Raises:
@@ -74,7 +74,7 @@ def parts_of(paths: list[Path], named: bool) -> list[Part]:
     return [part for path in paths for part in _parts_of(path, named)]
 
 
-def _parts_of(path: Path, named: bool) -> Iterator[Part]:
+def _parts_of(path: Path, named: bool) -> Iterator[Stretch]:
     if path.suffix.lower() == ".parquet":
         with pq.ParquetFile(path) as file:
             start = rows = before = size = 0
@@ -82,14 +82,14 @@ def _parts_of(path: Path, named: bool) -> Iterator[Part]:
                 about = file.metadata.row_group(i)
                 size, rows = size + about.total_byte_size, rows + about.num_rows
                 if size >= PART_BYTES or i == file.num_row_groups - 1:
-                    yield Part(path, named, groups=(start, i + 1, before))
+                    yield Stretch(path, named, groups=(start, i + 1, before))
                     start, before, size = i + 1, rows, 0
         return
     for start, end in ranges_of_lines(path, PART_BYTES) or [(0, 0)]:
-        yield Part(path, named, lines=(start, end) if end else None)
+        yield Stretch(path, named, lines=(start, end) if end else None)
 
 
-def side_by_side(source: Source, parts: Iterable[Part], cells: bool, folder: Path, workers: int) -> Iterator[Read]:
+def side_by_side(source: Source, parts: Iterable[Stretch], cells: bool, folder: Path, workers: int) -> Iterator[Read]:
     """What each part holds, in order; of a file that broke off, nothing that follows."""
     waiting: queue.Queue[Future[Read]] = queue.Queue()
     with ExitStack() as stack:
