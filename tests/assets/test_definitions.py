@@ -7,6 +7,7 @@ from assets.definitions import build
 from assets.registry import steps
 from cli.dagster_runs import units
 from resources.settings import load
+from tests.support import graph
 from tests.support.places import ROOT
 
 
@@ -20,9 +21,9 @@ def test_definitions_load(settings):
 
 
 def test_every_asset_has_a_description_an_owner_a_kind_and_a_schema(settings):
-    graph = build(settings).resolve_asset_graph()
-    for key in graph.materializable_asset_keys:
-        node = graph.get(key)
+    there = build(settings).resolve_asset_graph()
+    for key in there.materializable_asset_keys:
+        node = there.get(key)
         assert node.description and node.owners and node.kinds, key
         assert node.group_name != "default", key
         assert node.metadata["dagster/column_schema"].columns, key
@@ -37,11 +38,11 @@ def test_steps_come_after_what_they_read(settings):
 
 
 def test_the_loop_is_closed_by_what_is_read_and_not_declared(settings):
-    graph = build(settings).resolve_asset_graph()
-    batch = graph.get(dg.AssetKey("annotation_batch"))
+    there = build(settings).resolve_asset_graph()
+    batch = there.get(dg.AssetKey("annotation_batch"))
     declared = {"clean_pool", "attributes", "seed_selection", "contaminated"}  # the last one for a check
     assert {k.to_user_string() for k in batch.parent_keys} == declared
-    upstream = graph.get(dg.AssetKey("selection")).parent_keys
+    upstream = there.get(dg.AssetKey("selection")).parent_keys
     assert dg.AssetKey("retrieved") in upstream and dg.AssetKey("annotation_batch") in upstream
     step = next(s for s in steps() if s.name == "annotation_batch")
     inputs = [(t.name, p) for t, p in step.inputs(settings, "iter_02")]
@@ -70,3 +71,8 @@ def test_the_units_cover_every_step_once_a_partition(settings):
     for step in steps():
         keys = settings.partition_keys(step.partition) if step.partition else [None]
         assert {(step.name, k) for k in keys} <= set(covered)
+
+
+def test_keys_dependencies_groups_owners_and_checks_are_those_that_were_agreed_to():
+    """A change of the graph is meant, or it is none: `python -m tests.support.graph` writes the file."""
+    assert graph.described() == graph.FILE.read_text(encoding="utf-8")
