@@ -1,10 +1,12 @@
 """Runs whose process was killed hold nothing up; those at work are waited for, and the wait is said."""
 
+import contextlib
 import os
-import shutil
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -18,6 +20,7 @@ from cli import dagster_runs as pipeline
 from curation.tables import SEED_SELECTION
 from resources.services import services
 from tests.stage1.test_iterations import until
+from tests.support import postgres
 from tests.support.lakes import settings
 from tests.support.places import ROOT
 from training.supervise import started
@@ -73,11 +76,18 @@ def start(folder: Path, seconds: float) -> subprocess.Popen:
     )  # fmt: skip
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch) -> Path:
-    shutil.copy(ROOT / "dagster.yaml", tmp_path)
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+def home(request, tmp_path, monkeypatch) -> Iterator[Path]:
+    """A folder with the shipped `dagster.yaml`, on the storage it names and on a real PostgreSQL server."""
+    text = (ROOT / "dagster.yaml").read_text()
     monkeypatch.chdir(tmp_path)  # its folders are relative
-    return tmp_path
+    with contextlib.ExitStack() as open_until_then:
+        if request.param == "postgres":
+            url = open_until_then.enter_context(postgres.server(tmp_path / "postgres"))
+            text, n = re.subn(r"sqlite: \{.*?\}", f"postgres: {{postgres_url: '{url}'}}", text)
+            assert n == 1
+        (tmp_path / "dagster.yaml").write_text(text)
+        yield tmp_path
 
 
 def holding(home: Path, seconds: float) -> subprocess.Popen:
