@@ -26,7 +26,7 @@ def job(tmp_path_factory):
         text, n = re.subn(rf"^{key} = \d+", f"{key} = {value}", text, flags=re.M)
         assert n == 1, key
     text = text.replace("[training]", '[training]\narms = ["corrected"]')
-    text += '\n[stage2]\ndecision = "paper"\nfolds = 0\n'  # 60 people's labels bear out nothing
+    text = text.replace("[stage2]", '[stage2]\ndecision = "paper"\nfolds = 0')  # 60 people's labels bear out nothing
     (folder / "assay.toml").write_text(text)
     settings = config.load(folder / "assay.toml")
     lines: list[str] = []
