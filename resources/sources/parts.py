@@ -67,26 +67,33 @@ def parts_of(paths: list[Path], named: bool) -> list[Stretch]:
 
     Raises:
         OSError: a file cannot be looked at.
-        pyarrow.ArrowException: nor can a Parquet file.
     """
     if sum(path.stat().st_size for path in paths) < ENOUGH:
         return []
     return [part for path in paths for part in _parts_of(path, named)]
 
 
-def _parts_of(path: Path, named: bool) -> Iterator[Stretch]:
+def _parts_of(path: Path, named: bool) -> list[Stretch]:
     if path.suffix.lower() == ".parquet":
+        return [Stretch(path, named, groups=groups) for groups in _groups(path)] or [Stretch(path, named)]
+    return [Stretch(path, named, lines=lines) for lines in ranges_of_lines(path, PART_BYTES)] or [Stretch(path, named)]
+
+
+def _groups(path: Path) -> list[tuple[int, int, int]]:
+    """Row groups of about PART_BYTES together, and how many rows stand before them; none where the footer cannot be read."""
+    try:
         with pq.ParquetFile(path) as file:
-            start = rows = before = size = 0
-            for i in range(file.num_row_groups):
-                about = file.metadata.row_group(i)
-                size, rows = size + about.total_byte_size, rows + about.num_rows
-                if size >= PART_BYTES or i == file.num_row_groups - 1:
-                    yield Stretch(path, named, groups=(start, i + 1, before))
-                    start, before, size = i + 1, rows, 0
-        return
-    for start, end in ranges_of_lines(path, PART_BYTES) or [(0, 0)]:
-        yield Stretch(path, named, lines=(start, end) if end else None)
+            about = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+    except (OSError, pa.ArrowException):
+        return []
+    found: list[tuple[int, int, int]] = []
+    start = before = rows = size = 0
+    for i, group in enumerate(about, 1):
+        size, rows = size + group.total_byte_size, rows + group.num_rows
+        if size >= PART_BYTES or i == len(about):
+            found.append((start, i, before))
+            start, before, size = i, rows, 0
+    return found
 
 
 def side_by_side(source: Source, parts: Iterable[Stretch], cells: bool, folder: Path, workers: int) -> Iterator[Read]:
