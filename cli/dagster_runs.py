@@ -4,6 +4,7 @@ The job is cut into units, each one Dagster run of a few steps for one partition
 what its steps read; how many run at once is what `dagster.yaml` allows for runs.
 """
 
+import logging
 import multiprocessing
 import os
 import time
@@ -26,6 +27,8 @@ from resources.settings import ConfigError, Settings
 from training.supervise import die_with_parent
 
 Say = Callable[[str], None]
+# a step that waits gives no check of its tables either: what rests on it is skipped, and Dagster warns of each
+logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)

@@ -113,8 +113,9 @@ def finished(settings: Settings, lake: Lake) -> dict[str, str]:
                 try:
                     way = door(settings, opened)
                     way.collect(batch)
-                    if not way.progress(batch).complete:
-                        way.publish(batch)
+                    complete = way.progress(batch).complete
+                    way.publish(batch)
+                    if not complete:
                         continue
                 except Stop:
                     continue
@@ -208,8 +209,7 @@ class DeskPeople:
             way.publish(iteration)
             way.collect(iteration)
             state = way.progress(iteration)
-            if state.closed or not state.complete:
-                way.publish(iteration)  # a closed batch asks nobody, a disagreement asks for one more
+            way.publish(iteration)  # a disagreement asks for one more, a batch that is done or closed asks nobody
             if not state.complete:
                 raise Waiting(
                     iteration,

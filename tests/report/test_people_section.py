@@ -41,7 +41,7 @@ def test_agreement_hints_refusals_and_leftovers_stand_on_the_page(tmp_path):
     assert "ann 4 50 % 5 720 0.0 %" in said and "4 labels outside 10 to 300 s" in said
     assert "4 labels were given with a hint that spoke for one side. Of those that decided, 25.0 %" in said
     assert "answers.jsonl, row 7 bob&lt;i&gt; the guideline is not &lt;b&gt;acknowledged&lt;/b&gt;" in said
-    assert "iter_00 was closed (by hand); 1 comparisons were left" in said
+    assert "iter_00 was closed (by hand); 1 comparison was left" in said
 
 
 @pytest.mark.skipif(not PANDALM.exists(), reason=f"no {PANDALM}")
