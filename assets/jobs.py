@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from curation.tables import GOLD_VOTES, JUDGE_VOTES, RESPONSE_CHECKS, STAGE2_VOTES, Table
+from curation.tables import AUDIT, GOLD_VOTES, JUDGE_VOTES, RESPONSE_CHECKS, STAGE2_VOTES, Table
 
 LOOP = {"assay/loop": "stage1"}  # tag of runs of the loop: one at a time
 
@@ -24,4 +24,9 @@ def _collecting(votes: Table):
 
 
 COLLECTING = {t.name: _collecting(t) for t in (RESPONSE_CHECKS, JUDGE_VOTES, GOLD_VOTES, STAGE2_VOTES)}
-JOBS = [stage1_iteration, *COLLECTING.values()]
+collect_audit = dg.define_asset_job(
+    "collect_audit",
+    dg.AssetSelection.assets(AUDIT.name),
+    description="Makes the audit's labels, once people have answered.",
+)
+JOBS = [stage1_iteration, collect_audit, *COLLECTING.values()]

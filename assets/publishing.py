@@ -20,6 +20,8 @@ from resources.settings import Settings
 from resources.stops import Stop
 from training.supervise import die_with_parent
 
+WAITS = "assay/waits for"  # tag of a run that ended because somebody has not answered yet
+
 
 def as_asset(step: Step, settings: Settings) -> dg.AssetsDefinition:
     """The step as a Dagster asset (one spec a table)."""
@@ -102,19 +104,31 @@ def checked(step: Step, run: Run, names: set[tuple[str, str]]) -> Iterator[dg.As
 
 def publish(
     step: Step, run: Run, selected: Collection[str] | None = None
-) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult | dg.AssetObservation]:
     """Run the step, check each table before anyone can see it, put it in place.
 
     Args:
         selected: names of the tables that Dagster asked for; None for all. The others are made all the same.
 
     Raises:
-        dagster.Failure: a check failed, an input is missing, a table was not yielded, or the step came to a `Stop`.
+        dagster.Failure: a check failed, an input is missing, a table was not yielded, or the step came to a `Stop`. One
+            that only waits for somebody fails no Dagster run: the run bears the tag WAITS, and what rests on the step is
+            skipped.
     """
     try:
         yield from _published(step, run, selected)
     except Stop as e:  # no error of the code, and trying again at once would not help
         table = label(step.tables[0], run.partition)
+        if e.waits_for and run.context is not None:
+            run.log(f"{table} is not made yet. {e}")
+            run.context.instance.add_run_tags(run.context.run.run_id, {WAITS: e.waits_for})
+            yield dg.AssetObservation(
+                step.tables[0].name,
+                f"{table} is not made yet. {e}",
+                metadata={"waits for": e.waits_for, "stopped by": type(e).__name__},
+                partition=run.partition,
+            )
+            return
         raise dg.Failure(
             f"{table} is not made yet. {e}", metadata={"stopped by": type(e).__name__}, allow_retries=False
         ) from e

@@ -2,9 +2,10 @@
 
 import dagster as dg
 
-from assets.jobs import COLLECTING, stage1_iteration
+from assets.jobs import COLLECTING, collect_audit, stage1_iteration
+from assets.registry import steps
 from assets.runs import close_abandoned
-from curation.tables import ANNOTATION_BATCH, SELECTION, UNANSWERED
+from curation.tables import ANNOTATION_BATCH, AUDIT, HUMAN_LABELS, SELECTION, UNANSWERED, Table
 from resources.lake import Lake
 from resources.settings import Settings
 
@@ -12,7 +13,12 @@ from resources.settings import Settings
 def sensors(settings: Settings) -> list[dg.SensorDefinition]:
     """The sensors of a configuration."""
     lake = Lake.of(settings)
-    return [_stage1_loop(settings, lake), _collect_batches(settings, lake), abandoned_runs]
+    return [
+        _stage1_loop(settings, lake),
+        _people_answered(settings, lake),
+        _collect_batches(settings, lake),
+        abandoned_runs,
+    ]
 
 
 def _stage1_loop(settings: Settings, lake: Lake) -> dg.SensorDefinition:
@@ -40,6 +46,43 @@ def _stage1_loop(settings: Settings, lake: Lake) -> dg.SensorDefinition:
         return dg.RunRequest(run_key=f"{following[0]}-{event.run_id}", partition_key=following[0])
 
     return stage1_loop
+
+
+def _people_answered(settings: Settings, lake: Lake) -> dg.SensorDefinition:
+    @dg.sensor(
+        name="people_answered",
+        jobs=[stage1_iteration, collect_audit],
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.STOPPED,
+        description="Goes on with an iteration, or with the audit, once everybody has answered or its batch is closed. Off"
+        " until somebody turns it on: what follows may cost paid calls.",
+    )
+    def people_answered(context: dg.SensorEvaluationContext):
+        from resources.annotators.backends import finished
+
+        done = finished(settings, lake)
+        for batch, mark in done.items():
+            if batch in settings.partition_keys("iteration"):
+                if lake.note(HUMAN_LABELS, batch) is None:
+                    yield dg.RunRequest(
+                        f"{batch} {mark}", job_name=stage1_iteration.name, partition_key=batch, asset_selection=_rest()
+                    )
+            elif lake.note(AUDIT) is None:
+                yield dg.RunRequest(f"{batch} {mark}", job_name=collect_audit.name)
+        if not done:
+            yield dg.SkipReason("nobody is asked, or somebody has still to answer")
+
+    return people_answered
+
+
+def _rest() -> list[dg.AssetKey]:
+    """The tables of an iteration from people's labels on."""
+    loop = [s for s in steps() if s.group == "stage1" and s.partition == "iteration"]
+    made: set[Table] = {HUMAN_LABELS}
+    for step in loop:
+        if made & {*step.tables, *step.needs}:
+            made |= {*step.tables}
+    return [dg.AssetKey(t.name) for s in loop for t in s.tables if t in made]
 
 
 def _collect_batches(settings: Settings, lake: Lake) -> dg.SensorDefinition:

@@ -4,6 +4,7 @@ The job is cut into units, each one Dagster run of a few steps for one partition
 what its steps read; how many run at once is what `dagster.yaml` allows for runs.
 """
 
+import logging
 import multiprocessing
 import os
 import time
@@ -26,6 +27,8 @@ from resources.settings import ConfigError, Settings
 from training.supervise import die_with_parent
 
 Say = Callable[[str], None]
+# a step that waits gives no check of its tables either: what rests on it is skipped, and Dagster warns of each
+logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)
@@ -294,8 +297,8 @@ def materialize(
     instance: dg.DagsterInstance,
     say: Say = print,
 ) -> RunFailure | None:
-    """One Dagster run of these steps in this process, when nobody else holds their pools; returns why it failed, or
-    None."""
+    """One Dagster run of these steps in this process, when nobody else holds their pools; returns why it failed or what it
+    waits for, or None."""
     runs.wait_for(instance, {s.pool for s in some if s.pool}, say)
     result = dg.materialize(
         [a for a in definitions.assets or () if isinstance(a, dg.AssetsDefinition)],
@@ -307,7 +310,17 @@ def materialize(
         raise_on_error=False,
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )
-    return None if result.success else _reason(result)
+    return _waits(result) if result.success else _reason(result)
+
+
+def _waits(result: dg.ExecuteInProcessResult) -> RunFailure | None:
+    """What a run waits for that ended well all the same, or None."""
+    for event in result.all_events:
+        if event.event_type == dg.DagsterEventType.ASSET_OBSERVATION:
+            seen = event.asset_observation_data.asset_observation
+            if stopped := seen.metadata.get("stopped by"):
+                return RunFailure(f"{event.step_key}: {seen.description}", str(stopped.value))
+    return None
 
 
 def _reason(result: dg.ExecuteInProcessResult) -> RunFailure:

@@ -62,6 +62,8 @@ def show(
             try:
                 if not opened.progress(batch, settings.people).complete:
                     way.collect(batch)
+                    way.progress(batch)  # closes it where its time has come
+                    way.publish(batch)  # a disagreement asks for one more
             except Stop as e:
                 trouble = str(e)
             state = way.progress(batch)

@@ -11,6 +11,7 @@ from curation.tables import Table
 from report import charts
 from report.drawing import BAD, GOOD, MIXED, PLAIN, QUIET
 from report.figures import BASELINES, Figure, Figures
+from report.people_section import people
 from resources.lake import Lake, label
 from resources.settings import Settings
 from sql import statement
@@ -215,6 +216,7 @@ def template(name: str):
         "number": "{:,}".format,
         "share": share,
         "points": points,
+        "plain": plain,
         "short": short,
         "from_json": json.loads,
     }
@@ -254,6 +256,7 @@ def render(
         topics=_topics(figures),
         judges=sorted({f.group for f in figures.groups("judge_decides")}),
         **_cards(con, settings),
+        people=people(con, settings),
         reference=next((f.against for f in figures.groups("label_precision")), ""),
         planted=sorted({f.group for f in figures.groups("planted_recall")}),
         habits=HABITS,
@@ -355,6 +358,14 @@ def share(estimate: Estimate) -> str:
         return "–"
     interval = " ({:.1f} to {:.1f})".format(*(100 * v for v in estimate.interval)) if estimate.interval else ""
     return f"{estimate.value * 100:.1f} %{interval}"
+
+
+def plain(estimate: Estimate) -> str:
+    """A figure that is no share: `0.43 (0.40 to 0.46)`, or a dash where it is not defined."""
+    if estimate.value is None:
+        return "–"
+    interval = " ({:.2f} to {:.2f})".format(*estimate.interval) if estimate.interval else ""
+    return f"{estimate.value:.2f}{interval}".replace("-", "−")
 
 
 def points(estimate: Estimate) -> str:

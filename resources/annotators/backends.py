@@ -116,6 +116,28 @@ def answerable_version(settings: Settings, lake: Lake) -> str:
     return answered(settings, lake, None) if settings.people.backend == "recorded" else ""
 
 
+def finished(settings: Settings, lake: Lake) -> dict[str, str]:
+    """Batches at the desk for which nobody is waited any more, each with a text that changes with its answers. What people
+    have answered since is fetched first; a server that is away has brought nothing."""
+    found: dict[str, str] = {}
+    if settings.people.backend not in DOORS:
+        return found
+    with desk(lake) as opened:
+        for batch in opened.batches():
+            if not opened.progress(batch, settings.people).complete:
+                try:
+                    way = door(settings, opened)
+                    way.collect(batch)
+                    complete = way.progress(batch).complete
+                    way.publish(batch)
+                    if not complete:
+                        continue
+                except Stop:
+                    continue
+            found[batch] = opened.mark(batch)
+    return found
+
+
 _looked: dict[tuple[str, str], float] = {}  # (desk, batch) -> when its server was last asked
 
 
@@ -202,8 +224,7 @@ class DeskPeople:
             way.publish(iteration)
             way.collect(iteration)
             state = way.progress(iteration)
-            if state.closed or not state.complete:
-                way.publish(iteration)  # a closed batch asks nobody, a disagreement asks for one more
+            way.publish(iteration)  # a disagreement asks for one more, a batch that is done or closed asks nobody
             if not state.complete:
                 raise Waiting(
                     iteration,

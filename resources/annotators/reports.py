@@ -1,11 +1,15 @@
 """What people said, as the measures of agreement take it: from the desk, or from the tables of a lake."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from curation.agreement import Said
 from resources.annotators.desk import Pair
 from resources.lake import Lake
 from sql import statement
+
+if TYPE_CHECKING:
+    import duckdb
 
 _OTHER = {"chosen": ("original", "swapped"), "rejected": ("swapped", "original")}
 
@@ -43,7 +47,12 @@ def said_at_desk(pairs: Iterable[Pair]) -> tuple[list[Said], dict[str, str]]:
 def said_in_lake(lake: Lake) -> list[Said]:
     """What the table of labels holds, with the strata of its pairs."""
     with lake.connect() as con:
-        rows = con.sql(statement("people/said")).fetchall()
+        return said_of(con)
+
+
+def said_of(con: "duckdb.DuckDBPyConnection") -> list[Said]:
+    """As `said_in_lake`, on a connection to the lake."""
+    rows = con.sql(statement("people/said")).fetchall()
     return [
         Said(
             pair,

@@ -18,6 +18,8 @@ class Waiting(Stop):
         where: where people find the batch, and the answers belong.
     """
 
+    waits_for = "people"
+
     def __init__(
         self,
         batch: str,

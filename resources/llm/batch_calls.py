@@ -46,10 +46,14 @@ _looked: dict[str, float] = {}  # when this process last looked in vain, by batc
 class Pending(Stop):
     """Answers are still at the provider. Run again later: nothing is sent twice."""
 
+    waits_for = "a provider's batch"
+
 
 class Unsettled(Pending):
     """What the provider says of a batch does not hold together. Every run looks again and says so, until it does or
     a person has settled it."""
+
+    waits_for = ""
 
 
 def complete(

@@ -1,5 +1,10 @@
 """Label Studio's server as it misbehaves: tokens that die, imports that break off, people who do odd things."""
 
+import multiprocessing
+import os
+import signal
+import time
+
 import pytest
 
 from resources.annotators.label_studio.client import ServerTrouble
@@ -115,3 +120,27 @@ def test_a_server_that_is_away_or_refuses_is_named_without_the_token(studio, mon
     away = Hands(at.folder, "label_studio", (server, "http://127.0.0.1:9"))
     with pytest.raises(ServerTrouble, match=r"http://127\.0\.0\.1:9 does not answer"):
         away.label(batch(1))
+
+
+def test_a_run_that_dies_while_it_fetches_loses_no_annotation_and_asks_nobody_twice(studio):
+    """A third of the answers is to be refused, and deleted at the server: only after it is written down."""
+    server, people = studio
+    at, n = people(), 60
+    at.waiting(batch(n))
+    at.answer(ANN, lambda i, who: truly(i) | ({"acknowledged": False} if int(i["pair_id"][1:]) % 3 == 0 else {}))
+    killed = 0
+    for delay in (0.02, 0.05, 0.1, 0.15, 0.2, 0.3):
+        process = multiprocessing.get_context("fork").Process(target=at.waiting, args=(batch(n),))
+        process.start()
+        time.sleep(delay)
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        killed += process.exitcode == -signal.SIGKILL
+        refused = at.refused()
+        assert len(server.annotations) + len(refused) >= n  # what is gone there is written here
+    wait = at.waiting(batch(n))
+    assert killed and (wait.answered, wait.missing) == (40, 20) and len(at.refused()) == 20
+    seen = []
+    at.answer(ANN, lambda i, who: seen.append(i["pair_id"]) or truly(i))
+    assert len(seen) == 20 and all(int(p[1:]) % 3 == 0 for p in seen)  # those that were refused, and no other
+    assert at.label(batch(n)).num_rows == n

@@ -19,12 +19,14 @@ import pytest
 from resources.annotators.backends import door
 from resources.annotators.desk import desk
 from tests.annotators.test_page_in_chromium import free_port
+from tests.annotators.test_real_pool import by_page
 from tests.support.answers import batch, truly
 from tests.support.browser import browser
 from tests.support.doors import Hands
+from tests.support.real_pool import PANDALM, RealPool
 
 pytestmark = pytest.mark.slow
-PEOPLE = {"ann@example.org": "correct-horse-1", "bob@example.org": "correct-horse-2"}
+PEOPLE = {f"{name}@example.org": f"correct-horse-{name}" for name in ("ann", "bob", "cid")}
 QUIET = {
     "COLLECT_ANALYTICS": "false", "LATEST_VERSION_CHECK": "false", "SENTRY_DSN": "", "FRONTEND_SENTRY_DSN": "",
     "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
@@ -78,14 +80,15 @@ class Server:
 
     @functools.cached_property
     def token(self) -> str:
-        """A personal access token of the first account, and the second account by the first one's invitation."""
-        ann, bob = PEOPLE
+        """A personal access token of the first account, and the other accounts by the first one's invitation."""
+        ann, *others = PEOPLE
         with httpx.Client(base_url=self.url, timeout=60) as client:
             self.enter(client, ann)
             invitation = client.get("/api/invite").json()["invite_url"]
             said = client.post("/api/token/", headers={"X-CSRFToken": client.cookies["csrftoken"], "Referer": self.url})
-        with httpx.Client(base_url=self.url, timeout=60) as client:
-            self.enter(client, bob, invitation.removeprefix(self.url), allow_newsletters="false")
+        for who in others:
+            with httpx.Client(base_url=self.url, timeout=60) as client:
+                self.enter(client, who, invitation.removeprefix(self.url), allow_newsletters="false")
         return said.json()["token"]
 
 
@@ -173,17 +176,81 @@ def test_two_thousand_tasks_go_out_and_their_answers_come_back_in_seconds(server
     with desk(at.lake) as opened:
         way = door(at.settings, opened)
         client, title = way.client, way._title("iter_00", "x1")
-        for task in list(client.tasks(client.projects(title)[0]["id"]))[:100]:
-            said = truly(task["data"])
-            parts = [("verdict", said["verdict"]), ("acknowledged", "yes"), ("tools", "none")]
+        project, done = client.projects(title)[0]["id"], []
+        for task in client.tasks(project):  # as 2,000 people would leave them, in one import
+            parts = [("verdict", truly(task["data"])["verdict"]), ("acknowledged", "yes"), ("tools", "none")]
             result = [
                 {"from_name": n, "to_name": "conversation", "type": "choices", "value": {"choices": [v]}}
                 for n, v in parts
             ]
-            client._call("POST", f"/api/tasks/{task['id']}/annotations/", json={"result": result, "lead_time": 20})
+            done.append({"data": task["data"], "annotations": [{"result": result, "lead_time": 20}]})
+        client.add_tasks(project, done)
     started = time.monotonic()
-    assert at.waiting(batch(2000)).answered == 100
+    labels = at.label(batch(2000))
     back = time.monotonic() - started
     with capsys.disabled():
-        print(f"\n2,000 tasks out: {out:.1f} s; 100 answers back: {back:.1f} s")
-    assert out < 120 and back < 60
+        print(f"\n2,000 tasks out: {out:.1f} s; 2,000 answers back: {back:.1f} s")
+    assert labels.num_rows == 2000 and out < 120 and back < 120
+
+
+def type_recorded(page, server: Server, project: int, pool: RealPool, who: str) -> None:
+    """Answer the next task in the form as this person once did."""
+    page.goto(f"{server.url}/projects/{project}/data?labeling=1")
+    page.wait_for_selector("text=Candidate 1 is better")
+    page.wait_for_timeout(700)
+    texts, shown = page.locator(".lsf-richtext").all_inner_texts(), page.locator("body").inner_text()
+    verdict = pool.verdict((texts[-2], texts[-1]), who)
+    words = {"candidate_1": "Candidate 1 is better", "candidate_2": "Candidate 2 is better"}
+    page.locator(f'input[name="{words.get(verdict, "Cannot be decided")}"]').check(force=True)
+    if verdict == "undecided":
+        page.locator('input[name="Equally good or bad"]').check(force=True)
+    page.locator('input[name^="I have read the guideline"]').check(force=True)
+    tool = {"a search is required": "Search engine", "have it run": "Code run by an assistant"}
+    needs = [(t, words) for words, t in tool.items() if words in shown]
+    page.locator(f'input[name="{needs[0][0] if needs else "None"}"]').check(force=True)
+    if needs:
+        log = "search: the claim" if needs[0][0] == "Search engine" else "code: the claim"
+        page.locator("textarea[name=tool_log]").fill(f"{log} that decides -> as the better answer has it")
+    with page.expect_response(lambda r: "/annotations" in r.url and r.request.method == "POST") as sent:
+        page.get_by_role("button", name="Submit current annotation").click()
+    assert sent.value.status == 201
+
+
+def by_studio(pool: RealPool, server: Server, chromium, batch: str) -> None:
+    """Everybody in turn answers what the projects of a batch have for them."""
+    pages = {who: enter(chromium, server, who) for who in PEOPLE}
+    with desk(pool.lake) as opened:
+        way = door(pool.settings, opened)
+    for group, people in (("x1", list(PEOPLE)[:1]), ("x2", list(PEOPLE)[:2]), ("more2", list(PEOPLE)[2:])):
+        pool.run("people")  # where two differ, the project for a third appears
+        for project in way.client.projects(way._title(batch, group)):
+            for who in people:
+                for _ in list(way.client.tasks(project["id"])):
+                    type_recorded(pages[who], server, project["id"], pool, who)
+
+
+@pytest.mark.skipif(not PANDALM.exists(), reason=f"no {PANDALM}")
+def test_a_whole_stage_1_on_real_pairs_has_the_same_gold_through_every_door(server, tmp_path, monkeypatch):
+    """Two rounds with training between them, by `assay run`; what three people once said is typed into the real forms."""
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", server.token)
+    more = {"label_studio": f'[people.label_studio]\nurl = "{server.url}"'}
+    pools = {
+        name: RealPool(tmp_path / name, name, 12, 6, more.get(name, "")) for name in ("files", "label", "label_studio")
+    }
+    for name, pool in pools.items():
+        status, said = pool.run("run", "pool", "seed", "stage1")
+        assert status == 0 and "Waiting for people" in said, said
+        with browser() as chromium:
+            for batch_ in ("iter_00", "iter_01"):
+                if name == "files":
+                    pool.by_files(batch_, lambda pool=pool: pool.run("people"))
+                elif name == "label":
+                    by_page(pool, chromium)
+                else:
+                    by_studio(pool, server, chromium, batch_)
+                status, said = pool.run("run", "stage1")
+                assert status == 0 and ("Waiting for people" in said) == (batch_ == "iter_00"), said
+    gold = pools["files"].gold()
+    assert {iteration for iteration, *_ in gold} == {"iter_00", "iter_01"}
+    assert all(pool.gold() == gold and pool.labels() == pools["files"].labels() for pool in pools.values())
+    assert {pair: order for _, pair, order, *_ in gold} == pools["files"].counted()

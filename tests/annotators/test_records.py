@@ -2,11 +2,14 @@
 
 import json
 
+import pyarrow as pa
 import pytest
 
 from resources.annotators.records import Answer, Asked, Refused, Rules, read
-from tests.support.answers import ABOUT
+from tests.support.answers import ABOUT, pair, write
+from tests.support.doors import Hands
 from tests.support.lakes import settings
+from tests.support.places import ROOT
 
 FIVE = {n: v for n, v in ABOUT.items() if n != "priority"}
 FACT, CODE = ({**FIVE, "category": c} for c in ("information seeking", "coding & debugging"))
@@ -51,6 +54,32 @@ WRONG = {
     "no time": ({"started": None, "finished": None}, "the time is missing"),
     "a correction outside the words": ({"attributes": {"objectivity": "rather"}}, "objectivity must be one of"),
 }  # fmt: skip
+
+
+def table() -> str:
+    """The wrong answers and what is said of each, as the page on people shows it."""
+    rows = [(name, read(GOOD | change, ASKED, RULES)) for name, (change, _) in WRONG.items()]
+    return "\n".join(["| an answer with | is refused: |", "|---|---|", *(f"| {n} | {r.reason} |" for n, r in rows)])
+
+
+def test_the_page_on_people_has_the_table_of_wrong_answers():
+    """`python -m tests.annotators.test_records` prints it anew."""
+    assert table() in (ROOT / "docs" / "people.md").read_text()
+
+
+def test_no_wrong_answer_is_gold_and_each_is_listed_with_its_reason(tmp_path):
+    """All of them in one file, with a right answer of somebody else to the same pairs."""
+    about = [FIVE, FACT, CODE]
+    pairs = [pair(p, f"good {p}", f"bad {p}", **a) for p, a in zip(("maths", "fact", "code"), about, strict=True)]
+    at = Hands(tmp_path, "files")
+    at.waiting(pa.Table.from_pylist(pairs))
+    answers = [GOOD | change for change, _ in WRONG.values()]
+    write(tmp_path / "people/iter_00", answers)
+    wait = at.waiting(pa.Table.from_pylist(pairs))
+    assert (wait.answered, wait.missing, wait.refused) == (0, 3, len(WRONG))
+    listed = [json.loads(line) for line in (tmp_path / "people/iter_00/rejects.jsonl").read_text().splitlines()]
+    for row, (_, reason) in zip(listed, WRONG.values(), strict=True):
+        assert VERSION in reason or row["reason"].startswith(reason), row
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -145,3 +174,7 @@ def test_a_form_that_hides_guideline_and_tools_asks_for_neither():
 def test_an_answer_survives_being_stored():
     found = read(GOOD | {"pair_id": "fact", "attributes": {"desired": "naïve 素数"}} | SEARCHED, ASKED, RULES)
     assert Answer.restored(found.stored()) == found
+
+
+if __name__ == "__main__":
+    print(table())
