@@ -27,7 +27,7 @@ SAMPLES = {
     "VARCHAR[]": "['x']",
     "DOUBLE[]": "[0.5]",
 }
-ROOMS = ("assets", "cli", "curation", "evaluation", "report", "resources", "simulation")
+ROOMS = ("assets", "cli", "curation", "evaluation", "handover", "report", "resources", "simulation")
 OTHERS = {  # what is no query of the lake's tables
     "resources/lake/lake.py": "writes the views themselves",
     "resources/lake/staging.py": "sorts any table by its key",
