@@ -111,7 +111,7 @@ def _rows(
     for flipped, stem in STEMS.items():
         rows = languages.watching(texts(con, pairs, flipped, wanted.whole))
         lines = folder / "jsonl" if wanted.lines else None
-        made = shards.write(folder / "data", stem, shards.groups(rows, form), form, lines, most)
+        made = shards.write(folder / "data", stem, shards.groups(rows, form, shards.GROUP), form, lines, most)
         files |= {path.relative_to(folder).as_posix(): n for path, n in made}
     return files
 

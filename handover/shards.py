@@ -52,7 +52,7 @@ def write(
                 path = folder / f"{stem}-{len(made):05d}"
                 sink = pa.OSFile(str(path), "wb")
                 writer = pq.ParquetWriter(sink, schema, compression="zstd")
-                said = (lines / path.name).open("w", encoding="utf-8", newline="\n") if lines else None  # noqa: SIM115
+                said = (lines / path.name).open("w", encoding="utf-8", newline="\n") if lines else None
                 made.append((path, 0))
             writer.write_table(table, row_group_size=table.num_rows)
             made[-1] = (made[-1][0], made[-1][1] + table.num_rows)

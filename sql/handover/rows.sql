@@ -3,7 +3,7 @@
 -- $low VARCHAR, $high VARCHAR, $flipped BOOLEAN, $whole BOOLEAN
 -- TABLE chosen_pairs (pair_id VARCHAR, source VARCHAR, flipped BOOLEAN, label_source VARCHAR, rule VARCHAR, weight DOUBLE, p_right DOUBLE, risk VARCHAR)
 WITH pairs AS (
-    SELECT p.pair_id, p.conversation, p.label_origin, c.* EXCLUDE (pair_id, source), c.source,
+    SELECT p.pair_id, p.conversation, c.* EXCLUDE (pair_id, source), c.source,
         [{'role': 'assistant', 'content': CASE WHEN c.flipped THEN p.rejected ELSE p.chosen END}] AS better,
         [{'role': 'assistant', 'content': CASE WHEN c.flipped THEN p.chosen ELSE p.rejected END}] AS worse
     FROM clean_pool p JOIN chosen_pairs c USING (pair_id)
@@ -11,5 +11,5 @@ WITH pairs AS (
 )
 SELECT conversation AS prompt, CASE WHEN $whole THEN conversation || better ELSE better END AS chosen,
     CASE WHEN $whole THEN conversation || worse ELSE worse END AS rejected,
-    pair_id, source, s.license, pairs.label_origin, label_source, rule, weight, flipped, p_right, risk
+    pair_id, source, s.license, s.label_origin, label_source, rule, weight, flipped, p_right, risk
 FROM pairs JOIN sources s USING (source) ORDER BY pair_id
