@@ -72,7 +72,7 @@ def test_a_source_without_permission_goes_along_only_where_it_is_named(lake, tmp
 def test_a_source_that_may_be_passed_on_and_has_no_license_stops_the_release_by_name(tmp_path, license_):
     settings = configured([*SOURCES[:2], SOURCES[2] | {"license": license_, "redistribution": True}])
     lake = handed_lake(tmp_path / "lake", settings)
-    with pytest.raises(HandoverError, match="^shut: no license is known; say `license`"):
+    with pytest.raises(HandoverError, match=r"^shut: no license is known; say `license`"):
         made(lake, tmp_path / "out", settings=settings)
     assert not (tmp_path / "out").exists()
     assert made(lake, tmp_path / "out", settings=settings, spelled_out=("shut",))["pairs"] == 18

@@ -64,7 +64,12 @@ def handed_lake(root: Path, made: Settings | None = None, pairs: list[dict] | No
     by_order = {True: [p for i, p in enumerate(pairs) if i % 3 == 0], False: [p for i, p in enumerate(pairs) if i % 3]}
     put(lake, t.KEPT, [decided(p, "keep", rule) for p in by_order[False]], "b00")
     put(lake, t.FLIPPED, [decided(p, "flip", rule) for p in by_order[True]], "b00")
-    put(lake, t.DECISIONS, [decided(p, c, rule) for f, c in ((False, "keep"), (True, "flip")) for p in by_order[f]], "b00")
+    put(
+        lake,
+        t.DECISIONS,
+        [decided(p, c, rule) for f, c in ((False, "keep"), (True, "flip")) for p in by_order[f]],
+        "b00",
+    )
     put(lake, t.BENCHMARK_PROMPTS, [{"benchmark": "lamp", "item_id": "1", "prompt": BENCHMARK}])
     make(steps.release_curated, lake, "b00")
     make(steps.release_corrected, lake, "b00")
