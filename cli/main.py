@@ -354,6 +354,26 @@ def verify(
     raise typer.Exit(checked(folder, settings, _lake(settings) if settings else None))
 
 
+@app.command(rich_help_panel=START)
+def export(
+    tool: Annotated[str, typer.Argument(metavar="TOOL", help="trl, openrlhf, llama-factory, axolotl or nemo-rl.")],
+    name: Annotated[str, typer.Argument(help="curated, corrected, or a snapshot such as filtered@iter_01.")],
+    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    changes: Changes = None,
+    config: Config = None,
+) -> None:
+    """Pairs and the same recipe as another trainer's files, for use here."""
+    from handover.contents import HandoverError, Snapshot
+    from handover.tools import export as exported
+
+    settings = _use(config, changes or ())
+    with _refusing(HandoverError):
+        facts = exported(settings, _lake(settings), tool, Snapshot.named(name), out)
+    print(f"{facts['pairs']:,} pairs in {out}/. There: {facts['run']}")
+    for reason, n in facts["left_out"].items():
+        print(f"Left out: {n:,} pairs: {reason}")
+
+
 # ---- look ----------------------------------------------------------------------------------------------------------
 @app.command(rich_help_panel=LOOK)
 def status(changes: Changes = None, config: Config = None) -> None:
