@@ -5,9 +5,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cli.exits import DONE, FAILED, UNCONFIRMED, UNUSABLE
+from curation.tables import CLEAN_POOL
 from resources.run import Run
+
+if TYPE_CHECKING:
+    from resources.benchmarks.loader import Loaded
 
 PAPER_MEANS = {"mean of seven": (), "mean of six (without RewardBench 2)": ("RewardBench 2",)}
 PLOT = "benchmarks.png"
@@ -120,6 +125,20 @@ def _draw(folder: Path) -> None:
     (folder / "scatter.png").write_bytes(picture)
 
 
+def _warn_of_uncleaned(run: Run, loaded: "Sequence[Loaded]") -> None:
+    """Tell of benchmarks whose items the pool was not cleaned against (spec 0.08)."""
+    with run.lake.connect() as con:
+        known = set(con.sql("SELECT benchmark, item_id FROM benchmark_prompts").fetchall())
+    for each in loaded:
+        items = set(each.candidates["item_id"].to_pylist())
+        if lacking := len(items - {item for name, item in known if name == each.name}):
+            print(
+                f"assay: warning: {each.name}: the pool was not cleaned against {lacking:,} of its {len(items):,} items, so that"
+                " a model that was trained on it may have seen them; `assay run pool` cleans against what is configured",
+                file=sys.stderr,
+            )
+
+
 def _benchmark(request: BenchmarkRequest, run: Run) -> None:
     import pyarrow.parquet as pq
 
@@ -145,6 +164,8 @@ def _benchmark(request: BenchmarkRequest, run: Run) -> None:
     loaded = [load(b, run.lake, run.settings.seed) for b in chosen]
     loaded += [holdout(run.lake)] if request.holdout else []
     models, others = request.models, request.against
+    if {*models, *others} - {LONGER} and run.lake.partitions(CLEAN_POOL):
+        _warn_of_uncleaned(run, [x for x in loaded if x.name != "holdout"])
     if others and len(others) != len(models):
         raise BenchmarkError(f"--against: {len(others)} models against {len(models)}; seeds are compared in pairs")
     scores = [scores_of(m, run, loaded) for m in models]

@@ -31,12 +31,18 @@ START, LOOK, MEASURE = "Make", "Look", "Measure"
 
 
 class Group(TyperGroup):
-    """A group whose first argument is, where it names no command of the group, that of the command `model`."""
+    """A group whose first argument is, where it names no command of the group, that of its command `usual`."""
+
+    usual = "model"
 
     def parse_args(self, ctx, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
-            args = ["model", *args]
+            args = [self.usual, *args]
         return super().parse_args(ctx, args)
+
+
+class ReleaseGroup(Group):
+    usual = "make"
 
 
 app = typer.Typer(
@@ -45,6 +51,8 @@ app = typer.Typer(
 )  # fmt: skip
 benchmarks = typer.Typer(cls=Group, no_args_is_help=True, help="Measure reward models and judges on benchmarks.")
 judges = typer.Typer(no_args_is_help=True, help="What judges are told.")
+releases = typer.Typer(cls=ReleaseGroup, no_args_is_help=True, help="A release as a folder that others can use.")
+app.add_typer(releases, name="release", rich_help_panel=START)
 app.add_typer(benchmarks, name="benchmark", rich_help_panel=MEASURE)
 app.add_typer(judges, name="judges", rich_help_panel=LOOK)
 
@@ -299,6 +307,71 @@ def decide(
     with _refusing(RuleError, OSError, duckdb.Error):
         same = again(lake, rule, scores, verdicts, out)
     raise typer.Exit(DONE if same else FAILED)
+
+
+# ---- hand over -----------------------------------------------------------------------------------------------------
+@releases.command()
+def make(
+    name: Annotated[str, typer.Argument(help="curated, corrected, or a snapshot such as filtered@iter_01.")],
+    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    changes: Changes = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE", help="A source that goes along without permission or license. May be repeated."),
+    ] = None,
+    implicit: Annotated[
+        bool, typer.Option("--implicit", help="Whole conversations in chosen and rejected, and no prompt.")
+    ] = False,
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="The rows as JSON lines, too.")] = False,
+    config: Config = None,
+) -> None:
+    """Write rows, card, licenses, rule, report and checksums. `assay release NAME OUT` is short for it."""
+    from cli.releasing import make as made
+    from handover.build import Wanted
+    from handover.contents import HandoverError, Snapshot
+
+    settings = _use(config, changes or ())
+    with _refusing(HandoverError):
+        wanted = Wanted(Snapshot.named(name), implicit, jsonl, tuple(include or ()))
+        raise typer.Exit(made(settings, _lake(settings), wanted, out))
+
+
+@releases.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="A release.")],
+    config: Config = None,
+) -> None:
+    """Sums, rule, schema, rows, counts, licenses; and, with a configuration's lake, overlap with its benchmarks."""
+    from cli.releasing import check as checked
+    from resources.settings import ConfigError
+
+    try:
+        settings = _use(config)
+    except ConfigError:
+        if config:
+            raise
+        settings = None  # a release can be looked at where there is no lake
+    raise typer.Exit(checked(folder, settings, _lake(settings) if settings else None))
+
+
+@app.command(rich_help_panel=START)
+def export(
+    tool: Annotated[str, typer.Argument(metavar="TOOL", help="trl, openrlhf, llama-factory, axolotl or nemo-rl.")],
+    name: Annotated[str, typer.Argument(help="curated, corrected, or a snapshot such as filtered@iter_01.")],
+    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    changes: Changes = None,
+    config: Config = None,
+) -> None:
+    """Pairs and the same recipe as another trainer's files, for use here."""
+    from handover.contents import HandoverError, Snapshot
+    from handover.tools import export as exported
+
+    settings = _use(config, changes or ())
+    with _refusing(HandoverError):
+        facts = exported(settings, _lake(settings), tool, Snapshot.named(name), out)
+    print(f"{facts['pairs']:,} pairs in {out}/. There: {facts['run']}")
+    for reason, n in facts["left_out"].items():
+        print(f"Left out: {n:,} pairs: {reason}")
 
 
 # ---- look ----------------------------------------------------------------------------------------------------------

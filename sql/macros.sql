@@ -18,8 +18,9 @@ CREATE OR REPLACE MACRO judges_sum(votes) AS coalesce(list_sum([
 ]), 0);
 
 -- How many neighbours a pair may ask for (spec 3.07): k_max where the model is wrong, cannot tell or has not seen it, else
--- ceil(k_max * (1 - p)).
-CREATE OR REPLACE MACRO k_for(p, k_max) AS CASE WHEN p > 0.5 THEN ceil(k_max * (1 - p)) ELSE k_max END::BIGINT;
+-- ceil(k_max * (1 - p)), where the product is not off a whole number by how binary fractions are written.
+CREATE OR REPLACE MACRO k_for(p, k_max) AS CASE WHEN p > 0.5
+    THEN greatest(ceil(round(k_max * (1 - p), 9)), ceil(1 - p)) ELSE k_max END::BIGINT;
 
 -- A number by lot: equal names and seeds give equal numbers, whatever the order of the rows.
 CREATE OR REPLACE MACRO draw(name, seed) AS md5_number_lower(name || seed);

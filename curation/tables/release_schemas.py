@@ -10,7 +10,7 @@ RELEASE_FIELDS = [
     field("flipped", B, "chosen and rejected are swapped against the original label"),
     field("label_source", S, "people, judges or models: who verified it"),
     field("rule", S, "what admitted it"),
-    field("weight", F, "training weight, 1.0 unless configured"),
+    field("weight", F, "training weight; 1.0 for every pair: nothing weighs them yet"),
     field("p_right", F, "calibrated probability that the order given here is right; null without calibration", True),
     field("risk", S, "low, or risky: subjective or more than low controversiality", True),
     field("source", S, "source"),

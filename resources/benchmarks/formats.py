@@ -17,7 +17,8 @@ from dataclasses import dataclass
 class Format:
     """Attributes:
     unit: rule of an item (evaluation.sheets.Unit), or SQL that gives it.
-    columns: name -> DuckDB type of what is read; a trailing `?` marks a column that some files lack.
+    columns: name -> DuckDB type of what is read; a trailing `?` marks a column that some files lack. Files may spell a
+        name in capitals.
     """
 
     unit: str
@@ -61,7 +62,7 @@ FORMATS: dict[str, Format] = {
             "scores": "BOOLEAN[]",
             "sampled_conflict_pairs": "BIGINT[][]",
             # the question alone, under the name its data set gives it; `prompt` wraps it in instructions
-            **{f"{n}?": "VARCHAR" for n in ("question", "problem", "Question", "ifeval_prompt")},
+            **{f"{n}?": "VARCHAR" for n in ("question", "problem", "ifeval_prompt")},
             **{f"response_{i + 1}": "VARCHAR" for i in range(_K)},
         },
     ),

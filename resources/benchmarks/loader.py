@@ -205,7 +205,12 @@ def _file(con: duckdb.DuckDBPyConnection, benchmark: Benchmark, form: Format, pa
             names = con.sql(f"SELECT * FROM {inferred} LIMIT 0").columns
         except duckdb.Error as e:
             raise BenchmarkError(f"{benchmark.name}: {path.name}: {_first_line(e)}") from e
-        types = {n.removesuffix("?"): t for n, t in form.columns.items() if n.removesuffix("?") in names}
+        spelled = _spelled(names)
+        types = {
+            spelled[n.removesuffix("?").lower()]: t
+            for n, t in form.columns.items()
+            if n.removesuffix("?").lower() in spelled
+        }
         declared = ", ".join(f"'{n}': '{t}'" for n, t in types.items())
         reader = f"read_json('{where}', maximum_object_size=67108864, columns={{{declared}}})"
         return _select(benchmark, form, names, reader, where, path.name)
@@ -213,16 +218,21 @@ def _file(con: duckdb.DuckDBPyConnection, benchmark: Benchmark, form: Format, pa
 
 
 def _select(benchmark: Benchmark, form: Format, names: list[str], reader: str, path: str, shown: str) -> str:
-    columns = []
+    columns, spelled = [], _spelled(names)
     for declared, type_ in form.columns.items():
         name = declared.removesuffix("?")
-        if name in names:
-            columns.append(f'"{name}"::{type_} AS "{name}"')
+        if found := spelled.get(name.lower()):
+            columns.append(f'"{found}"::{type_} AS "{name}"')
         elif declared.endswith("?"):
             columns.append(f'NULL::{type_} AS "{name}"')
         else:
             raise BenchmarkError(f"{benchmark.name}: {shown}: field {name!r} is missing, found {', '.join(names)}")
     return f"SELECT '{path}' AS path, {', '.join(columns)} FROM {reader}"
+
+
+def _spelled(names: list[str]) -> dict[str, str]:
+    """Lower-case name -> as the file spells it, as DuckDB sees it: names that differ in case alone are one."""
+    return {n.lower(): n for n in reversed(names)}
 
 
 def _paths(benchmark: Benchmark, lake: Lake) -> list[Path]:

@@ -1,5 +1,6 @@
 """How reward models are trained."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -60,6 +61,19 @@ class Training(job.Setup):
     # people's labels alone; oracle: the generated pool in its planted order; <arm>_with_gold: people's labels beside it
     arms: list[Arms] = ["original", "random", "filtered", "corrected", "gold", "original_with_gold"]
     seeds: Annotated[int, Field(ge=1, le=99)] = 1  # final models of each arm, by seed, seed + 1, …; 3 for a claim
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rate_of_large_backbones(cls, values):
+        """`profile = "dev"` means the paper's lower learning rate where the backbone has 8B parameters by its name."""
+        backbone = values.get("backbone") if isinstance(values, dict) else None
+        path = str(backbone.get("path", "")) if isinstance(backbone, dict) else ""
+        if not re.search(r"(?<![\d.])8b(?![a-z])", path, re.IGNORECASE):
+            return values
+        return {
+            name: part | {"profile": "dev-8b"} if isinstance(part, dict) and part.get("profile") == "dev" else part
+            for name, part in values.items()
+        }
 
     @model_validator(mode="after")
     def _machines(self):

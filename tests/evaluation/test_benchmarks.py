@@ -336,6 +336,38 @@ def test_ppe_correctness_counts_sampled_pairs_whichever_side_is_right(tmp_path, 
     assert prompts(benchmark, lake)["prompt"].to_pylist() == ["q a", "q b"]
 
 
+PPE_FILES = {  # data set -> (rows, the field that holds the question alone)
+    "MMLU-Pro": (512, "question"), "MATH": (512, "problem"), "GPQA": (512, "Question"), "IFEval": (512, "ifeval_prompt"),
+    "MBPP-Plus": (507, None),
+}  # fmt: skip
+
+
+def ppe_files(folder):
+    """All five data sets, as large as they are published, each with the fields it has."""
+    folder.mkdir()
+    for name, (rows, field) in PPE_FILES.items():
+        with open(folder / f"PPE-{name}-Best-of-K.jsonl", "w", encoding="utf-8") as out:
+            for i in range(rows):
+                row = ppe_record(f"{name}-{i}", [1], [True], [[0, 1]])
+                del row["question"]
+                bare = {field: f"bare {name} {i}"} if field else {}
+                out.write(json.dumps(row | {"prompt": f"wrapped {name} {i}"} | bare) + "\n")
+    return Benchmark(name="ppe", loader="ppe_correctness", path=str(folder))
+
+
+def test_ppe_correctness_loads_whole_and_the_pool_is_cleaned_against_the_bare_questions(tmp_path, lake):
+    benchmark = ppe_files(tmp_path / "ppe")
+    loaded = load(benchmark, lake, 0)
+    assert loaded.items == 2555
+    assert loaded.found == {name: {name: rows} for name, (rows, _) in PPE_FILES.items()}
+    by_item = dict(zip(*(prompts(benchmark, lake)[c].to_pylist() for c in ("item_id", "prompt")), strict=True))
+    for name, (_, field) in PPE_FILES.items():
+        said = "bare" if field else "wrapped"
+        assert by_item[f"{name}/m/{name}-7"] == f"{said} {name} 7"
+    asked = {r["item_id"]: r["conversation"] for r in loaded.candidates.slice(0, 1).to_pylist()}
+    assert all(turns[0]["content"].startswith("wrapped ") for turns in asked.values())
+
+
 def test_ppe_correctness_with_a_wrong_pair_is_refused(tmp_path, lake):
     records = [ppe_record("a", [1, 2], [True, False], [[1, 2]])]
     benchmark = configured(tmp_path, "ppe_correctness", records, name="GPQA.jsonl", excerpt=True)

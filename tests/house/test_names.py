@@ -8,7 +8,7 @@ import curation.tables
 from curation.tables import TABLES, Table
 from tests.support.places import ROOT
 
-ROOMS = ("assets", "cli", "curation", "evaluation", "report", "resources", "simulation", "sql", "training")
+ROOMS = ("assets", "cli", "curation", "evaluation", "handover", "report", "resources", "simulation", "sql", "training")
 
 
 def modules() -> list[Path]:

@@ -20,7 +20,7 @@ from resources.lake.views import tables_of
 from sql import names, statement
 from tests.support.places import ROOT
 
-FOLLOWED = ("assets", "curation", "evaluation", "report", "resources", "simulation")
+FOLLOWED = ("assets", "curation", "evaluation", "handover", "report", "resources", "simulation")
 GENERAL = ("resources.lake", "resources.settings", "resources.run", "curation.tables")  # name tables, and read none
 LAKE_CALLS = ("note", "rows", "partitions", "versions")
 STATEMENTS = frozenset(n for p in (ROOT / "sql").iterdir() if p.is_dir() for n in names(p.name)) | frozenset(

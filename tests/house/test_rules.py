@@ -9,7 +9,7 @@ import pytest
 from tests.support.places import ROOT
 
 ROOMS = (
-    *("assets", "cli", "curation", "evaluation", "report", "resources", "simulation", "sql", "training"),
+    *("assets", "cli", "curation", "evaluation", "handover", "report", "resources", "simulation", "sql", "training"),
     *("docs", "configs", "measurements"),
 )
 SUFFIXES = {".py", ".sql", ".md", ".toml", ".html", ".css"}

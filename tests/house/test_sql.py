@@ -27,7 +27,7 @@ SAMPLES = {
     "VARCHAR[]": "['x']",
     "DOUBLE[]": "[0.5]",
 }
-ROOMS = ("assets", "cli", "curation", "evaluation", "report", "resources", "simulation")
+ROOMS = ("assets", "cli", "curation", "evaluation", "handover", "report", "resources", "simulation")
 OTHERS = {  # what is no query of the lake's tables
     "resources/lake/lake.py": "writes the views themselves",
     "resources/lake/staging.py": "sorts any table by its key",
@@ -186,6 +186,9 @@ def value(expression: str):
         ("hit(0.4 - 0.5)", 0),
         ("hit(0.5 - 0.5)", 0.5),
         ("hit(NULL)", None),
+        ("[k_for(p, 7) FOR p IN [6 / 7, 5 / 7, 0.9, 0.5, 0.2, 1 - 1e-12, 1]]", [1, 2, 1, 7, 7, 1, 0]),
+        ("[k_for(1 - n / 8, 8) FOR n IN range(4)]", [0, 1, 2, 3]),
+        ("[k_for(1 - n / 10, 10) FOR n IN range(5)]", [0, 1, 2, 3, 4]),
         ("better_of('original', 'c', 'r')", "c"),
         ("better_of('swapped', 'c', 'r')", "r"),
         ("worse_of('original', 'c', 'r')", "r"),

@@ -175,6 +175,23 @@ def test_profiles_are_the_papers(monkeypatch):
     assert final_steps == {26: 2_539, 40: 3_906}
 
 
+@pytest.mark.parametrize(
+    ("path", "rate"),
+    [
+        ("meta-llama/Llama-3.1-8B-Instruct", 1e-6),
+        ("/models/qwen3-8b", 1e-6),
+        ("Qwen/Qwen3-0.8B", 4e-6),
+        ("Qwen/Qwen3-4B", 4e-6),
+        ("models/18b", 4e-6),
+    ],
+)
+def test_a_backbone_of_8b_takes_its_own_rate_in_dev(path, rate):
+    training = Training.model_validate({"backbone": {"path": path}, "loop": {"profile": "dev"}, "final": {}})
+    assert training.loop.learning_rate == rate
+    mine = Training.model_validate({"backbone": {"path": path}, "loop": {"profile": "dev", "learning_rate": 2e-6}})
+    assert mine.loop.learning_rate == 2e-6
+
+
 def test_a_recipe_may_name_a_profile_and_change_it():
     recipe = Recipe.model_validate({"profile": "final", "global_batch_size": 512})
     assert recipe == Recipe(**{**recipe_of("final"), "global_batch_size": 512})
