@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from assets.table_asset import Rows, table_asset
-from curation.tables import CLEAN_POOL, DECISIONS, FINAL_REWARD_MODEL, GOLD, RELEASE_CORRECTED, RELEASE_CURATED
+from curation.tables import CLEAN_POOL, DECISIONS, FINAL_REWARD_MODEL, GOLD, RELEASE_CORRECTED, RELEASE_CURATED, STATES
 from report.plots import training
 from resources.run import Run
 from sql import statement
@@ -13,7 +13,7 @@ from sql import statement
 
 @table_asset(
     FINAL_REWARD_MODEL,
-    reads=[CLEAN_POOL, GOLD, DECISIONS, RELEASE_CURATED, RELEASE_CORRECTED],
+    reads=[CLEAN_POOL, GOLD, DECISIONS, RELEASE_CURATED, RELEASE_CORRECTED, STATES],
     settings=("training", "seed"),
     group="models",
     kinds={"deepspeed", "torch"},

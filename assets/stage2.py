@@ -49,6 +49,7 @@ from curation.tables import (
     STAGE2_JUDGE_WEIGHTS,
     STAGE2_VERDICTS,
     STAGE2_VOTES,
+    STATES,
     UNDECIDED,
 )
 from curation.verdicts import VERSION
@@ -66,7 +67,7 @@ ASKED_AT_ONCE = 2_000  # pairs whose texts, examples and votes are in memory tog
 
 @table_asset(
     BEST_REWARD_MODEL,
-    reads=[REWARD_MODEL, GOLD, CLEAN_POOL],
+    reads=[REWARD_MODEL, GOLD, CLEAN_POOL, STATES],
     settings=("training",),
     group="stage2",
     kinds={"torch"},
@@ -87,7 +88,7 @@ def best_reward_model(run: Run) -> Iterator[Rows]:
 
 @table_asset(
     GOLD_REWARD_MODEL,
-    reads=[GOLD, CLEAN_POOL],
+    reads=[GOLD, CLEAN_POOL, STATES],
     settings=("training", "seed"),
     group="stage2",
     kinds={"deepspeed", "torch"},
@@ -168,7 +169,7 @@ def audit(run: Run) -> Iterator[Rows]:
 
 @table_asset(
     DECISION_RULE,
-    reads=[BEST_REWARD_MODEL, GOLD_REWARD_MODEL, GOLD, ANNOTATION_BATCH, CLEAN_POOL, AUDIT],
+    reads=[BEST_REWARD_MODEL, GOLD_REWARD_MODEL, GOLD, ANNOTATION_BATCH, CLEAN_POOL, AUDIT, STATES],
     settings=("stage2", "seed"),
     settings_seen=("training",),
     external_version=lambda settings, *_: str("soft" in settings.training.arms),
@@ -244,7 +245,7 @@ def _calibrated(run: Run) -> tuple[Calibration, dict]:
 
 @table_asset(
     SCORES,
-    reads=[CLEAN_POOL, BEST_REWARD_MODEL, GOLD_REWARD_MODEL, GOLD, SILVER, UNDECIDED],
+    reads=[CLEAN_POOL, BEST_REWARD_MODEL, GOLD_REWARD_MODEL, GOLD, SILVER, UNDECIDED, STATES],
     settings=("training",),
     settings_seen=("stage2",),
     group="stage2",

@@ -82,7 +82,7 @@ def _heads(training: dict[str, Any], stage1: Any) -> tuple[dict[str, str], list[
         named = [f"[training.{p}] names {asked[p][0]}" for p in tuned if asked[p]]
         because = ", ".join(named) or "there is a GPU"
         said.append(
-            f"training.head is left out: {_models(tuned)} are fine-tuned, since {because}; head = \"frozen\" is faster"
+            f'training.head is left out: {_models(tuned)} are fine-tuned, since {because}; head = "frozen" is faster'
         )
     return chosen, said
 
@@ -98,7 +98,8 @@ def _gold_asked_for(stage1: Any) -> int:
 
     given = stage1 if isinstance(stage1, dict) else {}
     people, rounds, batch, share = (
-        _number(given, k, Stage1.model_fields[k].default) for k in ("seed_people", "iterations", "batch", "people_share")
+        _number(given, k, Stage1.model_fields[k].default)
+        for k in ("seed_people", "iterations", "batch", "people_share")
     )
     return round(people + rounds * batch * share)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.support.tiny_backbones import tiny_backbone
 from training.export import export_frozen
 from training.frozen import (
     ConstantStates,
@@ -26,29 +27,13 @@ TEXTS = ["the cat sat on the mat", "no", "a much longer answer that goes on and 
 KINDS = ("bert", "roberta", "mpnet", "llama", "qwen3")
 
 
-def backbone(kind: str, root):
-    """A random model of four layers with a tokenizer learned from a few texts."""
-    import torch
-    from transformers import AutoConfig, AutoModel
-
-    from training.model import learn_tokenizer
-
-    folder = root / kind
-    tokenizer = learn_tokenizer(TEXTS, 300)
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    shape = dict(hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32)
-    shape |= dict(num_key_value_heads=2, head_dim=8) if kind == "qwen3" else {}
-    config = AutoConfig.for_model(kind, vocab_size=len(tokenizer), max_position_embeddings=128, pad_token_id=0, **shape)
-    AutoModel.from_config(config).save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def folder_for(tmp_path_factory):
     root = tmp_path_factory.mktemp("backbones")
     made = {}
-    return lambda kind: made.setdefault(kind, None) or made.update({kind: backbone(kind, root)}) or made[kind]
+    return lambda kind: (
+        made.setdefault(kind, None) or made.update({kind: tiny_backbone(kind, root / kind, TEXTS)}) or made[kind]
+    )
 
 
 @pytest.fixture(scope="module")
