@@ -13,6 +13,7 @@ from curation.tables import (
     ORACLE_LABELS,
     RELEASE_CORRECTED,
     RELEASE_CURATED,
+    STATES,
     UNDECIDED,
 )
 from report.plots import training
@@ -22,7 +23,7 @@ from sql import statement
 
 @table_asset(
     FINAL_REWARD_MODEL,
-    reads=[CLEAN_POOL, GOLD, UNDECIDED, DECISIONS, RELEASE_CURATED, RELEASE_CORRECTED, ORACLE_LABELS],
+    reads=[CLEAN_POOL, GOLD, UNDECIDED, DECISIONS, RELEASE_CURATED, RELEASE_CORRECTED, ORACLE_LABELS, STATES],
     settings=("training", "seed"),
     group="models",
     kinds={"deepspeed", "torch"},

@@ -3,12 +3,23 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import dagster as dg
 import pyarrow as pa
 
 from assets.judging import Lost, agreed, asked_again, whole_enough
 from assets.table_asset import Check, Rows, table_asset
-from curation.tables import ATTRIBUTES, CLEAN_POOL, EMBEDDINGS, PLANTED_LABELS, SEED_COVERAGE, SEED_SELECTION, Table
+from curation.tables import (
+    ATTRIBUTES,
+    CLEAN_POOL,
+    EMBEDDINGS,
+    PLANTED_LABELS,
+    SEED_COVERAGE,
+    SEED_SELECTION,
+    STATES,
+    Table,
+)
 from report.plots import stacked
+from resources import frozen_heads
 from resources.lake import in_batches, label
 from resources.retrieval.embedder import TEXT_VERSION
 from resources.run import Run
@@ -82,6 +93,30 @@ def embeddings(run: Run) -> Iterator[Rows]:
     with run.lake.connect() as con:
         pairs = con.sql(statement("seed/texts_to_embed"), params={"bucket": run.partition})
         yield Rows(EMBEDDINGS, embed(run.settings.embedding, in_batches(pairs)))
+
+
+@table_asset(
+    STATES,
+    reads=[CLEAN_POOL],
+    settings_seen=("training",),
+    external_version=lambda settings, *_: frozen_heads.version(settings.training),
+    group="seed",
+    kinds={"torch"},
+    pool="gpu",
+)
+def states(run: Run) -> Iterator[Rows]:
+    """Read once, for every reward model that is a head on frozen layers; empty where none is."""
+    training = run.settings.training
+    if not training.frozen:
+        yield Rows(STATES, STATES.schema.empty_table())
+        return
+    try:
+        frozen_heads.backbone_of(training)
+    except frozen_heads.NoHead as e:
+        raise dg.Failure(str(e), allow_retries=False) from None
+    with run.lake.connect() as con:
+        texts = con.sql(statement("seed/texts_to_read"), params={"bucket": run.partition})
+        yield Rows(STATES, frozen_heads.read(training, in_batches(texts)))
 
 
 @table_asset(

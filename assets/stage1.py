@@ -49,6 +49,7 @@ from curation.tables import (
     SEED_SELECTION,
     SELECTION,
     SILVER,
+    STATES,
     UNANSWERED,
     UNDECIDED,
     VERDICTS,
@@ -350,7 +351,7 @@ def has_pairs(name: str, pairs: "duckdb.DuckDBPyRelation", validation: "duckdb.D
 
 @table_asset(
     REWARD_MODEL,
-    reads=[CLEAN_POOL],
+    reads=[CLEAN_POOL, STATES],
     reads_upto=[SILVER, GOLD, ANNOTATION_BATCH],
     settings=("training", "seed"),
     group="stage1",
@@ -376,7 +377,7 @@ def reward_model(run: Run) -> Iterator[Rows]:
 
 @table_asset(
     GOLD_PREDICTIONS,
-    reads=[REWARD_MODEL, CLEAN_POOL],
+    reads=[REWARD_MODEL, CLEAN_POOL, STATES],
     reads_upto=[GOLD],
     settings=("stage1", "training"),
     group="stage1",
@@ -456,7 +457,7 @@ def retrieved(run: Run) -> Iterator[Rows]:
 
 @table_asset(
     SELECTION,
-    reads=[RETRIEVED, REWARD_MODEL, CLEAN_POOL, EMBEDDINGS],
+    reads=[RETRIEVED, REWARD_MODEL, CLEAN_POOL, EMBEDDINGS, STATES],
     reads_upto=[ANNOTATION_BATCH, SILVER, GOLD_PREDICTIONS],
     settings=("stage1", "training", "seed"),
     group="stage1",

@@ -55,6 +55,7 @@ from curation.tables import (
     STAGE2_JUDGE_WEIGHTS,
     STAGE2_VERDICTS,
     STAGE2_VOTES,
+    STATES,
     UNDECIDED,
     WORLD_FILES,
 )
@@ -75,7 +76,7 @@ ASKED_AT_ONCE = 2_000  # pairs whose texts, examples and votes are in memory tog
 
 @table_asset(
     BEST_REWARD_MODEL,
-    reads=[REWARD_MODEL, GOLD, CLEAN_POOL],
+    reads=[REWARD_MODEL, GOLD, CLEAN_POOL, STATES],
     settings=("training",),
     group="stage2",
     kinds={"torch"},
@@ -106,7 +107,7 @@ def _what_teaches(settings: Settings, *_: object) -> str:
 @table_asset(
     GOLD_REWARD_MODEL,
     GOLD_FOLDS,
-    reads=[GOLD, CLEAN_POOL],
+    reads=[GOLD, CLEAN_POOL, STATES],
     settings=("training", "seed"),
     settings_seen=("stage2",),
     external_version=_what_teaches,
@@ -178,7 +179,7 @@ def _as_row(rule: Rule) -> pa.Table:
 
 @table_asset(
     SCORES,
-    reads=[CLEAN_POOL, BEST_REWARD_MODEL, GOLD_REWARD_MODEL, GOLD, SILVER, UNDECIDED],
+    reads=[CLEAN_POOL, BEST_REWARD_MODEL, GOLD_REWARD_MODEL, GOLD, SILVER, UNDECIDED, STATES],
     settings=("training",),
     settings_seen=("stage2",),
     group="stage2",
@@ -413,7 +414,7 @@ def audit(run: Run) -> Iterator[Rows]:
 
 @table_asset(
     DECISION_RULE,
-    reads=[ROUTING_RULE, BEST_REWARD_MODEL, GOLD_REWARD_MODEL, GOLD, ANNOTATION_BATCH, CLEAN_POOL, AUDIT_STRATA,
+    reads=[ROUTING_RULE, BEST_REWARD_MODEL, GOLD_REWARD_MODEL, GOLD, ANNOTATION_BATCH, CLEAN_POOL, STATES, AUDIT_STRATA,
            AUDIT_SAMPLE, AUDIT, SCORES, STAGE2_VERDICTS],
     settings=("stage2", "seed"),
     settings_seen=("training",),

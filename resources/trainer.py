@@ -1,4 +1,5 @@
-"""Reward models for the assets: writes a job, runs the training program beside this process, reads the result.
+"""Reward models for the assets: writes a job, runs the training program beside this process, reads the result; or, where
+the configuration says so, fits a head on frozen layers here (see frozen_heads).
 
 Inside a Dagster step the program speaks through Pipes; called plainly it writes to stderr. Either way a guard ends all
 its ranks with this process. A model's id is the hash of everything it depends on: an id that was trained before is
@@ -21,6 +22,7 @@ import duckdb
 import pyarrow as pa
 
 from curation.tables import CONVERSATION, MODEL_FIELDS
+from resources import frozen_heads
 from resources.settings import Recipe, Training
 from training.atomic import beside
 from training.job import Facts, Job, ScoreJob, TrainJob, decisive
@@ -62,11 +64,17 @@ def train(
     """
     training = run.settings.training
     seed = run.settings.seed if seed is None else seed
-    pairs = _sample(pairs, recipe.max_pairs, run.settings.seed)
+    frozen = training.head_of(kind) == "frozen"
+    most = min(recipe.max_pairs or frozen_heads.MOST_PAIRS, frozen_heads.MOST_PAIRS) if frozen else recipe.max_pairs
+    if frozen and kind == "gold" and validation is not None:  # there is no checkpoint to choose: all gold teaches
+        columns = "pair_id, conversation, chosen, rejected"
+        pairs, validation = pairs.select(columns).union(validation.select(columns)), None
+    pairs = _sample(pairs, most, run.settings.seed)
     data_hash = _fingerprint(pairs, ("chosen", "rejected", "weight", "target", "margin"))
     checked = _fingerprint(validation, ("chosen", "rejected")) if validation is not None else None
     try:
-        recipe_hash = _hash(decisive(training, recipe), VERSION)
+        made_of = frozen_heads.decisive(training, kind) if frozen else decisive(training, recipe)
+        recipe_hash = _hash(made_of, VERSION)
     except (FileNotFoundError, ValueError) as e:
         raise TrainerFailed(str(e)) from e
     model_id = _hash(data_hash, checked, recipe_hash, seed)
@@ -74,13 +82,19 @@ def train(
     facts = Facts(name=model_id, data_hash=data_hash, recipe_hash=recipe_hash)
     if (folder / "result.json").exists():
         run.log(f"model {model_id} was trained before on the same pairs by the same recipe")
+    elif frozen:
+        folder.mkdir(exist_ok=True)
+        try:
+            frozen_heads.fit(training, kind, pairs, validation, seed, folder, facts.model_dump())
+        except frozen_heads.NoHead as e:
+            raise TrainerFailed(str(e)) from e
     else:
         folder.mkdir(exist_ok=True)
         job = TrainJob(
             **training.setup,
             train=folder / "train.parquet",
             validation=folder / "validation.parquet" if validation is not None else None,
-            recipe=recipe,
+            recipe=recipe.tuned,
             seed=seed,
             out=folder,
             facts=facts,
@@ -92,6 +106,8 @@ def train(
         for path in filter(None, (job.train, job.validation)):
             path.unlink()
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    for note in result.get("notes", []):
+        run.log(f"{kind} reward model: {note}")
     row = {"model_id": model_id, "kind": kind, "path": str(folder / "model"), **facts.model_dump(), **result}
     return {f.name: row[f.name] for f in MODEL_FIELDS}
 
@@ -104,17 +120,30 @@ def score(run: "Run", models: Mapping[str, str], pairs: duckdb.DuckDBPyRelation)
         pairs: (pair_id, conversation, chosen, rejected).
 
     Returns:
-        (pair_id; r_chosen_<name>, r_rejected_<name> and unscored_<name> for each name), sorted by pair_id. Rewards are
-        null, and `unscored_<name>` says why, where that model cannot take the pair.
+        (pair_id; r_chosen_<name>, r_rejected_<name>, unscored_<name> and spread_<name> for each name), sorted by pair_id.
+        Rewards are null, and `unscored_<name>` says why, where that model cannot take the pair. The spread is the
+        standard deviation of the margins of a head's ensemble, null for fine-tuned models.
 
     Raises:
-        TrainerFailed: the program failed.
+        TrainerFailed: the program failed, or states are missing.
     """
-    scored = _score(run, models, pairs, "pair_id", ("chosen", "rejected"))
+    scored = {name: _from_states(path, pairs) for name, path in models.items() if frozen_heads.is_frozen(path)}
+    if rest := {name: path for name, path in models.items() if name not in scored}:
+        scored |= _score(run, rest, pairs, "pair_id", ("chosen", "rejected"))
     columns = {"pair_id": next(iter(scored.values()))["pair_id"]}
     for name, table in scored.items():
         columns |= {f"{c}_{name}": table[c] for c in ("r_chosen", "r_rejected", "unscored")}
+        columns[f"spread_{name}"] = (
+            table["spread"] if "spread" in table.schema.names else pa.nulls(len(table), pa.float64())
+        )
     return pa.table(columns)
+
+
+def _from_states(folder: str, pairs: duckdb.DuckDBPyRelation, features: bool = False) -> pa.Table:
+    try:
+        return frozen_heads.score(folder, pairs, features)
+    except frozen_heads.NoHead as e:
+        raise TrainerFailed(str(e)) from e
 
 
 def features(run: "Run", folder: str, pairs: duckdb.DuckDBPyRelation) -> pa.Table:
@@ -131,6 +160,8 @@ def features(run: "Run", folder: str, pairs: duckdb.DuckDBPyRelation) -> pa.Tabl
     Raises:
         TrainerFailed: the program failed.
     """
+    if frozen_heads.is_frozen(folder):
+        return _from_states(folder, pairs, features=True)
     return _score(run, {"model": folder}, pairs, "pair_id", ("chosen", "rejected"), features=True)["model"]
 
 

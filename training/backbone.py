@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 # Encoders whose classifier can be told to average; of the others, those whose layers can hold an average (see pooling).
 AVERAGING = ("modernbert", "eurobert")
 LAYERED = ("bert", "roberta", "xlm-roberta", "camembert")
+EVERY_TOKEN = "mean over all tokens"  # `reward` of reward.json
 
 
 class Named(Protocol):
@@ -56,10 +57,17 @@ def outputs_of(config: dict) -> int:
 
 
 def is_reward_model(folder: Path) -> bool:
-    """Whether a folder holds a sequence classifier with one output."""
+    """Whether a folder holds a sequence classifier with one output, or a token classifier that is read as one."""
     config = config_of(folder)
     classifier = any(a.endswith("ForSequenceClassification") for a in config.get("architectures") or ())
-    return classifier and outputs_of(config) == 1
+    return (classifier or reads_every_token(folder)) and outputs_of(config) == 1
+
+
+def reads_every_token(folder: Path) -> bool:
+    """Whether a folder holds a reward model whose reward is the mean over its outputs for all tokens: a linear head on
+    the mean state, of a network that no sequence classifier averages."""
+    path = folder / "reward.json"
+    return path.exists() and json.loads(path.read_text(encoding="utf-8")).get("reward") == EVERY_TOKEN
 
 
 def pooling_of(backbone: Named) -> Literal["mean", "cls"] | None:

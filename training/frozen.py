@@ -1,26 +1,19 @@
-"""A reward model that trains no network: middle layers of a pretrained model, read once, and a linear head on them.
+"""A reward model that trains no network: states of texts (see states), read once, and a linear head on them.
 
-A text's state is the mean over its tokens of what one or several middle layers make of it. The head is Bradley-Terry:
-logistic regression without intercept on differences of features, with a ridge. Features are states, reduced by a PCA
-that sees no label, or numbers that the caller brings along (`style`), or both; grouped cross-validation chooses. An
-ensemble of heads on redrawn pairs says how sure a margin is.
-
-Reading is all the cost. Only the layers up to the highest one asked for are computed, texts of similar length lie in one
-batch, and a text is read once however many pairs hold it.
+The head is Bradley-Terry: logistic regression without intercept on differences of features, with a ridge. Features are
+states, reduced by a PCA that sees no label, or numbers that the caller brings along (`style`), or both; grouped
+cross-validation chooses. An ensemble of heads on redrawn pairs says how sure a margin is.
 """
 
-import hashlib
 import json
-import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import ArrayLike
 
 Kind = Literal["style", "states", "both"]
@@ -28,7 +21,6 @@ KINDS: tuple[Kind, ...] = ("style", "states", "both")  # simplest first: it wins
 RIDGES = (10.0, 30.0, 100.0, 300.0, 1000.0)
 DIMENSIONS = 96  # of the reduced states
 MEMBERS = 8  # heads of the ensemble
-BATCH_TOKENS = 4096
 SEEN_BY_PCA = 4000  # texts, at most
 LEAST_SPREAD = 1e-6  # of a feature, below which it tells nothing apart
 
@@ -37,160 +29,6 @@ class ConstantStates(ValueError):
     """The backbone's states do not differ from text to text: nothing can be learned from them."""
 
 
-# ---- reading ---------------------------------------------------------------------------------------------------------
-class StateReader:
-    """The lower layers of a pretrained encoder or decoder.
-
-    Args:
-        folder: of a transformers model with its tokenizer.
-        layers: which layers' outputs make a state, counted from 1; default: the one in the middle.
-        max_tokens: of a response; what is longer loses its end.
-        context_tokens: of the text before the response that the model may see, from its end; they are not averaged.
-        dtype: float32, or bfloat16 on machines that multiply it at full speed.
-
-    Attributes:
-        width: length of a state.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        layers: Sequence[int] | None = None,
-        max_tokens: int = 256,
-        context_tokens: int = 0,
-        dtype: str = "float32",
-    ):
-        import torch
-        from transformers import AutoConfig, AutoModel, AutoTokenizer
-        from transformers.utils import logging
-
-        logging.set_verbosity_error()  # the upper layers are left out on purpose
-        logging.disable_progress_bar()
-        config = AutoConfig.from_pretrained(folder)
-        told_config = config.to_dict()
-        if getattr(config, "is_encoder_decoder", False):
-            raise ValueError(f"{folder}: encoder-decoder models are not read")
-        text = config.get_text_config()
-        whole = text.num_hidden_layers
-        self.layers = tuple(sorted(layers or (max(1, whole // 2),)))
-        if not 1 <= self.layers[0] <= self.layers[-1] <= whole:
-            raise ValueError(f"{folder}: it has layers 1 to {whole}, asked for {', '.join(map(str, self.layers))}")
-        text.num_hidden_layers = self.layers[-1]
-        if getattr(text, "layer_types", None):
-            text.layer_types = text.layer_types[: self.layers[-1]]
-        self.folder = Path(folder)
-        weights = sorted(p for p in self.folder.iterdir() if p.suffix in (".safetensors", ".bin"))
-        told = json.dumps([told_config, [(p.name, p.stat().st_size) for p in weights]], sort_keys=True, default=str)
-        self.backbone = f"{config.model_type}-{hashlib.blake2b(told.encode(), digest_size=4).hexdigest()}"
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        longest = getattr(text, "max_position_embeddings", None) or max_tokens
-        self.max_tokens = min(max_tokens, longest - 3 - context_tokens)
-        self.context_tokens = context_tokens
-        self.model = AutoModel.from_pretrained(
-            folder, config=config, dtype=getattr(torch, dtype), attn_implementation="sdpa"
-        ).eval()
-        if getattr(self.model, "pooler", None) is not None:
-            self.model.pooler = None  # reads the first token only
-        self.dtype = dtype
-        self.width = text.hidden_size * len(self.layers)
-
-    @property
-    def name(self) -> str:
-        """What states of equal names can be compared."""
-        layers = "+".join(map(str, self.layers))
-        return f"{self.backbone}/layers-{layers}/tokens-{self.max_tokens}+{self.context_tokens}/{self.dtype}"
-
-    def tokens(self, responses: Sequence[str], contexts: Sequence[str] | None = None) -> list[tuple[list[int], int]]:
-        """For each response its token ids and the place where the averaged ones begin."""
-        t = self.tokenizer
-        if not responses:
-            return []
-        # what cannot be read is not tokenized either: no tokenizer makes a token of more than a few characters on average
-        bodies = t([r[: self.max_tokens * 16] for r in responses], add_special_tokens=False, verbose=False)["input_ids"]
-        bodies = [ids[: self.max_tokens] for ids in bodies]
-        probe = t("a", "a").input_ids if contexts is not None else t("a").input_ids
-        one = t("a", add_special_tokens=False).input_ids
-        if contexts is None or not self.context_tokens:
-            begin, end = _around(t("a").input_ids, one)
-            return [(begin + ids + end, 0) for ids in bodies]
-        tails = t([c[-self.context_tokens * 16 :] for c in contexts], add_special_tokens=False, verbose=False)
-        before, rest = _around(probe, one)
-        between, after = _around(rest, one)
-        out = []
-        for context, ids in zip(tails["input_ids"], bodies, strict=True):
-            head = before + context[-self.context_tokens :] + between
-            out.append((head + ids + after, len(head)))
-        return out
-
-    def states(self, responses: Sequence[str], contexts: Sequence[str] | None = None) -> np.ndarray:
-        """States [n, width] float32 of responses, each behind its context. Equal texts are read once.
-
-        The same texts give the same states in any order; next to other texts they may differ in the last bits.
-        """
-        import torch
-
-        keys = list(
-            zip(responses, contexts if contexts is not None and self.context_tokens else responses, strict=True)
-        )
-        distinct = sorted(set(keys))
-        read = self.tokens([r for r, _ in distinct], [c for _, c in distinct] if self.context_tokens else None)
-        by_length = sorted(range(len(read)), key=lambda i: (len(read[i][0]), i))
-        found = np.zeros((len(distinct), self.width), np.float32)
-        begin = 0
-        with torch.inference_mode():
-            while begin < len(by_length):
-                end = begin + 1
-                while end < len(by_length) and (end + 1 - begin) * len(read[by_length[end]][0]) <= BATCH_TOKENS:
-                    end += 1
-                some = by_length[begin:end]
-                found[some] = self._read([read[i] for i in some]).numpy()
-                begin = end
-        place = {key: i for i, key in enumerate(distinct)}
-        return found[[place[k] for k in keys]]
-
-    def _read(self, batch: list[tuple[list[int], int]]) -> "torch.Tensor":
-        import torch
-
-        width = max(len(ids) for ids, _ in batch)
-        pad = self.tokenizer.pad_token_id or 0
-        ids = torch.tensor([ids + [pad] * (width - len(ids)) for ids, _ in batch])
-        lengths, starts = torch.tensor([len(i) for i, _ in batch]), torch.tensor([s for _, s in batch])
-        at = torch.arange(width)[None]
-        real = at < lengths[:, None]
-        mask = None if real.all() else real.long()
-        out = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=len(self.layers) > 1)
-        hidden = [out.hidden_states[k] for k in self.layers] if len(self.layers) > 1 else [out.last_hidden_state]
-        averaged = (real & (at >= starts[:, None]))[:, :, None]
-        return torch.cat([(h.float() * averaged).sum(1) / averaged.sum(1).clamp(min=1) for h in hidden], dim=1)
-
-
-class HashedWords:
-    """States without a pretrained model: words and pairs of words, hashed into `width` places. They know no word from
-    another by its meaning; what they learn is which words the better responses hold."""
-
-    def __init__(self, width: int = 1024):
-        self.width = width
-        self.name = f"hashed-words/{width}"
-
-    def states(self, responses: Sequence[str], contexts: Sequence[str] | None = None) -> np.ndarray:
-        """States [n, width] float32."""
-        from sklearn.feature_extraction.text import HashingVectorizer
-
-        words = HashingVectorizer(n_features=self.width, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b")
-        if not responses:
-            return np.zeros((0, self.width), np.float32)
-        return words.transform(responses).toarray().astype(np.float32)
-
-
-def _around(whole: list[int], part: list[int]) -> tuple[list[int], list[int]]:
-    """What stands before and after the first occurrence of `part` in `whole`."""
-    for i in range(len(whole) - len(part) + 1):
-        if whole[i : i + len(part)] == part:
-            return whole[:i], whole[i + len(part) :]
-    return [], []  # the tokenizer writes a lone letter otherwise inside a sequence: no special tokens then
-
-
-# ---- the head --------------------------------------------------------------------------------------------------------
 class Responses(NamedTuple):
     """Features of n responses: states [n, D] and style [n, S]; D or S is 0 where there are none."""
 
@@ -319,11 +157,13 @@ def prepare(responses: Responses, dimensions: int = DIMENSIONS) -> Prepared:
 
 
 class Choice(NamedTuple):
-    """What cross-validation chose, and the mean log loss of every candidate."""
+    """What cross-validation chose, the mean log loss of every candidate, and how often the chosen one was right: ties
+    count half, and being chosen makes it look a little better than it is."""
 
     kind: Kind
     ridge: float
     losses: dict[tuple[Kind, float], float]
+    accuracy: float
 
 
 def log_loss(margins: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -347,6 +187,7 @@ def choose(
     """
     fold = folds(groups, n_folds, seed)
     losses: dict[tuple[Kind, float], float] = {}
+    right: dict[tuple[Kind, float], float] = {}
     for kind, x in differences.items():
         for ridge in ridges:
             out = np.zeros(len(y))
@@ -356,8 +197,9 @@ def choose(
                     w = None if weights is None else weights[~held]
                     out[held] = x[held] @ bradley_terry(x[~held], y[~held], ridge, w)
             losses[kind, ridge] = round(float(log_loss(out, y).mean()), 9)
+            right[kind, ridge] = float(((np.sign(out) * np.sign(y - 0.5) + 1) / 2).mean())
     kind, ridge = min(losses, key=lambda c: losses[c])
-    return Choice(kind, ridge, losses)
+    return Choice(kind, ridge, losses, right[kind, ridge])
 
 
 @dataclass(frozen=True)
@@ -370,6 +212,8 @@ class FrozenRewardModel:
         heads: [1 + MEMBERS, d]; the first is fitted on all pairs, the others on redrawn groups of pairs.
         states_name: of the states it was fitted on (`StateReader.name`); states of another name mean something else.
         style_names: of the caller's features, in their order.
+        losses: log loss of every candidate in cross-validation, as "kind, ridge".
+        accuracy: of the chosen one (see `Choice`).
     """
 
     kind: Kind
@@ -378,6 +222,8 @@ class FrozenRewardModel:
     heads: np.ndarray
     states_name: str = ""
     style_names: tuple[str, ...] = ()
+    losses: dict[str, float] = field(default_factory=dict)
+    accuracy: float = float("nan")
 
     @classmethod
     def fit(
@@ -422,7 +268,9 @@ class FrozenRewardModel:
         for _ in range(members):
             drawn = np.bincount(rng.integers(0, len(names), len(names)), minlength=len(names))[which]
             heads.append(bradley_terry(x, y, found.ridge, base * drawn))
-        return cls(found.kind, found.ridge, prepared, np.stack(heads), states_name, tuple(style_names))
+        losses = {f"{kind}, {ridge:g}": loss for (kind, ridge), loss in found.losses.items()}
+        about = (states_name, tuple(style_names), losses, found.accuracy)
+        return cls(found.kind, found.ridge, prepared, np.stack(heads), *about)
 
     def rewards(self, responses: Responses) -> np.ndarray:
         """[n] float64."""
@@ -460,90 +308,16 @@ class FrozenRewardModel:
             np.savez(out, allow_pickle=False, **arrays)
         facts = {
             "kind": self.kind, "ridge": self.ridge, "states": self.states_name, "style": list(self.style_names),
+            "losses": self.losses, "accuracy": self.accuracy,
         }  # fmt: skip
         (folder / "frozen.json").write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "FrozenRewardModel":
-        """Read what `save` or `export` wrote; its rewards are equal to the last bit."""
+        """Read what `save` wrote; its rewards are equal to the last bit."""
         facts = json.loads((folder / "frozen.json").read_text(encoding="utf-8"))
         with np.load(folder / "frozen.npz", allow_pickle=False) as held:
             reduce = Reduction(held["mean"], held["basis"])
             prepared, heads = Prepared(reduce, float(held["states_scale"]), held["style_scale"]), held["heads"]
-        return cls(facts["kind"], facts["ridge"], prepared, heads, facts["states"], tuple(facts["style"]))
-
-
-CARD = """---
-library_name: transformers
-pipeline_tag: token-classification
-tags: [reward-model, bradley-terry]
----
-# Reward model on frozen layers
-
-A pointwise Bradley-Terry reward model. The network is the lower {layers} layers of `{backbone}`, untouched; a linear head
-reads the mean of their last states. A mean of linear outputs is the output of the mean, so plain transformers loads it
-as a token classifier with one label:
-
-```python
-import torch
-from transformers import AutoModelForTokenClassification, AutoTokenizer
-tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForTokenClassification.from_pretrained(folder).eval()
-inputs = tokenizer(response, truncation=True, max_length={length}, return_tensors="pt")
-with torch.inference_mode():
-    reward = model(**inputs).logits[0, :, 0].mean()
-```
-
-It reads the response alone, without the conversation, and at most {tokens} tokens of it. Only differences between
-responses to the same conversation mean something.
-{style}"""
-STYLE_NOTE = """
-**This is a part of the reward.** The model also reads {n} style features, which no class of transformers computes; load
-`frozen.json` with Assay for the whole.
-"""
-
-
-def export(model: FrozenRewardModel, reader: StateReader, folder: Path) -> None:
-    """Write a folder that plain transformers loads: the layers that were read, with the head as a token classifier whose
-    mean output is the reward; beside it what `FrozenRewardModel.load` reads. The folder appears whole or not at all.
-
-    Raises:
-        ValueError: there is no stock class for it: the head reads no states, several layers, or a context.
-    """
-    import torch
-    from transformers import AutoConfig, AutoModelForTokenClassification
-
-    a, constant, b = model.linear()
-    if not a.size:
-        raise ValueError("a head on style features alone has no network to export; save() writes all of it")
-    if len(reader.layers) > 1 or reader.context_tokens:
-        raise ValueError(
-            "plain transformers reads one layer of one text: train on the states of one layer, without context, to export"
-        )
-    if model.states_name and model.states_name != reader.name:
-        raise ValueError(f"the head was fitted on the states {model.states_name}, the reader gives {reader.name}")
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    config = AutoConfig.from_pretrained(reader.folder, num_labels=1)
-    text = config.get_text_config()
-    text.num_hidden_layers = reader.layers[-1]
-    if getattr(text, "layer_types", None):
-        text.layer_types = text.layer_types[: reader.layers[-1]]
-    network = AutoModelForTokenClassification.from_pretrained(reader.folder, config=config, dtype=torch.float32).eval()
-    head = next(m for m in reversed(list(network.modules())) if isinstance(m, torch.nn.Linear) and m.out_features == 1)
-    with torch.no_grad():
-        head.weight.copy_(torch.from_numpy(a)[None])
-        if head.bias is not None:
-            head.bias.fill_(constant)
-    network.save_pretrained(part)
-    reader.tokenizer.save_pretrained(part)
-    model.save(part)
-    extra = len(reader.tokenizer("a").input_ids) - len(reader.tokenizer("a", add_special_tokens=False).input_ids)
-    note = STYLE_NOTE.format(n=len(b)) if b.size else ""
-    facts = {"layers": reader.layers[-1], "backbone": reader.folder.name, "tokens": reader.max_tokens}
-    (part / "README.md").write_text(
-        CARD.format(**facts, length=reader.max_tokens + extra, style=note), encoding="utf-8"
-    )
-    if folder.exists():
-        shutil.rmtree(folder)
-    part.rename(folder)
+        about = (facts["states"], tuple(facts["style"]), facts["losses"], facts["accuracy"])
+        return cls(facts["kind"], facts["ridge"], prepared, heads, *about)

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from training.attention import Segments, register
-from training.backbone import config_of, folder_of, is_reward_model, outputs_of, pooling_of
+from training.backbone import config_of, folder_of, is_reward_model, outputs_of, pooling_of, reads_every_token
 from training.job import Backbone
 from training.plan import MicroBatch
 from training.pooling import add_averaging_layer
@@ -139,6 +139,8 @@ class RewardModel(nn.Module):
 
     Attributes:
         causal: the reward is read at a sequence's last token.
+        every: a token classifier; the reward is the mean over its outputs for all tokens.
+        style: weights of style features by name (see style), which are part of the reward and no part of the network.
         layout: how its sequences are laid out.
         foreign: made elsewhere: it sees conversations as its own template writes them, system turns included.
 
@@ -152,7 +154,9 @@ class RewardModel(nn.Module):
             raise ValueError(f"{type(model).__name__} has neither `score` nor `classifier`: its head is not known")
         self.model = model
         self.tokenizer = tokenizer
-        self.causal = hasattr(model, "score")
+        self.every = type(model).__name__.endswith("ForTokenClassification")
+        self.causal = hasattr(model, "score") and not self.every
+        self.style: dict[str, float] = {}
         self.layout: Layout = layout or ("stream" if self.causal else "rows")
         self.foreign = foreign
         if self.layout == "stream":
@@ -210,7 +214,7 @@ class RewardModel(nn.Module):
     def head(self) -> nn.Linear:
         return (
             self.model.score
-            if self.causal
+            if hasattr(self.model, "score")
             else next(m for m in reversed(list(self.model.classifier.modules())) if isinstance(m, nn.Linear))
         )
 
@@ -239,6 +243,8 @@ class RewardModel(nn.Module):
             self._classified(batch)
         finally:
             hook.remove()
+        if self.every:
+            seen = [_mean(h, batch.mask[b:e, :width]) for h, (b, e, width) in zip(seen, batch.slices, strict=True)]
         return torch.cat(seen).float()[batch.order]
 
     def _read(self, batch: TokenBatch) -> torch.Tensor:
@@ -267,11 +273,17 @@ class RewardModel(nn.Module):
 
     def _classified(self, batch: TokenBatch) -> torch.Tensor:
         """Rewards [R] by the classifier's own forward pass."""
-        parts = [
-            self.model(input_ids=batch.ids[b:e, :width], attention_mask=batch.mask[b:e, :width]).logits[:, 0]
-            for b, e, width in batch.slices
-        ]
+        parts = []
+        for b, e, width in batch.slices:
+            mask = batch.mask[b:e, :width]
+            logits = self.model(input_ids=batch.ids[b:e, :width], attention_mask=mask).logits
+            parts.append(_mean(logits, mask)[:, 0] if self.every else logits[:, 0])
         return torch.cat(parts)
+
+
+def _mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The mean [n, H] over the real tokens of [n, W, H], fp32."""
+    return (values.float() * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
 
 
 def learn_tokenizer(texts: Iterable[str], vocabulary: int):
@@ -405,7 +417,7 @@ def _classifier(folder: Path, keep_layers: int | None = None, pooling: Literal["
     Raises:
         ValueError: it is an encoder-decoder, or should bring a head and does not.
     """
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoModelForTokenClassification
     from transformers.utils import logging
 
     logging.set_verbosity_error()  # a new head is the purpose, not worth a warning
@@ -416,7 +428,8 @@ def _classifier(folder: Path, keep_layers: int | None = None, pooling: Literal["
         config.num_hidden_layers = min(keep_layers, config.num_hidden_layers)
     if pooling and hasattr(config, "classifier_pooling"):
         config.classifier_pooling = pooling
-    model, found = AutoModelForSequenceClassification.from_pretrained(
+    kind = AutoModelForTokenClassification if reads_every_token(folder) else AutoModelForSequenceClassification
+    model, found = kind.from_pretrained(
         folder,
         config=config,
         dtype=torch.float32,
@@ -445,11 +458,14 @@ def load_model(folder: Path) -> RewardModel:
         outputs = outputs_of(config)
         shown = f"{names} with {outputs} outputs" if "ForSequenceClassification" in names else names
         raise ValueError(f"{folder}: {shown} is no reward model, which is a sequence classifier with one output")
-    foreign = not (folder / "reward.json").exists()
+    told = folder / "reward.json"
+    foreign = not told.exists()
     model, tokenizer = _classifier(folder), load_tokenizer(folder)
     _without_dropout(model)
-    layout = _layout(model.eval(), tokenizer) if foreign else None
-    return RewardModel(model, tokenizer, layout, foreign).eval()
+    layout = _layout(model.eval(), tokenizer) if foreign else "rows" if reads_every_token(folder) else None
+    reward = RewardModel(model, tokenizer, layout, foreign).eval()
+    reward.style = {} if foreign else json.loads(told.read_text(encoding="utf-8")).get("style", {})
+    return reward
 
 
 def _layout(model, tokenizer) -> Layout:

@@ -30,6 +30,7 @@ from training.model import RewardModel, load_model
 from training.plan import scoring
 from training.processes import ProcessGroup, open_progress, run_program
 from training.render import RenderError, encode, render, shared_prefix
+from training.style import NAMES, styles
 from training.tokens import TokenTable, write
 
 OVER_LENGTH, REFUSED = "over_length", "refused_by_template"
@@ -116,7 +117,19 @@ def score(
         for micro in scoring(tokens.lengths, budget, model.packed):
             batch = model.collate(tokens, micro, device)
             rewards[[i for g in batch.groups for i in groups[g]]] = compute(batch).double().cpu().numpy()
-    return rewards[place], long
+    found = rewards[place]
+    return found if features else found + _style(model, conversations, responses), long
+
+
+def _style(model: RewardModel, conversations: Sequence[Sequence[dict]], responses: Sequence[str]) -> np.ndarray:
+    """The part of rewards [n] that a model's style features make; 0 where it reads none."""
+    if not model.style:
+        return np.zeros(len(responses))
+    weights = np.zeros(len(NAMES))
+    for name, weight in model.style.items():
+        weights[NAMES.index(name)] = weight
+    prompts = [c[-1]["content"] if c else "" for c in conversations]
+    return styles(responses, prompts) @ weights
 
 
 def score_table(
@@ -153,6 +166,7 @@ def score_table(
         head = model.head()
         found = found.astype(np.float64) @ head.weight[0].detach().double().cpu().numpy()
         found += 0.0 if head.bias is None else head.bias.item()
+        found += _style(model, [c for c in conversations for _ in range(n)], responses)
     rewards, long = found.reshape(-1, n), long.reshape(-1, n).any(axis=1)
     rewards[np.isnan(rewards).any(axis=1)] = np.nan
     unscored = [OVER_LENGTH if bad else None for bad in np.isnan(rewards[:, 0])]

@@ -64,7 +64,14 @@ from curation.tables.release_schemas import (
     RELEASE_FIELDS,
     SNAPSHOTS,
 )
-from curation.tables.seed_schemas import ATTRIBUTE_FIELDS, ATTRIBUTES, EMBEDDINGS, SEED_COVERAGE, SEED_SELECTION
+from curation.tables.seed_schemas import (
+    ATTRIBUTE_FIELDS,
+    ATTRIBUTES,
+    EMBEDDINGS,
+    SEED_COVERAGE,
+    SEED_SELECTION,
+    STATES,
+)
 from curation.tables.stage1_schemas import (
     ANNOTATION_BATCH,
     EDITED_ATTRIBUTES,
@@ -197,6 +204,7 @@ __all__ = [
     "STAGE2_JUDGE_WEIGHTS",
     "STAGE2_VERDICTS",
     "STAGE2_VOTES",
+    "STATES",
     "STRINGS",
     "TABLES",
     "TEXTS",

@@ -32,6 +32,17 @@ EMBEDDINGS = table(
     ("pair_id",),
     "bucket",
 )
+STATES = table(
+    "states",
+    "What the middle layers of the backbone make of every response, read once for all models that are heads on them.",
+    [
+        field("text", S, "md5 of the response"),
+        field("state", VECTOR, "mean over its tokens; null where it is longer than the models may read", True),
+        field("reader", S, "weights, layers, and how much of a text is read"),
+    ],
+    ("text",),
+    "bucket",
+)
 SEED_SELECTION = table(
     "seed_selection",
     "The pairs that open the loop, spread over category, objectivity and controversiality.",

@@ -50,6 +50,10 @@ SCORES = table(
             field(f"unscored_{m}", S, "why it gives no reward: over_length or refused_by_template", True)
             for m in ("best", "gold")
         ],
+        *[
+            field(f"spread_{m}", F, "standard deviation of its ensemble's margins; null where it has none", True)
+            for m in ("best", "gold")
+        ],
     ],
     ("pair_id",),
     "bucket",

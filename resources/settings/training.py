@@ -13,8 +13,20 @@ from training.job import Backbone
 __all__ = ["BESIDE_THE_POINT", "Backbone", "Recipe", "Training"]
 
 
+Head = Literal["frozen", "fine-tuned"]
+
+
 class Recipe(job.TrainRecipe):
-    __doc__ = job.TrainRecipe.__doc__
+    """One training run. Paper: dev lr 4e-6, batch 256, linear; final lr 3e-6, batch 10,240, constant (spec 6)."""
+
+    # frozen: a linear head on the backbone's middle layers, of this section only max_pairs counts; fine-tuned: by
+    # DeepSpeed, all of this section counts; None: as training.head says
+    head: Head | None = None
+
+    @property
+    def tuned(self) -> job.TrainRecipe:
+        """What the training program is told."""
+        return job.TrainRecipe(**self.model_dump(exclude={"head"}))
 
     @model_validator(mode="before")
     @classmethod
@@ -53,6 +65,8 @@ class Training(job.Setup):
     nodes: Count = 1  # machines, which share the lake's file system
     rendezvous: str | None = None  # torchrun on several: host:port of one, where all run the same command
     hostfile: Path | None = None  # deepspeed on several: its list of machines ("host slots=8"), reached over ssh
+    # of all reward models that do not say it themselves; left out, it is chosen (resources/settings/left_out.py)
+    head: Head | None = None
     loop: Recipe = Recipe()
     gold: Recipe = Recipe()
     final: Recipe = Recipe()
@@ -84,6 +98,15 @@ class Training(job.Setup):
         if self.launcher == "deepspeed" and ((self.nodes > 1) != (self.hostfile is not None) or self.rendezvous):
             raise ValueError("deepspeed on several nodes needs both nodes and hostfile, and no rendezvous")
         return self
+
+    def head_of(self, kind: Literal["loop", "gold", "final"]) -> Head:
+        """How the models of a kind are made."""
+        return getattr(self, kind).head or self.head or "fine-tuned"
+
+    @property
+    def frozen(self) -> bool:
+        """Whether any model is a head on frozen layers, so that states of texts are needed."""
+        return any(self.head_of(kind) == "frozen" for kind in ("loop", "gold", "final"))
 
     @property
     def setup(self) -> dict:

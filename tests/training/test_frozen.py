@@ -3,55 +3,42 @@
 import numpy as np
 import pytest
 
+from tests.support.tiny_backbones import tiny_backbone
+from training.export import export_frozen
 from training.frozen import (
     ConstantStates,
     FrozenRewardModel,
-    HashedWords,
     Responses,
-    StateReader,
     bradley_terry,
     choose,
-    export,
     folds,
     prepare,
     reduction,
     without,
 )
+from training.model import load_model
+from training.score import score
+from training.states import HashedWords, StateReader, name_of
+from training.style import NAMES, styles
 
 TEXTS = ["the cat sat on the mat", "no", "a much longer answer that goes on and on about cats " * 3, "yes, certainly"]
 
 
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-    """A random BERT of four layers with a tokenizer learned from a few texts."""
-    import torch
-    from transformers import BertConfig, BertModel
-
-    from training.model import learn_tokenizer
-
-    folder = tmp_path_factory.mktemp("encoder")
-    tokenizer = learn_tokenizer(TEXTS, 300)
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    shape = dict(hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32)
-    BertModel(BertConfig(vocab_size=len(tokenizer), max_position_embeddings=128, **shape)).save_pretrained(folder)
-    return folder
+KINDS = ("bert", "roberta", "mpnet", "llama", "qwen3")
 
 
 @pytest.fixture(scope="module")
-def decoder(tmp_path_factory):
-    import torch
-    from transformers import LlamaConfig, LlamaModel
+def folder_for(tmp_path_factory):
+    root = tmp_path_factory.mktemp("backbones")
+    made = {}
+    return lambda kind: (
+        made.setdefault(kind, None) or made.update({kind: tiny_backbone(kind, root / kind, TEXTS)}) or made[kind]
+    )
 
-    from training.model import learn_tokenizer
 
-    folder = tmp_path_factory.mktemp("decoder")
-    tokenizer = learn_tokenizer(TEXTS, 300)
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    shape = dict(hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32)
-    LlamaModel(LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=128, **shape)).save_pretrained(folder)
-    return folder
+@pytest.fixture(scope="module")
+def encoder(folder_for):
+    return folder_for("bert")
 
 
 def planted(n: int = 400, states: int = 12, style: int = 5, seed: int = 0, by: str = "states"):
@@ -64,20 +51,23 @@ def planted(n: int = 400, states: int = 12, style: int = 5, seed: int = 0, by: s
     return first, second, y, rng.integers(0, 80, n)
 
 
-@pytest.mark.parametrize("folder", ["encoder", "decoder"])
-def test_a_state_is_the_mean_of_one_layer_over_the_real_tokens(folder, request):
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_a_state_is_the_mean_of_one_layer_over_the_real_tokens(kind, folder_for):
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    path = request.getfixturevalue(folder)
+    path = folder_for(kind)
     found = StateReader(path, layers=[2]).states(TEXTS)
     model, tokenizer = AutoModel.from_pretrained(path).eval(), AutoTokenizer.from_pretrained(path)
     for text, state in zip(TEXTS, found, strict=True):
+        ended = text + tokenizer.eos_token * (kind == "llama")
         with torch.inference_mode():
-            hidden = model(**tokenizer(text, return_tensors="pt"), output_hidden_states=True).hidden_states[2][0]
-        if folder == "decoder":  # what ends a decoder that is cut at this layer is its last norm
-            hidden = model.norm(hidden)
-        np.testing.assert_allclose(state, hidden.mean(0).detach().numpy(), atol=1e-5)
+            hidden = model(**tokenizer(ended, return_tensors="pt"), output_hidden_states=True).hidden_states[2][0]
+        if kind == "llama":  # what ends a decoder that is cut at this layer is its last norm
+            expected = model.norm(hidden).mean(0)
+        else:  # the mean, normalised, as an averaging layer leaves it
+            expected = torch.nn.functional.layer_norm(hidden.mean(0) + hidden[0] / 1024, (16,))
+        np.testing.assert_allclose(state, expected.detach().numpy(), atol=1e-4)
 
 
 def test_equal_texts_in_any_order_have_equal_states_and_are_read_once(encoder, monkeypatch):
@@ -90,12 +80,25 @@ def test_equal_texts_in_any_order_have_equal_states_and_are_read_once(encoder, m
     np.testing.assert_array_equal(reader.states(TEXTS[::-1])[::-1], some[:4])
 
 
-def test_a_context_changes_a_state_and_is_not_averaged_itself(encoder):
-    reader = StateReader(encoder, context_tokens=8)
-    one, other = (reader.states(["yes, certainly"], [c]) for c in ("is it a cat", "the mat"))
-    assert not np.allclose(one, other)
-    assert [start for _, start in reader.tokens(["no"], ["cat"])] > [0]
-    np.testing.assert_array_equal(StateReader(encoder).states(["no"], ["cat"]), StateReader(encoder).states(["no"]))
+def test_a_text_that_is_too_long_has_no_state_or_loses_its_end(encoder):
+    whole, cut = StateReader(encoder, max_tokens=6), StateReader(encoder, max_tokens=6, cut=True)
+    assert [bool(np.isnan(s).all()) for s in whole.states(TEXTS)] == [len(i) > 6 for i in whole.tokens(TEXTS)]
+    assert not np.isnan(whole.states(["no"])).any() and np.isnan(whole.states(TEXTS[2:3])).all()
+    assert np.isfinite(cut.states(TEXTS)).all()
+    np.testing.assert_array_equal(whole.states(["no"]), cut.states(["no"]))
+    assert whole.name != cut.name and whole.name == name_of(encoder, [2], 6)
+
+
+def test_other_weights_of_the_same_size_have_another_name(encoder, tmp_path):
+    import shutil
+
+    shutil.copytree(encoder, tmp_path / "m")
+    assert name_of(tmp_path / "m", [2], 64) == name_of(encoder, [2], 64)
+    weights = tmp_path / "m" / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert name_of(tmp_path / "m", [2], 64) != name_of(encoder, [2], 64)
 
 
 def test_layers_that_are_not_there_are_refused(encoder):
@@ -176,41 +179,52 @@ def test_a_constant_style_feature_counts_for_nothing():
     assert model.linear()[2][-1] == 0.0
 
 
-@pytest.mark.parametrize("folder", ["encoder", "decoder"])
-def test_plain_transformers_gives_the_rewards_of_the_exported_folder(folder, request, tmp_path):
-    import torch
-    from transformers import AutoModelForTokenClassification, AutoTokenizer
+FACTS = {"name": "m", "data_hash": "d", "recipe_hash": "r", "pairs": 60, "max_tokens": 64, "backbone": "b"}
+WORDS = ["cat", "mat", "sat", "answer", "about", "yes", "on"]
 
-    reader = StateReader(request.getfixturevalue(folder), layers=[2])
-    words = np.random.default_rng(0).choice(["cat", "mat", "sat", "answer", "about", "yes", "on"], (120, 6))
-    texts = [" ".join(w) for w in words]
-    responses = Responses(reader.states(texts), without(len(texts)))
+
+def learned(reader: StateReader, kinds=("states",)):
+    """A head that likes cats, and what it was fitted on: texts, their features."""
+    texts = [" ".join(w) for w in np.random.default_rng(0).choice(WORDS, (120, 6))]
+    responses = Responses(reader.states(texts), styles(texts, [""] * len(texts)))
     first, second = responses.take(np.arange(60)), responses.take(np.arange(60, 120))
     y = np.array(["cat" in t for t in texts[:60]], float)
-    model = FrozenRewardModel.fit(first, second, y, np.arange(60), states_name=reader.name)
-    export(model, reader, tmp_path / "out")
-    plain = AutoModelForTokenClassification.from_pretrained(tmp_path / "out").eval()
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
-    for text, reward in zip(texts[:20], model.rewards(first), strict=False):
+    about = {"states_name": reader.name, "style_names": NAMES}
+    return FrozenRewardModel.fit(first, second, y, np.arange(60), kinds=kinds, **about), texts, responses
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_plain_transformers_and_the_scorer_give_the_rewards_of_the_exported_folder(kind, folder_for, tmp_path):
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
+
+    one = kind in ("bert", "roberta")
+    reader = StateReader(folder_for(kind), layers=[2])
+    model, texts, responses = learned(reader)
+    export_frozen(model, folder_for(kind), 2, tmp_path / "out", FACTS)
+    cls = AutoModelForSequenceClassification if one else AutoModelForTokenClassification
+    plain, tokenizer = cls.from_pretrained(tmp_path / "out").eval(), AutoTokenizer.from_pretrained(tmp_path / "out")
+    turns = [{"role": "user", "content": "which one?"}]
+    expected = model.rewards(responses)
+    found, long = score(load_model(tmp_path / "out"), [turns] * len(texts), texts, max_tokens=64, budget=512)
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+    assert not long.any()
+    for text, reward in zip(texts[:20], expected, strict=False):
+        whole = tokenizer.apply_chat_template([*turns, {"role": "assistant", "content": text}], tokenize=False)
         with torch.inference_mode():
-            found = plain(**tokenizer(text, return_tensors="pt")).logits[0, :, 0].mean()
-        assert float(found) == pytest.approx(reward, abs=1e-5)
-    assert plain.config.num_hidden_layers == 2
-    np.testing.assert_array_equal(FrozenRewardModel.load(tmp_path / "out").rewards(first), model.rewards(first))
+            logits = plain(**tokenizer(whole, return_tensors="pt")).logits
+        assert float(logits[0, 0] if one else logits[0, :, 0].mean()) == pytest.approx(reward, abs=2e-6)
+    assert f"{cls.__name__}.from_pretrained" in (tmp_path / "out" / "README.md").read_text()
+    np.testing.assert_array_equal(FrozenRewardModel.load(tmp_path / "out").rewards(responses), expected)
 
 
-def test_what_no_stock_class_can_hold_is_not_exported(encoder, tmp_path):
-    first, second, y, groups = planted(states=16)
-    style = FrozenRewardModel.fit(first, second, y, groups, kinds=["style"])
-    with pytest.raises(ValueError, match="style features alone"):
-        export(style, StateReader(encoder), tmp_path / "a")
-    states = FrozenRewardModel.fit(first, second, y, groups, kinds=["states"])
-    with pytest.raises(ValueError, match="one layer of one text"):
-        export(states, StateReader(encoder, context_tokens=4), tmp_path / "b")
-    foreign = FrozenRewardModel.fit(first, second, y, groups, kinds=["states"], states_name="other")
-    with pytest.raises(ValueError, match="other"):
-        export(foreign, StateReader(encoder), tmp_path / "c")
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize("kinds", [("both",), ("style",)])
+def test_style_is_a_part_of_the_reward_that_the_scorer_adds_and_the_card_names(kinds, encoder, tmp_path):
+    model, texts, responses = learned(StateReader(encoder), kinds)
+    export_frozen(model, encoder, 2, tmp_path / "out", FACTS)
+    found, _ = score(load_model(tmp_path / "out"), [[]] * len(texts), texts, max_tokens=64, budget=512)
+    np.testing.assert_allclose(found, model.rewards(responses), atol=2e-6)
+    assert "This is a part of the reward" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_hashed_words_are_the_same_everywhere_and_tell_texts_apart():
