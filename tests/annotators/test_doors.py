@@ -1,5 +1,7 @@
 """One contract for all doors: files, the page, and Label Studio (a stand-in on the loopback)."""
 
+import json
+
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +20,7 @@ from curation.tables import (
 )
 from resources.annotators.backends import answered, backend
 from resources.annotators.desk import Desk
-from tests.support.answers import batch, pair, truly
+from tests.support.answers import batch, pair, truly, write
 from tests.support.doors import PERSONAL_DATA, Hands
 from tests.support.label_studio import label_studio
 from tests.support.lakes import make, put, query
@@ -232,8 +234,10 @@ def test_the_labels_are_up_to_date_until_somebody_answers_anew(hands):
     before = answered(at.settings, at.lake, "iter_00")
     at.label(batch(3))
     assert answered(at.settings, at.lake, "iter_00") == before
-    if at.door == "files":
-        at.answer(PEOPLE[1], right)
+    if at.door == "files":  # a file can be corrected at any time
+        folder = at.folder / "people" / "iter_00"
+        first, *others = map(json.loads, (folder / "answers.jsonl").read_text().splitlines())
+        write(folder, [first | {"rationale": "On a second look."}, *others])
         assert answered(at.settings, at.lake, "iter_00") != before
 
 

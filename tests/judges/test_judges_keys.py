@@ -232,6 +232,11 @@ ask(panel, targets(200), NO_EXAMPLES)
 """
 
 
+def heeds_interrupts() -> None:
+    """A shell starts what runs in the background with SIGINT ignored, and its children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     ("name", "judges"),
     [
@@ -248,7 +253,8 @@ def test_what_is_on_its_way_may_arrive_when_somebody_ends_the_process(tmp_path, 
 
     with serving(script) as server:
         process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, server.url, str(tmp_path), judges], cwd=ROOT, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", PROGRAM, server.url, str(tmp_path), judges], cwd=ROOT, stderr=subprocess.PIPE, text=True,
+            preexec_fn=heeds_interrupts,
         )  # fmt: skip
         while len(server.requests) < 4 * len(judges) + 2 and process.poll() is None:
             time.sleep(0.01)
@@ -272,8 +278,9 @@ def test_a_second_signal_does_not_wait(tmp_path):
 
     with serving(script) as server:
         process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, server.url, str(tmp_path), "a"], cwd=ROOT, stderr=subprocess.DEVNULL
-        )
+            [sys.executable, "-c", PROGRAM, server.url, str(tmp_path), "a"], cwd=ROOT, stderr=subprocess.DEVNULL,
+            preexec_fn=heeds_interrupts,
+        )  # fmt: skip
         while len(server.requests) < 4 and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
