@@ -111,8 +111,8 @@ def plan(settings: Settings, lake: Lake) -> Iterator[PlannedCost]:
                 continue
             if table is RESPONSE_CHECKS:
                 made_one = checker(settings, lake, name)
-                b = made_one and made_one.estimate(targets)
-                bills += [b.times(pairs, targets.num_rows)] if b else []
+                b = None if made_one is None else made_one.estimate(targets)
+                bills += [] if b is None else [b.times(pairs, targets.num_rows)]
             elif table in (ATTRIBUTES, STAGE2_ATTRIBUTES):
                 bills += labeller(settings, lake, name).estimate(_some(con, table, key), pairs)
             else:
