@@ -201,9 +201,11 @@ def type_recorded(page, server: Server, project: int, pool: RealPool, who: str) 
     texts, shown = page.locator(".lsf-richtext").all_inner_texts(), page.locator("body").inner_text()
     verdict = pool.verdict((texts[-2], texts[-1]), who)
     words = {"candidate_1": "Candidate 1 is better", "candidate_2": "Candidate 2 is better"}
-    page.locator(f'input[name="{words.get(verdict, "Cannot be decided")}"]').check(force=True)
-    if verdict == "undecided":
+    if verdict == "undecided":  # the form grows when it is chosen, and draws the choice anew
+        page.locator('input[name="Cannot be decided"]').click(force=True)
         page.locator('input[name="Equally good or bad"]').check(force=True)
+    else:
+        page.locator(f'input[name="{words[verdict]}"]').check(force=True)
     page.locator('input[name^="I have read the guideline"]').check(force=True)
     tool = {"a search is required": "Search engine", "have it run": "Code run by an assistant"}
     needs = [(t, words) for words, t in tool.items() if words in shown]
@@ -235,7 +237,7 @@ def test_a_whole_stage_1_on_real_pairs_has_the_same_gold_through_every_door(serv
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", server.token)
     more = {"label_studio": f'[people.label_studio]\nurl = "{server.url}"'}
     pools = {
-        name: RealPool(tmp_path / name, name, 12, 6, more.get(name, "")) for name in ("files", "label", "label_studio")
+        name: RealPool(tmp_path / name, name, 12, 6, more.get(name, "")) for name in ("label_studio", "label", "files")
     }
     for name, pool in pools.items():
         status, said = pool.run("run", "pool", "seed", "stage1")

@@ -39,13 +39,15 @@ def test_a_run_waits_for_people_and_the_sensor_goes_on_with_what_rests_on_them(t
         assert tick().skip_message == "nobody is asked, or somebody has still to answer"
         steps = (stage1.human_labels, stage1.gold)
         waits = materialize(definitions, steps, IT0, instance)
+        assert waits is not None
         assert (waits.stopped_by, "6 of 6 answers are missing" in waits.why) == ("Waiting", True)
         (record,) = instance.get_run_records()
         run = record.dagster_run
         assert (run.status, run.tags[WAITS]) == (dg.DagsterRunStatus.SUCCESS, "people")
-        events = [e.dagster_event.event_type_value for e in instance.all_logs(run.run_id) if e.is_dagster_event]
+        events = [e.dagster_event.event_type_value for e in instance.all_logs(run.run_id) if e.dagster_event]
         assert "STEP_SKIPPED" in events and "STEP_FAILURE" not in events  # gold rests on the labels
         seen = instance.fetch_observations(dg.AssetKey(HUMAN_LABELS.name), limit=1).records[0].asset_observation
+        assert seen is not None
         assert seen.metadata["waits for"].value == "people" and seen.partition == IT0
         assert lake.note(HUMAN_LABELS, IT0) is None and lake.note(GOLD, IT0) is None
         assert not tick().run_requests

@@ -50,8 +50,8 @@ def test_agreement_on_the_page_is_that_of_an_independent_count(tmp_path):
     import duckdb
 
     votes = f"SELECT row_number() OVER () AS n, annotator1::INT AS a, annotator2::INT AS b, annotator3::INT AS c FROM read_json('{PANDALM}')"
-    rows = duckdb.sql(votes).fetchall()
-    [(equal,)] = duckdb.sql(f"SELECT avg((a = b)::INT + (a = c)::INT + (b = c)::INT) / 3 FROM ({votes})").fetchall()
+    rows = duckdb.execute(votes).fetchall()
+    [(equal,)] = duckdb.execute(f"SELECT avg((a = b)::INT + (a = c)::INT + (b = c)::INT) / 3 FROM ({votes})").fetchall()
     verdict = ("undecided", "first", "second")
     lake = Lake(str(tmp_path))
     put(
