@@ -34,7 +34,7 @@ TEMPLATES = {"qwen3": "qwen3_nothink", "qwen2": "qwen", "llama-3": "llama3", "ll
 
 
 @dataclass(frozen=True)
-class Plan:
+class SharedRecipe:
     """The recipe of final models in the terms that all trainers share."""
 
     backbone: str
@@ -52,7 +52,7 @@ class Plan:
     seed: int
 
     @classmethod
-    def of(cls, settings: Settings) -> "Plan":
+    def of(cls, settings: Settings) -> "SharedRecipe":
         training = settings.training
         recipe = training.final
         return cls(
@@ -96,7 +96,7 @@ def export(settings: Settings, lake: Lake, tool: str, snapshot: Snapshot, out: P
         raise HandoverError(f"no such tool: {tool!r}; there are {', '.join(TOOLS)}")
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MARK).exists())):
         raise HandoverError(f"{out}: holds something that is no export; name another folder, or empty this one")
-    plan, left = Plan.of(settings), Counter[str]()
+    plan, left = SharedRecipe.of(settings), Counter[str]()
     with lake.connect() as con, beside(out.absolute()) as new:
         names = [s for (s,) in con.sql("SELECT source FROM sources ORDER BY source").fetchall()]
         holdings, pairs = choose(con, snapshot, names)
@@ -195,7 +195,7 @@ def _yaml(path: Path, values: dict[str, Any]) -> None:
     path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-def _hf(plan: Plan) -> dict[str, Any]:
+def _hf(plan: SharedRecipe) -> dict[str, Any]:
     """What trainers on transformers' arguments have in common."""
     return {
         "output_dir": "output",
@@ -215,7 +215,7 @@ def _hf(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _trl(folder: Path, plan: Plan, name: str) -> str:
+def _trl(folder: Path, plan: SharedRecipe, name: str) -> str:
     values = {"model_name_or_path": plan.backbone, "dataset_name": "data", "max_length": plan.max_tokens} | _hf(plan)
     values["warmup_steps"] = values.pop("warmup_ratio")  # below 1 it is a share
     if plan.centring:
@@ -224,7 +224,7 @@ def _trl(folder: Path, plan: Plan, name: str) -> str:
     return "trl reward --config trl.yaml"
 
 
-def _openrlhf(folder: Path, plan: Plan, name: str) -> str:
+def _openrlhf(folder: Path, plan: SharedRecipe, name: str) -> str:
     given = {
         "--model.model_name_or_path": plan.backbone,
         "--data.dataset": "data",
@@ -252,7 +252,7 @@ def _openrlhf(folder: Path, plan: Plan, name: str) -> str:
     return "sh openrlhf.sh"
 
 
-def _llama_factory(folder: Path, plan: Plan, name: str) -> str:
+def _llama_factory(folder: Path, plan: SharedRecipe, name: str) -> str:
     tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
     entry = {
         "file_name": "data/train.jsonl",
@@ -279,7 +279,7 @@ def _llama_factory(folder: Path, plan: Plan, name: str) -> str:
     return "llamafactory-cli train llama_factory.yaml"
 
 
-def _axolotl(folder: Path, plan: Plan, name: str) -> str:
+def _axolotl(folder: Path, plan: SharedRecipe, name: str) -> str:
     values = {
         "base_model": plan.backbone,
         "model_type": "AutoModelForSequenceClassification",
@@ -312,7 +312,7 @@ def _axolotl(folder: Path, plan: Plan, name: str) -> str:
     return "axolotl train axolotl.yaml"
 
 
-def _nemo_rl(folder: Path, plan: Plan, name: str) -> str:
+def _nemo_rl(folder: Path, plan: SharedRecipe, name: str) -> str:
     data = '"$HERE/data/train.jsonl"'
     given = {
         "policy.model_name": shlex.quote(plan.backbone),
@@ -361,7 +361,7 @@ def _reasons(left: Counter[str] | dict[str, int]) -> str:
     return ", ".join(f"{n:,} {reason}" for reason, n in sorted(left.items()))
 
 
-def _readme(facts: dict[str, Any], plan: Plan, tool: str) -> str:
+def _readme(facts: dict[str, Any], plan: SharedRecipe, tool: str) -> str:
     lines = [
         f"# {facts['name']} for {tool}",
         "",

@@ -13,8 +13,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -108,6 +109,8 @@ def loaders(args) -> None:
     if not args.llama_factory:
         return
     sys.path.insert(0, str(args.llama_factory / "src"))
+    if find_spec("torchaudio") is None:  # its readers import it, for sound that is not here
+        sys.modules["torchaudio"] = ModuleType("torchaudio")
     from datasets import load_dataset
     from llamafactory.data.converter import align_dataset
     from llamafactory.data.parser import get_dataset_list
