@@ -96,7 +96,8 @@ def read(training: Training, texts: Iterable[pa.RecordBatch]) -> Iterator[pa.Rec
 # ---- pairs with states -----------------------------------------------------------------------------------------------
 def _with_states(pairs: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
     """The pairs joined to `states`, in the pairs' own session."""
-    return pairs.query("pairs_now", statement("seed/pairs_with_states"))
+    rows: Any = pairs.query("pairs_now", statement("seed/pairs_with_states"))  # annotated as if it gave no relation
+    return rows
 
 
 def _matrix(column: pa.Array) -> np.ndarray:
@@ -127,7 +128,8 @@ def _usable(batch: pa.RecordBatch) -> np.ndarray:
             "some responses stand in no partition of the table `states`: materialise it for the whole pool"
             " (`assay run seed`)"
         )
-    return np.array([batch.column(f"{s}_state").is_valid() for s in ("chosen", "rejected")]).all(axis=0)
+    chosen, rejected = (np.asarray(batch.column(f"{s}_state").is_valid()) for s in ("chosen", "rejected"))
+    return chosen & rejected
 
 
 # ---- fitting ---------------------------------------------------------------------------------------------------------
@@ -190,7 +192,12 @@ def fit(
     weights = np.array(about["weight"])
     if not weights.sum():
         raise NoHead(f"the weights of all {n} training pairs are 0")
-    options = {"weights": weights, "seed": seed, "states_name": name, "style_names": NAMES if style else ()}
+    options: dict[str, Any] = {
+        "weights": weights,
+        "seed": seed,
+        "states_name": name,
+        "style_names": NAMES if style else (),
+    }
     with threadpool_limits(1):  # many small systems: threads would wait for each other
         try:
             model = FrozenRewardModel.fit(first, second, np.array(about["target"]), groups, kinds=may_read, **options)

@@ -94,7 +94,7 @@ def train(
             **training.setup,
             train=folder / "train.parquet",
             validation=folder / "validation.parquet" if validation is not None else None,
-            recipe=recipe.tuned,
+            recipe=recipe,
             seed=seed,
             out=folder,
             facts=facts,

@@ -1,6 +1,7 @@
 """The exported reward model: a folder that plain transformers loads, with equal scores."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -145,7 +146,7 @@ def export_frozen(model: FrozenRewardModel, backbone: Path, layer: int, folder: 
             if heads[-1].bias is None:
                 raise ValueError(f"{backbone}: {type(network).__name__} has a head without a constant")
             heads[-1].bias.fill_(constant)
-    tokenizer = AutoTokenizer.from_pretrained(backbone)
+    tokenizer: Any = AutoTokenizer.from_pretrained(backbone)  # annotated as None or one of two classes
     tokenizer.chat_template = template_of(backbone)
     tokenizer.padding_side = "right"
     style = dict(zip(model.style_names, b.tolist(), strict=True)) if b.size else {}

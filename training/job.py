@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from training.atomic import replace
 from training.backbone import kept_of
@@ -131,6 +131,14 @@ class TrainJob(Setup, Job):
     seed: int = 0
     out: Path
     facts: Facts = Facts()
+
+    @field_validator("recipe", mode="before")
+    @classmethod
+    def _what_the_program_knows(cls, value):
+        """Of a recipe with more to it than the program is told, the rest."""
+        if isinstance(value, TrainRecipe) and type(value) is not TrainRecipe:
+            return {k: v for k, v in value.model_dump().items() if k in TrainRecipe.model_fields}
+        return value
 
 
 class ScoreJob(Job):

@@ -23,11 +23,6 @@ class Recipe(job.TrainRecipe):
     # DeepSpeed, all of this section counts; None: as training.head says
     head: Head | None = None
 
-    @property
-    def tuned(self) -> job.TrainRecipe:
-        """What the training program is told."""
-        return job.TrainRecipe(**self.model_dump(exclude={"head"}))
-
     @model_validator(mode="before")
     @classmethod
     def _profile(cls, values):

@@ -95,7 +95,7 @@ def test_what_is_left_out_depends_on_what_is_there():
     small = real(training={"backbone": {"hidden": 32}})
     assert small.training.backbone.path is None and small.training.loop.learning_rate == 1e-3
     mine = real(training={"loop": {"epochs": 1}, "final": {"profile": "final"}})
-    assert mine.training.loop.epochs == 1 and mine.training.loop.learning_rate == 5e-4
+    assert mine.training.loop.epochs == 1 and mine.training.loop.learning_rate == 1e-4
     assert mine.training.final.schedule == "constant"
     world = Settings.model_validate({"world": {}, "sources": [{"name": "s", "path": "s"}]})
     assert world.people.cost_per_label == 0.4 and world.training.backbone.path is None

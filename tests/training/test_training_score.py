@@ -206,9 +206,11 @@ def test_trainer_trains_once_scores_and_cleans_up(tmp_path):
             "r_chosen_a",
             "r_rejected_a",
             "unscored_a",
+            "spread_a",
             "r_chosen_b",
             "r_rejected_b",
             "unscored_b",
+            "spread_b",
         ]
         assert scores["pair_id"].to_pylist() == sorted(p["pair_id"] for p in pairs(10, seed=1))
         assert scores["r_chosen_a"].equals(scores["r_chosen_b"])
