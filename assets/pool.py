@@ -126,7 +126,7 @@ def _try_again(settings: Settings, lake: Lake, name: str | None) -> str | None:
             ),
             Check(
                 "two_different_responses",
-                "SELECT pair_id FROM new WHERE chosen = rejected OR trim(chosen) = ''",
+                statement("checks/two_different_responses"),
                 "a pair has two different responses, neither of them empty",
             ),
         ],

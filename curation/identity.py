@@ -29,10 +29,6 @@ def _framed(part: str) -> bytes:
     return len(data).to_bytes(8, "little") + data
 
 
-def _hash(framed: Iterable[bytes]) -> str:
-    return blake2b(b"".join(framed), digest_size=16).hexdigest()
-
-
 def lot(text: str | bytes, seed: str = "", size: int = 8) -> int:
     """A number of `size` bytes by lot: equal texts and seeds give equal numbers. That of SQL is the macro `draw`."""
     data = text if isinstance(text, bytes) else text.encode()
@@ -70,8 +66,10 @@ def comparison_id(conversation: Conversation | str, a: str, b: str) -> str:
 def pair_ids(conversation: str, chosen: str, rejected: str) -> tuple[str, str]:
     """`pair_id` and `comparison_id` at once, each text encoded once."""
     name, one, two = _framed(conversation), _framed(chosen), _framed(rejected)
-    pair = _hash((name, one, two))
-    return pair, pair if chosen < rejected else _hash((name, two, one))  # in order, both hash the same bytes
+    pair = blake2b(name + one + two, digest_size=16).hexdigest()
+    if chosen < rejected:  # in order, both hash the same bytes
+        return pair, pair
+    return pair, blake2b(name + two + one, digest_size=16).hexdigest()
 
 
 def _named(conversation: Conversation | str) -> str:
