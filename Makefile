@@ -29,8 +29,8 @@ check: setup
 	@$(BIN)/ty check --quiet
 
 coverage: setup
-	@$(BIN)/coverage run -m pytest
-	@$(BIN)/coverage report --skip-empty
+	@OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	@$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-empty
 
 ui: setup
 	@$(BIN)/dagster dev --port $(PORT)
