@@ -1,6 +1,6 @@
-"""What benchmarks/pool.py runs in datatrove's own environment; it knows nothing of this project.
+"""What measurements/pool_speed.py runs in datatrove's own environment; it knows nothing of this project.
 
-    python benchmarks/pool_datatrove.py signatures|duplicates|filter|decontaminate FOLDER
+    python measurements/pool_datatrove.py signatures|duplicates|filter|filter-gzip|decontaminate FOLDER
 
 FOLDER holds pairs-*.jsonl (id, history, prompt, chosen, rejected), and for decontaminate texts.jsonl (id, text) and
 prompts.jsonl (text). Prints the documents that stay, or nothing.
@@ -51,6 +51,8 @@ def dedup(stage: str, folder: Path) -> Path:
             run(ExactFindDedups(signatures, found, config))
         case "filter":
             run(reader, ExactDedupFilter(found, config), JsonlWriter(str(kept), compression=None))
+        case "filter-gzip":  # as its writer does where nothing is said
+            run(reader, ExactDedupFilter(found, config), JsonlWriter(str(folder / "kept-gzip")))
     return kept
 
 

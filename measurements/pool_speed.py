@@ -1,6 +1,7 @@
 """Stage 0 against other tools on the same real texts, and as it grows: CPU-seconds and peak memory of each process.
 
     python -m measurements.pool_speed --data FOLDER [--pairs 200000] [--datatrove ENV/bin/python] [--text-dedup ENV/bin/python]
+    python -m measurements.pool_speed --data FOLDER --files --pairs 300000 --datatrove ENV/bin/python
     python -m measurements.pool_speed --data FOLDER --growth 100000,300000,1000000 [--work FOLDER] [--plot docs/pool_growth.png]
 
 FOLDER holds pool/alpaca_eval.parquet and bench/: 58 models' answers to 805 prompts, recombined. Every contender is a
@@ -16,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -103,30 +105,40 @@ def write_prompts(data: Path, folder: Path) -> int:
 @dataclass(frozen=True)
 class Cost:
     cpu: float  # seconds of user and system time, children included
+    wall: float
     peak: float  # megabytes
     said: str  # last line of output
 
 
-def measure(*command: str) -> Cost:
+def measure(*command: str, cores: int = 0) -> Cost:
+    """What a command costs; with `cores` on so many of the machine's cores and no other."""
+    start = time.monotonic()
+    some = sorted(os.sched_getaffinity(0))[: cores or None]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        process = subprocess.Popen(command, stdout=out, stderr=err, env=os.environ | {"TQDM_DISABLE": "1"})
+        process = subprocess.Popen(
+            ["taskset", "-c", ",".join(map(str, some)), *command],
+            stdout=out,
+            stderr=err,
+            env=os.environ | {"TQDM_DISABLE": "1"},
+        )
         _, status, usage = os.wait4(process.pid, 0)
         out.seek(0)
         err.seek(0)
         if status:
             raise SystemExit(f"{' '.join(command)} failed:\n{err.read().decode()[-2000:]}")
         lines = out.read().decode().strip().splitlines()
-    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, lines[-1] if lines else "")
+    wall = time.monotonic() - start
+    return Cost(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024, lines[-1] if lines else "")
 
 
-def ours(task: str, folder: Path, *more: str) -> Cost:
+def ours(task: str, folder: Path, *more: str, cores: int = 0) -> Cost:
     """A task of this program in a process of its own; also the writing of data, because a child's peak memory cannot be
     told from that of the process that started it when the latter is larger."""
-    return measure(sys.executable, __file__, "--task", task, "--folder", str(folder), *more)
+    return measure(sys.executable, __file__, "--task", task, "--folder", str(folder), *more, cores=cores)
 
 
 # ---- our side, in a process of its own -----------------------------------------------------------------------------
-def perform(task: str, folder: Path, data: Path | None, pairs: int) -> int:
+def perform(task: str, folder: Path, data: Path | None, pairs: int, threads: int) -> int:
     """One stage-0 step on the folder's files, or the writing of a file; returns the rows that stay or were written."""
     match task:
         case "write-pairs":
@@ -135,8 +147,10 @@ def perform(task: str, folder: Path, data: Path | None, pairs: int) -> int:
             return write_prompts(data, folder)
         case "texts-prompts" | "texts-pairs" | "texts-rows":
             return write_texts(folder, task.partition("-")[2])
+        case "read-bytes":
+            return sum(len(path.read_bytes()) for path in sorted(folder.glob("pairs-*.jsonl")))
         case "import" | "dedup" | "clusters" | "search" | "clean":
-            return _asset(task, folder, data)
+            return _asset(task, folder, data, threads)
         case "survivors":
             return _survivors(folder)
         case "read":
@@ -148,7 +162,7 @@ def perform(task: str, folder: Path, data: Path | None, pairs: int) -> int:
     raise SystemExit(f"no such task: {task}")
 
 
-def _house(folder: Path, data: Path | None = None):
+def _house(folder: Path, data: Path | None = None, threads: int = 1):
     from resources.lake import Lake
     from resources.settings import Settings
 
@@ -168,16 +182,16 @@ def _house(folder: Path, data: Path | None = None):
             "benchmarks": [{"name": n, "loader": n, "path": f"{data}/bench/{f}"} for n, f in files.items()],
         }
     )
-    return settings, Lake(str(folder / "lake"), MEMORY, 1)
+    return settings, Lake(str(folder / "lake"), MEMORY, threads)
 
 
-def _asset(task: str, folder: Path, data: Path | None) -> int:
+def _asset(task: str, folder: Path, data: Path | None, threads: int) -> int:
     """Steps of stage 0 as `assay run` makes them, checks included; returns the rows of the last one's first table."""
     from assets import pool, reference
     from assets.publishing import publish
     from resources.run import Run
 
-    settings, lake = _house(folder, data)
+    settings, lake = _house(folder, data, threads)
     steps = {
         "import": (reference.planted_world, pool.sources, pool.raw_pool),
         "dedup": (pool.deduped,),
@@ -264,6 +278,37 @@ HEAD = "|---|---:|---:|---:|---:|"
 
 def row(name: str, n: int, cost: Cost) -> str:
     return f"| {name} | {cost.cpu:.1f} | {n / cost.cpu:,.0f} | {cost.peak:,.0f} | {cost.said} |"
+
+
+def from_files(data: Path, folder: Path, pairs: int, datatrove: str | None) -> None:
+    """From JSON lines to a pool without exact duplicates, on one core and on two, beside datatrove on one: the same files,
+    in the page cache, one contender after another."""
+    ours("write-pairs", folder, "--data", str(data), "--pairs", str(pairs))
+    ours("read-bytes", folder)
+    print(f"\nFrom files to the deduplicated pool, {pairs:,} pairs\n")
+    print("| | CPU-s | wall s | pairs / CPU-s | pairs / s | peak MB | kept |\n|---|---:|---:|---:|---:|---:|---:|")
+    runs = [(f"assay, {n} core{'s'[: n > 1]}", _ours_on(folder, n)) for n in (1, 2)]
+    if datatrove:
+        read, decided, plain, packed = (
+            measure(datatrove, _rival(), task, str(folder), cores=1)
+            for task in ("signatures", "duplicates", "filter", "filter-gzip")
+        )
+        runs.append(("datatrove, 1 core, JSON lines without compression", [read, decided, plain]))
+        runs.append(("datatrove, 1 core, gzip as its writer does by itself", [read, decided, packed]))
+    for name, costs in runs:
+        cpu, wall = sum(c.cpu for c in costs), sum(c.wall for c in costs)
+        peak = max(c.peak for c in costs)
+        print(f"| {name} | {cpu:.1f} | {wall:.1f} | {pairs / cpu:,.0f} | {pairs / wall:,.0f} | {peak:,.0f} | {costs[-1].said} |",
+              flush=True)  # fmt: skip
+    if datatrove:
+        one, two, plain, packed = (sum(c.wall for c in costs) for _, costs in runs)
+        for name, rival in (("without compression", plain), ("with gzip", packed)):
+            print(f"\nrate beside datatrove's {name}: {rival / one:.2f} on one core, {rival / two:.2f} on two")
+
+
+def _ours_on(folder: Path, cores: int) -> list[Cost]:
+    shutil.rmtree(folder / "lake", ignore_errors=True)
+    return [ours(task, folder, "--threads", str(cores), cores=cores) for task in ("import", "dedup")]
 
 
 def compare(data: Path, folder: Path, pairs: int, datatrove: str | None, text_dedup: str | None) -> None:
@@ -371,10 +416,12 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="where files are written and removed; 10 million pairs need 60 GB")
     parser.add_argument("--plot", type=Path, help="PNG of the growth")
     parser.add_argument("--task", help=argparse.SUPPRESS)
+    parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
+    parser.add_argument("--files", action="store_true", help="only from files to the deduplicated pool")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.task:
-        print(perform(args.task, args.folder, args.data, args.pairs))
+        print(perform(args.task, args.folder, args.data, args.pairs, args.threads))
         return
     if args.data is None:
         parser.error("--data is needed")
@@ -382,7 +429,9 @@ def main() -> None:
         if args.growth:
             grow(args.data, Path(folder), args.growth, args.plot)
         else:
-            compare(args.data, Path(folder), args.pairs, args.datatrove, args.text_dedup)
+            from_files(args.data, Path(folder), args.pairs, args.datatrove)
+            if not args.files:
+                compare(args.data, Path(folder), args.pairs, args.datatrove, args.text_dedup)
 
 
 if __name__ == "__main__":

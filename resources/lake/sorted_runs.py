@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +56,23 @@ class SortedRuns:
         if self.waiting:
             self._write()
         runs = [_Run(path, self.table.key[0]) for path in self.paths]
-        for low, high in _ranges(sorted(self.samples), max(1, self.size // RANGE_BYTES)):
-            parts = [part for run in runs for part in run.between(low, high)]
-            if not parts:
-                continue
-            rows = pa.Table.from_batches(parts)
-            order = _order(self.table, rows)
-            for start in range(0, rows.num_rows, STEP):
-                yield from rows.take(order.slice(start, STEP)).to_batches()
+        ranges = _ranges(sorted(self.samples), max(1, self.size // RANGE_BYTES))
+        batches = (batch for low, high in ranges for batch in self._merged(runs, low, high))
+        with ThreadPoolExecutor(1) as ahead:  # the next rows are gathered while somebody works on these
+            coming = ahead.submit(next, batches, None)
+            while (batch := coming.result()) is not None:
+                coming = ahead.submit(next, batches, None)
+                yield batch
+
+    def _merged(self, runs: "list[_Run]", low: Any, high: Any) -> Iterator[pa.RecordBatch]:
+        """The rows of a range in order."""
+        parts = [part for run in runs for part in run.between(low, high)]
+        if not parts:
+            return
+        rows = pa.Table.from_batches(parts)
+        order = _order(self.table, rows)
+        for start in range(0, rows.num_rows, STEP):
+            yield from rows.take(order.slice(start, STEP)).to_batches()
 
 
 class _Run:
