@@ -102,13 +102,20 @@ def server(installed, tmp_path_factory):
 
 def enter(chromium, server: Server, who: str):
     page = chromium.new_context(viewport={"width": 1400, "height": 1200}).new_page()
-    page.set_default_timeout(90_000)
+    page.set_default_timeout(240_000)
     page.goto(f"{server.url}/user/login/")
     page.fill("[name=email]", who)
     page.fill("[name=password]", PEOPLE[who])
     page.click("button[type=submit]")
     page.wait_for_url(lambda url: "/login" not in url)
     return page
+
+
+def tick(page, name: str) -> None:
+    """Choose a choice of the form whose words begin so, in the middle of the window: a bar lies over its foot."""
+    choice = page.locator(f'input[name^="{name}"]')
+    choice.evaluate("e => e.scrollIntoView({block: 'center'})")
+    choice.check(force=True)
 
 
 def submit(page, server: Server, project: int, tool: str = "Search engine") -> str:
@@ -119,9 +126,9 @@ def submit(page, server: Server, project: int, tool: str = "Search engine") -> s
     texts = page.locator(".lsf-richtext").all_inner_texts()
     notice = page.locator("body").inner_text()
     side = 1 if "good" in texts[-2] else 2
-    page.locator(f'input[name="Candidate {side} is better"]').check(force=True)
-    page.locator('input[name^="I have read the guideline"]').check(force=True)
-    page.locator(f'input[name="{tool}"]').check(force=True)
+    tick(page, f"Candidate {side} is better")
+    tick(page, "I have read the guideline")
+    tick(page, tool)
     if tool != "None":
         page.locator("textarea[name=tool_log]").fill("search: primes -> 11, 13")
     with page.expect_response(lambda r: "/annotations" in r.url and r.request.method == "POST") as sent:
@@ -201,15 +208,13 @@ def type_recorded(page, server: Server, project: int, pool: RealPool, who: str) 
     texts, shown = page.locator(".lsf-richtext").all_inner_texts(), page.locator("body").inner_text()
     verdict = pool.verdict((texts[-2], texts[-1]), who)
     words = {"candidate_1": "Candidate 1 is better", "candidate_2": "Candidate 2 is better"}
-    if verdict == "undecided":  # the form grows when it is chosen, and draws the choice anew
-        page.locator('input[name="Cannot be decided"]').click(force=True)
-        page.locator('input[name="Equally good or bad"]').check(force=True)
-    else:
-        page.locator(f'input[name="{words[verdict]}"]').check(force=True)
-    page.locator('input[name^="I have read the guideline"]').check(force=True)
+    tick(page, words.get(verdict, "Cannot be decided"))
+    if verdict == "undecided":
+        tick(page, "Equally good or bad")
+    tick(page, "I have read the guideline")
     tool = {"a search is required": "Search engine", "have it run": "Code run by an assistant"}
     needs = [(t, words) for words, t in tool.items() if words in shown]
-    page.locator(f'input[name="{needs[0][0] if needs else "None"}"]').check(force=True)
+    tick(page, needs[0][0] if needs else "None")
     if needs:
         log = "search: the claim" if needs[0][0] == "Search engine" else "code: the claim"
         page.locator("textarea[name=tool_log]").fill(f"{log} that decides -> as the better answer has it")
