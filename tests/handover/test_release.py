@@ -3,6 +3,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 
 import pyarrow.parquet as pq
@@ -21,6 +22,14 @@ from tests.support.releases import SOURCES, configured, handed_lake, pair, pool
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory):
     return handed_lake(tmp_path_factory.mktemp("lake"))
+
+
+@pytest.fixture(scope="module")
+def release(lake, tmp_path_factory):
+    """The corrected release, to be copied and spoilt."""
+    folder = tmp_path_factory.mktemp("release") / "out"
+    made(lake, folder)
+    return folder
 
 
 def made(lake, out, name="corrected", settings=None, **wanted):
@@ -181,6 +190,14 @@ def test_the_card_says_what_it_has_to(lake, tmp_path):
     assert (tmp_path / "out" / "plots" / "sources.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_a_release_of_what_came_does_not_say_that_somebody_looked(lake, tmp_path):
+    facts = made(lake, tmp_path / "out", "original")
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "nobody verified it here" in text and "People labelled a part" not in text
+    assert {(r["label_source"], r["rule"]) for r in rows(tmp_path / "out")} == {("source", "as it came")}
+    assert facts["flipped"] == 0 and verify(tmp_path / "out").faults == []
+
+
 def test_names_of_sources_are_no_markup():
     assert cell("a|b <img src=x>\n# [x](y)") == r"a\|b \<img src=x\> \# \[x\](y)"
 
@@ -299,16 +316,16 @@ TAMPERED = {
 
 
 @pytest.mark.parametrize("how", TAMPERED)
-def test_a_changed_release_is_refused_with_its_line_even_where_the_sums_were_made_anew(lake, tmp_path, how):
+def test_a_changed_release_is_refused_with_its_line_even_where_the_sums_were_made_anew(release, tmp_path, how):
     change, line = TAMPERED[how]
-    made(lake, tmp_path / "out")
+    shutil.copytree(release, tmp_path / "out")
     assert verify(tmp_path / "out").faults == []
     tampered(tmp_path / "out", change)
     assert line in "\n".join(verify(tmp_path / "out").lines)
 
 
-def test_every_file_is_summed_and_nothing_else_is_there(lake, tmp_path):
-    made(lake, tmp_path / "out")
+def test_every_file_is_summed_and_nothing_else_is_there(release, tmp_path):
+    shutil.copytree(release, tmp_path / "out")
     (tmp_path / "out" / "extra.bin").write_bytes(b"x")
     (tmp_path / "out" / "USAGE.md").write_text("send money")
     (tmp_path / "out" / "plots" / "sources.png").unlink()
@@ -323,13 +340,12 @@ def test_every_file_is_summed_and_nothing_else_is_there(lake, tmp_path):
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_a_row_that_a_benchmark_asks_is_found(tmp_path, whole):
+def test_a_row_that_a_benchmark_asks_is_found(lake, tmp_path, whole):
     from curation.contamination import BenchmarkIndex
     from tests.support.releases import BENCHMARK
 
     index = BenchmarkIndex(["lamp"], ["1"], [BENCHMARK], 13)
-    clean = handed_lake(tmp_path / "clean")
-    made(clean, tmp_path / "out", whole=whole)
+    made(lake, tmp_path / "out", whole=whole)
     assert verify(tmp_path / "out", index).faults == []
     dirty = handed_lake(tmp_path / "dirty", pairs=[*pool(), pair(7, "wide", asked=f"{BENCHMARK} at night.")])
     made(dirty, tmp_path / "bad", whole=whole)
