@@ -2,7 +2,7 @@
 
 from resources.lake.batches import in_batches
 from resources.lake.lake import Lake, Missing, OtherSchema, Staged, Written, label
-from resources.lake.runs import SortedRuns
+from resources.lake.sorted_runs import SortedRuns
 from resources.lake.staging import Data, InOrder, LakeError
 
 __all__ = [
