@@ -89,7 +89,7 @@ class _Spool:
     def add(self, table: Table, batch: pa.RecordBatch) -> None:
         self.runs[table].add(batch)
 
-    def counted(self, table: Table) -> int:
+    def count(self, table: Table) -> int:
         return self.runs[table].rows
 
     def read(self, table: Table) -> InOrder:
@@ -178,7 +178,7 @@ def raw_pool(run: Run) -> Iterator[Rows]:
         yield Rows(RAW_POOL, spool.read(RAW_POOL), about)
         yield Rows(UNUSABLE, spool.read(UNUSABLE), about)
         yield Rows(QUARANTINE, spool.read(QUARANTINE), about)
-        brought |= {"unusable": spool.counted(UNUSABLE), "quarantined": spool.counted(QUARANTINE)}
+        brought |= {"unusable": spool.count(UNUSABLE), "quarantined": spool.count(QUARANTINE)}
         yield Rows(IMPORTS, pa.Table.from_pylist([brought], IMPORTS.schema), about)
 
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from curation.tables import RAW_POOL
-from resources.sources.parts import Read
+from resources.sources.parts import PartRead
 from resources.sources.reader import read_part
 from training.supervise import die_with_parent
 
@@ -24,9 +24,9 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
             source, part, cells, path = pickle.load(requests)
         except EOFError:
             return
-        told: Read | Exception
+        told: PartRead | Exception
         try:
-            told = Read(path)
+            told = PartRead(path)
             with pa.ipc.new_file(str(path), RAW_POOL.schema) as file:
                 for batch in read_part(source, part.rows(source.max_row_bytes), cells, told):
                     file.write_batch(batch.pairs)

@@ -26,7 +26,7 @@ ENOUGH = 2 * PART_BYTES  # of a source: to start processes takes longer than to 
 
 
 @dataclass(frozen=True)
-class Stretch:
+class FilePart:
     """A file, or from where to where it is read: bytes of lines, or row groups with the number of rows before them."""
 
     path: Path
@@ -51,7 +51,7 @@ class Stretch:
 
 
 @dataclass
-class Read:
+class PartRead:
     """What a part holds: a file of its pairs, and for each batch of them how many there are, the other rows, and how
     many records these account for."""
 
@@ -62,7 +62,7 @@ class Read:
     broken: str = ""
 
 
-def parts_of(paths: list[Path], named: bool) -> list[Stretch]:
+def parts_of(paths: list[Path], named: bool) -> list[FilePart]:
     """The parts of a source's files in their order; none where it takes too little time to read it in one piece.
 
     Raises:
@@ -73,10 +73,12 @@ def parts_of(paths: list[Path], named: bool) -> list[Stretch]:
     return [part for path in paths for part in _parts_of(path, named)]
 
 
-def _parts_of(path: Path, named: bool) -> list[Stretch]:
+def _parts_of(path: Path, named: bool) -> list[FilePart]:
     if path.suffix.lower() == ".parquet":
-        return [Stretch(path, named, groups=groups) for groups in _groups(path)] or [Stretch(path, named)]
-    return [Stretch(path, named, lines=lines) for lines in ranges_of_lines(path, PART_BYTES)] or [Stretch(path, named)]
+        return [FilePart(path, named, groups=groups) for groups in _groups(path)] or [FilePart(path, named)]
+    return [FilePart(path, named, lines=lines) for lines in ranges_of_lines(path, PART_BYTES)] or [
+        FilePart(path, named)
+    ]
 
 
 def _groups(path: Path) -> list[tuple[int, int, int]]:
@@ -96,9 +98,11 @@ def _groups(path: Path) -> list[tuple[int, int, int]]:
     return found
 
 
-def side_by_side(source: Source, parts: Iterable[Stretch], cells: bool, folder: Path, workers: int) -> Iterator[Read]:
+def side_by_side(
+    source: Source, parts: Iterable[FilePart], cells: bool, folder: Path, workers: int
+) -> Iterator[PartRead]:
     """What each part holds, in order; of a file that broke off, nothing that follows."""
-    waiting: queue.Queue[Future[Read]] = queue.Queue()
+    waiting: queue.Queue[Future[PartRead]] = queue.Queue()
     with ExitStack() as stack:
         processes: queue.Queue[subprocess.Popen] = queue.Queue()
         for _ in range(workers):
@@ -135,7 +139,7 @@ def _process() -> subprocess.Popen:
     )
 
 
-def _ask(processes: "queue.Queue[subprocess.Popen]", job: Any) -> Read:
+def _ask(processes: "queue.Queue[subprocess.Popen]", job: Any) -> PartRead:
     process = processes.get()
     try:
         requests, answers = cast(BinaryIO, process.stdin), cast(BinaryIO, process.stdout)
@@ -151,7 +155,7 @@ def _ask(processes: "queue.Queue[subprocess.Popen]", job: Any) -> Read:
     return told
 
 
-def pairs_of(read: Read, before: int) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch, int]]:
+def pairs_of(read: PartRead, before: int) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch, int]]:
     """Batches of pairs, unusable and quarantined rows, and how many records they account for, numbered after `before`
     others."""
     with pa.memory_map(str(read.pairs)) as file:

@@ -49,7 +49,7 @@ from resources.sources.files import (
     query_rows,
     rows_of_files,
 )
-from resources.sources.parts import Read, Stretch, pairs_of, parts_of, side_by_side
+from resources.sources.parts import FilePart, PartRead, pairs_of, parts_of, side_by_side
 
 BATCH_CHARS = 16_000_000  # flushes a batch of long texts early
 MOST_PAIRS = 100_000  # of one record: its pairs grow with the square of its responses
@@ -283,7 +283,7 @@ def _batches(
         gc.unfreeze()
 
 
-def _parts(source: Source, lake: Lake, head: list[dict]) -> tuple[list[Stretch], bool]:
+def _parts(source: Source, lake: Lake, head: list[dict]) -> tuple[list[FilePart], bool]:
     """The parts in which a source is read side by side, and whether its values are texts; none where one reader reads
     it all: it is small, its rows have to see each other, or something is wrong with it as a whole."""
     name = source.path or ""
@@ -310,7 +310,7 @@ def _parts(source: Source, lake: Lake, head: list[dict]) -> tuple[list[Stretch],
     return parts, cells
 
 
-def _from_parts(building: _Builder, parts: list[Stretch], cells: bool, workers: int) -> Iterator[Batch]:
+def _from_parts(building: _Builder, parts: list[FilePart], cells: bool, workers: int) -> Iterator[Batch]:
     with tempfile.TemporaryDirectory(prefix="assay-parts-") as folder:
         for read in side_by_side(building.source, parts, cells, Path(folder), min(workers, len(parts))):
             for pairs, unusable, quarantine, records in pairs_of(read, building.n_records):
@@ -321,7 +321,7 @@ def _from_parts(building: _Builder, parts: list[Stretch], cells: bool, workers: 
             building.broken = building.broken or read.broken
 
 
-def read_part(source: Source, rows: Iterator[Row], cells: bool, read: Read) -> Iterator[Batch]:
+def read_part(source: Source, rows: Iterator[Row], cells: bool, read: PartRead) -> Iterator[Batch]:
     """The batches of a part of a source, numbered from 1; at the end `read` says what they come to."""
     building = _Builder(source)
     yield from _batches(building, _compared(adapter(source.shape, source.fields, source.codes, cells), rows))
