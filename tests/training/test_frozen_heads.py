@@ -29,7 +29,7 @@ def rows() -> list[dict]:
         sides = [" ".join(good), " ".join(bad)]
         wrong = i % 3 == 0
         made.append({
-            "pair_id": f"p{i:03d}", "chosen": sides[wrong], "rejected": sides[not wrong], "cluster_id": f"c{i}",
+            "pair_id": f"p{i:03d}", "comparison_id": f"q{i:03d}", "chosen": sides[wrong], "rejected": sides[not wrong], "cluster_id": f"c{i}",
             "conversation": [{"role": "user", "content": f"question {i}"}], "right": not wrong,
         })  # fmt: skip
     made[-1]["chosen"] = "cat " * 300
