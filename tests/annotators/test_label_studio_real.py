@@ -18,6 +18,7 @@ import pytest
 
 from resources.annotators.backends import door
 from resources.annotators.desk import desk
+from resources.annotators.label_studio.studio_door import NEEDS
 from tests.annotators.test_page_in_chromium import free_port
 from tests.annotators.test_real_pool import by_page
 from tests.support.answers import batch, truly
@@ -212,12 +213,12 @@ def type_recorded(page, server: Server, project: int, pool: RealPool, who: str) 
     if verdict == "undecided":
         tick(page, "Equally good or bad")
     tick(page, "I have read the guideline")
-    tool = {"a search is required": "Search engine", "have it run": "Code run by an assistant"}
-    needs = [(t, words) for words, t in tool.items() if words in shown]
-    tick(page, needs[0][0] if needs else "None")
+    tools = {"search": "Search engine", "code": "Code run by an assistant"}
+    needs = next((tool for tool in tools if NEEDS[tool] in shown), None)
+    tick(page, tools[needs] if needs else "None")
     if needs:
-        log = "search: the claim" if needs[0][0] == "Search engine" else "code: the claim"
-        page.locator("textarea[name=tool_log]").fill(f"{log} that decides -> as the better answer has it")
+        log = f"{needs}: the claim that decides -> as the better answer has it"
+        page.locator("textarea[name=tool_log]").fill(log)
     with page.expect_response(lambda r: "/annotations" in r.url and r.request.method == "POST") as sent:
         page.get_by_role("button", name="Submit current annotation").click()
     assert sent.value.status == 201
