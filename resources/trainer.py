@@ -21,6 +21,7 @@ import duckdb
 import pyarrow as pa
 
 from curation.tables import CONVERSATION, MODEL_FIELDS
+from resources.lake import digests
 from resources.settings import Recipe, Training
 from training.atomic import beside
 from training.job import Facts, Job, ScoreJob, TrainJob, decisive
@@ -91,6 +92,8 @@ def train(
         _start(run, "training.train", folder, job)
         for path in filter(None, (job.train, job.validation)):
             path.unlink()
+    if not digests.sealed(folder / "model"):
+        digests.seal(folder / "model")
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     row = {"model_id": model_id, "kind": kind, "path": str(folder / "model"), **facts.model_dump(), **result}
     return {f.name: row[f.name] for f in MODEL_FIELDS}
@@ -162,6 +165,9 @@ def _score(
 ) -> dict[str, pa.Table]:
     """Parts stand in a folder named by what they depend on, so that an interrupted pass goes on; then they go."""
     training = run.settings.training
+    for path in map(Path, models.values()):
+        if digests.sealed(path) and (why := digests.fault_of_folder(path)):
+            raise TrainerFailed(f"{path} is damaged: {why}; `assay verify` says how it is made anew")
     name = _hash(_fingerprint(items, responses, key), dict(models), training.max_tokens, cut, VERSION, features)
     folder = run.lake.folder("scores") / name
     folder.mkdir(exist_ok=True)

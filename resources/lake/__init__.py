@@ -2,6 +2,6 @@
 
 from resources.lake.batches import in_batches
 from resources.lake.lake import Lake, Missing, OtherSchema, Staged, Written, label
-from resources.lake.staging import Data, LakeError
+from resources.lake.staging import Damaged, Data, LakeError
 
-__all__ = ["Data", "Lake", "LakeError", "Missing", "OtherSchema", "Staged", "Written", "in_batches", "label"]
+__all__ = ["Damaged", "Data", "Lake", "LakeError", "Missing", "OtherSchema", "Staged", "Written", "in_batches", "label"]
