@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from curation.tables import CONVERSATION, MODEL_FIELDS
 from resources import frozen_heads
+from resources.lake import digests
 from resources.settings import Recipe, Training
 from training.atomic import beside
 from training.job import Facts, Job, ScoreJob, TrainJob, decisive
@@ -105,6 +106,8 @@ def train(
         _start(run, "training.train", folder, job)
         for path in filter(None, (job.train, job.validation)):
             path.unlink()
+    if not digests.sealed(folder / "model"):
+        digests.seal(folder / "model")
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     for note in result.get("notes", []):
         run.log(f"{kind} reward model: {note}")
@@ -193,6 +196,9 @@ def _score(
 ) -> dict[str, pa.Table]:
     """Parts stand in a folder named by what they depend on, so that an interrupted pass goes on; then they go."""
     training = run.settings.training
+    for path in map(Path, models.values()):
+        if digests.sealed(path) and (why := digests.fault_of_folder(path)):
+            raise TrainerFailed(f"{path} is damaged: {why}; `assay verify` says how it is made anew")
     name = _hash(_fingerprint(items, responses, key), dict(models), training.max_tokens, cut, VERSION, features)
     folder = run.lake.folder("scores") / name
     folder.mkdir(exist_ok=True)

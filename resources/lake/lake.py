@@ -25,8 +25,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.tables import TABLES, Table
+from resources.lake import digests
 from resources.lake.session import session, show
-from resources.lake.staging import Data, LakeError, sorted_reader, write
+from resources.lake.staging import Damaged, Data, LakeError, sorted_reader, write
 from resources.lake.views import definitions, dimensions, empty, rests_on
 from resources.settings import ConfigError, Settings, Undeclared
 from training.atomic import beside
@@ -240,14 +241,23 @@ class Lake:
         self._may_read(table)
         self._of_this_schema()
         path = self.path(table, partition)
-        if not path.exists():
-            return None
-        return json.loads(pq.read_metadata(path).metadata[b"assay"])
+        return _footer(path)[1] if path.exists() else None
 
     def rows(self, table: Table, partition: str | None = None) -> int:
         self._may_read(table)
         path = self.path(table, partition)
-        return pq.read_metadata(path).num_rows if path.exists() else 0
+        return _footer(path)[0] if path.exists() else 0
+
+    def check(self, inputs: Iterable[tuple[Table, str | None]]) -> None:
+        """Read every byte of these partitions, each once in a process.
+
+        Raises:
+            Damaged: one is not what was written.
+        """
+        for table, partition in inputs:
+            path = self.path(table, partition)
+            if path.exists() and (why := digests.checked(path)):
+                raise damaged(path, why)
 
     def versions(self, inputs: Iterable[tuple[Table, str | None]]) -> dict[str, str]:
         """The version of each input now.
@@ -296,6 +306,28 @@ class Lake:
                     f"the number of buckets, in [lake] ({e})"
                 ) from e
             yield Staged(new, target, rows, version)
+
+
+def _footer(path: Path) -> tuple[int, dict]:
+    """(rows, what the footer says of what made the file).
+
+    Raises:
+        Damaged: it cannot be read, or nothing of ours is in it.
+    """
+    try:
+        found = pq.read_metadata(path)
+        note = json.loads((found.metadata or {})[b"assay"])
+        return found.num_rows, note | {"version": str(note["version"])}
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as e:
+        if isinstance(e, OSError) and e.errno:  # of the disk, not of the file
+            raise
+        raise damaged(path, digests.fault(path) or f"its footer cannot be read ({e})") from e
+
+
+def damaged(path: Path, why: str) -> Damaged:
+    return Damaged(
+        f"{path} is damaged: {why}. `assay verify` looks at every file of the lake and says how each is made anew."
+    )
 
 
 def _quote(text: str) -> str:
