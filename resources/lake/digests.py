@@ -1,7 +1,8 @@
 """Whether a file is what was written: a digest of all its bytes, inside every table and beside every folder.
 
 A table's file carries the digest in its own footer, so that file and digest are put in place at once: it is taken over
-all bytes, with zeros in the place of its own digits. One flipped bit anywhere in the file is found.
+all bytes, with zeros in the place of its own digits. One flipped bit anywhere in the file is found. A file that was
+written before files had digests is known by its whole footer, which lacks both the digest and the digest's name.
 """
 
 import functools
@@ -11,9 +12,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from training.atomic import write_json
 
-KEY = "digest"  # of the footer
+KEY = "assay_digest"  # of the footer
 MARK = b"blake2b:"
 EMPTY = MARK + b"0" * 32
 FOOTER = 8  # bytes behind the footer: its length, and the format's name
@@ -30,15 +34,13 @@ def finished(path: Path, content: "hashlib.blake2b", length: int) -> None:
     with open(path, "r+b") as file:
         file.seek(length)
         footer = file.read()
-        if footer.count(EMPTY) != 1:
-            raise ValueError(f"{path}: the place of the digest is not found once")
         content.update(footer)
-        file.seek(length + footer.index(EMPTY))
+        file.seek(length + footer.rindex(EMPTY))  # the last one: texts of the rows may stand in the footer before it
         file.write(MARK + content.hexdigest().encode())
 
 
 def fault(path: Path) -> str | None:
-    """What is wrong with the bytes of a table's file, or None; every byte is read."""
+    """What is wrong with the bytes of a table's file, or None; every byte is read, if the file has a digest."""
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size < 2 * FOOTER:
@@ -50,10 +52,10 @@ def fault(path: Path) -> str | None:
             return "it does not end as a table does: cut off, or overwritten"
         file.seek(length)
         footer = file.read()
-        at = footer.find(MARK)
+        at = footer.rfind(MARK)
         found = footer[at + len(MARK) : at + len(EMPTY)]
         if at < 0 or len(found) != len(EMPTY) - len(MARK):
-            return "there is no digest in its footer: damaged, or no file of this lake"
+            return None if undigested(path) else "its footer is not what was written"
         file.seek(0)
         digest, left = hashlib.blake2b(digest_size=16), length
         while left and (chunk := file.read(min(CHUNK, left))):
@@ -61,6 +63,15 @@ def fault(path: Path) -> str | None:
             left -= len(chunk)
     digest.update(footer[:at] + EMPTY + footer[at + len(EMPTY) :])
     return None if digest.hexdigest().encode() == found else "its bytes are not those that were written"
+
+
+def undigested(path: Path) -> bool:
+    """Whether a file was written before files had digests: nothing tells whether its rows are what was written."""
+    try:
+        said = pq.read_metadata(path).metadata or {}
+    except (pa.ArrowException, OSError):
+        return False
+    return b"assay" in said and said.keys() <= {b"assay", b"ARROW:schema"}
 
 
 def checked(path: Path) -> str | None:
@@ -76,10 +87,15 @@ def _checked(path: str, _number: int, _size: int, _time: int) -> str | None:
 
 # ---- folders -------------------------------------------------------------------------------------------------------
 def seal(folder: Path) -> Path:
-    """Write the digests of all files of a folder, such as a model, beside it; returns where."""
+    """Write the digests of all files of a folder, such as a model's, beside it; returns where."""
     path = _beside(folder)
     write_json(path, {name: _digest(folder / name) for name in sorted(_files(folder))})
     return path
+
+
+def unseal(folder: Path) -> None:
+    """Forget the digests of a folder that is about to change."""
+    _beside(folder).unlink(missing_ok=True)
 
 
 def sealed(folder: Path) -> bool:
@@ -100,6 +116,19 @@ def fault_of_folder(folder: Path) -> str | None:
         return f"{more[0]} was added"
     broken = [name for name, digest in said.items() if _digest(folder / name) != digest]
     return f"{broken[0]} is not what was written" if broken else None
+
+
+def checked_folder(folder: Path) -> str | None:
+    """As `fault_of_folder`, None for a folder without digests; files are read once in a process while they are the same."""
+    if not sealed(folder):
+        return None
+    there = [(name, (folder / name).stat()) for name in sorted(_files(folder))] if folder.is_dir() else []
+    return _checked_folder(str(folder), tuple((name, s.st_ino, s.st_size, s.st_mtime_ns) for name, s in there))
+
+
+@functools.lru_cache(maxsize=1000)
+def _checked_folder(folder: str, _there: tuple) -> str | None:
+    return fault_of_folder(Path(folder))
 
 
 def _beside(folder: Path) -> Path:

@@ -102,7 +102,14 @@ def canonical(value: Any) -> bytes:
 
 def row_digest(values: Iterable[Any]) -> int:
     """Of a row, by the columns of DIGESTS: a flipped bit of the file changes what was paid without a word else."""
-    return zlib.crc32(repr(tuple(values)).encode("utf-8", "surrogatepass"))
+    return zlib.crc32(repr([_stored(v) for v in values]).encode("utf-8", "surrogatepass"))
+
+
+def _stored(value: Any) -> Any:
+    """A value as SQLite gives it back, whatever subclass or type of number was put in."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    return int(value) if isinstance(value, int | float) and value == int(value) else value
 
 
 @dataclass(frozen=True)

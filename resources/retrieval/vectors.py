@@ -34,6 +34,7 @@ class Index:
             for b in rows
         )
         folder = lake.folder("vectors")
+        digests.unseal(folder / f"{name}.lance")
         self._table = lancedb.connect(folder).create_table(
             name, pa.RecordBatchReader.from_batches(schema, fixed), mode="overwrite"
         )
