@@ -4,14 +4,14 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.tables import TABLES, Table
-from resources.lake import Lake, OtherSchema, digests, label
+from resources.lake import Damaged, Lake, digests, label
 from resources.llm import call_check
 from resources.llm.call_store import KEPT, readers
 
@@ -45,38 +45,33 @@ class Looked:
         files: files and folders.
         bytes: of tables.
         moved_on: partitions that rest on a version of their inputs that is there no more.
+        unchecked: files and folders that were written before digests were.
     """
 
     files: int = 0
     bytes: int = 0
     moved_on: int = 0
+    unchecked: list[Path] = field(default_factory=list)
 
 
 def damages(lake: Lake, looked: Looked) -> Iterator[Damage]:
     """Everything that is damaged; every byte of tables, models, vectors and stores is read, and nothing is written."""
     root = Path(lake.root).absolute()
-    try:
-        lake.partitions(next(iter(TABLES.values())))
-    except OtherSchema as e:
-        yield Damage(root / "lake.json", str(e), BACKUP)
+    if why := lake.schema_fault():
+        yield Damage(root / "lake.json", why, BACKUP)
         return
-    models = _table_files_by_model(lake)
     yield from _tables(lake, looked)
     for name, faults in {
         "calls/calls.sqlite": call_check.faults,
         "people/desk.sqlite": _desk_faults,
     }.items():
         yield from _store(root / "files" / name, faults, looked)
-    for result in sorted((root / "files" / "models").glob("*/result.json")):
-        looked.files += 1
-        folder = result.parent
-        if not digests.sealed(folder / "model"):
-            yield Damage(folder, "its digests are gone", AGAIN, (folder, *models.get(folder.name, ())))
-        elif why := digests.fault_of_folder(folder / "model") or _unreadable(result):
-            yield Damage(folder, why, AGAIN, (folder, *models.get(folder.name, ())))
+    yield from _models(lake, root / "files" / "models", looked)
     for vectors in sorted((root / "files" / "vectors").glob("*.lance")):
         looked.files += 1
-        if digests.sealed(vectors) and (why := digests.fault_of_folder(vectors)):
+        if not digests.sealed(vectors):
+            looked.unchecked.append(vectors)
+        elif why := digests.fault_of_folder(vectors):
             way = "every step that uses it makes it anew; nobody reads this one"
             yield Damage(vectors, why, way, (vectors,))
 
@@ -107,18 +102,56 @@ def _files(lake: Lake) -> Iterator[tuple[Table, str | None, Path]]:
 
 
 def _tables(lake: Lake, looked: Looked) -> Iterator[Damage]:
+    """Damage to tables: bytes that are not what was written, footers, and what footers name and is not there."""
     notes: dict[str, dict] = {}
     for table, partition, path in _files(lake):
         looked.files += 1
-        looked.bytes += path.stat().st_size
-        if why := digests.fault(path):
-            yield Damage(path, why, AGAIN, (path,))
-        elif (note := lake.note(table, partition)) is not None:
-            notes[label(table, partition)] = note
-    versions = {name: note["version"] for name, note in notes.items()}
-    looked.moved_on = sum(
-        any(versions.get(k) != v for k, v in note.get("inputs", {}).items()) for note in notes.values()
-    )
+        try:
+            looked.bytes += path.stat().st_size
+            if why := digests.fault(path):
+                yield Damage(path, why, AGAIN, (path,))
+            elif (note := lake.note(table, partition)) is not None:
+                notes[label(table, partition)] = note
+                if digests.undigested(path):
+                    looked.unchecked.append(path)
+        except Damaged:
+            yield Damage(path, "its footer does not say what made it", AGAIN, (path,))
+        except OSError as e:
+            yield Damage(path, f"it cannot be read: {e.strerror}", BACKUP)
+    gone: dict[Path, str] = {}
+    for name, note in notes.items():
+        inputs = {k: v for k, v in note.get("inputs", {}).items() if notes.get(k, {}).get("version") != v}
+        looked.moved_on += bool(inputs)
+        for path in filter(None, (_path(lake, k) for k in inputs)):
+            if not path.exists():
+                gone.setdefault(path, name)
+    for path, name in gone.items():
+        yield Damage(path, f"it is gone, and {name} was made from it", "`assay run` makes it again")
+
+
+def _path(lake: Lake, name: str) -> Path | None:
+    """Where an input of a footer stands; None where no table is called so, or it is divided otherwise by now."""
+    table, _, partition = name.partition("/")
+    try:
+        return lake.path(TABLES[table], partition or None)
+    except (KeyError, ValueError):
+        return None
+
+
+def _models(lake: Lake, models: Path, looked: Looked) -> Iterator[Damage]:
+    """Damage to models that were trained to their end, and models that tables name and that are not there."""
+    named = _table_files_by_model(lake)
+    for result in sorted(models.glob("*/result.json")):
+        looked.files += 1
+        folder = result.parent
+        if not digests.sealed(folder):
+            looked.unchecked.append(folder)
+        elif why := digests.fault_of_folder(folder):
+            yield Damage(folder, why, AGAIN, (folder, *named.get(folder.name, ())))
+    for model, paths in named.items():
+        if not (models / model / "result.json").exists():
+            why = f"it is gone, or was not trained to its end, and {paths[0]} names it"
+            yield Damage(models / model, why, AGAIN, (models / model, *paths))
 
 
 def _table_files_by_model(lake: Lake) -> dict[str, list[Path]]:
@@ -171,11 +204,3 @@ def _desk_faults(path: Path) -> Iterator[str]:
         yield f"it cannot be read to its end: {e}"
     finally:
         con.close()
-
-
-def _unreadable(path: Path) -> str | None:
-    try:
-        json.loads(path.read_bytes())
-    except ValueError:
-        return f"{path.name} cannot be read"
-    return None

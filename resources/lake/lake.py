@@ -204,7 +204,9 @@ class Lake:
         _known.discard(self.root)
         try:
             self._of_this_schema()
-        except (Damaged, OtherSchema) as e:
+        except Damaged:
+            return "it is not what was written"
+        except OtherSchema as e:
             return str(e)
         return None
 

@@ -109,7 +109,9 @@ def _stored(value: Any) -> Any:
     """A value as SQLite gives it back, whatever subclass or type of number was put in."""
     if isinstance(value, str):
         return str.__str__(value)
-    return int(value) if isinstance(value, int | float) and value == int(value) else value
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return int(value)
+    return value
 
 
 @dataclass(frozen=True)
