@@ -147,11 +147,13 @@ def _models(lake: Lake, models: Path, looked: Looked) -> Iterator[Damage]:
         if not digests.sealed(folder):
             looked.unchecked.append(folder)
         elif why := digests.fault_of_folder(folder):
-            yield Damage(folder, why, AGAIN, (folder, *named.get(folder.name, ())))
+            goes = (folder, digests.place(folder), *named.get(folder.name, ()))
+            yield Damage(folder, why, AGAIN, goes)
     for model, paths in named.items():
         if not (models / model / "result.json").exists():
             why = f"it is gone, or was not trained to its end, and {paths[0]} names it"
-            yield Damage(models / model, why, AGAIN, (models / model, *paths))
+            folder = models / model
+            yield Damage(folder, why, AGAIN, (folder, digests.place(folder), *paths))
 
 
 def _table_files_by_model(lake: Lake) -> dict[str, list[Path]]:

@@ -81,7 +81,7 @@ def train(
     model_id = _hash(data_hash, checked, recipe_hash, seed)
     folder = run.lake.folder("models") / model_id
     facts = Facts(name=model_id, data_hash=data_hash, recipe_hash=recipe_hash)
-    if (folder / "result.json").exists():
+    if there := (folder / "result.json").exists():
         run.log(f"model {model_id} was trained before on the same pairs by the same recipe")
     elif frozen:
         folder.mkdir(exist_ok=True)
@@ -106,8 +106,8 @@ def train(
         _start(run, "training.train", folder, job)
         for path in filter(None, (job.train, job.validation)):
             path.unlink()
-    if not digests.sealed(folder):
-        digests.seal(folder)
+    if not there or not digests.sealed(folder):
+        digests.seal(folder, "model", "result.json")
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     for note in result.get("notes", []):
         run.log(f"{kind} reward model: {note}")

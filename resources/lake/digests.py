@@ -1,4 +1,5 @@
-"""Whether a file is what was written: a digest of all its bytes, inside every table and beside every folder.
+"""Whether a file is what was written: a digest of all its bytes, inside every table, and in a file of its own for folders
+such as models.
 
 A table's file carries the digest in its own footer, so that file and digest are put in place at once: it is taken over
 all bytes, with zeros in the place of its own digits. One flipped bit anywhere in the file is found. A file that was
@@ -86,43 +87,50 @@ def _checked(path: str, _number: int, _size: int, _time: int) -> str | None:
 
 
 # ---- folders -------------------------------------------------------------------------------------------------------
-def seal(folder: Path) -> Path:
-    """Write the digests of all files of a folder, such as a model's, beside it; returns where."""
-    path = _beside(folder)
-    write_json(path, {name: _digest(folder / name) for name in sorted(_files(folder))})
-    return path
+def seal(folder: Path, *only: str) -> None:
+    """Write the digests of a folder's files, such as a model's, to where `place` says.
+
+    Args:
+        only: names of files and folders in it; none: all of it.
+    """
+    names = [n for n in _files(folder) if not only or n.partition("/")[0] in only]
+    write_json(place(folder), {name: _digest(folder / name) for name in sorted(names)})
 
 
 def unseal(folder: Path) -> None:
     """Forget the digests of a folder that is about to change."""
-    _beside(folder).unlink(missing_ok=True)
+    place(folder).unlink(missing_ok=True)
 
 
 def sealed(folder: Path) -> bool:
-    return _beside(folder).exists()
+    return place(folder).exists()
 
 
 def fault_of_folder(folder: Path) -> str | None:
-    """What is wrong with a folder whose digests were written, or None; every byte is read."""
+    """What is wrong with a folder whose digests were written, or None; every byte is read. Files that were added do not
+    count."""
     try:
-        said = json.loads(_beside(folder).read_bytes())
-        assert isinstance(said, dict)
-    except (OSError, ValueError, AssertionError):
-        return f"{_beside(folder).name} cannot be read"
-    there = set(_files(folder)) if folder.is_dir() else set()
-    if lost := sorted(said.keys() - there):
-        return f"{lost[0]} is missing"
-    if more := sorted(there - said.keys()):
-        return f"{more[0]} was added"
-    broken = [name for name, digest in said.items() if _digest(folder / name) != digest]
-    return f"{broken[0]} is not what was written" if broken else None
+        said = json.loads(place(folder).read_bytes())
+    except (OSError, ValueError):
+        said = None
+    if not isinstance(said, dict):
+        return f"its digests ({place(folder)}) cannot be read"
+    for name, digest in said.items():
+        try:
+            if _digest(folder / name) != digest:
+                return f"{name} is not what was written"
+        except FileNotFoundError:
+            return f"{name} is missing"
+        except (OSError, ValueError) as e:
+            return f"{name} cannot be read ({e})"
+    return None
 
 
 def checked_folder(folder: Path) -> str | None:
     """As `fault_of_folder`, None for a folder without digests; files are read once in a process while they are the same."""
     if not sealed(folder):
         return None
-    there = [(name, (folder / name).stat()) for name in sorted(_files(folder))] if folder.is_dir() else []
+    there = [(name, (folder / name).stat()) for name in sorted(_files(folder))]
     return _checked_folder(str(folder), tuple((name, s.st_ino, s.st_size, s.st_mtime_ns) for name, s in there))
 
 
@@ -131,8 +139,9 @@ def _checked_folder(folder: str, _there: tuple) -> str | None:
     return fault_of_folder(Path(folder))
 
 
-def _beside(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.digests.json")
+def place(folder: Path) -> Path:
+    """Where a folder's digests stand: `files/digests/models/ID.json` for `files/models/ID`."""
+    return folder.parents[1] / "digests" / folder.parent.name / f"{folder.name}.json"
 
 
 def _files(folder: Path) -> Iterator[str]:
