@@ -402,6 +402,32 @@ def verify_lake(
     raise typer.Exit(show(_lake(_use(config)), set_aside))
 
 
+@app.command(rich_help_panel=START)
+def backup(
+    out: Annotated[Path, typer.Argument(help="A folder that is new or empty.")],
+    config: Config = None,
+) -> None:
+    """Copy the lake, also while a run writes in it, and verify the copy."""
+    from cli.backup import copied
+
+    lake = _lake(_use(config))
+    with _refusing(OSError):
+        raise typer.Exit(copied(Path(lake.root), out))
+
+
+@app.command(rich_help_panel=START)
+def restore(
+    backup: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `assay backup` wrote.")],
+    config: Config = None,
+) -> None:
+    """Put a backup where the configuration has its lake, which must not be there, and verify it."""
+    from cli.backup import copied
+
+    lake = _lake(_use(config))
+    with _refusing(OSError):
+        raise typer.Exit(copied(backup, Path(lake.root)))
+
+
 @app.command(rich_help_panel=LOOK)
 def estimate(changes: Changes = None, config: Config = None) -> None:
     """What the paid calls still to be made are expected to cost, step by step."""

@@ -270,6 +270,40 @@ def test_what_was_written_before_digests_were_is_unchecked_and_not_damaged(lake,
     assert main(["verify"]) == 5
 
 
+def test_a_backup_is_the_lake_and_comes_back_where_it_was(lake, config, tmp_path, capsys):
+    root, kept = Path(lake.root), tmp_path / "kept"
+    calls = sqlite3.connect(root / "files" / "calls" / "calls.sqlite")  # somebody writes: the last rows are in the log
+    last = (
+        "INSERT INTO attempts(key, stage, judge, model, batch, reserved, started) SELECT key, 's', 'j', 'm', '', 1, 2.5"
+    )
+    calls.execute(f"{last} FROM requests LIMIT 1")
+    calls.commit()
+    assert main(["backup", str(kept)]) == 0
+    calls.close()
+    assert "files read again" in capsys.readouterr().out
+    tables = sorted(p.relative_to(root) for p in root.glob("*/*/data.parquet"))
+    assert [(kept / p).read_bytes() for p in tables] == [(root / p).read_bytes() for p in tables]
+    assert main(["backup", str(kept)]) == 2 and "something is there" in capsys.readouterr().err
+    assert main(["backup", str(root / "inner")]) == 2 and "outside" in capsys.readouterr().err
+    assert main(["restore", str(kept)]) == 2 and "something is there" in capsys.readouterr().err
+    shutil.rmtree(root)
+    assert main(["restore", str(tmp_path / "other")]) == 2 and "there is no lake" in capsys.readouterr().err
+    assert main(["restore", str(kept)]) == 0
+    assert [(kept / p).read_bytes() for p in tables] == [(root / p).read_bytes() for p in tables]
+    with sqlite3.connect(root / "files" / "calls" / "calls.sqlite") as back:
+        assert back.execute("SELECT count(*) FROM attempts").fetchone() == (7,)
+    assert not found(lake)
+    left = {p.name for p in tmp_path.iterdir()}
+    assert left == {"assay.toml", "kept", "lake"}
+
+
+def test_damage_in_a_backup_is_named(lake, config, tmp_path, capsys):
+    flip(lake.path(GOLD, IT0), 1)
+    assert main(["backup", str(tmp_path / "kept")]) == 5
+    out, err = capsys.readouterr()
+    assert f"{tmp_path}/kept/gold/iteration={IT0}/data.parquet: its bytes" in out and "1 damaged in the copy" in err
+
+
 def test_a_lake_that_is_not_there_yet_is_not_damaged(lake, config, capsys):
     shutil.rmtree(lake.root)
     assert main(["verify"]) == 0 and "there is no lake yet" in capsys.readouterr().out
