@@ -397,7 +397,7 @@ def verify_lake(
     config: Config = None,
 ) -> None:
     """Whether every file of the lake is what was written; what is damaged, and how it is made anew."""
-    from cli.verify import show
+    from cli.verify_lake import show
 
     raise typer.Exit(show(_lake(_use(config)), set_aside))
 
@@ -408,7 +408,7 @@ def backup(
     config: Config = None,
 ) -> None:
     """Copy the lake, also while a run writes in it, and verify the copy."""
-    from cli.backup import copied
+    from cli.copy_lake import copied
 
     lake = _lake(_use(config))
     with _refusing(OSError):
@@ -421,7 +421,7 @@ def restore(
     config: Config = None,
 ) -> None:
     """Put a backup where the configuration has its lake, which must not be there, and verify it."""
-    from cli.backup import copied
+    from cli.copy_lake import copied
 
     lake = _lake(_use(config))
     with _refusing(OSError):

@@ -23,7 +23,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from assets.registry import steps
-from resources.integrity import Looked, damages
+from resources.integrity import Examined, damages
 from resources.lake import Lake, digests
 from resources.settings import Settings, load
 
@@ -82,7 +82,7 @@ def flips(lake: Lake, bits: int, seed: int) -> dict[str, int]:
         for path, data in was.items():
             bit = draw.randrange(len(data) * 8)
             path.write_bytes(data[: bit // 8] + bytes([data[bit // 8] ^ 1 << bit % 8]) + data[bit // 8 + 1 :])
-        found = {d.path for d in damages(lake, Looked())}
+        found = {d.path for d in damages(lake, Examined())}
         flipped += len(some)
         named += sum(bool(found & {path, *path.parents}) for path in some)
         for path, data in was.items():
@@ -107,14 +107,14 @@ def main() -> int:
         seconds = time.perf_counter() - began
         settings = load(config)
         lake = Lake.of(settings)
-        began, looked = time.perf_counter(), Looked()
-        clean = not list(damages(lake, looked))
+        began, examined = time.perf_counter(), Examined()
+        clean = not list(damages(lake, examined))
         verify = time.perf_counter() - began
         spent = cost(settings, lake)
         found = flips(lake, args.bits, args.seed)
-        whole = not list(damages(lake, Looked()))
+        whole = not list(damages(lake, Examined()))
     share = (spent["checking_s"] + spent["sealing_s"]) / seconds
-    said = {"run_s": round(seconds, 1), "verify_s": round(verify, 2), "tables_mb": round(looked.bytes / 1e6, 1)}
+    said = {"run_s": round(seconds, 1), "verify_s": round(verify, 2), "tables_mb": round(examined.bytes / 1e6, 1)}
     said |= {"clean_before_and_after": clean and whole, **spent, "share_of_run": round(share, 5), **found}
     print(json.dumps(said, indent=1))
     return int(found["bits_found"] < found["bits_flipped"] or not said["clean_before_and_after"])

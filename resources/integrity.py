@@ -38,8 +38,8 @@ class Damage:
 
 
 @dataclass
-class Looked:
-    """What was looked at.
+class Examined:
+    """What was examined.
 
     Attributes:
         files: files and folders.
@@ -54,23 +54,23 @@ class Looked:
     unchecked: list[Path] = field(default_factory=list)
 
 
-def damages(lake: Lake, looked: Looked) -> Iterator[Damage]:
+def damages(lake: Lake, examined: Examined) -> Iterator[Damage]:
     """Everything that is damaged; every byte of tables, models, vectors and stores is read, and nothing is written."""
     root = Path(lake.root).absolute()
     if why := lake.schema_fault():
         yield Damage(root / "lake.json", why, BACKUP)
         return
-    yield from _tables(lake, looked)
+    yield from _tables(lake, examined)
     for name, faults in {
         "calls/calls.sqlite": call_check.faults,
         "people/desk.sqlite": _desk_faults,
     }.items():
-        yield from _store(root / "files" / name, faults, looked)
-    yield from _models(lake, root / "files" / "models", looked)
+        yield from _store(root / "files" / name, faults, examined)
+    yield from _models(lake, root / "files" / "models", examined)
     for vectors in sorted((root / "files" / "vectors").glob("*.lance")):
-        looked.files += 1
+        examined.files += 1
         if not digests.sealed(vectors):
-            looked.unchecked.append(vectors)
+            examined.unchecked.append(vectors)
         elif why := digests.fault_of_folder(vectors):
             way = "every step that uses it makes it anew; nobody reads this one"
             yield Damage(vectors, why, way, (vectors,))
@@ -101,19 +101,19 @@ def _files(lake: Lake) -> Iterator[tuple[Table, str | None, Path]]:
                 yield table, partition, path
 
 
-def _tables(lake: Lake, looked: Looked) -> Iterator[Damage]:
+def _tables(lake: Lake, examined: Examined) -> Iterator[Damage]:
     """Damage to tables: bytes that are not what was written, footers, and what footers name and is not there."""
     notes: dict[str, dict] = {}
     for table, partition, path in _files(lake):
-        looked.files += 1
+        examined.files += 1
         try:
-            looked.bytes += path.stat().st_size
+            examined.bytes += path.stat().st_size
             if why := digests.fault(path):
                 yield Damage(path, why, AGAIN, (path,))
             elif (note := lake.note(table, partition)) is not None:
                 notes[label(table, partition)] = note
                 if digests.undigested(path):
-                    looked.unchecked.append(path)
+                    examined.unchecked.append(path)
         except Damaged:
             yield Damage(path, "its footer does not say what made it", AGAIN, (path,))
         except OSError as e:
@@ -121,7 +121,7 @@ def _tables(lake: Lake, looked: Looked) -> Iterator[Damage]:
     gone: dict[Path, str] = {}
     for name, note in notes.items():
         inputs = {k: v for k, v in note.get("inputs", {}).items() if notes.get(k, {}).get("version") != v}
-        looked.moved_on += bool(inputs)
+        examined.moved_on += bool(inputs)
         for path in filter(None, (_path(lake, k) for k in inputs)):
             if not path.exists():
                 gone.setdefault(path, name)
@@ -138,14 +138,14 @@ def _path(lake: Lake, name: str) -> Path | None:
         return None
 
 
-def _models(lake: Lake, models: Path, looked: Looked) -> Iterator[Damage]:
+def _models(lake: Lake, models: Path, examined: Examined) -> Iterator[Damage]:
     """Damage to models that were trained to their end, and models that tables name and that are not there."""
     named = _table_files_by_model(lake)
     for result in sorted(models.glob("*/result.json")):
-        looked.files += 1
+        examined.files += 1
         folder = result.parent
         if not digests.sealed(folder):
-            looked.unchecked.append(folder)
+            examined.unchecked.append(folder)
         elif why := digests.fault_of_folder(folder):
             goes = (folder, digests.place(folder), *named.get(folder.name, ()))
             yield Damage(folder, why, AGAIN, goes)
@@ -170,11 +170,11 @@ def _table_files_by_model(lake: Lake) -> dict[str, list[Path]]:
     return found
 
 
-def _store(path: Path, faults: Callable[[Path], Iterator[str]], looked: Looked) -> Iterator[Damage]:
+def _store(path: Path, faults: Callable[[Path], Iterator[str]], examined: Examined) -> Iterator[Damage]:
     kept = (path.parent / KEPT).exists()
     if not path.exists() and not kept:
         return
-    looked.files += 1
+    examined.files += 1
     if not path.exists() or not path.stat().st_size:
         if kept:
             yield Damage(path, "it is gone, or empty, and there was something in it", BACKUP)

@@ -18,8 +18,9 @@ from assets import stage1
 from cli.main import main
 from curation.tables import CLEAN_POOL, GOLD, HUMAN_LABELS, MODEL_FIELDS, REWARD_MODEL
 from resources import settings
-from resources.integrity import Damage, Looked, damages
+from resources.integrity import Damage, Examined, damages
 from resources.lake import Lake, digests
+from resources.llm.call_store import LostCalls
 from resources.retrieval.vectors import Index
 from tests.support.judging import NO_EXAMPLES, body_for, honest, judge, targets
 from tests.support.lakes import make, put, query
@@ -28,7 +29,7 @@ from tests.support.scripted_server import Step, serving
 
 IT0 = "iter_00"
 MODEL = "0" * 32
-HOSTILE = "blake2b:" + "0" * 32  # stands in the footer's statistics, where the digest is looked for
+HOSTILE = "blake2b:" + "0" * 32  # stands in the footer's statistics, where the digest is examined for
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def config(lake, tmp_path, monkeypatch) -> Iterator[None]:
 
 
 def found(lake: Lake) -> list[Damage]:
-    return list(damages(lake, Looked()))
+    return list(damages(lake, Examined()))
 
 
 def flip(path: Path, bit: int) -> None:
@@ -89,10 +90,10 @@ def test_an_unharmed_lake_is_clean_and_nothing_is_written_in_it(lake, config, ca
     out = capsys.readouterr().out
     assert "all is what was written." in out and "Unchecked" not in out
     assert {p: p.stat().st_mtime_ns for p in Path(lake.root).rglob("*")} == before
-    looked = Looked()
-    assert not list(damages(lake, looked))
+    examined = Examined()
+    assert not list(damages(lake, examined))
     tables = [p for p in Path(lake.root).glob("*/*/data.parquet")] + [p for p in Path(lake.root).glob("*/data.parquet")]
-    assert looked.files == len(tables) + 3 and looked.bytes == sum(p.stat().st_size for p in tables)
+    assert examined.files == len(tables) + 3 and examined.bytes == sum(p.stat().st_size for p in tables)
 
 
 def test_every_flipped_bit_is_found_and_its_file_is_named(lake):
@@ -217,6 +218,9 @@ def test_a_call_store_that_is_gone_or_cut_is_damaged(lake, harm):
         path.write_bytes(data[: 0 if harm == "empty" else len(data) // 2])
     [damage] = found(lake)
     assert damage.path == path
+    with serving(lambda *_: pytest.fail("an answer is paid again")) as server, pytest.raises(LostCalls, match="backup"):
+        judge(server.url, Path(lake.root)).vote(targets(3), NO_EXAMPLES)
+    assert not server.requests
 
 
 def test_a_damaged_model_is_named_and_set_aside_with_what_names_it(lake, config, capsys):

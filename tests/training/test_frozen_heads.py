@@ -8,7 +8,7 @@ import pytest
 
 from assets import reward_models, seed, stage1, stage2
 from curation import tables as t
-from resources.integrity import Looked, damages
+from resources.integrity import Examined, damages
 from resources.lake import Lake
 from resources.settings import Settings
 from resources.trainer import TrainerFailed
@@ -145,12 +145,12 @@ def test_a_model_folder_gives_the_lake_s_rewards_in_plain_transformers(lake):
 
 def test_a_model_is_sealed_when_it_is_made_and_nothing_is_scored_by_a_damaged_one(lake, folder):
     [(path,)] = query(lake, "SELECT path FROM gold_reward_model")
-    assert not list(damages(lake, Looked())), "nothing is damaged"
+    assert not list(damages(lake, Examined())), "nothing is damaged"
     weights = Path(path) / "frozen.json"
     was = weights.read_bytes()
     weights.write_bytes(was[:-9] + bytes([was[-9] ^ 1]) + was[-8:])
     try:
-        [damage] = damages(lake, Looked())
+        [damage] = damages(lake, Examined())
         assert damage.path == Path(path).parent and damage.why == "model/frozen.json is not what was written"
         assert lake.path(t.GOLD_REWARD_MODEL) in damage.goes
         with pytest.raises(
@@ -159,7 +159,7 @@ def test_a_model_is_sealed_when_it_is_made_and_nothing_is_scored_by_a_damaged_on
             make(stage2.scores, lake, "b00", training=training(folder))
     finally:
         weights.write_bytes(was)
-    assert not list(damages(lake, Looked()))
+    assert not list(damages(lake, Examined()))
 
 
 def test_equal_runs_give_equal_models_and_scores(lake, folder, tmp_path):

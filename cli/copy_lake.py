@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 
 from cli.exits import DAMAGED, DONE
-from resources.backup import copy
-from resources.integrity import Looked, damages
+from resources.integrity import Examined, damages
 from resources.lake import Lake
+from resources.lake_copy import copy
 
 
 def copied(source: Path, target: Path) -> int:
@@ -17,11 +17,11 @@ def copied(source: Path, target: Path) -> int:
         OSError: of the disk.
     """
     size = copy(source, target)
-    looked = Looked()
-    found = list(damages(Lake(str(target)), looked))
+    examined = Examined()
+    found = list(damages(Lake(str(target)), examined))
     for damage in found:
         print(f"{damage.path}: {damage.why}.")
-    print(f"{source} -> {target}: {size / 1e6:,.1f} MB, {looked.files:,} files read again.")
+    print(f"{source} -> {target}: {size / 1e6:,.1f} MB, {examined.files:,} files read again.")
     if found:
         print(f"assay: {target}: {len(found):,} damaged in the copy; verify {source}, too", file=sys.stderr)
         return DAMAGED

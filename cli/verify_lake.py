@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from cli.exits import DAMAGED, DONE
-from resources.integrity import Looked, damages, set_aside
+from resources.integrity import Examined, damages, set_aside
 from resources.lake import Lake
 
 UNCHECKED = 3  # paths, shown
@@ -20,23 +20,23 @@ def show(lake: Lake, aside: bool) -> int:
     if not Path(lake.root).is_dir():
         print(f"{lake.root}: there is no lake yet.")
         return DONE
-    began, looked, found = time.monotonic(), Looked(), []
-    for damage in damages(lake, looked):
+    began, examined, found = time.monotonic(), Examined(), []
+    for damage in damages(lake, examined):
         found.append(damage)
         print(f"{damage.path}: {damage.why}. To have it anew: {damage.way}.", flush=True)
     for path, to in set_aside(lake, found) if aside else []:
         print(f"Moved {path} to {to}")
-    if n := len(looked.unchecked):
-        shown = ", ".join(map(str, looked.unchecked[:UNCHECKED])) + (", …" if n > UNCHECKED else "")
+    if n := len(examined.unchecked):
+        shown = ", ".join(map(str, examined.unchecked[:UNCHECKED])) + (", …" if n > UNCHECKED else "")
         print(f"Unchecked: {n:,} were written before files had digests, and get one when they are made again: {shown}")
-    if looked.moved_on:
+    if examined.moved_on:
         print(
-            f"Note: {looked.moved_on:,} partitions rest on former versions of their inputs (`assay status` says why)."
+            f"Note: {examined.moved_on:,} partitions rest on former versions of their inputs (`assay status` says why)."
         )
     seconds = time.monotonic() - began
-    print(f"Looked at {looked.files:,} files, {looked.bytes / 1e6:,.1f} MB of tables, in {seconds:.1f} s.")
+    print(f"Examined at {examined.files:,} files, {examined.bytes / 1e6:,.1f} MB of tables, in {seconds:.1f} s.")
     if found:
         print(f"assay: {lake.root}: {len(found):,} damaged", file=sys.stderr)
         return DAMAGED
-    print(f"{lake.root}: " + ("nothing else is damaged." if looked.unchecked else "all is what was written."))
+    print(f"{lake.root}: " + ("nothing else is damaged." if examined.unchecked else "all is what was written."))
     return DONE
