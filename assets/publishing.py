@@ -13,7 +13,7 @@ from assets.partitions import mapping, partitions_def
 from assets.runs import here
 from assets.table_asset import Check, Step
 from curation.tables import Table
-from resources.lake import Missing, OtherSchema, label
+from resources.lake import Damaged, Missing, OtherSchema, label
 from resources.run import Run
 from resources.services import SERVICES
 from resources.settings import Settings
@@ -139,7 +139,9 @@ def _published(
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     try:
         note = step.note(run.settings, run.lake, run.partition)
-    except (Missing, OtherSchema) as e:
+        itself = [(t, run.partition) for t in step.tables if step.reads_itself]
+        run.lake.check([*step.inputs(run.settings, run.partition), *itself])
+    except (Damaged, Missing, OtherSchema) as e:
         raise dg.Failure(f"{label(step.tables[0], run.partition)} cannot be made: {e}", allow_retries=False) from e
     if step.blocked is not None and (why := step.blocked(run.settings, run.lake, run.partition)):
         raise dg.Failure(f"{label(step.tables[0], run.partition)} is not opened: {why}", allow_retries=False)

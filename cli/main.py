@@ -25,7 +25,8 @@ HELP = "Turns unverified preference pairs into data a reward model can trust."
 EPILOG = (
     "Exit status: 0 done, or waiting for people or for a provider's batch; 1 a step failed or a comparison came out"
     " otherwise than it had to; 2 wrong usage, or a configuration, a file or a name that cannot be used; 3 paid calls"
-    " are expected to cost more than was agreed to; 4 done, but answers of models are missing; 130 interrupted."
+    " are expected to cost more than was agreed to; 4 done, but answers of models are missing; 5 `verify`"
+    " found damage; 130 interrupted."
 )
 START, LOOK, MEASURE = "Make", "Look", "Measure"
 
@@ -382,6 +383,49 @@ def status(changes: Changes = None, config: Config = None) -> None:
 
     settings = _use(config, changes or ())
     show(settings, _lake(settings))
+
+
+@app.command("verify", rich_help_panel=LOOK)
+def verify_lake(
+    set_aside: Annotated[
+        bool,
+        typer.Option(
+            "--set-aside",
+            help="Move what can be made again to files/aside, for `assay run` to make it. Nothing is lost.",
+        ),
+    ] = False,
+    config: Config = None,
+) -> None:
+    """Whether every file of the lake is what was written; what is damaged, and how it is made anew."""
+    from cli.verify_lake import show
+
+    raise typer.Exit(show(_lake(_use(config)), set_aside))
+
+
+@app.command(rich_help_panel=START)
+def backup(
+    out: Annotated[Path, typer.Argument(help="A folder that is new or empty.")],
+    config: Config = None,
+) -> None:
+    """Copy the lake, also while a run writes in it, and verify the copy."""
+    from cli.copy_lake import copied
+
+    lake = _lake(_use(config))
+    with _refusing(OSError):
+        raise typer.Exit(copied(Path(lake.root), out))
+
+
+@app.command(rich_help_panel=START)
+def restore(
+    backup: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `assay backup` wrote.")],
+    config: Config = None,
+) -> None:
+    """Put a backup where the configuration has its lake, which must not be there, and verify it."""
+    from cli.copy_lake import copied
+
+    lake = _lake(_use(config))
+    with _refusing(OSError):
+        raise typer.Exit(copied(backup, Path(lake.root)))
 
 
 @app.command(rich_help_panel=LOOK)

@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from curation.tables import CONVERSATION, MODEL_FIELDS
 from resources import frozen_heads
+from resources.lake import digests
 from resources.settings import Recipe, Training
 from training.atomic import beside
 from training.job import Facts, Job, ScoreJob, TrainJob, decisive
@@ -80,7 +81,7 @@ def train(
     model_id = _hash(data_hash, checked, recipe_hash, seed)
     folder = run.lake.folder("models") / model_id
     facts = Facts(name=model_id, data_hash=data_hash, recipe_hash=recipe_hash)
-    if (folder / "result.json").exists():
+    if there := (folder / "result.json").exists():
         run.log(f"model {model_id} was trained before on the same pairs by the same recipe")
     elif frozen:
         folder.mkdir(exist_ok=True)
@@ -105,6 +106,8 @@ def train(
         _start(run, "training.train", folder, job)
         for path in filter(None, (job.train, job.validation)):
             path.unlink()
+    if not there or not digests.sealed(folder):
+        digests.seal(folder, "model", "result.json")
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     for note in result.get("notes", []):
         run.log(f"{kind} reward model: {note}")
@@ -140,6 +143,7 @@ def score(run: "Run", models: Mapping[str, str], pairs: duckdb.DuckDBPyRelation)
 
 
 def _from_states(folder: str, pairs: duckdb.DuckDBPyRelation, features: bool = False) -> pa.Table:
+    _whole(folder)
     try:
         return frozen_heads.score(folder, pairs, features)
     except frozen_heads.NoHead as e:
@@ -193,6 +197,8 @@ def _score(
 ) -> dict[str, pa.Table]:
     """Parts stand in a folder named by what they depend on, so that an interrupted pass goes on; then they go."""
     training = run.settings.training
+    for path in models.values():
+        _whole(path)
     name = _hash(_fingerprint(items, responses, key), dict(models), training.max_tokens, cut, VERSION, features)
     folder = run.lake.folder("scores") / name
     folder.mkdir(exist_ok=True)
@@ -220,6 +226,16 @@ def _score(
     tables = {m: ds.dataset(f, schema=schema).to_table() if f else schema.empty_table() for m, f in found.items()}
     shutil.rmtree(folder)
     return tables
+
+
+def _whole(model: str) -> None:
+    """Refuse a model of the lake that is not what was exported.
+
+    Raises:
+        TrainerFailed: it is damaged.
+    """
+    if why := digests.checked_folder(Path(model).parent):
+        raise TrainerFailed(f"{Path(model).parent} is damaged: {why}; `assay verify` says how it is made anew")
 
 
 def _sample(pairs: duckdb.DuckDBPyRelation, size: int | None, seed: int) -> duckdb.DuckDBPyRelation:

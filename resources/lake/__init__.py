@@ -3,9 +3,10 @@
 from resources.lake.batches import in_batches
 from resources.lake.lake import Lake, Missing, OtherSchema, Staged, Written, label
 from resources.lake.sorted_runs import SortedRuns
-from resources.lake.staging import Data, InOrder, LakeError
+from resources.lake.staging import Damaged, Data, InOrder, LakeError
 
 __all__ = [
+    "Damaged",
     "Data",
     "InOrder",
     "Lake",

@@ -25,8 +25,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.tables import TABLES, Table
+from resources.lake import digests
 from resources.lake.session import session, show
-from resources.lake.staging import Data, LakeError, sorted_reader, write
+from resources.lake.staging import Damaged, Data, LakeError, sorted_reader, write
 from resources.lake.views import definitions, dimensions, empty, rests_on
 from resources.settings import ConfigError, Settings, Undeclared
 from training.atomic import beside
@@ -35,6 +36,7 @@ from training.atomic import replace as replace_file
 SCHEMA = 2  # of all tables together; raised where a column is renamed or means something else
 BOUND = ("source", "bucket", "iteration")  # kinds of partition that count only while they are configured
 _LACKS = re.compile(r"(?:Table|Macro|Scalar Function|Table Function)[^!]*? with name \"?(\w+)\"? does not exist")
+_FILE = re.compile(r"[\"'](/[^\"']*\.parquet)[\"']")  # in DuckDB's messages
 
 
 class Missing(LakeError):
@@ -134,17 +136,23 @@ class Lake:
         Raises:
             OtherSchema: the lake was made by another Assay.
             Undeclared: what is done in the session asks for a table that may not be read.
+            Damaged: DuckDB cannot read a file, and it is not what was written.
         """
         self._of_this_schema()
         with session(self.memory_limit, self.threads) as con:
             here = f"SET VARIABLE lake = {self._quoted()}"
             con.execute(here)
-            show(con, self._catalogue(here))
             try:
+                show(con, self._catalogue(here))
                 yield con
             except duckdb.CatalogException as e:
                 if why := self._undeclared(e):
                     raise Undeclared(why) from e
+                raise
+            except duckdb.Error as e:
+                for path in filter(Path.exists, map(Path, _FILE.findall(str(e)))):
+                    if path.is_relative_to(Path(self.root).absolute()) and (why := digests.checked(path)):
+                        raise damaged(path, why) from e
                 raise
 
     def _undeclared(self, error: duckdb.CatalogException) -> str | None:
@@ -168,12 +176,13 @@ class Lake:
 
         Raises:
             OtherSchema: it is another one, or there are tables and no version.
+            Damaged: the file cannot be read.
         """
         path = Path(self.root).absolute() / "lake.json"
         if self.root in _known:
             return
         if path.exists():
-            found = json.loads(path.read_text(encoding="utf-8"))["schema"]
+            found = _schema(path)
         elif any(next(self._files(t), None) for t in TABLES.values()):
             found = 1
         elif make:
@@ -189,6 +198,17 @@ class Lake:
                 "models stand, to another folder and make it again; or use the Assay that made it."
             )
         _known.add(self.root)
+
+    def schema_fault(self) -> str | None:
+        """What is wrong with `lake.json`, or None; it is read anew."""
+        _known.discard(self.root)
+        try:
+            self._of_this_schema()
+        except Damaged:
+            return "it is not what was written"
+        except OtherSchema as e:
+            return str(e)
+        return None
 
     def _quoted(self) -> str:
         """The root as a string of SQL, to be continued by a pattern of files."""
@@ -240,14 +260,23 @@ class Lake:
         self._may_read(table)
         self._of_this_schema()
         path = self.path(table, partition)
-        if not path.exists():
-            return None
-        return json.loads(pq.read_metadata(path).metadata[b"assay"])
+        return _footer(path)[1] if path.exists() else None
 
     def rows(self, table: Table, partition: str | None = None) -> int:
         self._may_read(table)
         path = self.path(table, partition)
-        return pq.read_metadata(path).num_rows if path.exists() else 0
+        return _footer(path)[0] if path.exists() else 0
+
+    def check(self, inputs: Iterable[tuple[Table, str | None]]) -> None:
+        """Read every byte of these partitions, each once in a process.
+
+        Raises:
+            Damaged: one is not what was written.
+        """
+        for table, partition in inputs:
+            path = self.path(table, partition)
+            if path.exists() and (why := digests.checked(path)):
+                raise damaged(path, why)
 
     def versions(self, inputs: Iterable[tuple[Table, str | None]]) -> dict[str, str]:
         """The version of each input now.
@@ -296,6 +325,38 @@ class Lake:
                     f"the number of buckets, in [lake] ({e})"
                 ) from e
             yield Staged(new, target, rows, version)
+
+
+def _footer(path: Path) -> tuple[int, dict]:
+    """(rows, what the footer says of what made the file).
+
+    Raises:
+        Damaged: it cannot be read, or nothing of ours is in it.
+    """
+    try:
+        found = pq.read_metadata(path)
+        note = json.loads((found.metadata or {})[b"assay"])
+        return found.num_rows, note | {"version": str(note["version"])}
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as e:
+        if isinstance(e, OSError) and e.errno:  # of the disk, not of the file
+            raise
+        raise damaged(path, digests.fault(path) or f"its footer cannot be read ({e})") from e
+
+
+def _schema(path: Path) -> int:
+    try:
+        said = json.loads(path.read_bytes())
+        if set(said) == {"schema"} and type(said["schema"]) is int:
+            return said["schema"]
+    except (ValueError, TypeError):
+        pass
+    raise damaged(path, "it is not what was written")
+
+
+def damaged(path: Path, why: str) -> Damaged:
+    return Damaged(
+        f"{path} is damaged: {why}. `assay verify` looks at every file of the lake and says how each is made anew."
+    )
 
 
 def _quote(text: str) -> str:

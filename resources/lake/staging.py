@@ -12,8 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.tables import Table
+from resources.lake import digests
 from resources.lake.batches import STEP, gathered, rebatched
 from resources.lake.session import session
+from resources.settings import ConfigError
 
 
 class InOrder:
@@ -31,6 +33,10 @@ GROUP_BYTES = 256 << 20  # of Arrow; where texts are very long, a row group has 
 
 class LakeError(Exception):
     """Rows do not fit their table; nothing was written."""
+
+
+class Damaged(LakeError, ConfigError):
+    """A file of the lake is not what was written; the message names it and what to do."""
 
 
 @contextlib.contextmanager
@@ -117,9 +123,13 @@ def write(table: Table, reader: pa.RecordBatchReader, path: Path, note: dict) ->
         with open(path, "rb") as written:  # all row groups stand on disk, the footer does not yet
             while chunk := written.read(1 << 22):
                 digest.update(chunk)
-        digest.update(str(rows).encode())
-        version = digest.hexdigest()
-        out.add_key_value_metadata({"assay": json.dumps({"version": version, **note}, sort_keys=True)})
+        length = file.tell()
+        counted = digest.copy()
+        counted.update(str(rows).encode())
+        version = counted.hexdigest()
+        said = json.dumps({"version": version, **note}, sort_keys=True)
+        out.add_key_value_metadata({"assay": said, digests.KEY: digests.EMPTY.decode()})
+    digests.finished(path, digest, length)
     return rows, version
 
 

@@ -11,6 +11,7 @@ import fcntl
 import functools
 import hashlib
 import json
+import os
 import sqlite3
 import time
 import zlib
@@ -20,8 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from curation.tables import SPENDING
 from resources.lake import Lake
+from resources.settings import ConfigError
 from resources.stops import Stop
 
 # The provider answered, and charged. 'error', 'expired', 'cancelled' and 'returned' (its batch failed as a whole) brought
@@ -45,15 +49,17 @@ CREATE TABLE IF NOT EXISTS requests(key TEXT PRIMARY KEY, provider TEXT, base_ur
     WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS attempts(
     id INTEGER PRIMARY KEY, key TEXT NOT NULL, stage TEXT NOT NULL, judge TEXT NOT NULL, model TEXT NOT NULL,
-    batch TEXT NOT NULL, reserved INTEGER NOT NULL, started REAL NOT NULL, host TEXT NOT NULL DEFAULT '');
-CREATE TABLE IF NOT EXISTS bodies(attempt INTEGER PRIMARY KEY REFERENCES attempts(id), at REAL NOT NULL, raw BLOB NOT NULL);
+    batch TEXT NOT NULL, reserved INTEGER NOT NULL, started REAL NOT NULL, host TEXT NOT NULL DEFAULT '', digest INTEGER);
+CREATE TABLE IF NOT EXISTS bodies(attempt INTEGER PRIMARY KEY REFERENCES attempts(id), at REAL NOT NULL, raw BLOB NOT NULL,
+    digest INTEGER);
 CREATE TABLE IF NOT EXISTS results(
     id INTEGER PRIMARY KEY, attempt INTEGER NOT NULL UNIQUE REFERENCES attempts(id), key TEXT NOT NULL,
     status TEXT NOT NULL, http INTEGER NOT NULL, cost INTEGER NOT NULL, at_risk INTEGER NOT NULL,
-    released INTEGER NOT NULL, error TEXT NOT NULL, raw BLOB NOT NULL, sdk TEXT NOT NULL, finished REAL NOT NULL);
+    released INTEGER NOT NULL, error TEXT NOT NULL, raw BLOB NOT NULL, sdk TEXT NOT NULL, finished REAL NOT NULL,
+    digest INTEGER);
 CREATE TABLE IF NOT EXISTS batches(
     id INTEGER PRIMARY KEY, name TEXT NOT NULL, judge TEXT NOT NULL, event TEXT NOT NULL, data TEXT NOT NULL,
-    at REAL NOT NULL);
+    at REAL NOT NULL, digest INTEGER);
 CREATE INDEX IF NOT EXISTS results_by_key ON results(key);
 CREATE INDEX IF NOT EXISTS attempts_by_key ON attempts(key);
 CREATE INDEX IF NOT EXISTS attempts_by_batch ON attempts(batch) WHERE batch <> '';
@@ -66,6 +72,17 @@ CREATE INDEX IF NOT EXISTS batches_by_name ON batches(name);
 )
 
 
+KEPT = "kept"  # file beside the store: there are calls in it
+
+# What the digest of a row is taken over. The texts that were sent and received bear a check of their own: they are
+# compressed, and a request's key is a hash of it.
+DIGESTS = {
+    "attempts": ("key", "stage", "judge", "model", "batch", "reserved", "started", "host"),
+    "bodies": ("attempt", "at"),
+    "results": ("attempt", "key", "status", "http", "cost", "at_risk", "released", "error", "sdk", "finished"),
+    "batches": ("name", "judge", "event", "data", "at"),
+}
+
 # The body of a result: beside it since bodies are stored before they are read, in it before.
 _RAW = "coalesce(bodies.raw, results.raw)"
 
@@ -74,9 +91,27 @@ class BudgetExceeded(Stop):
     """The next call could overstep `budget.dollars`. Every answer so far is stored; a higher budget continues."""
 
 
+class LostCalls(Stop, ConfigError):
+    """The store of calls is not what it was: to go on would pay every answer again."""
+
+
 def canonical(value: Any) -> bytes:
     """JSON of a value in the one spelling that is hashed: sorted keys, no spaces, UTF-8, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def row_digest(values: Iterable[Any]) -> int:
+    """Of a row, by the columns of DIGESTS: a flipped bit of the file changes what was paid without a word else."""
+    return zlib.crc32(repr([_stored(v) for v in values]).encode("utf-8", "surrogatepass"))
+
+
+def _stored(value: Any) -> Any:
+    """A value as SQLite gives it back, whatever subclass or type of number was put in."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return int(value)
+    return value
 
 
 @dataclass(frozen=True)
@@ -128,19 +163,26 @@ class Store:
     transaction. Open it with `store(lake)`.
     """
 
-    def __init__(self, path: Path):
-        self._folder = path.parent
+    def __init__(self, path: Path, readonly: bool = False):
+        self._folder, self._readonly = path.parent, readonly
+        self._seen = [0, 0]
+        self._committed = 0
+        self._once: dict[tuple, Any] = {}  # what no other process changes in a way that matters while this is open
+        if readonly:
+            self._con = readers(path)
+            return
         # `group` may run on a helper thread, one at a time
         self._con = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
         with self.alone("the file itself"):  # two that make it at once would find it locked
             self._con.execute("PRAGMA journal_mode=WAL")
             self._con.execute("PRAGMA synchronous=FULL")
             self._con.executescript(_SCHEMA)
-            if not any(c[1] == "host" for c in self._con.execute("PRAGMA table_info(attempts)")):
-                self._con.execute("ALTER TABLE attempts ADD COLUMN host TEXT NOT NULL DEFAULT ''")
-        self._seen = [0, 0]
-        self._committed = 0
-        self._once: dict[tuple, Any] = {}  # what no other process changes in a way that matters while this is open
+            for table, column in (
+                ("attempts", "host TEXT NOT NULL DEFAULT ''"),
+                *((t, "digest INTEGER") for t in DIGESTS),
+            ):
+                if column.split()[0] not in {c[1] for c in self._con.execute(f"PRAGMA table_info({table})")}:
+                    self._con.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
 
     def close(self) -> None:
         self._con.close()
@@ -158,12 +200,13 @@ class Store:
         if self._con.in_transaction:  # part of a group
             yield self._con
             return
-        self._con.execute("BEGIN IMMEDIATE")
+        self._con.execute("BEGIN" if self._readonly else "BEGIN IMMEDIATE")
         try:
             yield self._con
             self._con.execute("COMMIT")
         except BaseException:
-            self._con.execute("ROLLBACK")
+            if self._con.in_transaction:  # a full disk has ended it already
+                self._con.execute("ROLLBACK")
             self._seen, self._committed = [0, 0], 0  # sums may have been of rows that are no more
             raise
 
@@ -252,18 +295,15 @@ class Store:
                 "INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?, ?)",
                 (request.key, request.provider, request.base_url, request.replicate, zlib.compress(request.wire, 1)),
             )
-            return con.execute(
-                "INSERT INTO attempts(key, stage, judge, model, batch, reserved, started, host)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (request.key, stage, judge, model, batch, reserve, time.time(), host),
-            ).lastrowid
+            return self._add("attempts", request.key, stage, judge, model, batch, reserve, time.time(), host)
 
     def receive(self, attempt: int, raw: bytes) -> None:
         """Write a body as received, before anybody reads it; the first one of an attempt stays."""
         with self._transaction() as con:
+            at = time.time()
             con.execute(
-                "INSERT OR IGNORE INTO bodies(attempt, at, raw) VALUES (?, ?, ?)",
-                (attempt, time.time(), zlib.compress(raw)),
+                "INSERT OR IGNORE INTO bodies(attempt, at, raw, digest) VALUES (?, ?, ?, ?)",
+                (attempt, at, zlib.compress(raw), row_digest((attempt, at))),
             )
 
     def unread(self, judge: str, stage: str) -> list[tuple[int, str, int, bool, bytes]]:
@@ -307,11 +347,22 @@ class Store:
             sdk: name and version of what spoke to the server.
         """
         with self._transaction() as con:
-            con.execute(
-                "INSERT INTO results(attempt, key, status, http, cost, at_risk, released, error, raw, sdk, finished) "
-                "SELECT id, key, ?, ?, ?, ? * reserved, reserved, ?, ?, ?, ? FROM attempts WHERE id = ?",
-                (status, http, cost, at_risk, error, zlib.compress(raw), sdk, time.time(), attempt),
-            )
+            key, reserved = con.execute("SELECT key, reserved FROM attempts WHERE id = ?", (attempt,)).fetchone()
+            risk = reserved if at_risk else 0
+            values = (attempt, key, status, http, cost, risk, reserved, error, sdk, time.time())
+            self._add("results", *values, raw=zlib.compress(raw))
+
+    def _add(self, table: str, *values: Any, **more: bytes) -> int | None:
+        """A row of a table with its digest; returns its number.
+
+        Args:
+            table: one of DIGESTS.
+            values: of the columns there.
+            more: other columns.
+        """
+        columns = (*DIGESTS[table], "digest", *more)
+        sql = f"INSERT INTO {table}({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+        return self._con.execute(sql, (*values, row_digest(values), *more.values())).lastrowid
 
     # ---- batches ---------------------------------------------------------------------------------------------------
     def plan_batch(
@@ -327,7 +378,7 @@ class Store:
         """Write a batch of requests with what each may cost, all or nothing: False where the budget does not reach. What
         another process has in a batch that is open is left out, and a batch of nothing is not written."""
         try:
-            with self._transaction() as con:
+            with self._transaction():
                 requests = list(requests)
                 taken, planned = self.in_open_batches(r.key for r, _ in requests), 0
                 for request, reserve in requests:
@@ -338,10 +389,7 @@ class Store:
                     planned += 1
                 if not planned:
                     return True
-                con.execute(
-                    "INSERT INTO batches(name, judge, event, data, at) VALUES (?, ?, 'planned', '', ?)",
-                    (name, judge, time.time()),
-                )
+                self._add("batches", name, judge, "planned", "", time.time())
         except BudgetExceeded:
             return False
         return True
@@ -356,11 +404,8 @@ class Store:
         with self._transaction() as con:
             if after is not None and self.batch_state(name)[0] != after:
                 return False
-            con.execute(
-                "INSERT INTO batches(name, judge, event, data, at) "
-                "SELECT name, judge, ?, ?, ? FROM batches WHERE name = ? LIMIT 1",
-                (event, data, time.time(), name),
-            )
+            judge = con.execute("SELECT judge FROM batches WHERE name = ? LIMIT 1", (name,)).fetchone()[0]
+            self._add("batches", name, judge, event, data, time.time())
             return True
 
     def batch_state(self, name: str) -> tuple[str, str, float]:
@@ -522,14 +567,54 @@ class Store:
         ).fetchall()
 
 
+def readers(path: Path) -> sqlite3.Connection:
+    """A connection that writes nothing, not even beside the file; what other processes have not yet moved from the log
+    into the file is seen where the log can be read."""
+    log = path.with_name(f"{path.name}-wal")
+    how = "mode=ro" if log.exists() and log.stat().st_size else "immutable=1"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None, check_same_thread=False)
+
+
 @contextlib.contextmanager
 def store(lake: Lake) -> Generator[Store]:
-    """The lake's store of calls, `files/calls/calls.sqlite`."""
-    opened = Store(lake.folder("calls") / "calls.sqlite")
+    """The lake's store of calls, `files/calls/calls.sqlite`; only read where nothing may be written.
+
+    Raises:
+        LostCalls: it was there and is gone, empty or damaged.
+    """
+    folder = lake.folder("calls")
+    path, kept = folder / "calls.sqlite", folder / KEPT
+    there = path.exists() and path.stat().st_size > 0
+    if not there and (kept.exists() or _paid_before(lake)):
+        raise LostCalls(
+            f"{path} is {'empty' if path.exists() else 'gone'}, and calls were stored in it: every answer would be paid "
+            f"again, and the budget would begin at 0. Put it back (`assay restore`, docs/backup.md). To begin anew all the "
+            f"same, remove {kept} and {lake.path(SPENDING)}"
+        )
+    try:
+        opened = Store(path, readonly=there and not os.access(path, os.W_OK))
+        if not kept.exists() and os.access(folder, os.W_OK):
+            kept.touch()
+    except sqlite3.DatabaseError as e:
+        if isinstance(e, sqlite3.OperationalError):  # locked, or a full disk
+            raise
+        raise LostCalls(
+            f"{path} is damaged ({e}): no call is made, since every answer would be paid again. `assay verify` says more;"
+            " put the file back from a backup (docs/backup.md)"
+        ) from e
     try:
         yield opened
     finally:
         opened.close()
+
+
+def _paid_before(lake: Lake) -> bool:
+    """Whether the published ledger knows of money."""
+    path = lake.path(SPENDING)
+    if not path.exists():
+        return False
+    rows = pq.read_table(path, columns=["cost_micros", "at_risk_micros"], partitioning=None)
+    return any(any(column.to_pylist()) for column in rows.columns)
 
 
 def spent(lake: Lake) -> pa.Table:

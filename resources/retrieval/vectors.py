@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import pyarrow as pa
 
-from resources.lake import Lake
+from resources.lake import Lake, digests
 
 if TYPE_CHECKING:
     from lancedb.query import LanceVectorQueryBuilder
@@ -33,13 +33,16 @@ class Index:
             )
             for b in rows
         )
-        self._table = lancedb.connect(lake.folder("vectors")).create_table(
+        folder = lake.folder("vectors")
+        digests.unseal(folder / f"{name}.lance")
+        self._table = lancedb.connect(folder).create_table(
             name, pa.RecordBatchReader.from_batches(schema, fixed), mode="overwrite"
         )
         if self._table.count_rows() > ANN_ROWS:
             from lancedb.index import IvfSq
 
             self._table.create_index("vector", config=IvfSq(distance_type="cosine"))
+        digests.seal(folder / f"{name}.lance")
 
     def __len__(self) -> int:
         return self._table.count_rows()

@@ -8,6 +8,7 @@ import pytest
 
 from assets import pilot_worth, reward_models, seed, stage1, stage2
 from curation import tables as t
+from resources.integrity import Examined, damages
 from resources.lake import Lake
 from resources.settings import Settings
 from resources.trainer import TrainerFailed
@@ -147,6 +148,25 @@ def test_worth_reads_no_text_that_the_lake_holds_states_of(lake, folder, monkeyp
     make(pilot_worth.worth, lake, IT0, training=training(folder))
     figures = dict(query(lake, "SELECT item, value FROM worth WHERE figure = 'accuracy'"))
     assert figures["gold model"] > 0.85 and abs(figures["original labels"] - 2 / 3) < 0.1
+
+
+def test_a_model_is_sealed_when_it_is_made_and_nothing_is_scored_by_a_damaged_one(lake, folder):
+    [(path,)] = query(lake, "SELECT path FROM gold_reward_model")
+    assert not list(damages(lake, Examined())), "nothing is damaged"
+    weights = Path(path) / "frozen.json"
+    was = weights.read_bytes()
+    weights.write_bytes(was[:-9] + bytes([was[-9] ^ 1]) + was[-8:])
+    try:
+        [damage] = damages(lake, Examined())
+        assert damage.path == Path(path).parent and damage.why == "model/frozen.json is not what was written"
+        assert lake.path(t.GOLD_REWARD_MODEL) in damage.goes
+        with pytest.raises(
+            TrainerFailed, match=r"is damaged: model/frozen.json is not what was written; `assay verify`"
+        ):
+            make(stage2.scores, lake, "b00", training=training(folder))
+    finally:
+        weights.write_bytes(was)
+    assert not list(damages(lake, Examined()))
 
 
 def test_equal_runs_give_equal_models_and_scores(lake, folder, tmp_path):
