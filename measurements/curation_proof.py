@@ -15,6 +15,7 @@ people's labels of the whole pool.
 import argparse
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -47,21 +48,33 @@ MAIN = (*COMPARED[:2], ("filtered_with_gold", "gold"), ("oracle", "original"))
 
 # ---- one seed --------------------------------------------------------------------------------------------------------
 def run(args: argparse.Namespace) -> None:
-    out: Path = args.out
-    done = {r["seed"] for r in _rows(out)}
+    """What no seed decides, the pool and its states, is made once and copied."""
+    done, stem = {r["seed"] for r in _rows(args.out)}, args.config.stem
+    base = args.lakes / f"{stem}-base"
     for seed in args.seeds:
         if seed in done:
             continue
-        changes = [f"seed={seed}", f"lake.path={(args.lakes / f'{Path(args.config).stem}-{seed}').absolute()}"]
+        lake = args.lakes / f"{stem}-{seed}"
         began = time.monotonic()
-        command = [sys.executable, "-m", "cli.main", "run", "--config", str(args.config), *changes]
-        ended = subprocess.run(command, stdout=sys.stderr)
-        if ended.returncode:
-            raise SystemExit(f"seed {seed}: `assay run` ended with status {ended.returncode}")
-        row = measure(load(args.config, changes), args.lakes) | {"seconds": time.monotonic() - began}
-        with out.open("a", encoding="utf-8") as file:
+        if not lake.exists():
+            _assay(args.config, base, seed, "pool", "seed")
+            shutil.copytree(base, lake)
+        settings = _assay(args.config, lake, seed)
+        row = measure(settings, args.lakes) | {"seconds": time.monotonic() - began}
+        with args.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         print(f"{row['name']}, seed {seed}: {row['seconds']:.0f} s", flush=True)
+
+
+def _assay(config: Path, lake: Path, seed: int, *groups: str) -> Settings:
+    """`assay run`; the settings that it ran with."""
+    changes = [f"seed={seed}", f"lake.path={lake.absolute()}"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "cli.main", "run", *groups, "--config", str(config), *changes], stdout=sys.stderr
+    )
+    if ended.returncode:
+        raise SystemExit(f"{lake}: `assay run` ended with status {ended.returncode}")
+    return load(config, changes)
 
 
 def measure(settings: Settings, cache: Path) -> dict:
@@ -140,10 +153,10 @@ def oracle(settings: Settings) -> str:
 
 def held_out(settings: Settings, cache: Path) -> dict:
     """Held-out pairs with states, people's better response first, and their conversations; states are kept in a file."""
-    rows = []
+    rows, con = [], duckdb.connect()
     for one in settings.reference.answers:
         if one.annotator == HELD_OUT:
-            rows += duckdb.sql(f"SELECT prompt, a, b, winner FROM ({one.query})").fetchall()
+            rows += con.execute(f"SELECT prompt, a, b, winner FROM ({one.query})").fetchall()
     decided = [(str(p), a, b) if w == "a1" else (str(p), b, a) for p, a, b, w in rows if w in ("a1", "a2")]
     decided.sort()
     if not decided:
@@ -248,7 +261,7 @@ def table(args: argparse.Namespace) -> None:
             f"| {rows[0]['name']} | {len(rows)} | {np.mean([r['gold'] for r in rows]):.0f} | {precision(rows, 'original')} |"
             f" {precision(rows, 'kept')} | {precision(rows, 'flipped')} | {precision(rows, 'would flip')} |"
             f" {sum(r['labels']['flipped'][1] > 0 for r in rows)} of {len(rows)} | {np.mean(net):+.1f} | {min(net):+d} |"
-            f" {np.mean(paper):+.1f} | {np.mean([r['seconds'] for r in rows]):.0f} |"
+            f" {np.mean(paper):+.1f} | {np.median([r['seconds'] for r in rows]):.0f} |"
         )
     arms = list(dict.fromkeys(a for rows in beds for a in rows[0]["arms"]))
     print("\n| run | held-out pairs | conversations | " + " | ".join(arms) + " |\n|---|---|---|" + "---|" * len(arms))
