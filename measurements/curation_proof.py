@@ -40,6 +40,7 @@ HELD_OUT = "held out"
 DRAWS = 4000  # of the bootstrap
 COMPARED = (
     ("filtered", "original"), ("corrected", "original"), ("corrected", "filtered"), ("random", "original"),
+    ("filtered", "random"),
     ("gold", "original"), ("original_with_gold", "gold"), ("filtered_with_gold", "gold"),
     ("corrected_with_gold", "gold"), ("oracle", "original"),
 )  # fmt: skip
