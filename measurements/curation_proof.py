@@ -236,6 +236,15 @@ def share(rows: list[dict], name: str) -> tuple[int, int]:
     return right, n
 
 
+def net(row: dict, name: str, audited: bool = False) -> int:
+    """Flips that are right less flips that are wrong; where a pool is small, most of them are among the audited."""
+    right, n = row["labels"][name]
+    looked = row["guards"].get("looked") or {}
+    if audited and looked and "both_reject" in row["labels"]["reasons"]:
+        right, n = right + looked["right"], n + looked["looked"]
+    return 2 * right - n
+
+
 def mean(values: list[float | None]) -> float | None:
     known = [v for v in values if v is not None]
     return float(np.mean(known)) if known else None
@@ -253,16 +262,18 @@ def precision(rows: list[dict], name: str) -> str:
 def table(args: argparse.Namespace) -> None:
     beds = [rows for file in args.files if (rows := sorted(_rows(file), key=lambda r: r["seed"]))]
     print("| run | seeds | gold | original labels right | kept right | flips right | would-be flips right | seeds that flip |"
-          " net labels put right, a seed | worst seed | net of the paper's rule | seconds a seed |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
+          " net labels put right, a seed | worst seed | net, audited pairs included | net of the paper's rule |"
+          " seconds a seed |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     for rows in beds:
-        net = [2 * r["labels"]["flipped"][0] - r["labels"]["flipped"][1] for r in rows]
-        paper = [2 * r["labels"]["would flip"][0] - r["labels"]["would flip"][1] for r in rows]
+        unasked, audited = ([net(r, "flipped", seen) for r in rows] for seen in (False, True))
+        paper = [net(r, "would flip") for r in rows]
         print(
             f"| {rows[0]['name']} | {len(rows)} | {np.mean([r['gold'] for r in rows]):.0f} | {precision(rows, 'original')} |"
             f" {precision(rows, 'kept')} | {precision(rows, 'flipped')} | {precision(rows, 'would flip')} |"
-            f" {sum(r['labels']['flipped'][1] > 0 for r in rows)} of {len(rows)} | {np.mean(net):+.1f} | {min(net):+d} |"
-            f" {np.mean(paper):+.1f} | {np.median([r['seconds'] for r in rows]):.0f} |"
+            f" {sum('both_reject' in r['labels']['reasons'] for r in rows)} of {len(rows)} | {np.mean(unasked):+.1f} |"
+            f" {min(unasked):+d} | {np.mean(audited):+.1f} | {np.mean(paper):+.1f} |"
+            f" {np.median([r['seconds'] for r in rows]):.0f} |"
         )
     arms = list(dict.fromkeys(a for rows in beds for a in rows[0]["arms"]))
     print("\n| run | held-out pairs | conversations | " + " | ".join(arms) + " |\n|---|---|---|" + "---|" * len(arms))
