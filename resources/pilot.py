@@ -90,7 +90,8 @@ def _md5(text: str) -> str:
 
 def from_files(settings: Settings, lake: Lake) -> Gathered:
     """The sources as they are and the recorded answers of people, before anything is made. Pairs that stand in several
-    places count once; conversations that resemble each other are not joined.
+    places count once; conversations that resemble each other are not joined. Where people have answered nearly all pairs, as
+    in a data set that many labelled, gold is a draw as large as the run's.
 
     Raises:
         NoPilot: no recorded answers are configured, or none is about a pair of the sources.
@@ -112,7 +113,7 @@ def from_files(settings: Settings, lake: Lake) -> Gathered:
                 said = votes.setdefault(comparison, {})
                 said[winner] = said.get(winner, 0) + 1
     seen: set[str] = set()
-    gold, pool, unread, size = [], [], [], 0
+    gold, judged, pool, unread, size = [], [], [], [], 0
     for source in settings.sources:
         for batch in read_source(source, lake):
             unread += [f"{source.name}: {r['error']}" for r in batch.quarantine.to_pylist() if r["row"] == 0]
@@ -124,6 +125,7 @@ def from_files(settings: Settings, lake: Lake) -> Gathered:
                 if row["comparison_id"] in votes:
                     if found := _judged(row, votes[row["comparison_id"]]):
                         gold.append(found)
+                        judged.append(row)
                 elif len(pool) < 2 * MOST_PAIRS:
                     pool.append(row)
                 else:  # keep those with the smallest hashes
@@ -136,7 +138,22 @@ def from_files(settings: Settings, lake: Lake) -> Gathered:
             " conversation and both responses, word for word"
         )
     notes = [f"a source could not be read: {u}" for u in unread[:3]]
+    if len(pool) < LEAST_PAIRS and len(gold) > (asked := _asked(settings)):
+        known = len(gold)
+        gold = _some(gold, settings.seed, asked)
+        taken = {r["pair_id"] for r in gold}
+        pool += [r for r in judged if r["pair_id"] not in taken]
+        notes.append(
+            f"people have answered {known:,} of {size:,} pairs: {asked:,}, as many as the run asks for, were drawn as gold,"
+            " and the others are the pool, their answers unseen"
+        )
     return Gathered(_some(gold, settings.seed), _some(pool, settings.seed, MOST_PAIRS), size, notes)
+
+
+def _asked(settings: Settings) -> int:
+    """Pairs that a run asks people about, at least as many as a verdict needs."""
+    s = settings.stage1
+    return max(worth.LEAST, round(s.seed_people + s.iterations * s.batch * s.people_share))
 
 
 def _rows(batch: pa.RecordBatch) -> Iterator[dict]:

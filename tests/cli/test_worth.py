@@ -87,6 +87,18 @@ def test_a_pool_that_is_not_says_so_on_the_screen_and_on_the_page(shop, capsys):
     assert "<b>Do not curate</b>" in page and page.count("<svg") == 2
 
 
+def test_where_people_have_answered_every_pair_gold_is_a_draw_as_large_as_the_run_s(shop, capsys):
+    write(shop, pairs=700, judged=700, labels=0.65)
+    with (shop / "assay.toml").open("a") as file:
+        file.write("[stage1]\nseed_people = 120\niterations = 1\nbatch = 100\npeople_share = 0.3\n")
+    settings.current.cache_clear()
+    assert main(["worth", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["gold"]["pairs"], found["gold"]["pool"], found["gold"]["pool_read"]) == (150, 700, 550)
+    assert found["verdict"] == "curate and flip"
+    assert any("people have answered 700 of 700 pairs: 150" in w for w in found["warnings"])
+
+
 def test_what_stands_on_the_page_is_text(shop):
     write(shop, pairs=200, judged=60, labels=0.7)
     found = worth(settings.current(), Lake.of(settings.current()))
