@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from resources.lake import digests
 from resources.settings import Recipe
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def cross_fitted(
             continue
         run.log(f"part {k + 1} of {folds}")
         row = run.reward_models.train(run, kind="gold", pairs=learned, validation=tested, recipe=recipe)
-        shutil.rmtree(row["path"], ignore_errors=True)  # its result stays, so that it is not trained again
+        model = Path(row["path"])
+        digests.seal(model.parent, "result.json")
+        shutil.rmtree(model, ignore_errors=True)  # its result stays, so that it is not trained again
         rows += [
             {"fold": k, "part": part, "pairs": row["pairs"], "tested": row["validation_pairs"], "accuracy": accuracy}
             for part, accuracy in curve(row, recipe)
