@@ -25,6 +25,7 @@ from curation.tables import CONVERSATION, MODEL_FIELDS
 from resources import frozen_heads
 from resources.lake import digests
 from resources.settings import Recipe, Training
+from training import forkserver
 from training.atomic import beside
 from training.job import Facts, Job, ScoreJob, TrainJob, decisive
 from training.launch import ROOT, command, environment, guarded
@@ -274,8 +275,10 @@ def _start(run: "Run", module: str, folder: Path, job: Job) -> None:
     path = folder / "job.json"
     job.write(path)
     log = folder / "stderr.txt"
-    line = guarded(_command(training, module, path), *_watched(), log=log)
     env = environment(training.ranks)
+    alone = training.ranks * training.nodes == 1 and training.hostfile is None
+    server = forkserver.address(env) if alone else None
+    line = guarded(_command(training, module, path), *_watched(), log=log, server=server)
     if training.nodes > 1:
         run.log(f"on the other machines: cd {ROOT} && {shlex.join(_command(training, module, path))}")
     try:

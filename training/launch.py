@@ -46,14 +46,16 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
-def guarded(command: list[str], *processes: int, log: Path | None = None) -> list[str]:
+def guarded(command: list[str], *processes: int, log: Path | None = None, server: Path | None = None) -> list[str]:
     """The same command under the guard, ended together with the given processes (default: this one).
 
     Args:
         log: file that gets a copy of the command's stderr.
+        server: the socket of one that forks the command (see forkserver).
     """
     watched = ",".join(map(str, processes or (os.getpid(),)))
     copy = ["--log", str(log)] if log else []
+    copy += ["--fork-from", str(server)] if server else []
     return [sys.executable, "-m", "training.supervise", "--for", watched, *copy, "--", *command]
 
 
