@@ -496,6 +496,18 @@ def explain(
 
 
 @app.command(rich_help_panel=LOOK)
+def explore(
+    port: Annotated[int, typer.Option(help="0 takes any that is free.")] = 8771,
+    config: Config = None,
+) -> None:
+    """Serve a page on the pairs: filter, read, compare before and after, ask people, SQL. For this machine alone."""
+    from cli.explore import page
+
+    settings = _use(config)
+    raise typer.Exit(page(settings, _lake(settings), port))
+
+
+@app.command(rich_help_panel=LOOK)
 def sql(
     query: Annotated[str, typer.Argument(help="DuckDB SQL.")],
     csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values; nested ones as JSON.")] = False,
