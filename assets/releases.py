@@ -54,11 +54,20 @@ def _released(run: Run, table: Table, *orders: str) -> Iterator[Rows]:
     """The pairs in these orders; the rule file of stage 2 travels in the file's footer (spec 4.13)."""
     with run.lake.connect() as con:
         [(rule,)] = con.sql("SELECT any_value(file) FROM decision_rule").fetchall()
-        rows = con.sql(statement("release/release"), params={"bucket": run.partition, "orders": list(orders)})
+        weights = run.settings.weights.model_dump(exclude={"margins"})
+        rows = con.sql(
+            statement("release/release"), params={"bucket": run.partition, "orders": list(orders), **weights}
+        )
         yield Rows(table, rows, footer={"rule": rule})
 
 
-@table_asset(RELEASE_CURATED, reads=READS, group="release", checks={RELEASE_CURATED: [NOT_HELD_OUT, NOT_UNDECIDED]})
+@table_asset(
+    RELEASE_CURATED,
+    reads=READS,
+    settings=("weights",),
+    group="release",
+    checks={RELEASE_CURATED: [NOT_HELD_OUT, NOT_UNDECIDED]},
+)
 def release_curated(run: Run) -> Iterator[Rows]:
     """Gold, silver and stage-2 pairs whose original order was confirmed (spec 5.02)."""
     yield from _released(run, RELEASE_CURATED, "original")
@@ -67,6 +76,7 @@ def release_curated(run: Run) -> Iterator[Rows]:
 @table_asset(
     RELEASE_CORRECTED,
     reads=[*READS, RELEASE_CURATED],
+    settings=("weights",),
     group="release",
     checks={
         RELEASE_CORRECTED: [

@@ -11,6 +11,7 @@ from curation.tables import (
     FINAL_REWARD_MODEL,
     GOLD,
     ORACLE_LABELS,
+    RAW_POOL,
     RELEASE_CORRECTED,
     RELEASE_CURATED,
     STATES,
@@ -23,8 +24,8 @@ from sql import statement
 
 @table_asset(
     FINAL_REWARD_MODEL,
-    reads=[CLEAN_POOL, GOLD, UNDECIDED, DECISIONS, RELEASE_CURATED, RELEASE_CORRECTED, ORACLE_LABELS, STATES],
-    settings=("training", "seed"),
+    reads=[CLEAN_POOL, GOLD, UNDECIDED, DECISIONS, RELEASE_CURATED, RELEASE_CORRECTED, ORACLE_LABELS, STATES, RAW_POOL],
+    settings=("training", "seed", "weights"),
     group="models",
     kinds={"deepspeed", "torch"},
     pool="gpu",
@@ -40,6 +41,10 @@ def final_reward_model(run: Run) -> Iterator[Rows]:
             statement("release/arm_pairs"),
             params={"arm": arm, "seed": str(run.settings.seed), "n": recipe.max_pairs},
         )
+        if margins := run.settings.weights.margins:
+            pairs.create("arm")
+            told = {"sources": list(margins), "rewards": list(margins.values())}
+            pairs = con.sql(statement("release/with_margins"), params=told)
         row = run.reward_models.train(run, kind="final", pairs=pairs, validation=None, recipe=recipe, seed=seed)
     rows = pa.Table.from_pylist([{"arm": arm, "seed": seed, **row}], FINAL_REWARD_MODEL.schema)
     numbers = {k: row[k] for k in ("pairs", "steps", "train_loss", "seconds", "tokens")}

@@ -59,6 +59,7 @@ def _people_answered(settings: Settings, lake: Lake) -> dg.SensorDefinition:
     )
     def people_answered(context: dg.SensorEvaluationContext):
         from resources.annotators.backends import finished
+        from resources.annotators.looks import PREFIX
 
         done = finished(settings, lake)
         for batch, mark in done.items():
@@ -67,7 +68,7 @@ def _people_answered(settings: Settings, lake: Lake) -> dg.SensorDefinition:
                     yield dg.RunRequest(
                         f"{batch} {mark}", job_name=stage1_iteration.name, partition_key=batch, asset_selection=_rest()
                     )
-            elif lake.note(AUDIT) is None:
+            elif lake.note(AUDIT) is None and not batch.startswith(PREFIX):
                 yield dg.RunRequest(f"{batch} {mark}", job_name=collect_audit.name)
         if not done:
             yield dg.SkipReason("nobody is asked, or somebody has still to answer")

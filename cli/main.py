@@ -53,6 +53,8 @@ app = typer.Typer(
 benchmarks = typer.Typer(cls=Group, no_args_is_help=True, help="Measure reward models and judges on benchmarks.")
 judges = typer.Typer(no_args_is_help=True, help="What judges are told.")
 releases = typer.Typer(cls=ReleaseGroup, no_args_is_help=True, help="A release as a folder that others can use.")
+pushes = typer.Typer(no_args_is_help=True, help="A release or a model to the Hugging Face Hub.")
+app.add_typer(pushes, name="push", rich_help_panel=START)
 app.add_typer(releases, name="release", rich_help_panel=START)
 app.add_typer(benchmarks, name="benchmark", rich_help_panel=MEASURE)
 app.add_typer(judges, name="judges", rich_help_panel=LOOK)
@@ -355,6 +357,50 @@ def verify(
     raise typer.Exit(checked(folder, settings, _lake(settings) if settings else None))
 
 
+Repository = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository on the Hub.")]
+Public = Annotated[bool, typer.Option("--public", help="A repository that is made new is not private.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be pushed, and send nothing.")]
+
+
+@pushes.command("release")
+def push_release(
+    folder: Annotated[Path, typer.Argument(help="What `assay release` wrote.")],
+    repository: Repository,
+    public: Public = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Verify a release and push it as a data set; prints the revision."""
+    from cli.pushing import release
+    from handover.contents import HandoverError
+
+    with _refusing(HandoverError):
+        raise typer.Exit(release(folder, repository, public, dry_run))
+
+
+@pushes.command("model")
+def push_model(
+    model: Annotated[str, typer.Argument(help="An arm of the final models, or a model folder.")],
+    repository: Repository,
+    base_model: Annotated[str, typer.Option(metavar="OWNER/NAME", help="The backbone on the Hub.")] = "",
+    dataset: Annotated[
+        list[str] | None, typer.Option(metavar="OWNER/NAME", help="What it was trained on. May be repeated.")
+    ] = None,
+    license_: Annotated[str, typer.Option("--license", help="As the Hub spells it.")] = "",
+    public: Public = False,
+    dry_run: DryRun = False,
+    config: Config = None,
+) -> None:
+    """Push a reward model with a page that names its backbone, data and results; prints the revision."""
+    from cli.pushing import model as push_one
+    from handover.contents import HandoverError
+    from handover.hub_upload import Origin
+
+    settings = _use(config)
+    given = Origin(base_model, tuple(dataset or ()), license_)
+    with _refusing(HandoverError):
+        raise typer.Exit(push_one(settings, _lake(settings), model, repository, given, public, dry_run))
+
+
 @app.command(rich_help_panel=START)
 def export(
     tool: Annotated[str, typer.Argument(metavar="TOOL", help="trl, openrlhf, llama-factory, axolotl or nemo-rl.")],
@@ -447,6 +493,18 @@ def explain(
 
     with _refusing(UnknownPair):
         story(_lake(_use(config)), pair_id)
+
+
+@app.command(rich_help_panel=LOOK)
+def explore(
+    port: Annotated[int, typer.Option(help="0 takes any that is free.")] = 8771,
+    config: Config = None,
+) -> None:
+    """Serve a page on the pairs: filter, read, compare before and after, ask people, SQL. For this machine alone."""
+    from cli.explore import page
+
+    settings = _use(config)
+    raise typer.Exit(page(settings, _lake(settings), port))
 
 
 @app.command(rich_help_panel=LOOK)

@@ -404,13 +404,13 @@ def _shown(said: list[Said]) -> str:
     return f"{said[0][0]} {(said[0][1] or '')[:60]!r}" if said else "nothing"
 
 
-def _compared(one: Part, other: Part, winner: Winner) -> Found:
+def _compared(one: Part, other: Part, winner: Winner, *, ahead_by: float | None = None) -> Found:
     if isinstance(one, Unfit | BadRecord) or isinstance(other, Unfit | BadRecord):
         return _unfit(one if isinstance(one, Unfit | BadRecord) else other)
     if one[0] != other[0] and one[1] is not None and other[1] is not None:
         return Unfit("different_conversations", "the two dialogues differ before their last answers")
     conversation = one[0] if one[1] is not None else other[0]
-    return Comparison(conversation, one[1], other[1], winner)
+    return Comparison(conversation, one[1], other[1], winner, ahead_by)
 
 
 def _unfit(problem: Any, where: str = "") -> Unfit:
@@ -494,7 +494,7 @@ class _Scores(Context):
         scores = _listed(value_at(record, self.names["scores"]), "scores")
         if len(responses) != len(scores):
             raise BadRecord("wrong_length", f"{len(responses)} responses but {len(scores)} scores")
-        yield from _all_pairs(self.answers(record, responses), [_tried(number, s) for s in scores])
+        yield from _all_pairs(self.answers(record, responses), [_tried(number, s) for s in scores], graded=True)
 
 
 class _Ranking(Context):
@@ -503,9 +503,14 @@ class _Ranking(Context):
         yield from _all_pairs(self.answers(record, responses), [-float(i) for i in range(len(responses))])
 
 
-def _all_pairs(answers: Sequence[Part], scores: Sequence[float | BadRecord | None]) -> Iterator[Found]:
+def _all_pairs(
+    answers: Sequence[Part], scores: Sequence[float | BadRecord | None], graded: bool = False
+) -> Iterator[Found]:
     """Every two responses, the better one first; equal scores are a tie. What cannot be read costs the pairs that it
     would stand in.
+
+    Args:
+        graded: differences of scores say how much better a response is.
 
     Raises:
         BadRecord: no two of them can be read.
@@ -532,7 +537,8 @@ def _all_pairs(answers: Sequence[Part], scores: Sequence[float | BadRecord | Non
             yield _compared(answers[i], answers[j], "tie")
         else:
             better, worse = (i, j) if first > second else (j, i)
-            yield _compared(answers[better], answers[worse], "a")
+            ahead_by = abs(first - second) if graded and math.isfinite(first - second) else None
+            yield _compared(answers[better], answers[worse], "a", ahead_by=ahead_by)
 
 
 class _Tree(Shape):

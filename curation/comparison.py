@@ -12,12 +12,16 @@ Winner = Literal["a", "b", "tie", "both_bad"] | None
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two responses to one conversation and which is better; None where the record does not say."""
+    """Two responses to one conversation and which is better; None where the record does not say.
+
+    `ahead_by` is by how many points of its source's scores the better one is ahead; None where there are no scores.
+    """
 
     turns: tuple[Said, ...]
     a: str | None
     b: str | None
     winner: Winner
+    ahead_by: float | None = None
 
     def problem(self) -> tuple[str, str] | None:
         """Why this is no pair, as (reason, evidence), or None."""

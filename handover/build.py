@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from handover import card, shards
 from handover.contents import HandoverError, Holding, Snapshot, choose, texts
 from handover.schema import FACTS, FORMAT, REPORT, RULE, SUMS, documented, schema
+from handover.trimming import select
 from resources.lake import Lake
 from resources.settings import Settings
 from sql import statement
@@ -18,6 +19,8 @@ from training.atomic import beside, replace_folder
 
 if TYPE_CHECKING:
     import duckdb
+
+    from resources.run import Run
 
 LOOKED_AT = 20_000  # pairs of a release whose language is looked at; ids are hashes, so the first are a sample
 BY_RULE = ("label_source", "rule", "flipped")
@@ -40,12 +43,20 @@ class Wanted:
     spelled_out: tuple[str, ...] = ()
 
 
-def build(settings: Settings, lake: Lake, wanted: Wanted, out: Path, most: int = shards.SHARD) -> dict[str, Any]:
+def build(
+    settings: Settings,
+    lake: Lake,
+    wanted: Wanted,
+    out: Path,
+    most: int = shards.SHARD,
+    run: "Run | None" = None,
+) -> dict[str, Any]:
     """Write a release, whole or not at all.
 
     Args:
         out: a folder that is not there, is empty, or holds a release, which is replaced.
         most: bytes of a shard, about.
+        run: of the step that makes it; filters score with it.
 
     Returns:
         what the release says of itself (`release.json`).
@@ -58,12 +69,12 @@ def build(settings: Settings, lake: Lake, wanted: Wanted, out: Path, most: int =
     _same_permissions(settings, lake)
     with lake.connect() as con, beside(out.absolute()) as new:
         holdings, _ = choose(con, wanted.snapshot, wanted.spelled_out)
+        new.mkdir()
+        selected = select(con, settings, run or _own_run(settings, lake), new)
         pairs = con.table("chosen_pairs").count("*").fetchall()[0][0]
-        if not pairs:
-            raise HandoverError("nothing is left: the filters take every pair")
         languages = card.Languages(LOOKED_AT)
         files = _rows(con, wanted, pairs, new, languages, most)
-        facts = _facts(con, settings, wanted, holdings, files)
+        facts = _facts(con, settings, wanted, holdings, files) | {"selection": selected}
         rule = _rule(con)
         if wanted.snapshot.upto == "stage2" and rule:
             (new / RULE).write_text(rule, encoding="utf-8")
@@ -125,6 +136,7 @@ def _facts(
 ) -> dict[str, Any]:
     """Everything that the card is written from and that `verify` compares with the rows."""
     snapshot = wanted.snapshot
+    sections = type(settings).model_fields.keys() - {"release"}  # what the filters are stands in `selection`
     ledger = _dicts(con, statement("handover/ledger"))
     counted = _dicts(con, statement("handover/counted"))
     released = {s: sum(c["pairs"] for c in counted if c["source"] == s) for s in {c["source"] for c in counted}}
@@ -160,11 +172,10 @@ def _facts(
         "ledger": ledger,
         "classes": sorted(_summed(ledger, ("class",), "records"), key=lambda c: (-c[1], c[0])),
         "by_rule": [dict(zip((*BY_RULE, "pairs"), row, strict=True)) for row in _summed(counted, BY_RULE, "pairs")],
-        "selection": None,
         "described": _dicts(con, statement("handover/described")),
         "benchmarks": _dicts(con, statement("handover/benchmarks")),
         "decontamination": settings.decontamination.model_dump(mode="json"),
-        "configuration": {"name": settings.name, "hash": settings.section_hash(*type(settings).model_fields)},
+        "configuration": {"name": settings.name, "hash": settings.section_hash(*sections)},
         "generated": settings.world is not None,
     }
 
@@ -175,6 +186,15 @@ def _summed(rows: Sequence[dict[str, Any]], by: Sequence[str], what: str) -> lis
     for row in rows:
         total[tuple(row[name] for name in by)] += row[what]
     return sorted((*key, n) for key, n in total.items())
+
+
+def _own_run(settings: Settings, lake: Lake) -> "Run | None":
+    """A run outside of Dagster, where filters score."""
+    if settings.release.filters.margin is None:
+        return None
+    from resources.run import Run
+
+    return Run(settings, lake)
 
 
 def _same_permissions(settings: Settings, lake: Lake) -> None:

@@ -5,7 +5,7 @@ import pyarrow as pa
 from curation.tables import CONVERSATION
 
 FORMAT = 1  # of release.json; raised where a reader of an older one would be wrong
-FACTS, SUMS, RULE, REPORT = "release.json", "SHA256SUMS", "rule.json", "report.html"
+FACTS, SUMS, RULE, REPORT, SELECTION = "release.json", "SHA256SUMS", "rule.json", "report.html", "selection.parquet"
 TEXTS = ("prompt", "chosen", "rejected")
 _DOCS = {
     "prompt": "the turns before the answer, as messages {role, content}",

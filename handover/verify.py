@@ -274,6 +274,10 @@ def _counts(facts: dict[str, Any], counted: Counter[tuple], found: Findings) -> 
     released = sum(row["records"] for row in facts["ledger"] if row["class"] == "released")
     if released != facts["pairs"]:
         found.fault("count", f"the ledger of {FACTS} has {released:,} pairs released, the release {facts['pairs']:,}")
+    attrition = (facts.get("selection") or {}).get("attrition", [])
+    for one, then in zip(attrition, [*attrition[1:], {"before": facts["pairs"]}], strict=False):
+        if one["before"] - one["removed"] != one["after"] or one["after"] != then["before"]:
+            found.fault("count", f"filter {one['rule']}: {one['after']:,} pairs after it, {then['before']:,} go on")
     flipped = sum(n for key, n in counted.items() if key[3])
     if flipped and facts["snapshot"] != "corrected":
         found.fault("count", f"{flipped:,} rows are flipped in a release of the snapshot {facts['snapshot']}")

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
 
 SEGMENTS = "segments"
+CAPPED_ROWS = 1024  # queries whose scores are in memory together where they are capped
 
 
 def register() -> str:
@@ -90,52 +92,92 @@ def attend(
     """transformers' attention interface: query [1, H, T, D], key and value [1, K, T, D] give [1, T, H, D].
 
     Raises:
-        ValueError: the architecture changes its scores by more than a scale, or does not hand `segments` on.
+        ValueError: the architecture changes its scores by more than a scale and a soft cap, or does not hand `segments` on.
     """
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     if segments is None:
         if attention_mask is not None and attention_mask.shape[-1] < key.shape[2]:
             raise ValueError(f"{type(module).__name__} does not hand keyword arguments on to its attention")
+        if others.get("softcap") is not None:
+            return _capped_rows(query, key, value, attention_mask, scaling, sliding_window, others["softcap"]), None
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **others)
     segments.used = True
-    if changed := [k for k in ("softcap", "s_aux", "position_bias") if others.get(k) is not None]:
+    softcap = others.get("softcap")
+    if changed := [k for k in ("s_aux", "position_bias") if others.get(k) is not None]:
         raise ValueError(
             f"{type(module).__name__} changes its attention scores by {changed[0]}, which is not supported"
         )
-    if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
+    if softcap is None and query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
         _check_varlen(query.device, query.dtype)
         return _varlen(query, key, value, scaling, sliding_window, segments), None
-    return _pieces(query, key, value, scaling, sliding_window, segments), None
+    return _pieces(query, key, value, scaling, sliding_window, segments, softcap), None
 
 
-def _pieces(query, key, value, scaling: float | None, window: int | None, segments: Segments) -> torch.Tensor:
+def _pieces(
+    query, key, value, scaling: float | None, window: int | None, segments: Segments, softcap: float | None = None
+) -> torch.Tensor:
     from transformers.integrations.sdpa_attention import repeat_kv
 
     heads = query.shape[1] // key.shape[1]
     q, k, v = (x.split(segments.queries, dim=2) for x in (query, repeat_kv(key, heads), repeat_kv(value, heads)))
     found, at = [], 0
     for prefix, tails in segments.groups:
-        found.append(_causal(q[at], k[at], v[at], scaling, window, segments))
+        found.append(_causal(q[at], k[at], v[at], scaling, window, segments, softcap))
         before = [x[at][:, :, :prefix] for x in (q, k, v)]
         for i, n in enumerate(tails[1:], at + 1):
             whole = [torch.cat([b, x[i]], dim=2) for b, x in zip(before[1:], (k, v), strict=True)]
             if n < prefix:
-                found.append(_causal(q[i], *whole, scaling, window, segments))
+                found.append(_causal(q[i], *whole, scaling, window, segments, softcap))
             else:  # the causal kernel leaves out half of the square, which then is less work than a masked rectangle
-                both = _causal(torch.cat([before[0], q[i]], dim=2), *whole, scaling, window, segments)
+                both = _causal(torch.cat([before[0], q[i]], dim=2), *whole, scaling, window, segments, softcap)
                 found.append(both[:, :, prefix:])
         at += len(tails)
     return torch.cat(found, dim=2).transpose(1, 2)
 
 
-def _causal(q, k, v, scaling: float | None, window: int | None, segments: Segments) -> torch.Tensor:
+def _causal(
+    q, k, v, scaling: float | None, window: int | None, segments: Segments, softcap: float | None = None
+) -> torch.Tensor:
     """Attention of the last positions of a causal sequence."""
     queries, keys = q.shape[2], k.shape[2]
     window = None if window is None or window >= keys else window
+    if softcap is not None:
+        mask = segments.mask(queries, keys, window, q)
+        scale = q.shape[-1] ** -0.5 if scaling is None else scaling
+        rows = [x.split(CAPPED_ROWS, dim=-2) for x in (q, mask)]
+        if torch.is_grad_enabled() and len(rows[0]) > 1:  # scores of all rows would be kept for the way back
+            parts = [
+                checkpoint(_capped, a, k, v, m, scale, softcap, use_reentrant=False) for a, m in zip(*rows, strict=True)
+            ]
+        else:
+            parts = [_capped(a, k, v, m, scale, softcap) for a, m in zip(*rows, strict=True)]
+        return torch.cat(parts, dim=2)
     if queries == keys and window is None:
         return scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling)
     return scaled_dot_product_attention(q, k, v, segments.mask(queries, keys, window, q), scale=scaling)
+
+
+def _capped(q, k, v, mask: torch.Tensor, scale: float, softcap: float) -> torch.Tensor:
+    """Attention whose scores are drawn smoothly into -softcap..softcap, as Gemma 2 has it; no kernel of torch does that."""
+    scores = softcap * torch.tanh(q @ k.transpose(2, 3) * scale / softcap) + mask
+    return scores.softmax(-1, dtype=torch.float32).to(q.dtype) @ v
+
+
+def _capped_rows(
+    query, key, value, mask: torch.Tensor | None, scaling: float | None, window: int | None, softcap: float
+) -> torch.Tensor:
+    """The same for rows with a mask, which says whether a key is seen, or is added to the scores."""
+    from transformers.integrations.sdpa_attention import repeat_kv
+
+    heads, queries, keys = query.shape[1] // key.shape[1], query.shape[2], key.shape[2]
+    if mask is None:
+        mask = Segments([], query.device).mask(queries, keys, window, query)
+    elif mask.dtype == torch.bool:
+        mask = torch.zeros(mask.shape, dtype=query.dtype, device=query.device).masked_fill_(~mask, float("-inf"))
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    found = _capped(query, repeat_kv(key, heads), repeat_kv(value, heads), mask[..., :keys], scale, softcap)
+    return found.transpose(1, 2)
 
 
 def _varlen(query, key, value, scaling: float | None, window: int | None, segments: Segments) -> torch.Tensor:

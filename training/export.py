@@ -9,6 +9,7 @@ from torch import nn
 from training.atomic import beside, replace, replace_folder, write_json
 from training.backbone import EVERY_TOKEN, LAYERED
 from training.frozen import FrozenRewardModel
+from training.lora import merged
 from training.model import RewardModel
 from training.pooling import add_averaging_layer, read_linearly
 from training.states import cut_at, template_of
@@ -39,10 +40,22 @@ model = AutoModelForSequenceClassification.from_pretrained(folder)
 text = tokenizer.apply_chat_template(turns, tokenize=False)  # no system prompt; the last turn is the response
 reward = model(**tokenizer(text, return_tensors="pt")).logits[0, 0]
 ```
-{bos}
+{bos}{served}
 ## Limits
 One scalar cannot hold conflicting preferences. The labels of filters and judges carry their bias into the model.
 Rewards outside the domain of the training pairs, and of inputs with a system prompt, are not calibrated.
+"""
+
+
+SERVED = """
+vLLM serves it (0.12 or later; without the last option it answers with a sigmoid of the reward):
+
+```
+vllm serve FOLDER --runner pooling --convert classify --pooler-config '{"use_activation": false}'
+curl localhost:8000/classify -H 'content-type: application/json' -d '{"model": "FOLDER", "input": "TEXT"}'
+```
+
+TEXT is what the chat template writes. The reward is `data[0].probs[0]`.
 """
 
 
@@ -52,20 +65,34 @@ def export(model: RewardModel, folder: Path, facts: dict) -> None:
     The folder appears whole or not at all. Call on one rank, with gathered parameters.
     """
     with beside(folder) as new:
-        model.model.save_pretrained(new)
+        model.model.save_pretrained(new, state_dict=merged(model.model))
         model.tokenizer.save_pretrained(new)
         write_json(new / "reward.json", facts)
+        _readable(new)
         replace_folder(new, folder)
 
 
-def write_card(folder: Path, facts: dict, tokenizer) -> None:
-    """The model card, from the result of the training."""
+def _readable(folder: Path) -> None:
+    """Let the group read what libraries write for the owner alone, such as weights."""
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(path.stat().st_mode | (0o050 if path.is_dir() else 0o040))
+
+
+def write_card(folder: Path, facts: dict, tokenizer, served: bool = True) -> None:
+    """The model card, from the result of the training.
+
+    Args:
+        served: whether vLLM knows the architecture as a classifier that reads the last token.
+    """
     shown = "none measured"
     if facts["validation_accuracy"] is not None:
         shown = f"{facts['validation_accuracy']:.3f} of {facts['validation_pairs']} (ties count half)"
     bos = tokenizer.bos_token
     note = f"\nIf the text begins with `{bos}`, strip it before tokenising: exactly one is wanted.\n" if bos else ""
-    replace(folder / "README.md", CARD.format_map({**facts, "accuracy": shown, "bos": note}).encode())
+    replace(
+        folder / "README.md",
+        CARD.format_map({**facts, "accuracy": shown, "bos": note, "served": SERVED if served else ""}).encode(),
+    )
 
 
 FROZEN_CARD = """---
@@ -164,4 +191,5 @@ def export_frozen(model: FrozenRewardModel, backbone: Path, layer: int, folder: 
         model.save(new)
         write_json(new / "reward.json", said)
         replace(new / "README.md", FROZEN_CARD.format_map({**facts, **shown}).encode())
+        _readable(new)
         replace_folder(new, folder)

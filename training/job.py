@@ -16,6 +16,8 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 
+TrackerName = Literal["tensorboard", "wandb", "mlflow", "trackio"]
+
 # Keys that are still read under the name they had before.
 FORMER = {"batch_pairs": "global_batch_size", "centring": "center_rewards_coefficient"}
 
@@ -74,6 +76,16 @@ class Backbone(Frozen):
     pooling: Literal["mean", "cls"] | None = None
 
 
+class Lora(Frozen):
+    """Low-rank adapters in the place of the body's weights: the head is trained whole. What is exported is merged."""
+
+    rank: Count = 16
+    alpha: Count = 32  # adapters are scaled by alpha / rank
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # noise between two responses teaches noise
+    # names of the layers that get one; None: every linear layer but the head
+    layers: list[str] | None = None
+
+
 class TrainRecipe(Frozen):
     """One training run. Paper: dev lr 4e-6, batch 256, linear; final lr 3e-6, batch 10,240, constant (spec 6)."""
 
@@ -88,6 +100,7 @@ class TrainRecipe(Frozen):
     center_rewards_coefficient: NotNegative = 0.0  # pull of each pair's two rewards towards zero mean
     evaluations: Annotated[int, Field(ge=0)] = 4  # times the validation pairs are scored on the way
     max_pairs: Count | None = None
+    lora: Lora | None = None  # None trains all weights
 
     @model_validator(mode="before")
     @classmethod
@@ -105,6 +118,7 @@ class Setup(Frozen):
     # activations are computed again on the way back: less memory, a third more work
     gradient_checkpointing: bool = False
     checkpoint_steps: Count | None = None  # state to resume from is written this often; None: never
+    trackers: list[TrackerName] = ["tensorboard"]  # where metrics go beside metrics.jsonl (see trackers)
 
 
 class Facts(Frozen):
@@ -178,7 +192,9 @@ def decisive(setup: Setup, recipe: TrainRecipe) -> dict:
     return {
         "backbone": setup.backbone.model_dump(mode="json", exclude={"pooling"}) | kept_of(setup.backbone),
         "recipe": {
-            former.get(k, k): v for k, v in recipe.model_dump(mode="json").items() if k in TrainRecipe.model_fields
+            former.get(k, k): v
+            for k, v in recipe.model_dump(mode="json").items()
+            if k in TrainRecipe.model_fields and not (k == "lora" and v is None)
         },
         "max_tokens": setup.max_tokens,
         "tokens_per_microbatch": setup.tokens_per_microbatch,

@@ -395,7 +395,7 @@ def new_model(backbone: Backbone, tokenizer, max_tokens: int, seed: int) -> Rewa
     else:
         folder = folder_of(backbone.path)
         kept = is_reward_model(folder)
-        model = _classifier(folder, backbone.keep_layers, pooling, attn_implementation="sdpa")
+        model = _classifier(folder, backbone.keep_layers, pooling)
     if len(tokenizer) > _vocabulary(model):
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     model.config.pad_token_id = model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
@@ -411,7 +411,7 @@ def new_model(backbone: Backbone, tokenizer, max_tokens: int, seed: int) -> Rewa
     return reward
 
 
-def _classifier(folder: Path, keep_layers: int | None = None, pooling: Literal["mean", "cls"] | None = None, **options):
+def _classifier(folder: Path, keep_layers: int | None = None, pooling: Literal["mean", "cls"] | None = None):
     """The folder's model with one output; a head that it does not bring is drawn by whoever wants it.
 
     Raises:
@@ -435,7 +435,6 @@ def _classifier(folder: Path, keep_layers: int | None = None, pooling: Literal["
         dtype=torch.float32,
         output_loading_info=True,
         ignore_mismatched_sizes=not is_reward_model(folder),  # a head with other outputs goes
-        **options,
     )
     if is_reward_model(folder) and found["missing_keys"]:
         raise ValueError(f"{folder}: it holds no reward model, having no {', '.join(sorted(found['missing_keys']))}")

@@ -33,11 +33,13 @@ from training.backbone import folder_of
 from training.checkpoint import Checkpoints
 from training.export import export, write_card
 from training.job import TrainJob, TrainRecipe
+from training.lora import adapt
 from training.loss import bradley_terry, n_correct
 from training.model import RewardModel, TokenBatch, backbone_tokenizer, learn_tokenizer, load_tokenizer, new_model
 from training.plan import MicroBatch, Plan, scoring
 from training.processes import ProcessGroup, Progress, open_progress, run_program
 from training.tokens import TokenTable, write_pairs
+from training.trackers import NoTracker, Tracker, trackers
 
 SENTINEL_STEPS = 20
 DIVERGED_AT = 4 * math.log(2)
@@ -197,6 +199,8 @@ class Trainer:
         (self.out / "tokens").mkdir(parents=True, exist_ok=True)
         tokenizer = tokenizer_for(job, group)
         self.model = new_model(job.backbone, tokenizer, job.max_tokens, job.seed)
+        if job.recipe.lora is not None:
+            adapt(self.model, job.recipe.lora, job.seed)
         self.model.to(group.device)
         if job.gradient_checkpointing:
             self.model.recompute()
@@ -248,14 +252,14 @@ class Trainer:
         if self.validation is not None:
             evaluate_at.add(steps)
         every = self.job.checkpoint_steps
-        with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as log, self.board() as board:
+        with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as log, self.boards() as boards:
             while self.step < steps:
                 facts = self.one_step()
                 self.step += 1
                 if self.step in evaluate_at:
                     facts["validation_accuracy"] = self.evaluate()
                     self.keep_if_best(facts["validation_accuracy"])
-                self.report(facts, log, board)
+                self.report(facts, log, boards)
                 if every and self.step % every == 0 and self.step < steps:
                     with self.writing(self.checkpoints.folder):
                         self.checkpoints.save(self.engine, self.step, self.state())
@@ -264,14 +268,15 @@ class Trainer:
             self.export()
         return self.finish(time.monotonic() - began)
 
-    def board(self):
-        """TensorBoard's writer on rank 0; what a broken run wrote of the steps to come is hidden."""
+    def boards(self):
+        """The trackers that are asked for, on rank 0."""
         if not self.group.is_main:
-            return contextlib.nullcontext()
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.progress.report(f"live: tensorboard --logdir {self.out.parent}")
-        return SummaryWriter(self.out / "tensorboard", purge_step=self.step + 1, flush_secs=5)
+            return contextlib.nullcontext([])
+        if "tensorboard" in self.job.trackers:
+            self.progress.report(f"live: tensorboard --logdir {self.out.parent}")
+        config = {k: v for k, v in self.recipe.model_dump(mode="json").items() if isinstance(v, int | float | str)}
+        config |= {"backbone": self.job.backbone.name, "pairs": len(self.train), "steps": self.plan.steps}
+        return trackers(self.job.trackers, self.out, self.job.facts.name or self.out.name, config, self.step)
 
     def state(self) -> dict:
         """What a resumed run must know beside weights and optimizer."""
@@ -430,14 +435,18 @@ class Trainer:
                 with self.writing(self.out / "model"):
                     export(self.model, self.out / "model", facts)
 
-    def report(self, facts: dict, log, board) -> None:
+    def report(self, facts: dict, log, boards: list[Tracker]) -> None:
         if not self.group.is_main:
             return
         log.write(json.dumps(facts) + "\n")
         log.flush()
-        for name, value in facts.items():
-            if name != "step" and value is not None:
-                board.add_scalar(name, value, facts["step"])
+        numbers = {name: value for name, value in facts.items() if name != "step" and value is not None}
+        for board in [*boards]:
+            try:
+                board.log(facts["step"], numbers)
+            except Exception as e:  # each client has its own; a server that went away must not cost the training
+                boards.remove(board)
+                self.progress.report(f"{type(board).__name__.strip('_')} takes no more: {type(e).__name__}: {e}")
         checked = facts.get("validation_accuracy")
         text = f"step {facts['step']}/{self.plan.steps} loss {facts['loss']:.4f} accuracy {facts['rewards/accuracies']:.3f}"
         if checked is not None:
@@ -465,7 +474,7 @@ class Trainer:
         with self.group.main_only() as main:
             if main:
                 card = {**self.job.facts.model_dump(), **result, "backbone": self.job.backbone.name}
-                write_card(self.out / "model", card, self.model.tokenizer)
+                write_card(self.out / "model", card, self.model.tokenizer, self.model.causal)
                 write_json(self.out / "result.json", result)
                 for folder in ("tokens", "checkpoints"):
                     shutil.rmtree(self.out / folder, ignore_errors=True)
@@ -493,7 +502,7 @@ def train(job: TrainJob, group: ProcessGroup | None = None) -> dict:
 
 
 def main() -> int:
-    return run_program("training.train", (__doc__ or "").splitlines()[0], TrainJob, train, (TrainingFailed,))
+    return run_program("training.train", (__doc__ or "").splitlines()[0], TrainJob, train, (TrainingFailed, NoTracker))
 
 
 if __name__ == "__main__":

@@ -59,6 +59,7 @@ from curation.tables.reference_schemas import (
 )
 from curation.tables.release_schemas import (
     FINAL_REWARD_MODEL,
+    HANDED_OVER,
     RELEASE_CORRECTED,
     RELEASE_CURATED,
     RELEASE_FIELDS,
@@ -159,6 +160,7 @@ __all__ = [
     "GOLD_PREDICTIONS",
     "GOLD_REWARD_MODEL",
     "GOLD_VOTES",
+    "HANDED_OVER",
     "HUMAN_LABELS",
     "IDS",
     "IMPORTS",

@@ -33,6 +33,7 @@ RAW_POOL = table(
         field("part", I, "which of the pairs that this record implies, from 0"),
         field("priority", I, "of the source"),
         field("n_chars", I, "characters of conversation and both responses"),
+        field("ahead_by", F, "points of its source's scores by which chosen is ahead; null where there are none", True),
     ],
     ("comparison_id", "pair_id", "row", "part"),  # a bucket is a range of comparison_id: it reads only its row groups
     "source",

@@ -10,7 +10,7 @@ RELEASE_FIELDS = [
     field("flipped", B, "chosen and rejected are swapped against the original label"),
     field("label_source", S, "people, judges or models: who verified it"),
     field("rule", S, "what admitted it"),
-    field("weight", F, "training weight; 1.0 for every pair: nothing weighs them yet"),
+    field("weight", F, "training weight, as [weights] of the configuration says; 1.0 by default"),
     field("p_right", F, "calibrated probability that the order given here is right; null without calibration", True),
     field("risk", S, "low, or risky: subjective or more than low controversiality", True),
     field("source", S, "source"),
@@ -52,4 +52,17 @@ FINAL_REWARD_MODEL = table(
     ],
     ("model_id",),
     "model",
+)
+HANDED_OVER = table(
+    "handed_over",
+    "Releases that the run wrote as folders (release.names), and what their sums are.",
+    [
+        field("release", S, "curated, corrected, or a snapshot such as filtered@iter_01"),
+        field("folder", S, "where it lies"),
+        field("pairs", I, "pairs in it"),
+        field("flipped", I, "of them in the other order than the original"),
+        field("left_out", I, "pairs that may not be passed on"),
+        field("sums", S, "SHA-256 of its SHA256SUMS: equal releases have equal ones"),
+    ],
+    ("release",),
 )

@@ -8,6 +8,20 @@ from pydantic import Field, model_validator
 
 from resources.settings.base import Count, Part, Share
 
+Weight = Annotated[float, Field(ge=0)]
+
+
+class Weights(Part):
+    """What a pair counts in the training of final models: the product of what applies to it. In a release it is `weight`."""
+
+    people: Weight = 1.0  # who verified it
+    judges: Weight = 1.0
+    models: Weight = 1.0
+    flipped: Weight = 1.0
+    risky: Weight = 1.0  # subjective, or more than low controversiality
+    # source -> reward that chosen must be ahead by, for each point by which it is ahead in the source's scores
+    margins: dict[str, Annotated[float, Field(ge=0)]] = {}
+
 
 class LakeSettings(Part):
     path: Path = Path("lake")

@@ -51,6 +51,7 @@ BESIDE_THE_POINT = (
     "rendezvous",
     "hostfile",
     "checkpoint_steps",
+    "trackers",
 )
 
 

@@ -14,8 +14,19 @@ from resources.settings.evaluation import Benchmark, Evaluation, Reference
 from resources.settings.left_out import filled
 from resources.settings.models import HOW_CALLED, AttributeSettings, Panel
 from resources.settings.people import PeopleSettings
+from resources.settings.release import Release
 from resources.settings.sources import Source
-from resources.settings.stages import Decontamination, Embedding, Gold, LakeSettings, Personal, Stage1, Stage2, World
+from resources.settings.stages import (
+    Decontamination,
+    Embedding,
+    Gold,
+    LakeSettings,
+    Personal,
+    Stage1,
+    Stage2,
+    Weights,
+    World,
+)
 from resources.settings.training import BESIDE_THE_POINT, Training
 
 ASKING = ("symmetric", "flip_all", "direct_retain", "no_human")  # policies of stage 2 that the judges are part of
@@ -48,6 +59,8 @@ class Settings(Part):
     stage1: Stage1 = Stage1()
     stage2: Stage2 = Stage2()
     training: Training = Training()
+    weights: Weights = Weights()
+    release: Release = Release()
     benchmarks: list[Benchmark] = []
     evaluation: Evaluation = Evaluation()
     reference: Reference = Reference()
@@ -98,6 +111,8 @@ class Settings(Part):
         named = {source for judge in self.judges.judges for source in judge.labelled}
         if unknown := sorted(named - {s.name for s in self.sources}):
             raise ValueError(f"judges.panel: labelled names {', '.join(unknown)}, which is no source")
+        if unknown := sorted(self.weights.margins.keys() - {s.name for s in self.sources}):
+            raise ValueError(f"weights.margins names {', '.join(unknown)}, which is no source")
         if not self.judges.judges:
             if self.stage1.seed_judges or self.stage1.people_share < 1:
                 raise ValueError(

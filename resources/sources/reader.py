@@ -32,7 +32,7 @@ from curation.conversation import BadRecord, Said, Unfit
 from curation.identity import Turn, comparison_id, conv_id, lot, pair_ids, text_hash
 from curation.nearest import beside_path, columnar, nearest
 from curation.plain import Sound
-from curation.tables import CONVERSATION, QUARANTINE, RAW_POOL, TURN, UNUSABLE
+from curation.tables import CONVERSATION, QUARANTINE, RAW_POOL, TEXTS, TURN, UNUSABLE
 from curation.unpaired import pair_up
 from resources.lake import Lake
 from resources.settings import Answers, Records, Source
@@ -91,7 +91,9 @@ class _Builder:
         self._clear()
 
     def _clear(self) -> None:
-        self.pairs: list[tuple] = []  # (pair_id, conv_id, comparison_id, turns, chosen, rejected, row, part, n_chars)
+        self.pairs: list[
+            tuple
+        ] = []  # (pair_id, conv_id, comparison_id, turns, chosen, rejected, row, part, ahead_by, n_chars)
         self.unusable: list[dict] = []
         self.quarantine: list[dict] = []
         self.records = self.chars = 0
@@ -158,7 +160,7 @@ class _Builder:
             pair, comparison = pair_ids(self.named, chosen, rejected)
         except UnicodeEncodeError as e:
             raise BadRecord("not_utf8", "half of a surrogate pair, which is no character") from e
-        return pair, self.named, comparison, c.turns, chosen, rejected, row, part, n_chars
+        return pair, self.named, comparison, c.turns, chosen, rejected, row, part, c.ahead_by, n_chars
 
     def refuse(self, row: int, reason: str, error: str, excerpt: str, file: str = "") -> None:
         self.quarantine.append(
@@ -191,7 +193,7 @@ class _Builder:
             unusable, quarantine, records = unusable[:0], quarantine[:0], 0
 
     def _columns(self, pairs: list[tuple]) -> pa.RecordBatch:
-        names = ("pair_id", "conv_id", "comparison_id", "conversation", "chosen", "rejected", "row", "part", "n_chars")
+        names = ("pair_id", "conv_id", "comparison_id", *(f.name for f in TEXTS), "row", "part", "ahead_by", "n_chars")
         columns = dict(zip(names, zip(*pairs, strict=True) if pairs else ((),) * len(names), strict=True))
         columns["conversation"] = _conversations(columns["conversation"])
         columns["source"] = pa.repeat(self.source.name, len(pairs))

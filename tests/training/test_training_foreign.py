@@ -107,7 +107,7 @@ FOREIGN = {
     "Qwen3 without padding token": ("Qwen3", {}, {}, "stream"),
     "Qwen2 with a system prompt of its own": ("Qwen2", {"template": DEFAULT_SYSTEM, "pad": "</s>"}, {}, "stream"),
     "Mistral with a window": ("Mistral", {"pad": "</s>"}, {"sliding_window": 16}, "stream"),
-    "Gemma2, whose scores are capped": ("Gemma2", {"pad": "<pad>"}, {"attn_logit_softcapping": 2.0}, "rows"),
+    "Gemma2, whose scores are capped": ("Gemma2", {"pad": "<pad>"}, {"attn_logit_softcapping": 2.0}, "stream"),
     "GPT-2, pad = eos": ("GPT2", {"pad": "</s>"}, {"n_layer": 2, "n_head": 4}, "stream"),
     "OPT": ("OPT", {"pad": "<pad>"}, {"ffn_dim": 64, "word_embed_proj_dim": 32}, None),
     "Bloom without padding token": ("Bloom", {}, {"n_head": 4, "n_layer": 2}, None),

@@ -356,7 +356,9 @@ def other(name: str, tokenizer, **more):
     return RewardModel(transformers.AutoModelForSequenceClassification.from_config(config), tokenizer).eval()
 
 
-@pytest.mark.parametrize("name", ["Qwen3", "Qwen2", "Gemma", "Gemma3Text", "Mistral", "Phi3", "Olmo2", "GPT2"])
+@pytest.mark.parametrize(
+    "name", ["Qwen3", "Qwen2", "Gemma", "Gemma3Text", "Mistral", "Phi3", "Olmo2", "GPT2", "Gemma2"]
+)
 def test_other_architectures_share_prefixes_exactly(tokenizer, name):
     """Rewards of a stream equal those of transformers' own forward pass on each sequence alone."""
     model, tokens = other(name, tokenizer, sliding_window=16), table(tokenizer, PAIRS[:8])
@@ -370,9 +372,40 @@ def test_other_architectures_share_prefixes_exactly(tokenizer, name):
 
 @pytest.mark.parametrize(
     ("name", "why"),
-    [("Gemma2", "softcap"), ("GptOss", "s_aux"), ("StableLm", "keyword arguments"), ("Mpt", "of its own")],
+    [("GptOss", "s_aux"), ("StableLm", "keyword arguments"), ("Mpt", "of its own")],
 )
 def test_architectures_that_would_be_wrong_are_refused(tokenizer, name, why):
     tokens = table(tokenizer, PAIRS[:2])
     with pytest.raises(ValueError, match=why):
         rewards(other(name, tokenizer), tokens, pack(range(2), tokens.lengths, 400))
+
+
+def test_capped_scores_are_those_of_plain_transformers_in_a_stream_and_in_rows_of_queries(tokenizer, monkeypatch):
+    """Gemma 2: a cap that bites, a window on every second layer, and gradients of what is computed again."""
+    from training import attention
+
+    model = other("Gemma2", tokenizer, sliding_window=16, attn_logit_softcapping=0.5, query_pre_attn_scalar=4)
+    tokens = table(tokenizer, PAIRS[:8])
+    stream = rewards(model, tokens, pack(range(8), tokens.lengths, 400))
+    monkeypatch.setattr(attention, "CAPPED_ROWS", 7)
+    batch = model.collate(tokens, pack(range(8), tokens.lengths, 400)[0])
+    model.zero_grad()
+    model(batch).sum().backward()
+    grads = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    assert rewards(model, tokens, pack(range(8), tokens.lengths, 400)) == pytest.approx(stream, abs=1e-6)
+    model.model.set_attn_implementation("eager")
+    with torch.no_grad():
+        alone = [
+            [float(model.model(torch.from_numpy(np.concatenate([p, t])).long()[None]).logits) for t in tails]
+            for p, tails in (tokens.group(g) for g in range(8))
+        ]
+    assert stream == pytest.approx(np.array(alone), abs=1e-5)
+    model.zero_grad()
+    groups = batch.groups
+    sum(
+        model.model(torch.from_numpy(np.concatenate([p, t])).long()[None]).logits.sum()
+        for p, tails in (tokens.group(g) for g in groups)
+        for t in tails
+    ).backward()
+    plain = [p.grad for p in model.parameters() if p.grad is not None]
+    assert len(plain) == len(grads) and all(torch.allclose(a, b, atol=1e-4) for a, b in zip(plain, grads, strict=True))

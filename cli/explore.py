@@ -1,0 +1,67 @@
+"""`assay explore`: a page on the pairs of a lake, for this machine."""
+
+import io
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+from cli.exits import DONE, UNUSABLE
+from report.explore.explored_pairs import ExploredPairs, NoAnswer
+from report.explore.explorer_app import Explorer, app
+from resources.annotators.looks import NotSent, ask, can_ask
+from resources.lake import Lake
+from resources.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+HERE = "127.0.0.1"
+
+
+def explorer(settings: Settings, lake: Lake) -> Explorer:
+    """What the page shows, and whom it may ask."""
+
+    def story(pair: str) -> str:
+        from rich.console import Console
+
+        from cli.explain import story as told
+
+        out = io.StringIO()
+        told(lake, pair, Console(file=out, highlight=False, color_system=None, width=200))
+        return out.getvalue()
+
+    def send(pairs: "pa.Table", name: str) -> str:
+        try:
+            return ask(settings, lake, pairs, name)
+        except NotSent as e:
+            raise NoAnswer(str(e)) from None
+
+    return Explorer(settings.name, ExploredPairs(lake), story, send if can_ask(settings) else None)
+
+
+def page(settings: Settings, lake: Lake, port: int) -> int:
+    """Serve until interrupted; returns the exit status.
+
+    Args:
+        port: 0 takes any that is free.
+    """
+    import uvicorn
+
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    with listening:
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind((HERE, port))
+        except OSError as e:
+            print(f"assay: {HERE}:{port} cannot be used: {e.strerror}; choose another with --port", file=sys.stderr)
+            return UNUSABLE
+        made = explorer(settings, lake)
+        print(f"http://{HERE}:{listening.getsockname()[1]}/open/{made.token}", flush=True)
+        print("Open it on this machine; stop with Ctrl+C.", flush=True)
+        # no access log: a path holds the link
+        config = uvicorn.Config(app(made), log_level="warning", access_log=False, server_header=False)
+        try:
+            uvicorn.Server(config).run(sockets=[listening])
+        finally:
+            made.pool.close()
+    return DONE

@@ -1,0 +1,1 @@
+"""A local page to look at the pairs of a lake."""

@@ -1,0 +1,177 @@
+"""The page on a lake's pairs: what it finds, whom it answers, and how it looks in a real browser."""
+
+import multiprocessing
+import re
+import socket
+import time
+
+import pytest
+from starlette.testclient import TestClient
+
+from cli import explore
+from curation import tables as t
+from report.explore.explored_pairs import ExploredPairs, NoAnswer
+from report.explore.explorer_app import app
+from resources.annotators.desk import desk
+from tests.support.browser import browser
+from tests.support.lakes import put
+from tests.support.releases import configured, handed_lake, pair, pool
+
+EVIL = "</td><script>document.title='owned'</script><img src=x onerror=document.title='owned'>"
+
+
+@pytest.fixture(scope="module")
+def settings():
+    return configured()
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return [*pool(), pair(50, "wide", asked=f"Is this {EVIL} a Lighthouse?")]
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory, settings, pairs):
+    lake = handed_lake(tmp_path_factory.mktemp("explored"), settings, pairs)
+    put(lake, t.STAGE2_ATTRIBUTES, [{"pair_id": pairs[0]["pair_id"], "objectivity": "subjective"}], "b00")
+    put(lake, t.SCORES, [{"pair_id": p["pair_id"], "p_best": i / 20, "p_gold": 0.5, "best_model": "b", "gold_model": "g"}
+                         for i, p in enumerate(pairs)], "b00")  # fmt: skip
+    put(lake, t.RAW_POOL, [p | {"row": i} for i, p in enumerate(pairs, 1) if p["source"] == "wide"], "wide")
+    return lake
+
+
+@pytest.fixture
+def looked(lake):
+    opened = ExploredPairs(lake)
+    yield opened
+    opened.close()
+
+
+def test_filters_find_what_was_planted_alone_and_together(looked, pairs):
+    def found(**asked):
+        return {r["pair_id"] for r in looked.view(asked, 0)["rows"]}
+
+    names = [p["pair_id"] for p in pairs]
+    assert found() == set(names) and looked.pairs == 19
+    assert found(source="wide") == {p["pair_id"] for p in pairs if p["source"] == "wide"}
+    assert found(**{"class": "flip"}) == set(names[::3])
+    assert found(source="wide", **{"class": "flip"}) == {n for n in names[::3] if n in found(source="wide")}
+    assert found(objectivity="subjective") == {names[0]} and found(objectivity="(none)") == set(names[1:])
+    assert found(text="LIGHTHOUSE") == {names[-1]} == found(pair=names[-1][:9])
+    assert found(text="it is 4, “wide") == {p["pair_id"] for p in pairs if p["chosen"] == "It is 4, “wide”."}
+    assert found(p_best_from="0.1", p_best_to="0.2") == {n for i, n in enumerate(names) if 0.1 <= i / 20 <= 0.2}
+    assert found(text="%") == set() and found(source="' OR 1=1 --") == set()
+    with pytest.raises(NoAnswer, match="p_best: 'high' is no number"):
+        looked.view({"p_best_from": "high"}, 0)
+
+
+def test_before_and_after_add_up(looked):
+    rows = looked.compared({}, "source")
+    assert sum(r["before"] for r in rows) == 19 and sum(r["flipped"] for r in rows) == 7
+    wide = next(r for r in rows if r["item"] == "wide")
+    assert (wide["before"], wide["after"], wide["kept"] + wide["flipped"]) == (7, 7, 7)
+    assert all(r["longer_before"] is not None for r in rows)
+
+
+def test_the_page_reads_and_changes_nothing(looked, lake, tmp_path):
+    columns, rows, more = looked.answer("SELECT class, count(*) AS n FROM explored GROUP BY ALL ORDER BY 1")
+    assert columns == ["class", "n"] and rows == [("flip", 7), ("keep", 12)] and not more
+    assert looked.answer("FROM range(1000)")[2]
+    out = tmp_path / "out.csv"
+    for query in (f"COPY explored TO '{out}'", "DROP TABLE explored", "SELECT 1; DROP TABLE explored", "SET threads = 1",
+                  "INSTALL httpfs", "ATTACH 'x.db'", "CREATE TABLE x AS SELECT 1", "nonsense"):  # fmt: skip
+        with pytest.raises(NoAnswer):
+            looked.answer(query)
+    assert not out.exists() and looked.answer("SELECT count(*) FROM explored")[1] == [(19,)]
+
+
+@pytest.fixture
+def client(settings, lake):
+    made = explore.explorer(settings, lake)
+    with TestClient(app(made), base_url="http://127.0.0.1") as opened:
+        yield opened, made
+    made.pool.close()
+
+
+def test_it_answers_who_came_by_its_link_on_its_own_machine(client):
+    page, made = client
+    assert page.get("/").status_code == 403 and page.get("/sql?q=SELECT+1").status_code == 403
+    assert page.get("/open/guessed").status_code == 404
+    assert page.get(f"/open/{made.token}").status_code == 200
+    assert page.get("/").status_code == 200
+    assert page.get("/", headers={"host": "evil.example"}).status_code == 403  # a name that was led to this machine
+    assert page.post("/send", data={"batch": "x"}).status_code == 403  # without the token of the page
+    cookie = page.get(f"/open/{made.token}", follow_redirects=False).headers["set-cookie"]
+    assert "HttpOnly" in cookie and "SameSite=strict" in cookie
+
+
+def test_texts_are_no_markup_and_a_pair_has_its_story(client, pairs):
+    page, made = client
+    page.get(f"/open/{made.token}")
+    listed = page.get("/", params={"text": "lighthouse"}).text
+    assert "<script" not in listed and "&lt;script&gt;" in listed and "onerror" in listed and "<img" not in listed
+    one = page.get(f"/pair/{pairs[-1]['pair_id']}").text
+    assert "<script" not in one and "Where it came from" in one and "wide row 19" in one
+    assert page.get("/pair/nothing").status_code == 400
+    policy = page.get("/").headers["content-security-policy"]
+    assert "script-src" not in policy and "default-src 'none'" in policy
+
+
+def test_a_selection_goes_to_people_once(client, lake, settings, pairs):
+    page, made = client
+    page.get(f"/open/{made.token}")
+    said = page.post("/send", data={"token": made.token, "batch": "odd", "source": "wide"}).text
+    assert "7 pairs as" in said and "look-odd" in said
+    with desk(lake) as opened:
+        assert {i["pair_id"] for i in opened.items("look-odd")} == {
+            p["pair_id"] for p in pairs if p["source"] == "wide"
+        }
+    again = page.post("/send", data={"token": made.token, "batch": "look-odd"})
+    assert again.status_code == 400 and "there is a batch look-odd already" in again.text
+    assert "no name of a batch" in page.post("/send", data={"token": made.token, "batch": "../x"}).text
+    assert page.post("/send", data={"token": made.token, "batch": "b", "source": "none"}).status_code == 400
+
+
+def test_simulated_people_are_sent_nothing(lake):
+    from tests.support.lakes import settings as plain
+
+    made = explore.explorer(plain(people={"backend": "simulated"}), lake)
+    assert made.send is None
+    made.pool.close()
+
+
+def test_in_a_browser_one_filters_reads_and_goes_back(settings, lake, capfd):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    process = multiprocessing.get_context("fork").Process(target=explore.page, args=(settings, lake, port), daemon=True)
+    process.start()
+    try:
+        said = ""
+        for _ in range(500):
+            said += capfd.readouterr().out
+            if link := re.search(r"http://127.0.0.1:\d+/open/\S+", said):
+                break
+            time.sleep(0.02)
+        with browser() as chromium:
+            tab = chromium.new_page()
+            complaints = []
+            tab.on("console", lambda m: complaints.append(m.text))
+            tab.goto(link[0])
+            assert tab.locator("tbody tr").count() == 19
+            tab.select_option("select[name=class]", "flip")
+            tab.fill("input[name=text]", "lighthouse")
+            tab.click("text=Show")
+            assert tab.locator("tbody tr").count() == 1 and "lighthouse" in tab.url
+            tab.click("tbody a")
+            assert "Its story" in tab.content() and tab.title() != "owned"
+            tab.goto(link[0])
+            tab.click("text=Before and after")
+            assert tab.locator("tbody tr").count() == 3
+            tab.click("nav >> text=SQL")
+            tab.click("text=Run")
+            assert tab.locator("tbody tr").count() >= 3
+            assert [c for c in complaints if "favicon" not in c and "404" not in c] == []
+    finally:
+        process.kill()
+        process.join()
