@@ -6,6 +6,7 @@ from functools import cache
 import dagster as dg
 
 from curation.tables import PartitionKind
+from curation.tables.columns import NESTED
 from resources.settings import Settings
 
 
@@ -22,7 +23,7 @@ def partitions_def(kind: PartitionKind, settings: Settings) -> dg.PartitionsDefi
     return dg.MultiPartitionsDefinition(parts) if len(parts) > 1 else parts[kind]
 
 
-def mapping(kind: PartitionKind | None, read: PartitionKind | None) -> dg.PartitionMapping | None:
+def mapping(kind: PartitionKind | None, read: PartitionKind | None, settings: Settings) -> dg.PartitionMapping | None:
     """How a step partitioned by `kind` depends on a table partitioned by `read`; None is Dagster's default."""
     if kind is None or read is None or kind == read:
         return None
@@ -30,4 +31,9 @@ def mapping(kind: PartitionKind | None, read: PartitionKind | None) -> dg.Partit
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", dg.BetaWarning)
             return dg.MultiToSingleDimensionPartitionMapping(read)
+    if NESTED.get(read) == kind:
+        inner = settings.partition_keys(read)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            return dg.StaticPartitionMapping({key: key.partition(".")[0] for key in inner})
     return dg.AllPartitionMapping()

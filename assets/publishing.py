@@ -27,7 +27,7 @@ def as_asset(step: Step, settings: Settings) -> dg.AssetsDefinition:
     """The step as a Dagster asset (one spec a table)."""
     kind = step.partition
 
-    deps = [dg.AssetDep(t.name, partition_mapping=mapping(kind, t.partition)) for t in step.needs]
+    deps = [dg.AssetDep(t.name, partition_mapping=mapping(kind, t.partition, settings)) for t in step.needs]
     specs = [
         dg.AssetSpec(
             t.name,

@@ -89,7 +89,7 @@ def reference_labels(run: Run) -> Iterator[Rows]:
 @table_asset(
     ORACLE_LABELS,
     reads=[PLANTED_LABELS, CLEAN_POOL],
-    settings_seen=("training",),
+    settings_seen=("training", "experiments"),
     external_version=lambda settings, *_: str(_wants_oracle(settings)),
     group="models",
     kinds={"python"},
@@ -111,4 +111,5 @@ def oracle_labels(run: Run) -> Iterator[Rows]:
 
 
 def _wants_oracle(settings: Settings) -> bool:
-    return any(arm.startswith("oracle") for arm in settings.training.arms)
+    named = [a.data for e in settings.experiments for a in e.arms]
+    return any(arm.startswith("oracle") for arm in (*settings.training.arms, *named))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from curation.tables import PartitionKind, Table
+from curation.tables.columns import NESTED
 from resources.lake import Data, Lake, Missing
 from resources.run import Run
 from resources.settings import Settings
@@ -43,8 +44,8 @@ class Step:
     """One asset function and what it depends on.
 
     Attributes:
-        reads: tables read; of the same partition kind, or of one of its two dimensions, the same partition, otherwise
-            all partitions.
+        reads: tables read; of the same partition kind, or of one of its two dimensions, the same partition; of a kind that
+            divides this one, its parts; otherwise all partitions.
         reads_upto: tables of the same kind of which all partitions up to this one are read.
         reads_earlier: tables of which only earlier partitions are read. Dagster allows no cycle between assets, so these
             edges are not declared to it; the footers record them.
@@ -126,6 +127,9 @@ class Step:
                 found.append((table, partition))
             elif self.partition and table.partition in self.partition.split("|"):
                 found.append((table, key_parts(self.partition, partition or "")[table.partition]))
+            elif self.partition and NESTED.get(table.partition) == self.partition:
+                keys = settings.partition_keys(table.partition)
+                found += [(table, key) for key in keys if key.startswith(f"{partition}.")]
             else:
                 found += [(table, key) for key in settings.partition_keys(table.partition)]
         if partition is not None and (self.reads_upto or self.reads_earlier):

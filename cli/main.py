@@ -484,6 +484,44 @@ def estimate(changes: Changes = None, config: Config = None) -> None:
 
 
 @app.command(rich_help_panel=LOOK)
+def plan(
+    target: Annotated[
+        float | None, typer.Option(metavar="SCORE", help="Score to reach, in percent, as the curve has it.")
+    ] = None,
+    budget: Annotated[str | None, typer.Option(metavar="DOLLARS", help="What may be spent on labels.")] = None,
+    gold: Annotated[int | None, typer.Option(metavar="PAIRS", help="A plan to look at: pairs by people.")] = None,
+    silver: Annotated[int | None, typer.Option(metavar="PAIRS", help="Pairs by judges in stage 1.")] = None,
+    stage2: Annotated[int | None, typer.Option(metavar="PAIRS", help="Pairs of stage 2.")] = None,
+    price: Annotated[
+        list[str] | None,
+        typer.Option(metavar="REGIME=DOLLARS", help="A pair's price, such as gold=0.1-0.7; default: as spent so far."),
+    ] = None,
+    curve: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="An experiment on parts of one set, or `published`; default: the own one."),
+    ] = "",
+    stop_below: Annotated[float, typer.Option(metavar="POINTS", help="Gain under which to stop.")] = 0.3,
+    patience: Annotated[int, typer.Option(min=1, help="So many quiet windows in a row.")] = 2,
+    config: Config = None,
+) -> None:
+    """What a target costs, what a budget reaches, how long people take, and when to stop."""
+    from decimal import Decimal, InvalidOperation
+
+    from cli.planner import PlanRequest, show
+    from evaluation.planning import REGIMES
+
+    settings = _use(config)
+    prices = dict(p.partition("=")[::2] for p in price or ())
+    if unknown := sorted(set(prices) - set(REGIMES)):
+        _refuse(f"--price {', '.join(unknown)}: give REGIME=DOLLARS, the regimes are {', '.join(REGIMES)}")
+    with _refusing(InvalidOperation):
+        dollars = None if budget is None else Decimal(budget.removeprefix("$").replace(",", ""))
+    pairs = {r: n for r, n in zip(REGIMES, (gold, silver, stage2), strict=True) if n is not None}
+    asked = PlanRequest(target, dollars, pairs, prices, curve, stop_below, patience)
+    raise typer.Exit(show(settings, _lake(settings), asked))
+
+
+@app.command(rich_help_panel=LOOK)
 def explain(
     pair_id: Annotated[str, typer.Argument(help="A pair's id, or a prefix of it that is unique.")],
     config: Config = None,

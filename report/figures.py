@@ -84,7 +84,7 @@ def measure(
         arms: training sets that are compared.
         seed: of every bootstrap.
     """
-    _truth(con)
+    with_truth(con)
     counts = con.sql(statement("report/counts")).fetchall()
     found = [Figure(figure, group, Estimate(float(n), None, None), n) for figure, group, n in counts]
     total = sum(f.n for f in found if f.figure == "records" and f.group != "input")
@@ -108,7 +108,7 @@ def measure(
     return Figures(found)
 
 
-def _truth(con: "duckdb.DuckDBPyConnection") -> None:
+def with_truth(con: "duckdb.DuckDBPyConnection") -> None:
     """Create the table `truth`; the texts' hashes are taken batch by batch, and only where a reference exists."""
     texts = con.sql(statement("report/referenced_texts"))
     ids, hashes = [], []

@@ -6,7 +6,8 @@ from typing import Literal
 import pyarrow as pa
 
 # Two dimensions are joined by "|", in alphabetical order, and so are their keys.
-PartitionKind = Literal["source", "bucket", "iteration", "model", "benchmark|model"]
+PartitionKind = Literal["source", "bucket", "iteration", "model", "benchmark|model", "experiment", "training_set"]
+NESTED: dict[str, str] = {"training_set": "experiment"}  # its keys begin with one of the other's and a point
 
 
 @dataclass(frozen=True)

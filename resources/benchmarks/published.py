@@ -8,6 +8,11 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from evaluation.averages import SIX, average
+from evaluation.planning import Curve, rising
+
+BATCH, STEPS = 256, 60_500  # of the published training curve
+
 ANCHOR = pa.schema(
     [
         pa.field("sheet", pa.string(), False),
@@ -54,6 +59,26 @@ def published_scores() -> pa.Table:
                 if not math.isnan(value)
             ]
     return pa.Table.from_pylist(rows, schema=ANCHOR)
+
+
+def published_curve() -> Curve:
+    """The paper's training curve: pairs by its steps, which were of 256."""
+    rows: dict[str, dict[str, float]] = {}
+    for r in published_scores().to_pylist():
+        if r["sheet"] == "training_curve":
+            rows.setdefault(r["model"], {})[r["metric"]] = r["value"]
+    points = [(BATCH * r["Step"], r["Mean of six"]) for r in rows.values()]
+    return rising("the published curve", points, BATCH * STEPS)
+
+
+def published_means() -> dict[str, tuple[float, float]]:
+    """Model -> (mean of seven benchmarks as printed, mean of six), of those that have all."""
+    of: dict[str, dict[str, float]] = {}
+    for r in published_scores().to_pylist():
+        if r["sheet"] == "main":
+            of.setdefault(r["model"], {})[r["metric"]] = r["value"]
+    six = {model: average(scores, SIX) for model, scores in of.items()}
+    return {m: (of[m]["Average"], mean) for m, mean in six.items() if mean is not None and "Average" in of[m]}
 
 
 def verdicts(table: pa.Table | None = None) -> list[Verdict]:

@@ -34,7 +34,13 @@ from training.atomic import beside
 from training.atomic import replace as replace_file
 
 SCHEMA = 2  # of all tables together; raised where a column is renamed or means something else
-BOUND = ("source", "bucket", "iteration")  # kinds of partition that count only while they are configured
+BOUND = (
+    "source",
+    "bucket",
+    "iteration",
+    "experiment",
+    "training_set",
+)  # kinds of partition that count only while they are configured
 _LACKS = re.compile(r"(?:Table|Macro|Scalar Function|Table Function)[^!]*? with name \"?(\w+)\"? does not exist")
 _FILE = re.compile(r"[\"'](/[^\"']*\.parquet)[\"']")  # in DuckDB's messages
 
@@ -252,7 +258,9 @@ class Lake:
             found = f"FROM read_parquet({files}, hive_partitioning={hive}, union_by_name=true)"
             rows = f"SELECT * FROM ({empty(table)} UNION ALL BY NAME {found})"
         wanted = dict(self.keys).get(table.partition or "")
-        return rows if wanted is None else f'{rows} WHERE "{table.partition}" IN ({", ".join(map(_quote, wanted))})'
+        if wanted is None:
+            return rows
+        return f'{rows} WHERE "{table.partition}" IN ({", ".join(map(_quote, wanted))})' if wanted else empty(table)
 
     # ---- lineage ---------------------------------------------------------------------------------------------------
     def note(self, table: Table, partition: str | None = None) -> dict | None:

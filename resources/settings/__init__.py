@@ -7,6 +7,7 @@ its key, and what a source says of itself keeps the name of a variable in the pl
 
 from resources.settings.base import ConfigError, Count, Effort, Name, Part, Share, Undeclared
 from resources.settings.evaluation import Benchmark, Evaluation, Reference
+from resources.settings.experiment import Experiment, TrialArm
 from resources.settings.load import current, load
 from resources.settings.models import AttributeModel, AttributeSettings, Called, Judge, Panel, Price
 from resources.settings.people import PeopleSettings
@@ -44,6 +45,7 @@ __all__ = [
     "Effort",
     "Embedding",
     "Evaluation",
+    "Experiment",
     "Gold",
     "Judge",
     "LakeSettings",
@@ -63,6 +65,7 @@ __all__ = [
     "Stage2",
     "StopWhen",
     "Training",
+    "TrialArm",
     "Undeclared",
     "World",
     "current",

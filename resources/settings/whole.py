@@ -11,6 +11,7 @@ from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_valida
 
 from resources.settings.base import Name, Part, Undeclared
 from resources.settings.evaluation import Benchmark, Evaluation, Reference
+from resources.settings.experiment import Experiment
 from resources.settings.left_out import filled
 from resources.settings.models import HOW_CALLED, AttributeSettings, Panel
 from resources.settings.people import PeopleSettings
@@ -29,6 +30,7 @@ from resources.settings.stages import (
 )
 from resources.settings.training import BESIDE_THE_POINT, Training
 
+BY_PEOPLE = ("gold_test", "held_out")  # measures that need no benchmark
 ASKING = ("symmetric", "flip_all", "direct_retain", "no_human")  # policies of stage 2 that the judges are part of
 
 
@@ -64,6 +66,7 @@ class Settings(Part):
     benchmarks: list[Benchmark] = []
     evaluation: Evaluation = Evaluation()
     reference: Reference = Reference()
+    experiments: list[Experiment] = []
     budget: Budget = Budget()
     _shown: frozenset[str] | None = PrivateAttr(None)
     _reader: str = PrivateAttr("")
@@ -130,6 +133,7 @@ class Settings(Part):
                 raise ValueError(
                     f"people.checked_by: {checker!r} is no judge that can be asked; there are: {', '.join(fit) or 'none'}"
                 )
+        self._consistent_experiments()
         if self.world is None:
             if oracle := [arm for arm in self.training.arms if arm.startswith("oracle")]:
                 raise ValueError(f"training.arms: {oracle[0]} learns planted labels, and there is no [world]")
@@ -144,6 +148,30 @@ class Settings(Part):
                     " judges the backend openai or anthropic, or none at all"
                 )
         return self
+
+    def _consistent_experiments(self) -> None:
+        names = [e.name for e in self.experiments]
+        if twice := sorted({n for n in names if names.count(n) > 1}):
+            raise ValueError(f"experiment names must differ: {twice}")
+        measures = [*(b.name for b in self.benchmarks), *BY_PEOPLE]
+        for name in names:
+            one = self.experiment(name)
+            if unknown := sorted(set(one.evaluate) - set(measures)):
+                raise ValueError(
+                    f"experiment {name}: evaluate names {', '.join(unknown)}; there are {', '.join(measures)}"
+                )
+            kinds = {arm.base for arm in one.arms}
+            if self.world is None and any(of.startswith("oracle") for kind, of in kinds if kind == "arm"):
+                raise ValueError(f"experiment {name}: oracle learns planted labels, and there is no [world]")
+            if not self.judges.judges and any("unguided" in kind for kind, _ in kinds):
+                raise ValueError(
+                    f"experiment {name}: unguided labels are judges', and none is configured ([[judges.panel]])"
+                )
+
+    def experiment(self, name: str) -> Experiment:
+        """One of [[experiments]], with what its preset brings."""
+        [one] = [e for e in self._section("experiments") if e.name == name]
+        return one.whole(self._section("stage1").iterations, tuple(s.name for s in self._section("sources")))
 
     def section_hash(self, *sections: str) -> str:
         """16 hex digits over the named top-level sections; equal settings give equal hashes on every machine.
@@ -188,6 +216,10 @@ class Settings(Part):
             case "model":
                 numbers = range(1, self._section("training").seeds + 1)
                 return [a if n == 1 else f"{a}-{n}" for a in self._section("training").arms for n in numbers]
+            case "experiment":
+                return [e.name for e in self._section("experiments")]
+            case "training_set":
+                return [f"{e}.{arm.name}" for e in self.partition_keys("experiment") for arm in self.experiment(e).arms]
             case "benchmark":
                 return [b.name for b in self._section("benchmarks")]
         raise ValueError(f"no such partition kind: {kind!r}")

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import duckdb
 import pyarrow as pa
@@ -365,6 +365,24 @@ def read_answers(answers: Answers, lake: Lake) -> pa.RecordBatchReader:
 def _answers(rows: Iterator[tuple[str, str, str, str, str]]) -> Iterator[pa.RecordBatch]:
     while chunk := list(islice(rows, BATCH_ROWS)):
         yield pa.RecordBatch.from_arrays([pa.array(c, pa.string()) for c in zip(*chunk, strict=True)], schema=ANSWERS)
+
+
+def answered_comparisons(answers: Answers, lake: Lake) -> Iterator[tuple[str, Comparison, Literal["a", "b", "tie"]]]:
+    """Every recorded answer with its texts: (comparison_id, the comparison, the better side or tie). Records that are no
+    comparison or have no label are left out.
+
+    Raises:
+        BadFile: as `read_answers`.
+    """
+    for _, found in _told(answers, _found(answers, lake, Source.model_fields["max_row_bytes"].default, [])):
+        found = [] if found is None else [found] if isinstance(found, Sound) else found
+        try:
+            for one in found:
+                if isinstance(one, Unfit | BadRecord) or one.problem() not in (None, ("tie", "")):
+                    continue
+                yield comparison_id(conv_id(one.turns), one.a, one.b), one, one.winner
+        except (BadRecord, Unfit):
+            continue
 
 
 def _labels(answers: Answers, lake: Lake) -> Iterator[tuple[str, str, str, str, str]]:

@@ -50,11 +50,19 @@ def test_the_loop_is_closed_by_what_is_read_and_not_declared(settings):
 
 
 def test_gold_never_trains_the_loop_model_and_nothing_but_the_report_reads_the_truth(settings):
-    """Spec O-06 and 2.12: the truth is read by simulations and the report alone."""
+    """Spec O-06 and 2.12: the truth is read by simulations, the report, and the studies that it shows, alone."""
     readers = {s.name for s in steps() if any(t.name in ("reference_labels", "planted_rows") for t in s.needs)}
-    assert readers == {"report"}
+    assert readers == {"report", "studies"}
     simulated = {s.name for s in steps() if any(t.name == "planted_labels" for t in s.needs)}
-    labellers = {"attributes", "response_checks", "human_labels", "judge_votes", "gold_votes", "audit"}
+    labellers = {
+        "attributes",
+        "response_checks",
+        "human_labels",
+        "judge_votes",
+        "gold_votes",
+        "audit",
+        "unguided_votes",
+    }
     assert simulated == labellers | {
         "audit_attributes",
         "stage2_attributes",

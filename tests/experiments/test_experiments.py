@@ -1,0 +1,186 @@
+"""Experiments from the configuration to their contrasts, with real heads on a tiny backbone: what curation gains is planted."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from assets import benchmark_results, seed
+from assets import experiments as steps
+from cli.dagster_runs import JobFailed, run_all
+from curation import tables as t
+from resources import frozen_heads
+from resources.lake import Lake
+from resources.run import Run
+from tests.support.lakes import fill, make, put, query, settings
+from tests.support.tiny_backbones import tiny_backbone
+
+WORDS = ["cat", "mat", "sat", "answer", "about", "yes", "on", "dog"]
+N, ITEMS = 240, 120
+ARMS = [
+    {"name": "filtered", "data": "filtered"},
+    {"name": "same-again", "data": "filtered@stage2"},
+    {"name": "random", "as_many_as": "filtered"},
+]
+
+
+def sides(rng: np.random.Generator) -> tuple[str, str]:
+    """Two responses of which the first, with more cats, is the better one."""
+    good, bad = ([str(w) for w in rng.choice(WORDS[1:], 8)] for _ in range(2))
+    good[:2] = ["cat"] * 2
+    return " ".join(good), " ".join(bad)
+
+
+def world(root: Path) -> Lake:
+    """Two of three labels of the pool are wrong; the curated release has the others."""
+    lake, rng, rows = Lake(str(root)), np.random.default_rng(0), []
+    for i in range(N):
+        both, wrong = sides(rng), i % 3 > 0
+        rows.append({"pair_id": f"p{i:03d}", "comparison_id": f"q{i:03d}", "conv_id": f"v{i}", "cluster_id": f"c{i}",
+                     "conversation": [{"role": "user", "content": f"question {i}"}],
+                     "chosen": both[wrong], "rejected": both[not wrong], "right": not wrong})  # fmt: skip
+    put(lake, t.CLEAN_POOL, rows, "b00")
+    about = {"flipped": False, "label_source": "people", "rule": "r", "weight": 1.0, "license": "x"}
+    put(lake, t.RELEASE_CURATED, [r | about for r in rows if r["right"]], "b00")
+    items = {n: [] for n in ("item_id", "subset", "prompt", "chosen", "rejected")}
+    for i in range(ITEMS):
+        chosen, rejected = sides(rng)
+        for name, value in zip(items, (f"i{i:03d}", "cats", f"item {i}?", chosen, rejected), strict=True):
+            items[name].append(value)
+    pq.write_table(pa.table(items), lake.folder("world") / "planted_benchmark.parquet")
+    return lake
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory) -> Path:
+    return tiny_backbone("bert", tmp_path_factory.mktemp("backbone") / "tiny", [" ".join(WORDS), "question 1"])
+
+
+def configured(backbone: Path, compare: list[str], **more) -> dict:
+    return {
+        "training": {"head": "frozen", "max_tokens": 64, "backbone": {"name": "tiny", "path": str(backbone)}},
+        "benchmarks": [{"name": "planted"}],
+        "stage1": {"iterations": 1},
+        "experiments": [{"name": "e", "arms": ARMS, "compare": compare, **more}],
+    }
+
+
+def suite(lake: Lake, sections: dict) -> None:
+    """Every step of the experiment `e`, by hand."""
+    arms = [a["name"] for a in sections["experiments"][0]["arms"]]
+    for step in (steps.experiment_sets, steps.experiment_models, steps.experiment_results):
+        for arm in arms:
+            make(step, lake, f"e.{arm}", **sections)
+    make(steps.experiment_contrasts, lake, "e", **sections)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> list[str]:
+    """The models that were fitted, in order."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def watched(fitted):
+    """The fit of heads, which notes each."""
+    with pytest.MonkeyPatch.context() as patch:
+        real = frozen_heads.fit
+
+        def noting(training, kind, pairs, validation, seed, out, facts):
+            fitted.append(out.name)
+            return real(training, kind, pairs, validation, seed, out, facts)
+
+        patch.setattr(frozen_heads, "fit", noting)
+        yield
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory, backbone, watched) -> Lake:
+    lake = world(tmp_path_factory.mktemp("lake"))
+    sections = configured(backbone, ["filtered - random", "same-again - filtered"])
+    for step, key in ((seed.states, "b00"), (benchmark_results.benchmark_baselines, None)):
+        make(step, lake, key, **sections)
+    suite(lake, sections)
+    return lake
+
+
+def test_a_planted_gain_is_found_and_an_equal_set_is_not_told_apart(lake):
+    rows = query(lake, "SELECT contrast, value, low, high, replicates, verdict FROM experiment_contrasts ORDER BY 1")
+    (better, gain, low, _, replicates, verdict), (same, none, *_, nothing) = rows
+    assert (better, replicates, verdict) == ("filtered - random", 3, "better") and gain > low > 0.02
+    assert (same, none, nothing) == ("same-again - filtered", 0.0, "not told apart")
+
+
+def test_equal_data_and_recipe_are_trained_once(lake, fitted):
+    models = query(lake, "SELECT arm, replicate, model_id FROM experiment_models ORDER BY 1, 2")
+    assert len(models) == 9 and len(fitted) == len(set(fitted)) == 6
+    by_arm = {arm: [m for a, _, m in models if a == arm] for arm in ("filtered", "same-again", "random")}
+    assert by_arm["filtered"] == by_arm["same-again"] and not set(by_arm["random"]) & set(by_arm["filtered"])
+
+
+def test_a_second_run_and_another_question_train_nothing(lake, fitted, backbone):
+    before = list(fitted)
+    suite(lake, configured(backbone, ["random - filtered"]))
+    assert fitted == before
+    suite(lake, configured(backbone, ["random - filtered"], seeds=4))
+    assert len(fitted) == len(before) + 2  # one more training of each different set
+
+
+def test_each_training_draws_the_pairs_anew_and_all_arms_alike(lake):
+    draws = query(lake, "SELECT arm, replicate, pairs FROM experiment_models WHERE arm = 'filtered' ORDER BY 2")
+    whole = query(lake, "SELECT pairs FROM experiment_sets WHERE arm = 'filtered'")[0][0]
+    assert all(0.5 * whole < n < 0.76 * whole for _, _, n in draws)  # 63 % of the pairs come up in a bootstrap
+    assert len({n for *_, n in draws}) > 1
+
+
+def test_scores_of_a_head_are_those_of_its_network(lake, backbone):
+    """Rewards from kept states against rewards of the exported model's own network."""
+    from resources.benchmarks.loader import load
+    from resources.benchmarks.rewards import model_scores
+
+    run = Run(settings(**configured(backbone, [])), lake)
+    [(path,)] = query(lake, "SELECT path FROM experiment_models WHERE arm = 'random' AND replicate = 1")
+    [benchmark] = run.settings.benchmarks
+    table = model_scores(run, path, [load(benchmark, lake, run.settings.seed)])
+    network = {(r["item_id"], r["candidate"]): r["reward"] for r in table.to_pylist()}
+    query_ = (
+        "SELECT item_id, candidate, reward FROM experiment_scores WHERE training_set = 'e.random' AND replicate = 1"
+    )
+    kept = {(item, candidate): reward for item, candidate, reward in query(lake, query_)}
+    assert kept.keys() == network.keys()
+    assert max(abs(kept[k] - network[k]) for k in kept) < 1e-4
+
+
+def test_a_killed_suite_goes_on_where_it_was(tmp_path, backbone, watched, fitted, monkeypatch):
+    """Through Dagster: everything is interrupted in the middle of the first arm; what was trained by then is not trained again."""
+    lake = world(tmp_path / "lake")
+    sections = configured(backbone, ["filtered - random"]) | {"lake": {"path": str(tmp_path / "lake"), "buckets": 1}}
+    whole = settings(**sections)
+    make(seed.states, lake, "b00", **sections)
+    for step in (steps.unguided_votes, *(s for s in (steps.experiment_sets, steps.experiment_results, steps.studies))):
+        for key in whole.partition_keys(step.partition) if step.partition else [None]:
+            fill(step, Run(whole, lake, key))
+    for table, key in [(x, k) for x in t.TABLES.values() if x.name.startswith("experiment_")
+                       for k in whole.partition_keys(x.partition or "")]:  # fmt: skip
+        lake.path(table, key).unlink(missing_ok=True)
+    real, calls = frozen_heads.fit, []
+
+    def dying(*given):
+        calls.append(1)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    before = len(fitted)
+    monkeypatch.setattr(frozen_heads, "fit", dying)
+    with pytest.raises((JobFailed, KeyboardInterrupt)):
+        run_all(whole, lambda _: None, ["experiments"])
+    assert len(fitted) == before + 1
+    monkeypatch.setattr(frozen_heads, "fit", real)
+    run_all(whole, lambda _: None, ["experiments"])
+    assert len(fitted) == before + 6
+    ran, kept = run_all(whole, lambda _: None, ["experiments"])
+    assert ran == 0 and kept > 10 and len(fitted) == before + 6
+    assert query(lake, "SELECT verdict FROM experiment_contrasts") == [("better",)]

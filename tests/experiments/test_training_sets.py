@@ -1,0 +1,157 @@
+"""Training sets by construction: what each way of naming one gives, and what is refused (spec 8.05, 8.09, 8.14, 4.12)."""
+
+import pytest
+
+from assets.experiments import experiment_sets
+from curation import tables as t
+from evaluation.presets import PRESETS, expanded
+from resources.lake import Lake
+from resources.settings import Settings
+from tests.stage2.test_snapshots import lake_of
+from tests.support.lakes import make, put, query, settings
+
+
+def pairs_of(root, arms: list[dict], lake: Lake | None = None, **more) -> dict[str, str]:
+    """Arm -> its pairs, swapped ones in upper case."""
+    lake = lake or lake_of(root)
+    experiments = [{"name": "e", "arms": arms}]
+    for arm in arms:
+        make(experiment_sets, lake, f"e.{arm['name']}", experiments=experiments, **more)
+    rows = query(lake, "SELECT training_set, pair_id, verified_order FROM experiment_pairs ORDER BY ALL")
+    found = {a["name"]: "" for a in arms}
+    for key, pair, order in rows:
+        found[key.removeprefix("e.")] += pair.upper() if order == "swapped" else pair
+    return found
+
+
+def test_the_views_of_a_snapshot(tmp_path):
+    arms = [{"name": f"{v}@{p}", "data": f"{v}@{p}"} for v in ("original", "filtered", "corrected")
+            for p in ("iter_00", "iter_01", "stage2")]  # fmt: skip
+    assert pairs_of(tmp_path, arms, stage1={"iterations": 2}) == {
+        "original@iter_00": "abu", "original@iter_01": "abcdu", "original@stage2": "abcdefgu",
+        "filtered@iter_00": "a", "filtered@iter_01": "ad", "filtered@stage2": "ade",
+        "corrected@iter_00": "aB", "corrected@iter_01": "aBCd", "corrected@stage2": "aBCdeF",
+    }  # fmt: skip
+
+
+def test_the_seed_with_each_kind_of_care_and_judges_alone(tmp_path):
+    lake = lake_of(tmp_path)
+    verdicts = {"iter_00": {"a": "swapped", "b": "original"}, "iter_01": {"c": "original", "d": "swapped"}}
+    for key, of in verdicts.items():
+        put(lake, t.UNGUIDED_VERDICTS, [{"pair_id": p, "verdict": v} for p, v in of.items()], key)
+    views = ("seed_and_original", "seed_and_people", "seed_and_unguided", "unguided", "unguided_corrected")
+    found = pairs_of(tmp_path, [{"name": v, "data": f"{v}@iter_01"} for v in views], lake)
+    assert found == {
+        "seed_and_original": "acd",  # the filtered seed, and the batch as it came
+        "seed_and_people": "a",  # people contradicted c; d was judges'
+        "seed_and_unguided": "ac",
+        "unguided": "bc",
+        "unguided_corrected": "AbcD",
+    }
+
+
+def test_conditions_sizes_and_sources(tmp_path):
+    lake = lake_of(tmp_path)
+    texts = {"conversation": [{"role": "user", "content": "why?"}], "rejected": "second"}
+    put(lake, t.CLEAN_POOL, [
+        {"pair_id": p, **texts, "chosen": "first" * (i + 1), "source": "s" if p < "e" else "other"}
+        for i, p in enumerate("abcdefgtu")], "b00")  # fmt: skip
+    other = {"sources": [{"name": "s", "path": "s.jsonl"}, {"name": "other", "path": "o.jsonl"}]}
+    found = pairs_of(tmp_path, [
+        {"name": "long", "where": "length(chosen) >= 20"},
+        {"name": "other", "data": "source:other"},
+        {"name": "three", "size": 3}, {"name": "half", "share": 0.5}, {"name": "quarter", "share": 0.25},
+        {"name": "as-many", "as_many_as": "other"},
+        {"name": "broken", "where": "no_such_column = 1"}, {"name": "nothing", "where": "false"}, {"name": "too-many", "size": 99},
+    ], lake, **other)  # fmt: skip
+    assert found["long"] == "defgu" and found["other"] == "efgu"
+    assert len(found["three"]) == 3 and len(found["half"]) == 4 and len(found["as-many"]) == 4
+    assert set(found["quarter"]) < set(found["three"]) < set(found["half"])  # a smaller part lies in a larger one
+    assert found["broken"] == found["nothing"] == "" and len(found["too-many"]) == 8
+    problems = dict(query(lake, "SELECT arm, problem FROM experiment_sets WHERE problem <> ''"))
+    assert problems.keys() == {"broken", "nothing", "too-many"}
+    assert "no_such_column" in problems["broken"] and problems["too-many"] == "8 pairs, where 99 were asked for"
+
+
+def test_a_matched_set_has_the_sources_topics_and_lengths_of_another_where_a_random_one_has_not(tmp_path):
+    """Curated pairs are long and about one of three things; the pool is mostly short (spec 8.09)."""
+    lake = Lake(str(tmp_path))
+    topics = ("the weather in the north", "a recipe of soup", "prime numbers and proofs")
+    rows = []
+    for i in range(600):
+        curated = i % 4 == 0
+        topic, words = topics[0 if curated and i % 8 else i % 3], 60 if curated or i % 5 == 0 else 8
+        turns = [{"role": "user", "content": f"{topic} {topic} {topic}"}]
+        rows.append(
+            {"pair_id": f"p{i:03d}", "conversation": turns, "chosen": "good " * words, "rejected": "bad " * words}
+        )
+    put(lake, t.CLEAN_POOL, rows, "b00")
+    texts = {"flipped": False, "label_source": "people", "rule": "r", "weight": 1.0, "license": "x"}
+    put(lake, t.RELEASE_CURATED, [r | texts for i, r in enumerate(rows) if i % 4 == 0 and i % 3], "b00")
+    arms = [{"name": "filtered", "data": "filtered"}, {"name": "matched", "like": "filtered"},
+            {"name": "random", "as_many_as": "filtered"}]  # fmt: skip
+    pairs_of(tmp_path, arms, lake)
+    profile: dict[str, dict[str, dict[str, float]]] = {}
+    for arm, statistic, item, value in query(lake, "SELECT arm, statistic, item, value FROM experiment_profiles"):
+        profile.setdefault(arm, {}).setdefault(statistic, {})[item] = value
+    sizes = dict(query(lake, "SELECT arm, pairs FROM experiment_sets"))
+    assert len(set(sizes.values())) == 1
+    assert profile["matched"]["topic"] == profile["filtered"]["topic"] and len(profile["filtered"]["topic"]) == 3
+    assert profile["matched"]["length"] == profile["filtered"]["length"]
+    assert profile["random"]["length_mean"][""] < 0.8 * profile["filtered"]["length_mean"][""]
+
+
+def test_equal_sets_have_equal_hashes_whatever_they_are_called(tmp_path):
+    lake = lake_of(tmp_path)
+    pairs_of(tmp_path, [{"name": "one", "data": "filtered"}, {"name": "two", "data": "filtered@stage2"},
+                        {"name": "three", "data": "corrected"}], lake)  # fmt: skip
+    hashes = dict(query(lake, "SELECT arm, hash FROM experiment_sets"))
+    assert hashes["one"] == hashes["two"] != hashes["three"]
+
+
+# ---- configuration -------------------------------------------------------------------------------------------------
+def made(*experiments: dict, **more) -> Settings:
+    return settings(experiments=list(experiments), **more)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "why"),
+    [
+        ({"name": "e"}, "no arms"),
+        ({"name": "null"}, "preset = 'null'"),
+        ({"name": "e.f", "preset": "null"}, "string_pattern_mismatch|pattern"),
+        ({"name": "e", "arms": [{"name": "a", "data": "nonsense"}]}, "no such data"),
+        ({"name": "e", "arms": [{"name": "a", "data": "unguided@stage2"}]}, "after stage 1"),
+        ({"name": "e", "arms": [{"name": "a", "data": "source:nobody"}]}, "no source 'nobody'"),
+        ({"name": "e", "arms": [{"name": "a", "data": "filtered@iter_77"}]}, "iterations 0 to"),
+        ({"name": "e", "arms": [{"name": "a", "like": "b"}]}, "no other arm 'b'"),
+        ({"name": "e", "arms": [{"name": "a", "like": "b"}, {"name": "b", "size": 3}]}, "a size of its own"),
+        ({"name": "e", "arms": [{"name": "a", "size": 2, "share": 0.5}]}, "one of like"),
+        ({"name": "e", "arms": [{"name": "a"}, {"name": "a"}]}, "must differ"),
+        ({"name": "e", "arms": [{"name": "a"}], "evaluate": ["nobody"]}, "evaluate names nobody"),
+        ({"name": "e", "arms": [{"name": "a"}], "compare": ["a - b"]}, "no arm b"),
+        ({"name": "e", "arms": [{"name": "a", "recipe": {"epochs": 2}}]}, "different_recipes = true"),
+    ],
+)
+def test_an_experiment_that_cannot_be_is_refused(experiment, why):
+    with pytest.raises(ValueError, match=why):
+        made(experiment)
+
+
+def test_unequal_recipes_are_allowed_where_they_are_asked_for():
+    one = {"name": "e", "arms": [{"name": "a", "recipe": {"epochs": 2}}], "different_recipes": True}
+    assert made(one).experiment("e").arms[0].recipe is not None
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_compares_arms_that_it_has(preset):
+    whole = made({"name": "e", "preset": preset}, stage1={"iterations": 3}).experiment("e")
+    assert whole.question and whole.compare and len({a.name for a in whole.arms}) == len(whole.arms)
+
+
+def test_presets_follow_the_lake():
+    assert len(expanded("pipeline", 8, ()).arms) == 3 * 10
+    keys = made({"name": "s", "preset": "sources"}).partition_keys("training_set")
+    assert keys == ["s.s", "s.all-sources"]
+    with pytest.raises(ValueError, match="needs an iteration"):
+        expanded("bars", 0, ())
