@@ -86,8 +86,8 @@ class _Spool:
     def __init__(self, folder: str):
         self.runs = {t: SortedRuns(Path(folder), t) for t in (RAW_POOL, UNUSABLE, QUARANTINE)}
 
-    def add(self, table: Table, batch: pa.RecordBatch) -> None:
-        self.runs[table].add(batch)
+    def add(self, table: Table, batch: pa.RecordBatch, run: int | None = None) -> None:
+        self.runs[table].add(batch, run)
 
     def count(self, table: Table) -> int:
         return self.runs[table].rows
@@ -159,7 +159,7 @@ def raw_pool(run: Run) -> Iterator[Rows]:
         spool = _Spool(folder)
         for batch in read_source(source, run.lake, run.lake.threads):
             for table, rows in ((RAW_POOL, batch.pairs), (UNUSABLE, batch.unusable), (QUARANTINE, batch.quarantine)):
-                spool.add(table, rows)
+                spool.add(table, rows, batch.run if table is RAW_POOL else None)
             for rows in (batch.pairs, batch.unusable, batch.quarantine):
                 accounted = _marked(accounted, rows.column("row").to_numpy())
             reasons.update(batch.unusable.column("reason").to_pylist() + batch.quarantine.column("reason").to_pylist())

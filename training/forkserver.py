@@ -226,6 +226,7 @@ def _run(job: dict[str, Any], fds: list[int]) -> int:
         os.environ.clear()
         os.environ.update(job["env"])
         sys.argv = [job["module"], *job["arguments"]]
+        sys.modules.pop(job["module"], None)  # it runs as __main__, as it does by itself
         runpy.run_module(job["module"], run_name="__main__", alter_sys=True)
         status = 0
     except SystemExit as e:

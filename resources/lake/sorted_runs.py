@@ -27,35 +27,45 @@ class SortedRuns:
         self.waiting: list[pa.RecordBatch] = []
         self.held = self.rows = self.size = 0
         self.paths: list[Path] = []
+        self.given: dict[int, list[pa.RecordBatch]] = {}
         self.samples: list[Any] = []
 
-    def add(self, batch: pa.RecordBatch) -> None:
+    def add(self, batch: pa.RecordBatch, run: int | None = None) -> None:
+        """Add rows.
+
+        Args:
+            run: number of those that come in order; they are kept as they are and had better not be in memory.
+        """
         if not batch.num_rows:
+            return
+        self.rows += batch.num_rows
+        if run is not None:
+            self.given.setdefault(run, []).append(batch)
+            self._sample(batch)
             return
         self.waiting.append(batch)
         self.held += batch.nbytes
-        self.rows += batch.num_rows
         if self.held >= RUN_BYTES:
             self._write()
 
+    def _sample(self, batch: pa.RecordBatch) -> None:
+        self.size += batch.nbytes
+        self.samples += batch.column(self.table.key[0])[::SAMPLED].to_pylist()
+
     def _write(self) -> None:
-        rows = pa.Table.from_batches(self.waiting)
-        order = _order(self.table, rows)
         path = self.folder / f"{self.table.name}-{len(self.paths)}.arrow"
-        with pa.ipc.new_file(str(path), rows.schema) as file:
-            for start in range(0, rows.num_rows, PIECE):
-                for batch in rows.take(order.slice(start, PIECE)).to_batches():
-                    file.write_batch(batch)
-                    self.samples += batch.column(self.table.key[0])[::SAMPLED].to_pylist()
+        with pa.ipc.new_file(str(path), self.waiting[0].schema) as file:
+            for batch in in_key_order(self.table, self.waiting):
+                file.write_batch(batch)
+                self._sample(batch)
         self.paths.append(path)
-        self.size += self.held
         self.waiting, self.held = [], 0
 
     def read(self) -> Iterator[pa.RecordBatch]:
         """All rows in order. Nothing may be added after."""
         if self.waiting:
             self._write()
-        runs = [_Run(path, self.table.key[0]) for path in self.paths]
+        runs = [_Run(batches, self.table.key[0]) for batches in (*map(_mapped, self.paths), *self.given.values())]
         ranges = _ranges(sorted(self.samples), max(1, self.size // RANGE_BYTES))
         batches = (batch for low, high in ranges for batch in self._merged(runs, low, high))
         with ThreadPoolExecutor(1) as ahead:  # the next rows are gathered while somebody works on these
@@ -76,11 +86,10 @@ class SortedRuns:
 
 
 class _Run:
-    """A sorted file, and where in it the rows of a range stand."""
+    """Sorted batches, and where in them the rows of a range stand."""
 
-    def __init__(self, path: Path, key: str):
-        reader = pa.ipc.open_file(pa.memory_map(str(path)))
-        self.batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
+    def __init__(self, batches: list[pa.RecordBatch], key: str):
+        self.batches = batches
         self.keys = [batch.column(key) for batch in self.batches]
         self.firsts = [keys[0].as_py() for keys in self.keys]
 
@@ -99,6 +108,19 @@ class _Run:
     def _at(self, batch: int, bound: Any) -> int:
         keys = self.keys[batch]
         return bisect_left(range(len(keys)), bound, key=lambda i: keys[i].as_py())
+
+
+def in_key_order(table: Table, batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The rows in the order of the key, a piece at a time."""
+    rows = pa.Table.from_batches(batches)
+    order = _order(table, rows)
+    for start in range(0, rows.num_rows, PIECE):
+        yield from rows.take(order.slice(start, PIECE)).to_batches()
+
+
+def _mapped(path: Path) -> list[pa.RecordBatch]:
+    reader = pa.ipc.open_file(pa.memory_map(str(path)))
+    return [reader.get_batch(i) for i in range(reader.num_record_batches)]
 
 
 def _ranges(keys: list, n: int) -> Iterator[tuple[Any, Any]]:

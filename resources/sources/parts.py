@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -52,11 +53,12 @@ class FilePart:
 
 @dataclass
 class PartRead:
-    """What a part holds: a file of its pairs, and for each batch of them how many there are, the other rows, and how
-    many records these account for."""
+    """What a part holds: a file of its pairs in sorted runs, how many batches each run has, and the other rows."""
 
     pairs: Path
-    batches: list[tuple[pa.RecordBatch, pa.RecordBatch, int]] = field(default_factory=list)
+    runs: list[int] = field(default_factory=list)
+    unusable: list[pa.RecordBatch] = field(default_factory=list)
+    quarantine: list[pa.RecordBatch] = field(default_factory=list)
     records: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     broken: str = ""
@@ -155,16 +157,16 @@ def _ask(processes: "queue.Queue[subprocess.Popen]", job: Any) -> PartRead:
     return told
 
 
-def pairs_of(read: PartRead, before: int) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch, int]]:
-    """Batches of pairs, unusable and quarantined rows, and how many records they account for, numbered after `before`
-    others."""
+def runs_of(read: PartRead, before: int) -> Iterator[list[pa.RecordBatch]]:
+    """The sorted runs of pairs, numbered after `before` others. They stay readable when the file is gone."""
     with pa.memory_map(str(read.pairs)) as file:
         reader = pa.ipc.open_file(file)
-        for i, (unusable, quarantine, records) in enumerate(read.batches):
-            yield *(_numbered(rows, before) for rows in (reader.get_batch(i), unusable, quarantine)), records
+        batches = (numbered(reader.get_batch(i), before) for i in range(reader.num_record_batches))
+        for n in read.runs:
+            yield list(islice(batches, n))
 
 
-def _numbered(rows: pa.RecordBatch, before: int) -> pa.RecordBatch:
+def numbered(rows: pa.RecordBatch, before: int) -> pa.RecordBatch:
     """The rows with the numbers that they have in the whole source; row 0 is none."""
     at = rows.schema.get_field_index("row")
     numbers = rows.column(at)

@@ -49,7 +49,7 @@ from resources.sources.files import (
     query_rows,
     rows_of_files,
 )
-from resources.sources.parts import FilePart, PartRead, pairs_of, parts_of, side_by_side
+from resources.sources.parts import FilePart, PartRead, numbered, parts_of, runs_of, side_by_side
 
 BATCH_CHARS = 16_000_000  # flushes a batch of long texts early
 MOST_PAIRS = 100_000  # of one record: its pairs grow with the square of its responses
@@ -69,13 +69,15 @@ ANSWERS = pa.schema([(n, pa.string()) for n in ("comparison_id", "winner", "anno
 @dataclass
 class Batch:
     """Rows of `raw_pool`, `unusable` and `quarantine`, and how many records they account for; in the last batch of a
-    source that gave no pair at all, why."""
+    source that gave no pair at all, why. The pairs of batches of the same run, which follow each other, are in the order
+    of their key."""
 
     pairs: pa.RecordBatch
     unusable: pa.RecordBatch
     quarantine: pa.RecordBatch
     records: int
     warning: str = ""
+    run: int | None = None
 
 
 class _Builder:
@@ -83,7 +85,7 @@ class _Builder:
 
     def __init__(self, source: Source):
         self.source = source
-        self.n_records = self.n_pairs = 0  # in all
+        self.n_records = self.n_pairs = self.n_runs = 0  # in all
         self.reasons: Counter[str] = Counter()
         self.broken = ""  # what is wrong with the whole of it
         self.said: tuple = ()  # the conversation that was named last: pairs of one stand together
@@ -315,9 +317,16 @@ def _parts(source: Source, lake: Lake, head: list[dict]) -> tuple[list[FilePart]
 def _from_parts(building: _Builder, parts: list[FilePart], cells: bool, workers: int) -> Iterator[Batch]:
     with tempfile.TemporaryDirectory(prefix="assay-parts-") as folder:
         for read in side_by_side(building.source, parts, cells, Path(folder), min(workers, len(parts))):
-            for pairs, unusable, quarantine, records in pairs_of(read, building.n_records):
-                building.n_pairs += pairs.num_rows
-                yield Batch(pairs, unusable, quarantine, records)
+            none, unusable, quarantine = (
+                pa.RecordBatch.from_pylist([], t.schema) for t in (RAW_POOL, UNUSABLE, QUARANTINE)
+            )
+            for some, broken in zip(read.unusable, read.quarantine, strict=True):
+                yield Batch(none, numbered(some, building.n_records), numbered(broken, building.n_records), 0)
+            for run in runs_of(read, building.n_records):
+                building.n_runs += 1
+                building.n_pairs += sum(batch.num_rows for batch in run)
+                yield from (Batch(pairs, unusable, quarantine, 0, run=building.n_runs) for pairs in run)
+            yield Batch(none, unusable, quarantine, read.records)
             building.n_records += read.records
             building.reasons.update(read.reasons)
             building.broken = building.broken or read.broken

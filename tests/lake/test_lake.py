@@ -21,7 +21,7 @@ def pair(i: int, **more) -> dict:
     turns = [{"role": "user", "content": f"question {i} \u2028 with a separator"}]
     row = {"pair_id": f"p{i:05d}", "conv_id": "c", "comparison_id": "x", "conversation": turns}
     row |= {"chosen": "a", "rejected": "b", "source": "s", "label_origin": "human", "stage": "seed", "joined": 0}
-    return row | {"row": i, "part": 0, "priority": 1, "n_chars": 3} | more
+    return row | {"row": i, "part": 0, "priority": 1, "n_chars": 3, "ahead_by": None} | more
 
 
 def pairs(*rows: dict) -> pa.Table:

@@ -136,7 +136,11 @@ def everything(path: str, workers: int, folder: Path) -> tuple:
     source = Source(name="s", path=path, max_row_bytes=2_000)
     batches = list(read_source(source, Lake(str(folder / "lake")), workers))
     tables = [
-        pa.Table.from_batches([getattr(b, n) for b in batches]).to_pylist() for n in ("pairs", "unusable", "quarantine")
+        sorted(
+            pa.Table.from_batches([getattr(b, n) for b in batches]).to_pylist(),
+            key=lambda r: (r["row"], r.get("part", 0)),
+        )
+        for n in ("pairs", "unusable", "quarantine")
     ]
     return tables, sum(b.records for b in batches), batches[-1].warning
 
