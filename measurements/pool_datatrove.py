@@ -1,6 +1,6 @@
 """What measurements/pool_speed.py runs in datatrove's own environment; it knows nothing of this project.
 
-    python measurements/pool_datatrove.py signatures|duplicates|filter|filter-gzip|decontaminate FOLDER
+    python measurements/pool_datatrove.py signatures|duplicates|filter|filter-gzip|filter-parquet|decontaminate FOLDER
 
 FOLDER holds pairs-*.jsonl (id, history, prompt, chosen, rejected), and for decontaminate texts.jsonl (id, text) and
 prompts.jsonl (text). Prints the documents that stay, or nothing.
@@ -19,7 +19,7 @@ from datatrove.pipeline.dedup.exact_dedup import (
     ExactFindDedups,
 )
 from datatrove.pipeline.readers import JsonlReader
-from datatrove.pipeline.writers import JsonlWriter
+from datatrove.pipeline.writers import JsonlWriter, ParquetWriter
 from datatrove.utils.text import TextNormConfig, ngrams, simplify_text
 
 
@@ -53,7 +53,15 @@ def dedup(stage: str, folder: Path) -> Path:
             run(reader, ExactDedupFilter(found, config), JsonlWriter(str(kept), compression=None))
         case "filter-gzip":  # as its writer does where nothing is said
             run(reader, ExactDedupFilter(found, config), JsonlWriter(str(folder / "kept-gzip")))
+        case "filter-parquet":  # what Assay writes
+            out = ParquetWriter(str(folder / "kept-parquet"), compression="zstd", adapter=_pair)
+            run(reader, ExactDedupFilter(found, config), out)
     return kept
+
+
+def _pair(_writer, doc) -> dict:
+    """A row; without the count of copies, which is not the same type in every row."""
+    return {"id": doc.id, "prompt": doc.text} | {c: doc.metadata[c] for c in ("history", "chosen", "rejected")}
 
 
 def decontaminate(folder: Path) -> Path:

@@ -289,11 +289,12 @@ def from_files(data: Path, folder: Path, pairs: int, datatrove: str | None) -> N
     print("| | CPU-s | wall s | pairs / CPU-s | pairs / s | peak MB | kept |\n|---|---:|---:|---:|---:|---:|---:|")
     runs = [(f"assay, {n} core{'s'[: n > 1]}", _ours_on(folder, n)) for n in (1, 2)]
     if datatrove:
-        read, decided, plain, packed = (
+        read, decided, plain, parquet, packed = (
             measure(datatrove, _rival(), task, str(folder), cores=1)
-            for task in ("signatures", "duplicates", "filter", "filter-gzip")
+            for task in ("signatures", "duplicates", "filter", "filter-parquet", "filter-gzip")
         )
         runs.append(("datatrove, 1 core, JSON lines without compression", [read, decided, plain]))
+        runs.append(("datatrove, 1 core, Parquet with zstd as Assay writes", [read, decided, parquet]))
         runs.append(("datatrove, 1 core, gzip as its writer does by itself", [read, decided, packed]))
     for name, costs in runs:
         cpu, wall = sum(c.cpu for c in costs), sum(c.wall for c in costs)
@@ -301,8 +302,8 @@ def from_files(data: Path, folder: Path, pairs: int, datatrove: str | None) -> N
         print(f"| {name} | {cpu:.1f} | {wall:.1f} | {pairs / cpu:,.0f} | {pairs / wall:,.0f} | {peak:,.0f} | {costs[-1].said} |",
               flush=True)  # fmt: skip
     if datatrove:
-        one, two, plain, packed = (sum(c.wall for c in costs) for _, costs in runs)
-        for name, rival in (("without compression", plain), ("with gzip", packed)):
+        one, two, plain, parquet, packed = (sum(c.wall for c in costs) for _, costs in runs)
+        for name, rival in (("without compression", plain), ("as Parquet", parquet), ("with gzip", packed)):
             print(f"\nrate beside datatrove's {name}: {rival / one:.2f} on one core, {rival / two:.2f} on two")
 
 
