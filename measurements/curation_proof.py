@@ -37,6 +37,7 @@ from training.frozen import FrozenRewardModel, Responses, without
 from training.states import StateReader
 
 HELD_OUT = "held out"
+LEAST = 20  # pairs to count a share of
 DRAWS = 4000  # of the bootstrap
 COMPARED = (
     ("filtered", "original"), ("corrected", "original"), ("corrected", "filtered"), ("random", "original"),
@@ -306,6 +307,12 @@ def table(args: argparse.Namespace) -> None:
             f" {told(mean([r['worth']['flip, predicted'] for r in rows]))} | {told(flips)} |"
             f" {told(mean([r['worth']['at_pool_size'] for r in rows]), sign=True)} | {head:+.3f} |"
         )
+    print("\n| what | runs | r of foreseen and measured | mean miss | worst miss |\n|---|---|---|---|---|")
+    for what, foreseen_as, name in (
+        ("keeping", "keep, predicted", "would keep"),
+        ("flipping", "flip, predicted", "would flip"),
+    ):
+        print(foresight([r for rows in beds for r in rows], what, foreseen_as, name))
     for rows in beds:
         print(f"\n{rows[0]['name']}, by seed")
         for r in rows:
@@ -313,6 +320,19 @@ def table(args: argparse.Namespace) -> None:
             got = {k: "–" if not n else f"{right}/{n}" for k, (right, n) in
                    ((k, v) for k, v in r["labels"].items() if k != "reasons")}  # fmt: skip
             print(f"  seed {r['seed']}: {got}; looked {looked}; {r['worth']['verdict']}; {r['labels']['reasons']}")
+
+
+def foresight(rows: list[dict], what: str, foreseen_as: str, name: str) -> str:
+    """How near the precision that was foreseen came to the one counted, a run at a time, where LEAST pairs can be counted."""
+    known = [r for r in rows if r["labels"][name][1] >= LEAST and r["worth"][foreseen_as] is not None]
+    said = np.array([r["worth"][foreseen_as] for r in known])
+    came = np.array([r["labels"][name][0] / r["labels"][name][1] for r in known])
+    worst = int(np.abs(said - came).argmax())
+    where = f"{known[worst]['name']}, seed {known[worst]['seed']}"
+    return (
+        f"| {what} | {len(known)} of {len(rows)} | {np.corrcoef(said, came)[0, 1]:.2f} | {np.abs(said - came).mean():.3f} |"
+        f" {said[worst] - came[worst]:+.3f} ({where}) |"
+    )
 
 
 def plot(args: argparse.Namespace) -> None:
