@@ -54,7 +54,15 @@ def test_gold_never_trains_the_loop_model_and_nothing_but_the_report_reads_the_t
     readers = {s.name for s in steps() if any(t.name in ("reference_labels", "planted_rows") for t in s.needs)}
     assert readers == {"report", "studies"}
     simulated = {s.name for s in steps() if any(t.name == "planted_labels" for t in s.needs)}
-    labellers = {"attributes", "response_checks", "human_labels", "judge_votes", "gold_votes", "audit", "unguided_votes"}
+    labellers = {
+        "attributes",
+        "response_checks",
+        "human_labels",
+        "judge_votes",
+        "gold_votes",
+        "audit",
+        "unguided_votes",
+    }
     assert simulated == labellers | {
         "audit_attributes",
         "stage2_attributes",
