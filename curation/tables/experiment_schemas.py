@@ -169,7 +169,7 @@ STUDIES = table(
     "studies",
     "Studies that need no training: filters against the reference, flips, discards (spec 4.11, 8.12, 8.13, 8.15).",
     [
-        field("study", S, "filters, flips, discards or labels"),
+        field("study", S, "filters, flips, discards, labels or variants"),
         field("item", S, "filter, group of pairs, or reason"),
         field("figure", S, "what is measured"),
         field("value", F, "a share or a correlation", True),
