@@ -28,6 +28,7 @@ from curation.tables import (
     EXPERIMENT_SCORES,
     EXPERIMENT_SETS,
     GOLD,
+    GOLD_VOTES,
     HUMAN_LABELS,
     ORACLE_LABELS,
     PLANTED_LABELS,
@@ -66,13 +67,12 @@ STUDY = {
     "flips": "experiments/flips",
     "discards": "experiments/discards",
     "labels": "experiments/set_labels",
+    "variants": "experiments/variants",
 }
 
 
 def _unguided_wanted(settings: Settings, *_) -> str:
-    """Whether an experiment asks for labels of judges who see no example."""
-    names = settings.partition_keys("experiment")
-    return str(any("unguided" in arm.base[0] for n in names for arm in settings.experiment(n).arms))
+    return str(settings.asks_unguided)
 
 
 @table_asset(
@@ -91,7 +91,7 @@ def unguided_votes(run: Run) -> Iterator[Rows]:
     """The panel without gold examples on the whole batch, people's pairs too: what judges are worth alone. It makes neither
     gold nor silver. Nobody is asked unless an experiment needs it (spec 4.12, 8.05, O-05)."""
     shown, footer, votes = {}, {}, UNGUIDED_VOTES.schema.empty_table()
-    if _unguided_wanted(run.settings) == "True":
+    if run.settings.asks_unguided:
         with run.lake.connect() as con:
             here = {"iteration": run.partition}
             targets = con.sql(statement("experiments/targets_of_batch"), params=here).to_arrow_table()
@@ -309,7 +309,7 @@ def _divided(scores: pa.Table) -> Iterator[tuple[tuple[int, str], pa.Table]]:
     STUDIES,
     reads=[
         CLEAN_POOL, DECISIONS, SCORES, ATTRIBUTES, EDITED_ATTRIBUTES, STAGE2_ATTRIBUTES, GOLD, REWARD_MODEL, STATES,
-        REFERENCE_LABELS, HUMAN_LABELS, AUDIT, EXPERIMENT_PAIRS,
+        REFERENCE_LABELS, HUMAN_LABELS, AUDIT, EXPERIMENT_PAIRS, GOLD_VOTES, UNGUIDED_VOTES,
     ],
     settings_seen=("experiments", "training", "seed"),
     external_version=lambda settings, *_: str(bool(settings.experiments)),

@@ -40,7 +40,7 @@ def planted_world(run: Run) -> Iterator[Rows]:
         for table in (WORLD_FILES, PLANTED_ROWS, PLANTED_LABELS):
             yield Rows(table, table.schema.empty_table())
         return
-    world = generate(settings.world.pairs, settings.seed, settings.world.stage1_share)
+    world = generate(settings.world.pairs, settings.seed, settings.world.stage1_share, settings.world.noise)
     files = write_files(world, run.lake.folder("world"))
     yield Rows(WORLD_FILES, pa.Table.from_pylist(files, WORLD_FILES.schema))
     planted = planted_rows(world)

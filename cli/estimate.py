@@ -19,6 +19,7 @@ from curation.tables import (
     ROUTED,
     STAGE2_ATTRIBUTES,
     STAGE2_VOTES,
+    UNGUIDED_VOTES,
     Table,
 )
 from resources.lake import Lake, label
@@ -91,6 +92,7 @@ def show(settings: Settings, lake: Lake) -> None:
 def plan(settings: Settings, lake: Lake) -> Iterator[PlannedCost]:
     """What is still to be paid. Prompts are made from real pairs; where attributes or gold are not there yet, keywords
     and other pairs stand in for them."""
+    from resources.benchmarks.rewards import NO_EXAMPLES
     from resources.judges import panel
     from resources.judges.attribute_models import labeller
     from resources.judges.response_checks import checker
@@ -116,7 +118,8 @@ def plan(settings: Settings, lake: Lake) -> Iterator[PlannedCost]:
             elif table in (ATTRIBUTES, STAGE2_ATTRIBUTES):
                 bills += labeller(settings, lake, name).estimate(_some(con, table, key), pairs)
             else:
-                made = [b.estimate(targets, examples) for b in panel(settings, lake, name)]
+                shown = NO_EXAMPLES if table is UNGUIDED_VOTES else examples
+                made = [b.estimate(targets, shown) for b in panel(settings, lake, name)]
                 bills += [b.times(pairs, targets.num_rows) for b in made if b is not None]
             for b in bills:
                 dollars, most = b.expected_micros / 1e6, b.most_micros / 1e6
@@ -159,6 +162,7 @@ def _pairs(con: "duckdb.DuckDBPyConnection", settings: Settings, lake: Lake) -> 
             (HUMAN_LABELS, planned["people"]),
             (JUDGE_VOTES, planned["judges"]),
             (GOLD_VOTES, min(planned["people"], settings.judges.measure)),
+            (UNGUIDED_VOTES, sum(planned.values()) if settings.asks_unguided else 0),
         ):
             if lake.note(table, key) is None:
                 at_most = table is GOLD_VOTES or (table is RESPONSE_CHECKS and known != "counted")

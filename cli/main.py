@@ -592,6 +592,19 @@ def guideline(
         print("\n".join(difference((kind, reader), (against or kind, against_reader or reader))))
 
 
+@app.command(rich_help_panel=MEASURE)
+def experiments(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]…", help="Only these; default: all.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for a figure an experiment and the tables as CSV.")] = None,
+    config: Config = None,
+) -> None:
+    """What experiments could find, and what they found. `assay run experiments` makes them."""
+    from cli.suite import show
+
+    settings = _use(config)
+    raise typer.Exit(show(settings, _lake(settings), names or [], out))
+
+
 # ---- measure -------------------------------------------------------------------------------------------------------
 @app.command(rich_help_panel=MEASURE)
 def score(

@@ -158,6 +158,10 @@ def corrected(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
 
 
 MEAN = "mean"  # over evaluations
+UNMEASURED_ROW = (
+    "value", "low", "high", "p", "p_holm", "items_low", "items_high", "seeds_low", "seeds_high", "seeds_p", "benchmarks_p",
+    "detectable",
+)  # fmt: skip
 Draws = Mapping[tuple[str, int, str], np.ndarray]  # (arm, replicate, evaluation) -> [1 + resamples]
 
 
@@ -194,7 +198,10 @@ def rows(
         facts: of the arms that have models.
     """
     made, found = [], {}
-    for c in contrasts:
+    for c in (c for c in contrasts if c.kind == "crossing"):
+        made += [_crossing_row(experiment, c, e, draws, n, facts) for e, n in items.items()]
+    tested = len(made)
+    for c in (c for c in contrasts if c.kind != "crossing"):
         sums = _replicates(c, draws, items)
         by_evaluation = {e: measured(d, items[e]) if len(d) else UNMEASURED for e, d in sums.items()}
         values = [m.estimate.value for m in by_evaluation.values() if m.estimate.value is not None]
@@ -214,8 +221,8 @@ def rows(
                 "benchmarks_p": over_benchmarks(values) if several else None, "replicates": replicates, "n": n,
                 "detectable": m.detectable,
             })  # fmt: skip
-    holm_p = corrected({f"{r['contrast']}|{r['evaluation']}": r["p"] for r in made})
-    for r in made:
+    holm_p = corrected({f"{r['contrast']}|{r['evaluation']}": r["p"] for r in made[tested:]})
+    for r in made[tested:]:
         m, c = found[r["contrast"], r["evaluation"]]
         p = r["p_holm"] = holm_p[f"{r['contrast']}|{r['evaluation']}"]
         doubts = []
@@ -224,6 +231,65 @@ def rows(
             doubts = confounds(a, b, c.named, m.estimate.value, recipes_may_differ)
         r["verdict"], r["why"] = verdict(m, p, r["replicates"], doubts)
     return made
+
+
+def _crossing_row(experiment: str, c: Contrast, e: str, draws: Draws, n: int, facts: Mapping[str, SetFacts]) -> dict:
+    """The row of a crossing: its value and interval are pairs."""
+    row: dict = dict.fromkeys(UNMEASURED_ROW)
+    target, *along = c.weights
+    of = {arm: {r for a, r, name in draws if a == arm and name == e} for arm in c.weights}
+    shared = sorted(set.intersection(*of.values()))
+    row |= {"experiment": experiment, "contrast": c.name, "evaluation": e, "replicates": len(shared), "n": n}
+    if not shared:
+        return row | {"verdict": "not measured", "why": "an arm has no model"}
+    pairs = [facts[arm].pairs for arm in along]
+    curves = np.array([[draws[arm, r, e] for arm in along] for r in shared])  # [replicates, arms, 1 + resamples]
+    aims = np.array([draws[target, r, e] for r in shared])
+    [value] = crossings(pairs, curves[:, :, :1].mean(0), aims[:, :1].mean(0))
+    spread = np.concatenate(
+        [crossings(pairs, curve, aim) for curve, aim in zip(curves[:, :, 1:], aims[:, 1:], strict=True)]
+    )
+    low, high = np.quantile(spread, [0.025, 0.975], method="nearest")
+    row |= {x: float(v) if np.isfinite(v) else None for x, v in (("value", value), ("low", low), ("high", high))}
+    why = f"of {facts[target].pairs:,} pairs of {target}"
+    if low <= min(pairs):
+        why += f"; {min(pairs):,} is the smallest set that was tried"
+    if not np.isfinite(high):
+        why += f"; {np.isfinite(spread).mean():.0%} of the resamples reach it within {max(pairs):,} pairs"
+    return row | {"verdict": "reached" if np.isfinite(value) else "not reached", "why": why}
+
+
+def crossings(pairs: Sequence[int], curves: np.ndarray, aims: np.ndarray) -> np.ndarray:
+    """[d] at how many pairs each curve first passes its aim, between its points along the logarithm of pairs; the first
+    point's where it begins above it, infinity where it never does.
+
+    Args:
+        pairs: [k] sizes, rising.
+        curves: [k, d] scores.
+        aims: [d].
+    """
+    x = np.log(np.asarray(pairs, float))
+    above = curves >= aims
+    first = np.where(above.any(0), above.argmax(0), len(x))
+    found = np.full(curves.shape[1], np.inf)
+    found[first == 0] = pairs[0]
+    at = np.flatnonzero((first > 0) & (first < len(x)))
+    i = first[at]
+    low, high = curves[i - 1, at], curves[i, at]
+    found[at] = np.exp(x[i - 1] + (aims[at] - low) / (high - low) * (x[i] - x[i - 1]))
+    return found
+
+
+def arm_score(values: Sequence[float], halves: Sequence[float]) -> Estimate:
+    """The mean score of an arm's replicates; its interval holds the items' spread and the replicates'.
+
+    Args:
+        halves: half the width of each replicate's interval over items.
+    """
+    n, mean = len(values), float(np.mean(values))
+    luck = float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else 0.0
+    reach = math.hypot(float(np.mean(halves)), luck)
+    return Estimate(mean, max(0.0, mean - reach), min(1.0, mean + reach))
 
 
 def _replicates(c: Contrast, draws: Draws, items: Mapping[str, int]) -> dict[str, np.ndarray]:

@@ -35,19 +35,25 @@ class Contrast:
     named: frozenset[str] = frozenset()
 
     @property
+    def kind(self) -> str:
+        """rise, crossing or difference."""
+        head, colon, _ = self.name.partition(":")
+        return head if colon else "difference"
+
+    @property
     def pair(self) -> tuple[str, str] | None:
         """(a, b) of a difference; None for another contrast."""
-        if self.name.startswith("rise:"):
+        if self.kind != "difference":
             return None
         a, b = self.weights
         return a, b
 
 
 def parsed(text: str, arms: Sequence[str]) -> Contrast:
-    """`a - b`, `a - b by size, sources`, or `rise: a, b, c`.
+    """`a - b`, `a - b by size, sources`, `rise: a, b, c`, or `crossing: a, b, c`.
 
-    A rise is the least-squares slope over the arms in their order, times the number of steps: how much the score rises
-    from the first to the last.
+    A rise is the least-squares slope over the arms in their order, times the number of steps: how much the score rises from
+    the first to the last. A crossing is the number of pairs at which the curve through the sets b, c, … passes the score of a.
 
     Raises:
         ValueError: it is none of these, or names no arm.
@@ -60,6 +66,12 @@ def parsed(text: str, arms: Sequence[str]) -> Contrast:
             raise ValueError(f"{text!r}: a rise needs two or more arms")
         x = [i / (len(names) - 1) - 0.5 for i in range(len(names))]
         weights = {name: v / sum(u * u for u in x) for name, v in zip(names, x, strict=True)}
+    elif colon and head.strip() == "crossing":
+        names = [n.strip() for n in rest.split(",")]
+        named = frozenset(CONFOUNDS)
+        if len(names) < 3:
+            raise ValueError(f"{text!r}: a crossing needs an arm to reach, and two or more on the way")
+        weights = dict.fromkeys(names, 1.0)
     else:
         difference, _, by = text.partition(" by ")
         names = [n.strip() for n in difference.split(" - ")]
@@ -128,9 +140,10 @@ def _pipeline(iterations: int, _: tuple[str, ...]) -> Ready:
 def _efficiency(_: int, __: tuple[str, ...]) -> Ready:
     """How much of the curated data reaches what the whole pool as it came reaches (spec 8.04)."""
     parts = [{"name": f"corrected-{share:g}", "data": "corrected", "share": share} for share in SHARES]
+    along = ", ".join(str(p["name"]) for p in parts)
     return Ready(
         "How much of the curated data is as good as the whole pool as it came?", [*parts, *_named("original")],
-        ["corrected-1 - original", f"rise: {', '.join(str(p['name']) for p in parts)}"],
+        ["corrected-1 - original", f"crossing: original, {along}", f"rise: {along}"],
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The report's page: what the figures mean, in one self-contained HTML file."""
 
+import base64
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from curation.intervals import NOTHING, Estimate
 from curation.tables import Table
 from report import charts
 from report.drawing import BAD, GOOD, MIXED, PLAIN, QUIET
+from report.experiment_plots import picture
+from report.experiments_section import filters, shortened, stories, studies, told
 from report.figures import BASELINES, Figure, Figures
 from report.people_section import people
 from resources.lake import Lake, label
@@ -273,10 +276,25 @@ def render(
         models=sorted(
             dicts(con, "SELECT DISTINCT arm, pairs, steps FROM final_reward_model"), key=lambda r: _place(r["arm"])
         ),
+        **_experiments(con, settings),
         examples=dicts(con, statement("report/examples"), each=EXAMPLES_EACH),
         config_hash=settings.section_hash(*type(settings).model_fields),
         versions=_versions(lake, settings, reads),
     )
+
+
+def _experiments(con: "duckdb.DuckDBPyConnection", settings: Settings) -> dict[str, Any]:
+    """What the section on experiments shows; figures as data, since the page is one file."""
+    found = stories(con, settings)
+    pictures = {s.name: base64.b64encode(drawn).decode() for s in found if (drawn := picture(s))}
+    return {
+        "experiments": found,
+        "pictures": pictures,
+        "told": told,
+        "shortened": shortened,
+        "studies": studies(con),
+        "six_filters": filters(con),
+    }
 
 
 def _rule(con: "duckdb.DuckDBPyConnection") -> Rule | None:

@@ -61,6 +61,7 @@ GRAM = 13  # words that must not be shared with the benchmark by accident
 LEAST_GAP = 0.6
 FLAWED_WINNER = 0.3  # better responses with a defect of their own
 TWO_DEFECTS = 0.4  # worse responses with two defects
+MOST_NOISE = 0.95  # of a topic's labels, whatever the noise is multiplied by
 SHARED_PHRASE = 0.35  # empty phrases known to all families; the others belong to one
 
 
@@ -171,13 +172,19 @@ def _grams(words: list[str], n: int) -> Iterable[tuple[str, ...]]:
     return zip(*(words[i:] for i in range(n)), strict=False)
 
 
-def generate(pairs: int, seed: int, stage1_share: float = 0.25) -> GeneratedWorld:
-    """A world of `pairs` records over four sources; `stage1_share` of them in the sources of stage 1."""
+def generate(pairs: int, seed: int, stage1_share: float = 0.25, noise: float = 1.0) -> GeneratedWorld:
+    """A world of `pairs` records over four sources; `stage1_share` of them in the sources of stage 1.
+
+    Args:
+        noise: how much of the topics' shares of wrong labels there is; with 0 the original annotators never err, and only
+            mirrored copies and pairs that nobody can tell are labelled against better knowledge.
+    """
     prompts = Prompts()
-    benchmark = _benchmark(Random(f"{seed}/benchmark"), prompts)
+    topics = tuple(replace(t, noise=min(MOST_NOISE, t.noise * noise)) for t in TOPICS)
+    benchmark = _benchmark(Random(f"{seed}/benchmark"), topics, prompts)
     sizes = {s: round(pairs * stage1_share * share) for s, share in STAGE1_SPLIT.items()}
     sizes |= {s: round(pairs * (1 - stage1_share) * share) for s, share in STAGE2_SPLIT.items()}
-    records = {s: _base(Random(f"{seed}/{s}"), s, n, prompts, benchmark) for s, n in sizes.items()}
+    records = {s: _base(Random(f"{seed}/{s}"), s, n, topics, prompts, benchmark) for s, n in sizes.items()}
     rng = Random(f"{seed}/copies")
     originals = [r for rows in records.values() for r in rows if r.kind in ("plain", "noisy")]
     for source, n in sizes.items():
@@ -193,9 +200,9 @@ def _count(kind: Kind, n: int) -> int:
     return max(1, round(EXTRAS[kind] * n))
 
 
-def _benchmark(rng: Random, prompts: Prompts) -> list[Item]:
+def _benchmark(rng: Random, topics: tuple[Topic, ...], prompts: Prompts) -> list[Item]:
     items = []
-    for topic in TOPICS:
+    for topic in topics:
         for i in range(ITEMS_PER_TOPIC):
             bare = i < SHORT_ITEM * ITEMS_PER_TOPIC
             c = _comparison(rng, topic, prompts, bare=bare, style_at_random=True)
@@ -205,14 +212,16 @@ def _benchmark(rng: Random, prompts: Prompts) -> list[Item]:
     return items
 
 
-def _base(rng: Random, source: str, n: int, prompts: Prompts, benchmark: list[Item]) -> list[Record]:
+def _base(
+    rng: Random, source: str, n: int, topics: tuple[Topic, ...], prompts: Prompts, benchmark: list[Item]
+) -> list[Record]:
     """Everything of a source but its copies of other records."""
     kinds: list[Kind] = ["contaminated", "null", "identical"] + ["tie"] * (source in HOLDS_TIES)
     counts = {kind: _count(kind, n) for kind in kinds}
     rest = n - sum(counts.values()) - _count("duplicate", n) - _count("mirror", n) - BROKEN
     records = []
     for i in range(rest):
-        topic = TOPICS[i % len(TOPICS)]
+        topic = topics[i % len(topics)]
         multi = source not in SINGLE_TURN and rng.random() < MULTI_TURN
         c = _comparison(rng, topic, prompts, multi_turn=multi, ambiguous=rng.random() < AMBIGUOUS)
         kind: Kind = "ambiguous" if c.gap == 0 else "noisy" if c.label_wrong else "plain"
@@ -222,7 +231,7 @@ def _base(rng: Random, source: str, n: int, prompts: Prompts, benchmark: list[It
             if kind == "contaminated":
                 records.append(_contaminated(rng, source, rng.choice(benchmark)))
                 continue
-            c = _comparison(rng, rng.choice(TOPICS), prompts)
+            c = _comparison(rng, rng.choice(topics), prompts)
             match kind:
                 case "null":
                     detail = ("chosen", "rejected")[i % 2] + " is missing"
@@ -232,7 +241,7 @@ def _base(rng: Random, source: str, n: int, prompts: Prompts, benchmark: list[It
                     detail = ("tie, both good", "tie, both bad")[i % 2]
             records.append(Record(source, kind, c, detail))
     for variety in range(BROKEN):
-        c = _comparison(rng, rng.choice(TOPICS), prompts)
+        c = _comparison(rng, rng.choice(topics), prompts)
         records.append(Record(source, "broken", c, str(variety)))
     return records
 

@@ -110,9 +110,19 @@ EXPERIMENT_CONTRASTS = table(
     "Differences between arms, with what they vary over, and whether they can be read as one of the data (spec O-28, 6.10).",
     [
         EXPERIMENT,
-        field("contrast", S, "`a - b`, or `rise: ` and the arms in order"),
+        field(
+            "contrast",
+            S,
+            "`a - b`; `rise: ` and the arms in order; `crossing: `, an arm to reach and the arms on the way",
+        ),
         field("evaluation", S, "benchmark, gold_test, held_out, or `mean` over them"),
-        field("value", F, "difference, or rise from the first arm to the last; null where an arm has no model", True),
+        field(
+            "value",
+            F,
+            "difference, or rise from the first arm to the last; of a crossing, pairs; null where an arm has no model or it"
+            " is not reached",
+            True,
+        ),
         field("low", F, "lower end of the 95 % interval over items and replicates", True),
         field("high", F, "upper end", True),
         field("p", F, "two-sided, from the same spread", True),
@@ -126,7 +136,9 @@ EXPERIMENT_CONTRASTS = table(
         field("replicates", I, "replicates that all its arms have"),
         field("n", I, "items"),
         field("detectable", F, "smallest difference that would be seen with a chance of 80 %", True),
-        field("verdict", S, "better, worse, not told apart, confounded, too few seeds, not measured"),
+        field(
+            "verdict", S, "better, worse, not told apart, confounded, too few seeds, reached, not reached, not measured"
+        ),
         field("why", S, "what the verdict rests on, where it is no plain one"),
     ],
     ("experiment", "contrast", "evaluation"),
@@ -157,7 +169,7 @@ STUDIES = table(
     "studies",
     "Studies that need no training: filters against the reference, flips, discards (spec 4.11, 8.12, 8.13, 8.15).",
     [
-        field("study", S, "filters, flips, discards or labels"),
+        field("study", S, "filters, flips, discards, labels or variants"),
         field("item", S, "filter, group of pairs, or reason"),
         field("figure", S, "what is measured"),
         field("value", F, "a share or a correlation", True),

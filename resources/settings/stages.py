@@ -35,6 +35,8 @@ class World(Part):
 
     pairs: Annotated[int, Field(ge=200)] = 3000
     stage1_share: Annotated[float, Field(gt=0, lt=1)] = 0.25  # of the pairs, in the sources that feed stage 1
+    # multiplies the share of wrong original labels, which differs by topic; 0: the original annotators never err
+    noise: Annotated[float, Field(ge=0, le=2)] = 1.0
 
 
 class Embedding(Part):

@@ -168,6 +168,12 @@ class Settings(Part):
                     f"experiment {name}: unguided labels are judges', and none is configured ([[judges.panel]])"
                 )
 
+    @property
+    def asks_unguided(self) -> bool:
+        """Whether an experiment asks for labels of judges who see no gold example."""
+        names = self.partition_keys("experiment")
+        return any("unguided" in arm.base[0] for name in names for arm in self.experiment(name).arms)
+
     def experiment(self, name: str) -> Experiment:
         """One of [[experiments]], with what its preset brings."""
         [one] = [e for e in self._section("experiments") if e.name == name]

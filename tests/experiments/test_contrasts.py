@@ -8,8 +8,10 @@ from scipy import stats
 
 from evaluation.contrasts import (
     SetFacts,
+    arm_score,
     balance,
     confounds,
+    crossings,
     foreseen,
     grouped_draws,
     kolmogorov,
@@ -173,3 +175,30 @@ def test_distances_by_hand():
     assert found["length_mean"]["distance"] == pytest.approx(0.05) and found["length_mean"]["alike"]
     assert not found["size"]["alike"] and not found["source"]["alike"]
     assert found["longer_mean"]["alike"] is None  # hangs on the labels: told, not judged
+
+
+# ---- how much is enough --------------------------------------------------------------------------------------------
+def test_a_crossing_is_read_between_the_sizes_along_their_logarithm():
+    curve = np.array([[0.5], [0.6], [0.8]])
+    assert crossings([100, 400, 1600], curve, np.array([0.7])) == pytest.approx([800.0])
+    assert crossings([100, 400, 1600], curve, np.array([0.4])) == [100.0]
+    assert crossings([100, 400, 1600], curve, np.array([0.9])) == [math.inf]
+
+
+def test_a_crossing_has_an_interval_and_says_where_it_is_not_reached():
+    arms = {"aim": 0.6, "s": 0.5, "m": 0.62, "l": 0.7}
+    facts = {arm: SetFacts(n, "r", {}) for arm, n in {"aim": 900, "s": 100, "m": 300, "l": 900}.items()}
+    draws = {(arm, i, "x"): row for k, (arm, v) in enumerate(arms.items())
+             for i, row in enumerate(of_scores([v, v, v], 0.01, 500, seed=k))}  # fmt: skip
+    [row] = rows("e", [parsed("crossing: aim, s, m, l", list(arms))], draws, {"x": 100}, facts)
+    assert row["value"] == pytest.approx(100 * 3 ** (10 / 12)) and row["low"] < row["value"] < row["high"]
+    assert (row["verdict"], row["p_holm"]) == ("reached", None) and "900 pairs of aim" in row["why"]
+    draws |= {("aim", i, "x"): np.full(501, 0.9) for i in range(3)}
+    [never] = rows("e", [parsed("crossing: aim, s, m, l", list(arms))], draws, {"x": 100}, facts)
+    assert (never["verdict"], never["value"], never["high"]) == ("not reached", None, None)
+
+
+def test_an_arms_interval_holds_items_and_trainings():
+    e = arm_score([0.70, 0.72, 0.74], [0.05, 0.05, 0.05])
+    assert e.value == pytest.approx(0.72)
+    assert e.high - e.value == pytest.approx(math.hypot(0.05, stats.t.ppf(0.975, 2) * 0.02 / math.sqrt(3)))

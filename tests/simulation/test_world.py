@@ -258,3 +258,13 @@ def test_reference_labels_are_the_majority_of_people(settings, tmp_path):
     assert found[p]["winner"] == text_hash("yes") and found[p]["gap"] == pytest.approx(2 / 3)
     assert found[p]["origin"] == "people" and found[p]["topic"] == "panel"
     assert found[q]["winner"] == "" and found[q]["gap"] == 0.5
+
+
+def test_the_noise_of_the_labels_is_configured_and_changes_nothing_else():
+    def wrong(noise: float) -> float:
+        plain = [r.comparison for r in generate(3000, seed=11, noise=noise).rows() if r.kind in ("plain", "noisy")]
+        return sum(c.label_wrong for c in plain) / len(plain)
+
+    as_it_is = wrong(1.0)
+    assert wrong(0.0) == 0 and wrong(0.5) == pytest.approx(as_it_is / 2, abs=0.03) and wrong(2.0) > 1.4 * as_it_is
+    assert [i.prompt for i in generate(600, 3, noise=0.0).benchmark] == [i.prompt for i in generate(600, 3).benchmark]
