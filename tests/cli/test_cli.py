@@ -39,7 +39,8 @@ def test_a_bad_configuration_is_named_and_nothing_runs(config, capsys):
 
 def test_a_group_that_is_not_there(config, capsys):
     assert main(["run", "pool", "stage9"]) == 2
-    assert "no such group: stage9; there are evaluation, handover, models, pool" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "no such group: stage9; there are evaluation, " in told and ", pool, " in told
 
 
 def test_an_unknown_pair(config, capsys):

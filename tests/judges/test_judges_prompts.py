@@ -262,7 +262,7 @@ def test_answers_are_read_and_never_guessed(text, found):
 def test_no_answer_takes_long_to_read(text):
     started = time.process_time()
     assert parse(text, JudgeAnswer) in ("unparsable", "invalid")
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 3
 
 
 @settings(max_examples=200, deadline=None)
