@@ -61,7 +61,7 @@ class Limits:
     at_once: int = _limit(32, "requests that arrive, wait or are scored; one is scored at a time")
 
 
-class Refusal(Exception):
+class RequestRefused(Exception):
     """A request is not answered; status, and a message for who asked."""
 
     def __init__(self, status: int, message: str, after: int | None = None):
@@ -111,7 +111,7 @@ class Endpoint:
             try:
                 self._admit(request)
                 made = await answer(request)
-            except Refusal as e:
+            except RequestRefused as e:
                 made = _said(e.status, {"error": e.message})
                 if e.status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
                     made.headers["Connection"] = "close"  # the rest of the body is not read
@@ -136,16 +136,16 @@ class Endpoint:
             except ValueError:
                 host = ""
             if not loopback(host):
-                raise Refusal(403, "this endpoint answers to its own machine only")
+                raise RequestRefused(403, "this endpoint answers to its own machine only")
             if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-                raise Refusal(403, "sent from another site")
+                raise RequestRefused(403, "sent from another site")
             origin = request.headers.get("origin")
             if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
-                raise Refusal(403, "sent from another site")
+                raise RequestRefused(403, "sent from another site")
         elif request.url.path != "/health":
             kind, _, given = request.headers.get("authorization", "").partition(" ")
             if kind.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self.token.encode()):
-                raise Refusal(401, "send the token: Authorization: Bearer …")
+                raise RequestRefused(401, "send the token: Authorization: Bearer …")
 
     async def _elsewhere(self, _request: Request, e: Exception) -> Response:
         status, headers = (e.status_code, e.headers) if isinstance(e, HTTPException) else (500, None)
@@ -166,7 +166,9 @@ class Endpoint:
 
     async def score(self, request: Request) -> Response:
         if self.held >= self.limits.at_once:
-            raise Refusal(429, f"{self.held} requests are being answered; at most {self.limits.at_once}", after=1)
+            raise RequestRefused(
+                429, f"{self.held} requests are being answered; at most {self.limits.at_once}", after=1
+            )
         self.held += 1
         work: Future | None = None
         try:
@@ -205,16 +207,16 @@ class Endpoint:
         most = self.limits.body
         told = request.headers.get("content-length", "")
         if told.isdecimal() and int(told[:20]) > most:
-            raise Refusal(413, f"{told[:20]} bytes; at most {most}")
+            raise RequestRefused(413, f"{told[:20]} bytes; at most {most}")
         body = bytearray()
         try:
             async with asyncio.timeout(self.limits.receive):
                 async for part in request.stream():
                     body += part
                     if len(body) > most:
-                        raise Refusal(413, f"more than {most} bytes")
+                        raise RequestRefused(413, f"more than {most} bytes")
         except TimeoutError:
-            raise Refusal(408, f"the request did not arrive within {self.limits.receive:g} s") from None
+            raise RequestRefused(408, f"the request did not arrive within {self.limits.receive:g} s") from None
         return bytes(body)
 
     async def _waited(self, work: Future, request: Request) -> list[dict]:
@@ -225,7 +227,7 @@ class Endpoint:
             while True:
                 left = until - time.monotonic()
                 if left <= 0:
-                    raise Refusal(503, f"not scored within {self.limits.answer:g} s", after=5)
+                    raise RequestRefused(503, f"not scored within {self.limits.answer:g} s", after=5)
                 done, _ = await asyncio.wait({waiting}, timeout=min(left, LOOK_EVERY_S))
                 if done:
                     return waiting.result()
@@ -240,16 +242,16 @@ class Endpoint:
             request = json.loads(body)
         except (ValueError, RecursionError) as e:
             why = type(e).__name__ if isinstance(e, (UnicodeError, RecursionError)) else str(e)
-            raise Refusal(400, f"no JSON: {why}") from None
+            raise RequestRefused(400, f"no JSON: {why}") from None
         if not isinstance(request, dict) or not isinstance(request.get("items"), list):
-            raise Refusal(400, 'expected {"items": [...]}')
+            raise RequestRefused(400, 'expected {"items": [...]}')
         rewards: list[dict] = []
         for part in _parts(self._checked(request["items"])):
             if stop.is_set() or self.ending.is_set():
-                raise Refusal(503, "not scored: the server is stopping", after=5)
+                raise RequestRefused(503, "not scored: the server is stopping", after=5)
             for result in self.scorer.score(part):
                 if isinstance(result, BadItem):
-                    raise Refusal(500 if isinstance(result, NoNumber) else 400, str(result))
+                    raise RequestRefused(500 if isinstance(result, NoNumber) else 400, str(result))
                 rewards.append(result)
         return rewards
 
@@ -262,14 +264,14 @@ class Endpoint:
             try:
                 turns, answers = parse(item, name)
             except BadItem as e:
-                raise Refusal(400, str(e)) from None
+                raise RequestRefused(400, str(e)) from None
             texts += len(answers)
             if texts > self.limits.texts:
-                raise Refusal(413, f"more than {self.limits.texts} answers to score")
+                raise RequestRefused(413, f"more than {self.limits.texts} answers to score")
             before = sum(len(t["role"]) + len(t["content"]) + 1 for t in turns)
             longest = before + max(len(a) for a in answers.values())
             if longest > most:
-                raise Refusal(413, f"{name}: {longest} characters; an input may have {most}")
+                raise RequestRefused(413, f"{name}: {longest} characters; an input may have {most}")
             checked.append((name, item, before + sum(len(a) for a in answers.values())))
         return checked
 
