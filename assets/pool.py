@@ -37,6 +37,7 @@ from curation.tables import (
 )
 from resources.lake import InOrder, Lake, SortedRuns, in_batches, label
 from resources.run import Run
+from resources.scratch import scratch
 from resources.settings import Settings, Source
 from sql import statement
 
@@ -155,7 +156,7 @@ def raw_pool(run: Run) -> Iterator[Rows]:
     records = pairs = 0
     warning = ""
     accounted = np.zeros(1, bool)  # by row; 0 stands for the whole file
-    with tempfile.TemporaryDirectory(prefix="assay-import-") as folder:
+    with tempfile.TemporaryDirectory(dir=scratch("import")) as folder:
         spool = _Spool(folder)
         for batch in read_source(source, run.lake, run.lake.threads):
             for table, rows in ((RAW_POOL, batch.pairs), (UNUSABLE, batch.unusable), (QUARANTINE, batch.quarantine)):

@@ -13,6 +13,7 @@ from assets.partitions import mapping, partitions_def
 from assets.runs import here
 from assets.table_asset import Check, Step
 from curation.tables import Table
+from curation.visible import visible
 from resources.lake import Damaged, Missing, OtherSchema, label
 from resources.run import Run
 from resources.services import SERVICES
@@ -211,7 +212,7 @@ def markdown(columns: list[str], rows: list[tuple], width: int = 60) -> str:
 
     def cell(value: Any) -> str:
         text = f"{value:.4g}" if isinstance(value, float) else str(value)
-        text = re.sub(r"\s+", " ", text)
+        text = visible(re.sub(r"\s+", " ", text))
         text = text if len(text) <= width else text[: width - 1] + "…"
         return re.sub(r"([|`*_\[\]!\\#])", r"\\\1", html.escape(text, quote=False))
 

@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table as Grid
+from rich.text import Text
 
+from cli.terminal import Console
 from curation.intervals import Estimate
 from curation.worth import Worth, needs
 from resources.lake import Lake
@@ -61,11 +62,12 @@ def run(settings: Settings, lake: Lake, *, as_json: bool = False, page: Path | N
 
 def show(w: Worth, console: Console) -> None:
     """The verdict, why, and the figures it rests on."""
-    console.print(f"\n[bold {TONES[w.verdict]}]{w.verdict.upper()}[/]" + (f": first {w.first}" if w.first else ""))
+    first = f": first {w.first}" if w.first else ""
+    console.print(Text.assemble("\n", (w.verdict.upper(), f"bold {TONES[w.verdict]}"), first))
     for sentence in w.why:
         console.print(f"  {sentence}")
     for warning in w.warnings:
-        console.print(f"  [yellow]Beware:[/] {warning}", highlight=False)
+        console.print(Text.assemble("  ", ("Beware:", "yellow"), f" {warning}"))
     console.print(
         f"\n{w.gold['pairs']:,} gold pairs in {w.gold['conversations']:,} conversations, worth {w.gold['effective']:.0f}"
         f" independent ones; pool of {w.gold['pool']:,} pairs, {w.gold['pool_read']:,} read; features: {w.gold['features']}."
@@ -101,9 +103,8 @@ def show(w: Worth, console: Console) -> None:
         console.print(grid)
 
 
-def _cell(e: Estimate) -> str:
-    text = f"{e.value:.0%}"
-    return f"[red]{text}[/]" if e.high is not None and e.high < 0.5 else text
+def _cell(e: Estimate) -> Text:
+    return Text(f"{e.value:.0%}", "red" if e.high is not None and e.high < 0.5 else "")
 
 
 def cells(e: Estimate) -> tuple[str, str]:

@@ -71,9 +71,7 @@ def claims(out: Path | None = None) -> int:
 
     With a folder, also draw there how the published benchmarks go together.
     """
-    from rich.console import Console
-    from rich.markup import escape
-
+    from cli.terminal import Console
     from resources.benchmarks.published import verdicts
 
     console, unexpected = Console(highlight=False, soft_wrap=True), 0
@@ -81,9 +79,9 @@ def claims(out: Path | None = None) -> int:
         as_expected = v.holds == v.expected
         unexpected += not as_expected
         mark = "true " if v.holds else "false"
-        console.print(f"{v.id:6} {mark} {'' if as_expected else '(expected otherwise) '}{escape(v.text)}")
+        console.print(f"{v.id:6} {mark} {'' if as_expected else '(expected otherwise) '}{v.text}")
         for row in v.contradictions:
-            console.print("         " + escape(", ".join(f"{c} {x}" for c, x in zip(v.columns, row, strict=True))))
+            console.print("         " + ", ".join(f"{c} {x}" for c, x in zip(v.columns, row, strict=True)))
     if out:
         _draw(out)
         console.print(
@@ -346,6 +344,6 @@ def _percent(value: float | None) -> str:
 
 
 def _console():
-    from rich.console import Console
+    from cli.terminal import Console
 
-    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from cli import start_model as backbone
 from cli.ending import least_pairs
 from cli.estimate import ROUTED_SHARE, STAND_IN, stand_ins
 from cli.looking import Looking
+from cli.terminal import Console
 from evaluation.items import BenchmarkError
 from resources.benchmarks.loader import load
 from resources.judges import panel

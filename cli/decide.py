@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table as Grid
 
+from cli.terminal import Console
 from curation.decision_rule import decide, loads
 from resources.lake import Lake
 from sql import statement

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from cli.terminal import Console
     from curation.agreement import Said
     from curation.intervals import Estimate
     from resources.annotators.desk import BatchProgress, Desk
@@ -27,8 +26,7 @@ def show(
         every: every refused answer, also those given anew since.
         close: a batch of which nobody is asked any more; what is not labelled by now is asked for again in the next.
     """
-    from rich.console import Console
-
+    from cli.terminal import Console
     from resources.annotators.backends import DOORS, door
     from resources.annotators.desk import desk
     from resources.annotators.reports import said_at_desk, said_in_lake
@@ -69,7 +67,7 @@ def show(
             state = way.progress(batch)
             _batch(console, state, way.where(batch), opened, settings, every)
             if trouble:
-                console.print(f"  [red]{trouble}[/]", soft_wrap=True)
+                console.print(f"  {trouble}", style="red", soft_wrap=True)
             some, planted = said_at_desk(opened.pairs(batch, settings.people))
             said += some
             known |= planted
@@ -81,7 +79,9 @@ def _batch(
     console: "Console", state: "BatchProgress", where: str, opened: "Desk", settings: "Settings", every: bool
 ) -> None:
     """One batch: what is in, what is missing, from whom, and what was refused."""
-    console.print(f"[bold]{state.batch}[/]  {where}", soft_wrap=True, highlight=False)
+    from rich.text import Text
+
+    console.print(Text.assemble((state.batch, "bold"), f"  {where}"), soft_wrap=True)
     console.print(
         f"  {state.done:,} of {state.pairs:,} pairs done, {state.answered:,} answers in, {state.missing:,} missing"
     )

@@ -3,13 +3,13 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from rich.console import Console
 from rich.table import Table as Grid
 
 from assets.registry import steps
 from assets.table_asset import Step
 from cli import estimate
 from cli.looking import Looking
+from cli.terminal import Console
 from curation.tables import CLEAN_POOL
 from resources.lake import Lake, label
 from resources.settings import ConfigError, Settings

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table as Grid
 
+from cli.terminal import Console
 from curation.attributes import heuristic
 from curation.tables import (
     ANNOTATION_BATCH,
@@ -86,7 +86,7 @@ def show(settings: Settings, lake: Lake) -> None:
         soft_wrap=True,
     )
     if spent + expected > settings.budget.dollars:
-        console.print("[yellow]The budget would stop the run; what was answered until then is kept.[/]")
+        console.print("The budget would stop the run; what was answered until then is kept.", style="yellow")
 
 
 def plan(settings: Settings, lake: Lake) -> Iterator[PlannedCost]:

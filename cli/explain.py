@@ -3,8 +3,8 @@
 import json
 
 import duckdb
-from rich.console import Console
 
+from cli.terminal import Console
 from curation.decision_rule import loads
 from resources.lake import Lake
 from sql import statement
@@ -127,9 +127,10 @@ def story(lake: Lake, pair_id: str, console: Console | None = None) -> None:
 
 
 def _guards(con: duckdb.DuckDBPyConnection) -> str:
-    """What people's labels let the rule do, in its own words; '' where it has no guards."""
-    rule = loads(con.sql("SELECT file FROM decision_rule").fetchall()[0][0])
-    return rule.guards.why if rule.guards else ""
+    """What people's labels let the rule do, in its own words; '' where it has no guards, or is not there."""
+    files = con.sql("SELECT file FROM decision_rule").fetchall()
+    rule = loads(files[0][0]) if files else None
+    return rule.guards.why if rule and rule.guards else ""
 
 
 def _short(text: str, width: int = 240) -> str:

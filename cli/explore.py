@@ -22,12 +22,11 @@ def explorer(settings: Settings, lake: Lake) -> Explorer:
     """What the page shows, and whom it may ask."""
 
     def story(pair: str) -> str:
-        from rich.console import Console
-
         from cli.explain import story as told
+        from cli.terminal import Console
 
         out = io.StringIO()
-        told(lake, pair, Console(file=out, highlight=False, color_system=None, width=200))
+        told(lake, pair, Console(file=out, highlight=False, width=200))
         return out.getvalue()
 
     def send(pairs: "pa.Table", name: str) -> str:

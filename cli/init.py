@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 
 from cli.exits import DONE, UNUSABLE
+from cli.terminal import Console
 from resources.settings import load
 from resources.sources.hub import PREFIX
 from resources.sources.looking_at_files import Looked, look, source_keys
@@ -31,7 +31,7 @@ def write(files: Sequence[Path], out: Path, force: bool) -> int:
     looked = [look(str(file)) for file in files]
     for one in looked:
         for line in described(one):
-            console.print(line)
+            console.print(line, markup=True)
     if not any(one.pairs for one in looked):
         print("assay: none of the files reads as pairs by itself; docs/pool.md shows how to say it", file=sys.stderr)
         return UNUSABLE

@@ -21,7 +21,8 @@ def page(settings: "Settings", lake: "Lake", people: "Sequence[str]", host: str,
         port: 0 takes any that is free.
     """
     from resources.annotators.desk import desk
-    from resources.annotators.page.server import Taken, serve
+    from resources.annotators.page.server import serve
+    from training.addresses import PortTaken
 
     if settings.people.backend in ("simulated", "recorded"):
         print(f"assay: people.backend is {settings.people.backend!r}: nobody is asked; use 'label'", file=sys.stderr)
@@ -33,7 +34,7 @@ def page(settings: "Settings", lake: "Lake", people: "Sequence[str]", host: str,
         print("No batch is out yet: `assay run` makes the first one. This page shows it as soon as it is there.")
     try:
         serve(settings, lake, names, host, port, partial(print, flush=True))
-    except Taken as e:
+    except PortTaken as e:
         print(f"assay: {e}", file=sys.stderr)
         return 2
     return 0

@@ -1,11 +1,9 @@
 """A lake that is only looked at."""
 
-import tempfile
 from pathlib import Path
 
 from resources.lake import Lake
-
-_elsewhere = tempfile.TemporaryDirectory(prefix="assay-looking-")
+from resources.scratch import scratch
 
 
 class Looking(Lake):
@@ -13,4 +11,4 @@ class Looking(Lake):
 
     def folder(self, name: str) -> Path:
         path = Path(self.root).absolute() / "files" / name
-        return path if path.exists() else Path(tempfile.mkdtemp(dir=_elsewhere.name))
+        return path if path.exists() else scratch("looking")

@@ -16,6 +16,8 @@ import typer
 from typer.core import TyperGroup
 
 from cli.exits import DONE, FAILED, UNUSABLE
+from cli.terminal import screened
+from curation.visible import visible
 
 if TYPE_CHECKING:
     from resources.lake import Lake
@@ -92,11 +94,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     before = {name: os.environ.get(name) for name in (FILE, CHANGES)}
     try:
-        app(args=None if argv is None else list(argv), prog_name="assay")
+        with screened():
+            app(args=None if argv is None else list(argv), prog_name="assay")
     except SystemExit as e:
         return e.code if isinstance(e.code, int) else FAILED
     except ConfigError as e:
-        print(f"assay: {e}", file=sys.stderr)
+        print(visible(f"assay: {e}"), file=sys.stderr)
         return UNUSABLE
     finally:
         for name, value in before.items():
@@ -110,6 +113,8 @@ def entry() -> None:
     """The installed command. It leaves without taking the interpreter apart: DuckDB's bindings complain at length of
     objects that live until then."""
     status = main()
+    if scratch := sys.modules.get("resources.scratch"):
+        scratch.clear()
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -548,7 +553,12 @@ def explore(
 @app.command(rich_help_panel=LOOK)
 def sql(
     query: Annotated[str, typer.Argument(help="DuckDB SQL.")],
-    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values; nested ones as JSON.")] = False,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="Print comma-separated values as they are; nested ones as JSON.")
+    ] = False,
+    spreadsheet: Annotated[
+        bool, typer.Option("--spreadsheet", help="The same for a spreadsheet: no text is a formula there.")
+    ] = False,
     config: Config = None,
 ) -> None:
     """DuckDB over every table and view of the lake."""
@@ -558,7 +568,7 @@ def sql(
 
     lake = _lake(_use(config))
     with _refusing(duckdb.Error):
-        answer(lake, query, csv)
+        answer(lake, query, csv or spreadsheet, spreadsheet)
 
 
 @judges.command()

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from cli.terminal import Console
 from resources.lake import Lake
 
 LOOK_S = 1.0  # seconds between two looks at what programs have written
@@ -29,7 +29,7 @@ def lines(lake: Lake) -> Generator[Callable[[str], None], None, None]:
     if not sys.stdout.isatty():
         yield lambda line: print(line, flush=True)
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(), transient=True)
     done = threading.Event()
 

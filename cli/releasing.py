@@ -3,11 +3,11 @@
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table as Grid
 
 from assets.registry import steps
 from cli.exits import DONE, FAILED
+from cli.terminal import Console
 from curation.tables import RELEASE_CORRECTED, RELEASE_CURATED
 from handover.build import Wanted, build
 from handover.contents import BARRED

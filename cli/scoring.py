@@ -3,10 +3,11 @@
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from training.serve import Scorer, score_file
+from cli.terminal import Console
+from training.scorer import Scorer
+from training.serve import score_file
 
 
 def score(folder: Path, file: Path, out: Path, max_tokens: int | None) -> int:
@@ -20,7 +21,7 @@ def score(folder: Path, file: Path, out: Path, max_tokens: int | None) -> int:
     scorer = Scorer(folder, max_tokens)
     if scorer.note:
         print(f"assay: {scorer.note}", file=sys.stderr)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         bar.add_task(f"{file} with {folder}")

@@ -1,5 +1,8 @@
 """The answer to a query over the lake, as a grid or as comma-separated values."""
 
+import codecs
+import io
+import re
 import shutil
 import sys
 from typing import TYPE_CHECKING
@@ -15,10 +18,18 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 200  # of a grid
 AT_ONCE = 10_000  # rows of CSV
+NESTED = ("list", "struct", "map", "array", "union", "json")
+FORMULA = r"^\s*[=+\-@|%\x00-\x1f]"  # what spreadsheets may take a text for that begins like it
 
 
-def answer(lake: Lake, query: str, csv: bool) -> None:
+def answer(lake: Lake, query: str, csv: bool, spreadsheet: bool = False) -> None:
     """Print what a query gives; nothing for a statement that gives no rows.
+
+    Args:
+        lake: whose tables.
+        query: one statement.
+        csv: all rows as comma-separated values, else a grid.
+        spreadsheet: an apostrophe stands before texts that a spreadsheet would take for formulas.
 
     Raises:
         duckdb.Error: it cannot be answered; the message says why.
@@ -29,26 +40,54 @@ def answer(lake: Lake, query: str, csv: bool) -> None:
         if found is None:
             return
         if csv:
-            _print_csv(con, found)
+            _print_csv(con, found, spreadsheet)
         else:
             found.show(max_width=shutil.get_terminal_size((120, 40)).columns, max_rows=MOST_ROWS)
 
 
-def _print_csv(con: "DuckDBPyConnection", found: "DuckDBPyRelation") -> None:
+def _print_csv(con: "DuckDBPyConnection", found: "DuckDBPyRelation", spreadsheet: bool) -> None:
     """Rows as they come; CSV has no nested values, so these are JSON."""
     names = [_quoted(name) for name in found.columns]
     kinds = [kind.id for kind in found.types]
     columns = [
-        f"to_json({name})::VARCHAR AS {name}" if kind in ("list", "struct", "map", "array", "union", "json") else name
-        for name, kind in zip(names, kinds, strict=True)
+        f"{_cell(name, kind, spreadsheet)} AS {_quoted(_text(column)) if spreadsheet else name}"
+        for column, name, kind in zip(found.columns, names, kinds, strict=True)
     ]
     reader = found.project(", ".join(columns)).to_arrow_reader(AT_ONCE)
     try:
-        with pacsv.CSVWriter(sys.stdout.buffer, reader.schema) as out:
+        sink = _Terminal() if sys.stdout.isatty() else sys.stdout.buffer
+        with pacsv.CSVWriter(sink, reader.schema) as out:
             for batch in reader:
                 out.write_batch(batch)
     except pa.ArrowNotImplementedError as e:
         raise duckdb.NotImplementedException(f"as CSV: {e}; cast the column to VARCHAR") from e
+
+
+class _Terminal(io.RawIOBase):
+    """Bytes to a terminal that somebody sits at."""
+
+    def __init__(self):
+        self.text = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data) -> int:
+        sys.stdout.write(self.text.decode(bytes(data)))
+        return len(data)
+
+
+def _cell(name: str, kind: str, spreadsheet: bool) -> str:
+    """An expression for the value of a column as CSV has it."""
+    value = f"to_json({name})::VARCHAR" if kind in NESTED else name
+    if not spreadsheet or kind not in (*NESTED, "varchar", "enum"):
+        return value
+    text = f"{value}::VARCHAR"
+    return f"CASE WHEN regexp_matches({text}, '{FORMULA}') THEN chr(39) || {text} ELSE {text} END"
+
+
+def _text(value: str) -> str:
+    return f"'{value}" if re.match(FORMULA, value) else value
 
 
 def _quoted(name: str) -> str:

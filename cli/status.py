@@ -3,13 +3,13 @@
 import os
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as Grid
+from rich.text import Text
 
 from assets.judging import missing_answers
 from assets.registry import steps
 from cli.ending import made
+from cli.terminal import Console
 from resources.lake import Lake
 from resources.settings import Settings
 from sql import statement
@@ -28,11 +28,11 @@ def show(settings: Settings, lake: Lake) -> None:
         for table in step.tables:
             made = [k for k in keys if lake.note(table, k) is not None]
             rows = sum(lake.rows(table, k) for k in made)
-            state = "up to date"
+            state = Text("up to date")
             if stale:
                 key, first = next(iter(stale.items()))
-                state = f"[yellow]{'' if key is None else key + ': '}{first}[/]"
-                state += f" [dim]and {len(stale) - 1} more[/]" if len(stale) > 1 else ""
+                state = Text(f"{'' if key is None else key + ': '}{first}", "yellow")
+                state = Text.assemble(state, (f" and {len(stale) - 1} more", "dim")) if len(stale) > 1 else state
             grid.add_row(table.name, f"{len(made)}/{len(keys)}", f"{rows:,}", state)
     console.print(grid)
     closing(settings, lake)
@@ -58,13 +58,13 @@ def closing(settings: Settings, lake: Lake) -> None:
     total = sum(n for _, n, _ in ledger)
     pending = sum(n for name, n, _ in ledger if name == "pending")
     if total != inputs:
-        console.print(f"[red]The ledger does not close: {inputs:,} records in, {total:,} accounted for.[/]")
+        console.print(f"The ledger does not close: {inputs:,} records in, {total:,} accounted for.", style="red")
     elif pending:
         console.print(f"The ledger closes so far: {inputs:,} records in, {pending:,} of them still pending.")
     else:
         console.print(f"The ledger closes: {inputs:,} records in, each in exactly one class.")
     if n_bad:
-        console.print(f"\n[yellow]{n_bad} rows or files could not be read[/] (table quarantine):")
+        console.print(Text.assemble((f"\n{n_bad} rows or files could not be read", "yellow"), " (table quarantine):"))
         for file, row, reason, error in bad:
             console.print(f"  {file}, row {row}: {reason}: {error}", markup=False, soft_wrap=True)
     for (line,) in warnings + lost:
@@ -84,7 +84,7 @@ def closing(settings: Settings, lake: Lake) -> None:
         console.print(grid)
     lost, _ = missing_answers(settings, lake)
     for line in lost:
-        console.print(f"[yellow]Missing:[/] {escape(line)}", soft_wrap=True)
+        console.print(Text.assemble(("Missing:", "yellow"), f" {line}"), soft_wrap=True)
     for who, labels, dollars, simulated in cost:
         mark = " (simulated)" if simulated else ""
         console.print(f"{who}{mark}: {labels:,} labels" + (f", ${dollars:,.2f}" if dollars else ""))

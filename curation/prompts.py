@@ -18,14 +18,19 @@ from curation.attributes import MISSING, Category, Controversiality, Objectivity
 
 T = TypeVar("T", bound=BaseModel)
 FENCE = "```"
+JOINED = "\\g<0>\u2060"  # what was found, and a word joiner, which nobody sees
 LONGEST_ANSWER = 4_000_000  # characters; no model's longest answer has as many
 Answer = Literal["candidate_1", "candidate_2", "tie", "cannot_determine"]
 
 # What chat templates of served models read as the end of a message or the start of another one.
 _CONTROL = re.compile(
-    r"<(?=\||\uff5c|</?SYS>>|[A-Za-z_]+\||/?(?:s|bos|eos|pad|unk|eod|sop|eop|think|(?:start|end)_of_turn|[A-Z_]+_TOKEN)>)"
-    r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|[gs]?MASK)\])"
+    r"<(?=\||\uff5c|</?SYS>>|[A-Za-z_]+\||seed:|/?(?:s|bos|eos|pad|unk|eod|sop|eop|think|(?:start|end)_of_turn"
+    r"|tool_(?:call|response|calls|responses)|extra_id_\d+|[A-Z_]+_TOKEN)>)"
+    r"|\[(?=\||/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|THINK|SEP|CLS|[gs]?MASK)\])"
+    r"|\](?=[~!]+b[\[\]])"
 )
+# What `_text` writes above a turn, where a turn holds it.
+_TURN = re.compile(r"^\[(?=(?:system|developer|user|assistant|tool|function)\][^\S\n]*$)", re.IGNORECASE | re.MULTILINE)
 _TAGGED = re.compile(r"<(llm|search)>(.*?)</\1>[ \t]?", re.DOTALL)
 
 
@@ -226,7 +231,8 @@ def _about(attributes: Mapping[str, str]) -> str:
 
 
 def _text(conversation: Sequence[Mapping[str, str]]) -> str:
-    return "\n\n".join(f"[{turn['role']}]\n{turn['content']}" for turn in conversation)
+    """The turns, each under its role; a line in them that looks like another turn's head is none any more."""
+    return "\n\n".join(f"[{turn['role']}]\n{_TURN.sub(JOINED, turn['content'])}" for turn in conversation)
 
 
 def _quote(mark: str, name: str, text: str) -> str:
@@ -236,9 +242,9 @@ def _quote(mark: str, name: str, text: str) -> str:
 
 def neutral(text: str) -> str:
     """Text in which no chat template finds a control token: a word joiner stands after its first character."""
-    if "<" not in text and "[" not in text:  # most texts: much faster than the expression
+    if "<" not in text and "[" not in text and "]" not in text:  # most texts: much faster than the expression
         return text
-    return _CONTROL.sub(lambda m: m[0] + "\u2060", text)
+    return _CONTROL.sub(JOINED, text)
 
 
 def _mark(texts: Sequence[str]) -> str:

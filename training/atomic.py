@@ -19,19 +19,20 @@ def beside(target: Path) -> Generator[Path]:
     The folder is locked while its process lives; those of the dead are removed.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    for left in target.parent.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError), _locked(left):  # held by a process that is still writing, or gone by now
-            shutil.rmtree(left)
-    with _own_folder(target.parent) as folder:
+    with own_folder(target.parent, PREFIX) as folder:
         yield folder / target.name
 
 
 @contextlib.contextmanager
-def _own_folder(parent: Path) -> Generator[Path]:
-    """A new locked folder. Another process may take it for one of the dead before it is locked: then a further one."""
+def own_folder(parent: Path, prefix: str) -> Generator[Path]:
+    """A new folder in `parent`, locked while its process and those forked from it live, and removed then; those of the
+    dead that begin like it are removed first."""
+    for left in parent.glob(f"{prefix}*"):
+        with contextlib.suppress(OSError), _locked(left):  # held by a process that is at work, or gone by now
+            shutil.rmtree(left)
     with contextlib.ExitStack() as stack:
-        while True:
-            folder = Path(tempfile.mkdtemp(dir=parent, prefix=PREFIX))
+        while True:  # another process may take it for one of the dead before it is locked: then a further one
+            folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
             with contextlib.suppress(OSError):
                 stack.enter_context(_locked(folder))
                 if folder.exists():

@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from torch.serialization import get_unsafe_globals_in_checkpoint
+
 from training.atomic import write_json
 from training.job import TrainJob, decisive
 from training.processes import ProcessGroup
@@ -18,10 +20,22 @@ from training.tokens import TokenTable
 
 DECISIVE = ("backbone", "recipe", "max_tokens")
 SHARDING = ("world", "zero_stage")
+# All that a checkpoint may name besides what torch itself takes for harmless. DeepSpeed reads it with pickle, which runs
+# whatever a file names.
+HARMLESS = {
+    "deepspeed.runtime.fp16.loss_scaler.DynamicLossScaler",
+    "deepspeed.runtime.fp16.loss_scaler.LossScaler",
+    "deepspeed.runtime.zero.config.ZeroStageEnum",
+    "deepspeed.utils.tensor_fragment.fragment_address",
+}
 
 
 class WrongCheckpoint(ValueError):
     """The folder holds a checkpoint of another job."""
+
+
+class DamagedCheckpoint(ValueError):
+    """The folder holds what no training here has written, or not whole."""
 
 
 class Checkpoints:
@@ -67,10 +81,15 @@ class Checkpoints:
                         shutil.rmtree(old)
 
     def load(self, engine) -> dict | None:
-        """Restore the engine from the last checkpoint. Returns the `state` it was saved with, None without one."""
+        """Restore the engine from the last checkpoint. Returns the `state` it was saved with, None without one.
+
+        Raises:
+            DamagedCheckpoint: a file of it cannot be read, or names code.
+        """
         if self.last is None:
             return None
         tag = self.last["tag"]
+        refuse_code(self.folder / tag)
         if self.universal:
             with self.group.main_only() as main:
                 if main:
@@ -85,6 +104,26 @@ class Checkpoints:
         shutil.rmtree(target, ignore_errors=True)
         folders = ["--input_folder", str(self.folder / tag), "--output_folder", str(target)]
         subprocess.run([*program, *folders], check=True, stdout=subprocess.DEVNULL)
+
+
+def refuse_code(folder: Path) -> None:
+    """Look at what the files of a checkpoint name, without loading them.
+
+    Raises:
+        DamagedCheckpoint: a file cannot be read, names code, or is not there.
+    """
+    files = sorted(p for p in folder.rglob("*") if p.suffix == ".pt")
+    if not files:
+        raise DamagedCheckpoint(f"{folder}: no checkpoint is there; remove {folder.parent} to begin anew")
+    for file in files:
+        try:
+            named = set(get_unsafe_globals_in_checkpoint(file)) - HARMLESS
+        except Exception as e:  # whatever a broken archive or pickle raises
+            why = f"cannot be read ({type(e).__name__})"
+        else:
+            why = f"names code that no checkpoint needs ({', '.join(sorted(named))})" if named else ""
+        if why:
+            raise DamagedCheckpoint(f"{file} {why}; remove {folder.parent} to begin anew")
 
 
 def _fingerprint(job: TrainJob, tokens: TokenTable) -> str:

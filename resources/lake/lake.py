@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 import threading
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from resources.lake import digests
 from resources.lake.session import session, show
 from resources.lake.staging import Damaged, Data, LakeError, sorted_reader, write
 from resources.lake.views import definitions, dimensions, empty, rests_on
+from resources.scratch import scratch
 from resources.settings import ConfigError, Settings, Undeclared
 from training.atomic import beside
 from training.atomic import replace as replace_file
@@ -376,14 +376,14 @@ def _pattern(table: Table) -> str:
 
 
 _known: set[str] = set()  # lakes whose schema was looked at
-_catalogues = functools.cache(lambda: tempfile.TemporaryDirectory(prefix="assay-views-"))
+_catalogues = functools.cache(lambda: scratch("views"))
 _making = threading.Lock()
 
 
 def _catalogue(views: str, here: str) -> Path:
     """A database of these views and nothing else, made once a process for all lakes that have the same tables: to define
     them anew in every session would cost more than most queries do."""
-    path = Path(_catalogues().name) / f"{hashlib.blake2b(views.encode(), digest_size=16).hexdigest()}.duckdb"
+    path = _catalogues() / f"{hashlib.blake2b(views.encode(), digest_size=16).hexdigest()}.duckdb"
     with _making:
         if not path.exists():
             with beside(path) as new:

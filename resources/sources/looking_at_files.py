@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from curation.propose import Proposal, propose
 from resources.lake import Lake
+from resources.scratch import scratch
 from resources.settings import Source
 from resources.sources import hub
 from resources.sources.files import BadFile, Row, file_rows, has_cells
@@ -76,7 +77,7 @@ def _read(path: str, proposal: Proposal, keys: tuple[str, ...]) -> Looked:
     place = str(Path(path).absolute()) if not path.startswith(hub.PREFIX) else path
     source = Source.model_validate({"name": "looked-at", **source_keys(proposal, place)})
     left_out: Counter = Counter()
-    with TemporaryDirectory(prefix="assay-init-") as folder:
+    with TemporaryDirectory(dir=scratch("init")) as folder:
         batch = next(read_source(source, Lake(folder)))
     for table in (batch.unusable, batch.quarantine):
         left_out.update(table["reason"].to_pylist())

@@ -35,6 +35,7 @@ from curation.plain import Sound
 from curation.tables import CONVERSATION, QUARANTINE, RAW_POOL, TEXTS, TURN, UNUSABLE
 from curation.unpaired import pair_up
 from resources.lake import Lake
+from resources.scratch import scratch
 from resources.settings import Answers, Records, Source
 from resources.sources import hub
 from resources.sources.files import (
@@ -315,7 +316,7 @@ def _parts(source: Source, lake: Lake, head: list[dict]) -> tuple[list[FilePart]
 
 
 def _from_parts(building: _Builder, parts: list[FilePart], cells: bool, workers: int) -> Iterator[Batch]:
-    with tempfile.TemporaryDirectory(prefix="assay-parts-") as folder:
+    with tempfile.TemporaryDirectory(dir=scratch("parts")) as folder:
         for read in side_by_side(building.source, parts, cells, Path(folder), min(workers, len(parts))):
             none, unusable, quarantine = (
                 pa.RecordBatch.from_pylist([], t.schema) for t in (RAW_POOL, UNUSABLE, QUARANTINE)

@@ -15,7 +15,7 @@ from tests.support.training_jobs import job, pairs, table
 from training import score as program
 from training.job import ScoreJob
 from training.model import load_model
-from training.serve import Scorer
+from training.scorer import Scorer
 from training.train import train
 
 EACH = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] | trim }}{{ eos_token }}{% endfor %}"

@@ -2,7 +2,6 @@
 
 import json
 import re
-import threading
 import urllib.error
 import urllib.request
 
@@ -10,14 +9,17 @@ import pytest
 import torch
 
 from resources.settings import Recipe, Training
+from tests.support.endpoints import serving
 from tests.support.training_jobs import pairs
 from training import duration as estimate
 from training.duration import SHAPES, operations, weights
+from training.endpoint import Endpoint
 from training.export import export
 from training.job import Backbone
 from training.model import learn_tokenizer, new_model
 from training.profiles import MODELS, PROFILES, expand, recipe_of, steps
-from training.serve import Scored, Scorer, score_file, server
+from training.scorer import Scorer
+from training.serve import Scored, score_file
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +38,8 @@ def scorer(folder):
 
 @pytest.fixture(scope="module")
 def address(scorer):
-    with server(scorer) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_port}"
-        http.shutdown()
+    with serving(Endpoint(scorer)) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def post(url: str, body: bytes) -> tuple[int, dict]:

@@ -4,7 +4,6 @@ import base64
 import functools
 import hashlib
 import hmac
-import ipaddress
 import json
 import threading
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ from resources.annotators.records import CLOSED, Answer, Refused, Rules, asked_o
 from resources.annotators.tasks import shown
 from resources.annotators.wording import in_form
 from resources.settings import Settings
+from training.addresses import loopback
 
 DOOR = "label"
 MOST_BYTES = 1 << 20  # of an answer
@@ -46,16 +46,6 @@ def token(secret: bytes, annotator: str) -> str:
     """What stands in a person's link: only who holds the desk's key can make it."""
     made = hmac.new(secret, annotator.encode(), hashlib.sha256).digest()[:18]
     return base64.urlsafe_b64encode(made).decode()
-
-
-def loopback(host: str) -> bool:
-    """Whether a name or address is this machine's own."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 @functools.cache

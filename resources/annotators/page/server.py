@@ -6,13 +6,10 @@ from collections.abc import Callable, Sequence
 import uvicorn
 
 from resources.annotators.desk import desk
-from resources.annotators.page.app import Page, app, loopback, token
+from resources.annotators.page.app import Page, app, token
 from resources.lake import Lake
 from resources.settings import Settings
-
-
-class Taken(Exception):
-    """The port is in use; the message says so."""
+from training.addresses import listening, loopback
 
 
 def serve(
@@ -29,23 +26,15 @@ def serve(
         say: gets the lines that a person should read.
 
     Raises:
-        Taken: somebody listens there already.
+        PortTaken: somebody listens there already.
     """
-    kind = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(kind, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-    except OSError as e:
-        listening.close()
-        raise Taken(f"{host}:{port} cannot be used: {e.strerror}; choose another with --port") from e
-    with listening, desk(lake) as opened:
+    with listening(host, port) as heard, desk(lake) as opened:
         for name in names:
             opened.invite(name)
         page = Page(settings, opened, everywhere=not loopback(host))
         at = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
         for name in opened.invited():
-            say(f"{name}: http://{at}:{listening.getsockname()[1]}/p/{token(page.secret, name)}")
+            say(f"{name}: http://{at}:{heard.getsockname()[1]}/p/{token(page.secret, name)}")
         if page.everywhere:
             say(
                 "Whoever has a link can answer with it, and what is sent is not encrypted: use it in a network you trust."
@@ -53,4 +42,4 @@ def serve(
         say("Each link is for one person. Answers are kept at once; stop with Ctrl+C, and the links stay good.")
         # no access log: paths hold the links
         config = uvicorn.Config(app(page), log_level="warning", access_log=False, server_header=False)
-        uvicorn.Server(config).run(sockets=[listening])
+        uvicorn.Server(config).run(sockets=[heard])
