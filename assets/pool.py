@@ -1,6 +1,5 @@
 """Stage 0: any preference data in, clean pairs out (spec 0)."""
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
@@ -39,6 +38,7 @@ from resources.lake import InOrder, Lake, SortedRuns, in_batches, label
 from resources.run import Run
 from resources.settings import Settings, Source
 from sql import statement
+from training.atomic import scratch
 
 SCAN = (4_000, 8 << 20)  # conversations, and bytes of them, split into words at a time: the words take 20 times as much
 FREQUENT = 20  # conversations of the pool; a benchmark n-gram in more of them looks like boilerplate
@@ -83,8 +83,8 @@ def sources(run: Run) -> Iterator[Rows]:
 class _Spool:
     """Rows of three tables on disk between reading a source once and publishing three tables one by one."""
 
-    def __init__(self, folder: str):
-        self.runs = {t: SortedRuns(Path(folder), t) for t in (RAW_POOL, UNUSABLE, QUARANTINE)}
+    def __init__(self, folder: Path):
+        self.runs = {t: SortedRuns(folder, t) for t in (RAW_POOL, UNUSABLE, QUARANTINE)}
 
     def add(self, table: Table, batch: pa.RecordBatch) -> None:
         self.runs[table].add(batch)
@@ -155,7 +155,7 @@ def raw_pool(run: Run) -> Iterator[Rows]:
     records = pairs = 0
     warning = ""
     accounted = np.zeros(1, bool)  # by row; 0 stands for the whole file
-    with tempfile.TemporaryDirectory(prefix="assay-import-") as folder:
+    with scratch("import") as folder:
         spool = _Spool(folder)
         for batch in read_source(source, run.lake, run.lake.threads):
             for table, rows in ((RAW_POOL, batch.pairs), (UNUSABLE, batch.unusable), (QUARANTINE, batch.quarantine)):
@@ -290,7 +290,7 @@ def clusters(run: Run) -> Iterator[Rows]:
     """Conversations that nearly repeat each other (MinHash over word 5-grams), so that a split never divides them."""
     from curation.clusters import clusters as near_duplicates
 
-    with run.lake.connect() as con:
+    with run.lake.connect() as con, scratch("clusters") as folder:
         conversations = con.sql(statement("pool/conversations"))
         texts = (
             (b.column(0).to_pylist(), b.column(1), b.column(2).to_numpy()) for b in in_batches(conversations, *SCAN)
@@ -298,7 +298,7 @@ def clusters(run: Run) -> Iterator[Rows]:
         about = {"clusters": 0}
 
         def rows() -> Iterator[pa.RecordBatch]:
-            found = near_duplicates(texts)
+            found = near_duplicates(texts, folder)
             while some := list(islice(found, 1 << 16)):
                 names, roots = (pa.array(c, pa.string()) for c in zip(*some, strict=True))
                 about["clusters"] += pc.sum(pc.equal(names, roots)).as_py()

@@ -1,11 +1,13 @@
 """A lake that is only looked at."""
 
+import functools
 import tempfile
 from pathlib import Path
 
 from resources.lake import Lake
+from training.atomic import kept_scratch
 
-_elsewhere = tempfile.TemporaryDirectory(prefix="assay-looking-")
+_elsewhere = functools.cache(lambda: kept_scratch("looking"))
 
 
 class Looking(Lake):
@@ -13,4 +15,4 @@ class Looking(Lake):
 
     def folder(self, name: str) -> Path:
         path = Path(self.root).absolute() / "files" / name
-        return path if path.exists() else Path(tempfile.mkdtemp(dir=_elsewhere.name))
+        return path if path.exists() else Path(tempfile.mkdtemp(dir=_elsewhere()))

@@ -515,11 +515,12 @@ def score(
         raise typer.BadParameter("where the rewards go", param_hint="--out")
     folder = Path(model)
     if not folder.is_dir():
-        with _lake(_use(config)).connect() as con:
+        lake = _lake(_use(config))
+        with lake.connect() as con:
             rows = con.execute("SELECT path FROM final_reward_model WHERE model = $model", {"model": model}).fetchall()
         if not rows:
             _refuse(f"{model}: neither a folder nor an arm that has been trained")
-        folder = Path(rows[0][0])
+        folder = lake.model(rows[0][0])
     with _refusing(OSError, ValueError):
         status = scored(folder, file, written, max_tokens)
     raise typer.Exit(status)

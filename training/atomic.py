@@ -1,5 +1,6 @@
 """Files and folders that appear whole or not at all, and nothing left behind: not even by a process that was killed."""
 
+import atexit
 import contextlib
 import fcntl
 import json
@@ -10,6 +11,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 PREFIX = ".writing-"
+SCRATCH = "assay_"
 
 
 @contextlib.contextmanager
@@ -19,19 +21,33 @@ def beside(target: Path) -> Generator[Path]:
     The folder is locked while its process lives; those of the dead are removed.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    for left in target.parent.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError), _locked(left):  # held by a process that is still writing, or gone by now
-            shutil.rmtree(left)
-    with _own_folder(target.parent) as folder:
+    with _own_folder(target.parent, PREFIX) as folder:
         yield folder / target.name
 
 
 @contextlib.contextmanager
-def _own_folder(parent: Path) -> Generator[Path]:
+def scratch(what: str) -> Generator[Path]:
+    """A folder of this process among the temporary files; those that killed processes left are removed."""
+    with _own_folder(Path(tempfile.gettempdir()), f"{SCRATCH}{what}_") as folder:
+        yield folder
+
+
+def kept_scratch(what: str) -> Path:
+    """As `scratch`, until the process ends."""
+    held = contextlib.ExitStack()
+    atexit.register(held.close)
+    return held.enter_context(scratch(what))
+
+
+@contextlib.contextmanager
+def _own_folder(parent: Path, prefix: str) -> Generator[Path]:
     """A new locked folder. Another process may take it for one of the dead before it is locked: then a further one."""
+    for left in parent.glob(f"{prefix}*"):
+        with contextlib.suppress(OSError), _locked(left):  # held by a process that is at work, or gone by now
+            shutil.rmtree(left)
     with contextlib.ExitStack() as stack:
         while True:
-            folder = Path(tempfile.mkdtemp(dir=parent, prefix=PREFIX))
+            folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
             with contextlib.suppress(OSError):
                 stack.enter_context(_locked(folder))
                 if folder.exists():

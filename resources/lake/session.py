@@ -8,17 +8,17 @@ import atexit
 import contextlib
 import itertools
 import os
-import tempfile
 import threading
 from collections.abc import Generator
 from pathlib import Path
 
 import duckdb
 
+from training.atomic import kept_scratch
+
 _numbers = itertools.count()
 _lock = threading.Lock()
 _instances: dict[tuple[int, str, int], duckdb.DuckDBPyConnection] = {}  # of a process: a forked one makes its own
-_spill: list[tempfile.TemporaryDirectory] = []
 
 
 @contextlib.contextmanager
@@ -52,10 +52,9 @@ def show(con: duckdb.DuckDBPyConnection, catalogue: Path) -> None:
 def _instance(memory_limit: str, threads: int) -> duckdb.DuckDBPyConnection:
     key = (os.getpid(), memory_limit, threads)
     if key not in _instances:
-        _spill.append(tempfile.TemporaryDirectory(prefix="assay-spill-"))
-        instance = duckdb.connect()
+        instance, spill = duckdb.connect(), kept_scratch("spill")
         instance.execute(f"SET memory_limit='{memory_limit}'; SET threads={threads}")
-        instance.execute(f"SET temp_directory='{_spill[-1].name}'")
+        instance.execute(f"SET temp_directory='{spill}'")
         instance.execute("SET enable_external_file_cache=false")  # files are replaced under their names
         _instances[key] = instance
     return _instances[key]

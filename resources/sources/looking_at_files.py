@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from curation.propose import Proposal, propose
 from resources.lake import Lake
@@ -13,6 +12,7 @@ from resources.settings import Source
 from resources.sources import hub
 from resources.sources.files import BadFile, Row, file_rows, has_cells
 from resources.sources.reader import read_source
+from training.atomic import scratch
 
 SAMPLE = 2_000  # first rows that the proposal is made from
 EXAMPLES = 3
@@ -76,8 +76,8 @@ def _read(path: str, proposal: Proposal, keys: tuple[str, ...]) -> Looked:
     place = str(Path(path).absolute()) if not path.startswith(hub.PREFIX) else path
     source = Source.model_validate({"name": "looked-at", **source_keys(proposal, place)})
     left_out: Counter = Counter()
-    with TemporaryDirectory(prefix="assay-init-") as folder:
-        batch = next(read_source(source, Lake(folder)))
+    with scratch("init") as folder:
+        batch = next(read_source(source, Lake(str(folder))))
     for table in (batch.unusable, batch.quarantine):
         left_out.update(table["reason"].to_pylist())
     step = max(1, batch.pairs.num_rows // EXAMPLES)

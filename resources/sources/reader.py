@@ -12,7 +12,6 @@ import heapq
 import json
 import os
 import re
-import tempfile
 import time
 from bisect import bisect_right
 from collections import Counter, defaultdict
@@ -50,6 +49,7 @@ from resources.sources.files import (
     rows_of_files,
 )
 from resources.sources.parts import FilePart, PartRead, pairs_of, parts_of, side_by_side
+from training.atomic import scratch
 
 BATCH_CHARS = 16_000_000  # flushes a batch of long texts early
 MOST_PAIRS = 100_000  # of one record: its pairs grow with the square of its responses
@@ -311,8 +311,8 @@ def _parts(source: Source, lake: Lake, head: list[dict]) -> tuple[list[FilePart]
 
 
 def _from_parts(building: _Builder, parts: list[FilePart], cells: bool, workers: int) -> Iterator[Batch]:
-    with tempfile.TemporaryDirectory(prefix="assay-parts-") as folder:
-        for read in side_by_side(building.source, parts, cells, Path(folder), min(workers, len(parts))):
+    with scratch("parts") as folder:
+        for read in side_by_side(building.source, parts, cells, folder, min(workers, len(parts))):
             for pairs, unusable, quarantine, records in pairs_of(read, building.n_records):
                 building.n_pairs += pairs.num_rows
                 yield Batch(pairs, unusable, quarantine, records)
