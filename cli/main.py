@@ -201,6 +201,13 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be made, why, and at what price; write nothing.")
     ] = False,
+    list_stale: Annotated[
+        bool,
+        typer.Option(
+            "--list-stale",
+            help="A line for each part of the work that could begin now: assets, partition. For job arrays; runs nothing.",
+        ),
+    ] = False,
 ) -> None:
     """Make everything that is not up to date, in order."""
     from cli.running import run_groups
@@ -213,6 +220,13 @@ def run(
         from cli.dry_run import show
 
         show(settings, groups)
+        return
+    if list_stale:
+        from cli.dagster_runs import ready
+        from cli.running import GENERATED
+
+        for assets, partition in ready(settings, [*GENERATED, *groups] if groups else ()):
+            print(assets, partition or "", sep="\t")
         return
     raise typer.Exit(run_groups(settings, groups, confirm, jobs))
 
