@@ -48,18 +48,27 @@ def command(
 def _slurm(module: str, job: Path, ranks: int, nodes: int) -> list[str]:
     """srun with a task for each rank of a program whose ranks work alone; otherwise one torchrun a machine, rank 0 on the
     first of them. Where one task ends badly, all end."""
-    run = ["srun", f"--nodes={nodes}", "--kill-on-bad-exit=1"]
+    tasks = ranks if module in ALONE else 1  # of a machine
+    run = [
+        "srun",
+        f"--nodes={nodes}",
+        "--kill-on-bad-exit=1",
+        f"--ntasks={tasks * nodes}",
+        f"--ntasks-per-node={tasks}",
+    ]
+    if cores := os.environ.get("SLURM_CPUS_ON_NODE"):  # a task would be given one core else
+        run.append(f"--cpus-per-task={max(1, int(cores) // tasks)}")
     program = ["-m", module, str(job)]
     if module in ALONE:
         variables = "RANK=$SLURM_PROCID WORLD_SIZE=$SLURM_NTASKS LOCAL_RANK=$SLURM_LOCALID"
         line = f"{variables} exec {shlex.join([sys.executable, *program])}"
-        return [*run, f"--ntasks={ranks * nodes}", f"--ntasks-per-node={ranks}", "bash", "-c", line]
+        return [*run, "bash", "-c", line]
     agent = [sys.executable, "-m", "torch.distributed.run", f"--nnodes={nodes}", f"--nproc_per_node={ranks}"]
     port = 20_000 + zlib.crc32(str(job).encode()) % 20_000  # the same on all machines, another for another model
     first = 'HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)'
     meeting = f'--node_rank="$SLURM_NODEID" --master_addr="${{ASSAY_HEAD:-$HEAD}}" --master_port={port}'
     line = f"{first}; exec {shlex.join(agent)} {meeting} {shlex.join(program)}"
-    return [*run, f"--ntasks={nodes}", "--ntasks-per-node=1", "bash", "-c", line]
+    return [*run, "bash", "-c", line]
 
 
 def free_port() -> int:
