@@ -48,4 +48,4 @@ def final_reward_model(run: Run) -> Iterator[Rows]:
         row = run.reward_models.train(run, kind="final", pairs=pairs, validation=None, recipe=recipe, seed=seed)
     rows = pa.Table.from_pylist([{"arm": arm, "seed": seed, **row}], FINAL_REWARD_MODEL.schema)
     numbers = {k: row[k] for k in ("pairs", "steps", "train_loss", "seconds", "tokens")}
-    yield Rows(FINAL_REWARD_MODEL, rows, {**numbers, "plot": training(row["path"])})
+    yield Rows(FINAL_REWARD_MODEL, rows, {**numbers, "plot": training(run.lake.model(row["path"]))})

@@ -371,7 +371,7 @@ def reward_model(run: Run) -> Iterator[Rows]:
             run, kind="loop", pairs=pairs, validation=validation, recipe=run.settings.training.loop
         )
     numbers = {k: row[k] for k in ("pairs", "steps", "train_loss", "validation_accuracy", "seconds")}
-    numbers["plot"] = training(row["path"])
+    numbers["plot"] = training(run.lake.model(row["path"]))
     yield Rows(REWARD_MODEL, pa.Table.from_pylist([row], REWARD_MODEL.schema), numbers)
 
 

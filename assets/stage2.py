@@ -138,7 +138,7 @@ def gold_reward_model(run: Run) -> Iterator[Rows]:
     chosen = [r for r in rows if r["chosen"]]
     if tested := sum(r["tested"] for r in chosen):
         numbers["accuracy on pairs not learned from"] = sum(r["accuracy"] * r["tested"] for r in chosen) / tested
-    numbers["plot"] = training(row["path"])
+    numbers["plot"] = training(run.lake.model(row["path"]))
     yield Rows(GOLD_REWARD_MODEL, pa.Table.from_pylist([row], GOLD_REWARD_MODEL.schema), numbers)
     yield Rows(GOLD_FOLDS, pa.Table.from_pylist(rows, GOLD_FOLDS.schema))
 

@@ -119,6 +119,28 @@ def todo(unit: Unit, settings: Settings) -> dict[Step, str]:
     return found
 
 
+def graph(some: Collection[Unit], settings: Settings) -> dict[Unit, set[Unit]]:
+    """What each unit waits for of the others."""
+    writer = {name: unit for unit in some for name in unit.writes()}
+    return {u: {writer[n] for n in u.reads(settings) if n in writer} - {u} for u in some}
+
+
+def ready(settings: Settings, groups: Collection[str] = ()) -> Iterator[tuple[str, str | None]]:
+    """(names of assets with commas between, partition) of each unit that is not up to date and rests on no other such:
+    they may run side by side on any machine, in any order.
+
+    Raises:
+        ConfigError: there is no such group.
+    """
+    lake = Lake.of(settings)
+    due = {unit: {**retries(unit, settings), **todo(unit, settings)} for unit in units(settings, groups)}
+    for unit, before in graph(list(due), settings).items():
+        inputs = (pair for step in unit.steps for pair in step.inputs(settings, unit.partition))
+        there = all(label(*pair) in unit.writes() or lake.note(*pair) for pair in inputs)
+        if due[unit] and there and not any(due[other] for other in before):
+            yield ",".join(t.name for s in due[unit] for t in s.tables), unit.partition
+
+
 def run_all(settings: Settings, say: Say, groups: Collection[str] = (), jobs: int | None = 1) -> tuple[int, int]:
     """Make everything, or all of `groups`, that is not up to date; returns (steps run, steps left alone).
 
@@ -173,7 +195,7 @@ class _Work:
     at_work: dict[Future, tuple[Unit, float, int]] = field(default_factory=dict)
 
     def run(self) -> None:
-        rests_on = self._graph()
+        rests_on = graph(self.units, self.settings)
         sorter = TopologicalSorter(rests_on)
         sorter.prepare()
         ready: list[Unit] = []
@@ -193,10 +215,6 @@ class _Work:
                 else:
                     if self.at_work:
                         sorter.done(*self._ended(workers))
-
-    def _graph(self) -> dict[Unit, set[Unit]]:
-        writer = {name: unit for unit in self.units for name in unit.writes()}
-        return {u: {writer[n] for n in u.reads(self.settings) if n in writer} - {u} for u in self.units}
 
     def _busy(self, unit: Unit) -> bool:
         held = {p for other, *_ in self.at_work.values() for p in other.pools}

@@ -29,7 +29,7 @@ def made(settings: Settings, lake: Lake) -> Iterator[str]:
     for model, path, pairs, accuracy in final:
         named = lake.folder("models") / model
         checked = "" if accuracy is None else f", {accuracy:.1%} right on gold for validation"
-        yield f"Model {model}: trained on {pairs:,} pairs{checked}: {named if named.exists() else path}"
+        yield f"Model {model}: trained on {pairs:,} pairs{checked}: {named if named.exists() else lake.model(path)}"
     if final or loop[0]:
         yield f"Trained from: {trained_from(settings)}"
 
@@ -40,7 +40,7 @@ def name_models(lake: Lake) -> None:
         for model, path in con.execute("SELECT model, path FROM final_reward_model").fetchall():
             link = lake.folder("models") / model
             new = link.with_name(f".{model}.{os.getpid()}")
-            new.symlink_to(os.path.relpath(path, link.parent))
+            new.symlink_to(os.path.relpath(lake.model(path), link.parent))
             os.replace(new, link)
 
 

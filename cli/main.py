@@ -208,6 +208,13 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be made, why, and at what price; write nothing.")
     ] = False,
+    list_stale: Annotated[
+        bool,
+        typer.Option(
+            "--list-stale",
+            help="A line for each part of the work that could begin now: assets, partition. For job arrays; runs nothing.",
+        ),
+    ] = False,
 ) -> None:
     """Make everything that is not up to date, in order."""
     from cli.running import run_groups
@@ -220,6 +227,13 @@ def run(
         from cli.dry_run import show
 
         show(settings, groups)
+        return
+    if list_stale:
+        from cli.dagster_runs import ready
+        from cli.running import GENERATED
+
+        for assets, partition in ready(settings, [*GENERATED, *groups] if groups else ()):
+            print(assets, partition or "", sep="\t")
         return
     raise typer.Exit(run_groups(settings, groups, confirm, jobs))
 
@@ -634,11 +648,12 @@ def score(
         raise typer.BadParameter("where the rewards go", param_hint="--out")
     folder = Path(model)
     if not folder.is_dir():
-        with _lake(_use(config)).connect() as con:
+        lake = _lake(_use(config))
+        with lake.connect() as con:
             rows = con.execute("SELECT path FROM final_reward_model WHERE model = $model", {"model": model}).fetchall()
         if not rows:
             _refuse(f"{model}: neither a folder nor an arm that has been trained")
-        folder = Path(rows[0][0])
+        folder = lake.model(rows[0][0])
     with _refusing(OSError, ValueError):
         status = scored(folder, file, written, max_tokens)
     raise typer.Exit(status)

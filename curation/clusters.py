@@ -62,7 +62,9 @@ def _replaced(
     return made, np.concatenate(([0], np.cumsum(new)))
 
 
-def clusters(batches: Iterable[tuple[list[str], pa.Array, np.ndarray]]) -> Iterator[tuple[str, str]]:
+def clusters(
+    batches: Iterable[tuple[list[str], pa.Array, np.ndarray]], folder: Path | None = None
+) -> Iterator[tuple[str, str]]:
     """(name, cluster) of every text, the cluster named by the smallest of the members that came first.
 
     What comes later changes no cluster: it joins one of those it resembles, that with the smallest name, even where it
@@ -70,11 +72,12 @@ def clusters(batches: Iterable[tuple[list[str], pa.Array, np.ndarray]]) -> Itera
 
     Args:
         batches: names, no two alike, their texts, and when each came (int64).
+        folder: for what is too large for the memory; default: one of the temporary ones.
     """
-    with TemporaryDirectory(prefix="assay-clusters-") as folder:
+    with TemporaryDirectory(dir=folder) as within:
         names: list[np.ndarray] = []
         times: list[np.ndarray] = []
-        with _Signatures(Path(folder)) as signed:
+        with _Signatures(Path(within)) as signed:
             for some, texts, came in batches:
                 names.append(np.array([name.encode() for name in some], np.bytes_))
                 times.append(came)

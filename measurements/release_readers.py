@@ -31,8 +31,8 @@ def trl(args) -> None:
     from training.job import Backbone, TrainJob, TrainRecipe
     from training.model import learn_tokenizer, new_model
     from training.plan import Plan
+    from training.prepare import read_pairs, texts_of
     from training.tokens import TokenTable, write_pairs
-    from training.train import read_pairs, texts_of
 
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)

@@ -75,8 +75,8 @@ def load(data: Path, sample: int | None, path: Path) -> None:
 def tokenised(data: Path, sample: int | None, folder: Path):
     """(tokens with shared prefixes, tokenizer) of the mix."""
     from training.model import learn_tokenizer
+    from training.prepare import read_pairs, texts_of
     from training.tokens import TokenTable, write_pairs
-    from training.train import read_pairs, texts_of
 
     load(data, sample, folder / "mix.parquet")
     tokenizer = learn_tokenizer(texts_of(folder / "mix.parquet"), 32_768)
@@ -190,8 +190,8 @@ def start(args, folder: Path) -> None:
     from training.job import Backbone, TrainJob, TrainRecipe
     from training.model import backbone_tokenizer, learn_tokenizer, new_model
     from training.plan import Plan
+    from training.prepare import read_pairs, texts_of
     from training.tokens import TokenTable, write_pairs
-    from training.train import read_pairs, texts_of
 
     load(args.data, 3 * args.pairs, folder / "mix.parquet")
     if args.backbone:

@@ -109,7 +109,7 @@ def stacked(
     return _shown(figure)
 
 
-def training(model: str) -> dg.MetadataValue:
+def training(model: str | Path) -> dg.MetadataValue:
     """Loss of every step of a training and accuracy of its evaluations, from the metrics beside the model's folder; of a
     head on frozen layers, what cross-validation chose from."""
     if (Path(model) / "frozen.json").exists():

@@ -40,12 +40,12 @@ def cross_fitted(
             continue
         run.log(f"part {k + 1} of {folds}")
         row = run.reward_models.train(run, kind="gold", pairs=learned, validation=tested, recipe=recipe)
-        model = Path(row["path"])
+        model = run.lake.model(row["path"])
         digests.seal(model.parent, "result.json")
         shutil.rmtree(model, ignore_errors=True)  # its result stays, so that it is not trained again
         rows += [
             {"fold": k, "part": part, "pairs": row["pairs"], "tested": row["validation_pairs"], "accuracy": accuracy}
-            for part, accuracy in curve(row, recipe)
+            for part, accuracy in curve(row, model.parent, recipe)
         ]
     whole = [
         p for p in {r["part"] for r in rows} if sum(r["part"] == p for r in rows) == len({r["fold"] for r in rows})
@@ -56,10 +56,10 @@ def cross_fitted(
     return rows, recipe.model_copy(update={"epochs": recipe.epochs * best})
 
 
-def curve(row: dict[str, Any], recipe: Recipe) -> list[tuple[float, float]]:
+def curve(row: dict[str, Any], folder: Path, recipe: Recipe) -> list[tuple[float, float]]:
     """(part of the training, accuracy on the pairs it was tested on), as the training program wrote them on its way; its
     result alone where it wrote none."""
-    log = Path(row["path"]).parent / "metrics.jsonl"
+    log = folder / "metrics.jsonl"
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
     found = {
         round(facts["step"] / row["steps"] * recipe.evaluations) / recipe.evaluations: facts["validation_accuracy"]

@@ -104,6 +104,9 @@ def train(
         _write(pairs, job.train)
         if validation is not None and job.validation is not None:
             _write(validation, job.validation)
+        if training.tokenizer_processes:
+            here = {"ranks": training.tokenizer_processes, "nodes": 1, "rendezvous": None, "hostfile": None}
+            _start(run, "training.prepare", folder, job, training.model_copy(update=here | {"launcher": "torchrun"}))
         _start(run, "training.train", folder, job)
         for path in filter(None, (job.train, job.validation)):
             path.unlink()
@@ -112,7 +115,7 @@ def train(
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     for note in result.get("notes", []):
         run.log(f"{kind} reward model: {note}")
-    row = {"model_id": model_id, "kind": kind, "path": str(folder / "model"), **facts.model_dump(), **result}
+    row = {"model_id": model_id, "kind": kind, "path": f"models/{model_id}/model", **facts.model_dump(), **result}
     return {f.name: row[f.name] for f in MODEL_FIELDS}
 
 
@@ -120,7 +123,7 @@ def score(run: "Run", models: Mapping[str, str], pairs: duckdb.DuckDBPyRelation)
     """Rewards of every pair by every model, in one start of the scoring program.
 
     Args:
-        models: {name: folder of an exported model}.
+        models: {name: path of an exported model}, as tables hold it or any other folder.
         pairs: (pair_id, conversation, chosen, rejected).
 
     Returns:
@@ -131,8 +134,9 @@ def score(run: "Run", models: Mapping[str, str], pairs: duckdb.DuckDBPyRelation)
     Raises:
         TrainerFailed: the program failed, or states are missing.
     """
-    scored = {name: _from_states(path, pairs) for name, path in models.items() if frozen_heads.is_frozen(path)}
-    if rest := {name: path for name, path in models.items() if name not in scored}:
+    folders = {name: str(run.lake.model(path)) for name, path in models.items()}
+    scored = {name: _from_states(path, pairs) for name, path in folders.items() if frozen_heads.is_frozen(path)}
+    if rest := {name: path for name, path in folders.items() if name not in scored}:
         scored |= _score(run, rest, pairs, "pair_id", ("chosen", "rejected"))
     columns = {"pair_id": next(iter(scored.values()))["pair_id"]}
     for name, table in scored.items():
@@ -165,6 +169,7 @@ def features(run: "Run", folder: str, pairs: duckdb.DuckDBPyRelation) -> pa.Tabl
     Raises:
         TrainerFailed: the program failed.
     """
+    folder = str(run.lake.model(folder))
     if frozen_heads.is_frozen(folder):
         return _from_states(folder, pairs, features=True)
     return _score(run, {"model": folder}, pairs, "pair_id", ("chosen", "rejected"), features=True)["model"]
@@ -184,7 +189,7 @@ def score_items(run: "Run", folder: str, items: duckdb.DuckDBPyRelation, *, cut:
     Raises:
         TrainerFailed: the program failed.
     """
-    return _score(run, {"model": folder}, items, "item_id", ("response",), cut)["model"]
+    return _score(run, {"model": str(run.lake.model(folder))}, items, "item_id", ("response",), cut)["model"]
 
 
 def _score(
@@ -270,8 +275,13 @@ def _hash(*values) -> str:
     return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def _start(run: "Run", module: str, folder: Path, job: Job) -> None:
-    training = run.settings.training
+def _start(run: "Run", module: str, folder: Path, job: Job, training: Training | None = None) -> None:
+    """Run a program to its end, as the configuration or `training` says.
+
+    Raises:
+        TrainerFailed: it failed.
+    """
+    training = training or run.settings.training
     path = folder / "job.json"
     job.write(path)
     log = folder / "stderr.txt"
@@ -279,7 +289,7 @@ def _start(run: "Run", module: str, folder: Path, job: Job) -> None:
     alone = training.ranks * training.nodes == 1 and training.hostfile is None
     server = forkserver.address(env) if alone else None
     line = guarded(_command(training, module, path), *_watched(), log=log, server=server)
-    if training.nodes > 1:
+    if training.nodes > 1 and training.launcher == "torchrun":
         run.log(f"on the other machines: cd {ROOT} && {shlex.join(_command(training, module, path))}")
     try:
         if run.context is None:
@@ -289,7 +299,10 @@ def _start(run: "Run", module: str, folder: Path, job: Job) -> None:
 
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", dg.PreviewWarning)  # Dagster's own, of a part of Pipes it uses itself
-                dg.PipesSubprocessClient().run(context=run.context, command=line, env=env, cwd=str(ROOT))
+                # beside the job and not in a temporary folder: rank 0 may be on another machine
+                reader = dg.PipesFileMessageReader(str(folder / "messages.jsonl"))
+                client = dg.PipesSubprocessClient(message_reader=reader)
+                client.run(context=run.context, command=line, env=env, cwd=str(ROOT))
     except Exception as e:
         tail = log.read_text(encoding="utf-8", errors="replace")[-3000:] if log.exists() else ""
         raise TrainerFailed(f"{module} failed ({e}); job {path}; its last lines:\n{tail}") from e

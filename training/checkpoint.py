@@ -131,5 +131,6 @@ def _fingerprint(job: TrainJob, tokens: TokenTable) -> str:
     values = decisive(job, job.recipe)
     digest.update(json.dumps({k: values[k] for k in DECISIVE} | {"seed": job.seed}, sort_keys=True).encode())
     digest.update(tokens.lengths.tobytes())
-    digest.update("\n".join(tokens.ids).encode())
+    for i, ids in enumerate(tokens.id_batches()):  # never all of them at once, in each of the ranks
+        digest.update(("\n" * (i > 0) + "\n".join(ids)).encode())
     return digest.hexdigest()

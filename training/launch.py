@@ -1,13 +1,16 @@
-"""Command lines that start the training programs: one process, torchrun, or DeepSpeed's launcher."""
+"""Command lines that start the training programs: one process, torchrun, DeepSpeed's launcher, or Slurm."""
 
 import os
+import shlex
 import socket
 import sys
+import zlib
 from pathlib import Path
 from typing import Literal
 
 ROOT = Path(__file__).resolve().parent.parent
-Launcher = Literal["torchrun", "deepspeed"]
+Launcher = Literal["torchrun", "deepspeed", "slurm"]
+ALONE = ("training.score", "training.prepare")  # programs whose ranks never speak to each other
 
 
 def command(
@@ -22,8 +25,11 @@ def command(
     """The command that runs ``python -m module job`` on `ranks` processes of each of `nodes` machines.
 
     A single rank needs no launcher and saves its start-up. On several machines torchrun waits at `rendezvous` (HOST:PORT
-    of one of them) until the same command runs on all; DeepSpeed's launcher starts it on those of `hostfile` over ssh.
+    of one of them) until the same command runs on all; DeepSpeed's launcher starts it on those of `hostfile` over ssh;
+    Slurm starts it on the machines of the allocation that this process is in, or waits for one of its own.
     """
+    if launcher == "slurm":
+        return _slurm(module, job, ranks, nodes)
     if ranks * nodes == 1 and hostfile is None:
         return [sys.executable, "-m", module, str(job)]
     if launcher == "torchrun":
@@ -37,6 +43,32 @@ def command(
         start = ["deepspeed.launcher.runner", *where, "--num_accelerators", str(ranks), "--no_local_rank"]
         start += ["--module", module]
     return [sys.executable, "-m", *start, str(job)]
+
+
+def _slurm(module: str, job: Path, ranks: int, nodes: int) -> list[str]:
+    """srun with a task for each rank of a program whose ranks work alone; otherwise one torchrun a machine, rank 0 on the
+    first of them. Where one task ends badly, all end."""
+    tasks = ranks if module in ALONE else 1  # of a machine
+    run = [
+        "srun",
+        f"--nodes={nodes}",
+        "--kill-on-bad-exit=1",
+        f"--ntasks={tasks * nodes}",
+        f"--ntasks-per-node={tasks}",
+    ]
+    if cores := os.environ.get("SLURM_CPUS_ON_NODE"):  # a task would be given one core else
+        run.append(f"--cpus-per-task={max(1, int(cores) // tasks)}")
+    program = ["-m", module, str(job)]
+    if module in ALONE:
+        variables = "RANK=$SLURM_PROCID WORLD_SIZE=$SLURM_NTASKS LOCAL_RANK=$SLURM_LOCALID"
+        line = f"{variables} exec {shlex.join([sys.executable, *program])}"
+        return [*run, "bash", "-c", line]
+    agent = [sys.executable, "-m", "torch.distributed.run", f"--nnodes={nodes}", f"--nproc_per_node={ranks}"]
+    port = 20_000 + zlib.crc32(str(job).encode()) % 20_000  # the same on all machines, another for another model
+    first = 'HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)'
+    meeting = f'--node_rank="$SLURM_NODEID" --master_addr="${{ASSAY_HEAD:-$HEAD}}" --master_port={port}'
+    line = f"{first}; exec {shlex.join(agent)} {meeting} {shlex.join(program)}"
+    return [*run, "bash", "-c", line]
 
 
 def free_port() -> int:

@@ -441,6 +441,16 @@ def _classifier(folder: Path, keep_layers: int | None = None, pooling: Literal["
     return model
 
 
+def shares_prefixes(folder: Path) -> bool:
+    """Whether a reward model on this backbone computes a prompt once for all its responses; no weights are read."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    if reads_every_token(folder):
+        return False
+    with torch.device("meta"):
+        return hasattr(AutoModelForSequenceClassification.from_config(AutoConfig.from_pretrained(folder)), "score")
+
+
 def load_model(folder: Path) -> RewardModel:
     """A reward model, ready to score; one from elsewhere gives what plain transformers gives.
 

@@ -23,6 +23,7 @@ from training.launch import free_port
 from training.supervise import die_with_parent
 
 REPORT_EVERY_S = 5.0
+LOOK_EVERY_S = 0.2
 J = TypeVar("J", bound=Job)
 
 
@@ -34,6 +35,7 @@ class ProcessGroup:
             alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
             os.environ.update(alone, MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
         self.rank, self.size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        self._blocks = 0  # that rank 0 alone ran so far
         local = int(os.environ.get("LOCAL_RANK", "0"))
         if torch.cuda.is_available():
             self.device = torch.device("cuda", local)
@@ -68,14 +70,29 @@ class ProcessGroup:
 
     @contextlib.contextmanager
     def main_only(self) -> Generator[bool]:
-        """Rank 0 runs the block (``if main: …``), the others wait for it; if it fails there, all fail."""
+        """Rank 0 runs the block (``if main: …``), the others wait for it, however long that takes; if it fails there, all
+        fail."""
         failed = None
         try:
             yield self.is_main
         except Exception as e:
             failed = e
-        if self.all_reduce_sum([failed is not None])[0]:
-            raise failed or RuntimeError("rank 0 failed while the others waited for it")
+        if self.size > 1 and self._ended(failed is not None) and failed is None:
+            raise RuntimeError("rank 0 failed while the others waited for it")
+        if failed:
+            raise failed
+
+    def _ended(self, failed: bool) -> bool:
+        """Whether rank 0 failed in a block of its own, once it has ended. Not by a collective operation, which would run
+        out of time."""
+        store = dist.distributed_c10d._get_default_store()
+        self._blocks += 1
+        key = f"assay/main_only/{self._blocks}"
+        if self.is_main:
+            store.set(key, "failed" if failed else "done")
+        while not store.check([key]):
+            time.sleep(LOOK_EVERY_S)
+        return store.get(key) == b"failed"
 
 
 class Progress:

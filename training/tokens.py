@@ -1,10 +1,11 @@
-"""Tokens as a table: written once, memory-mapped after that; planners read its lengths only.
+"""Tokens as a table, in one file or several: written once, memory-mapped after that; planners read its lengths only.
 
 A row is a group: an id, the tokens all its sequences begin with, and the tail of each sequence. Models that cannot
 share a causal prefix (encoders) keep an empty prefix and whole sequences as tails.
 """
 
 import itertools
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from training.render import RenderError, encode, render, shared_prefix
 IDS = pa.list_(pa.int32())
 SCHEMA = pa.schema([("id", pa.string()), ("row", pa.int64()), ("prefix", IDS), ("tails", pa.list_(IDS))])
 CHUNK = 1024
+ABOUT = b"assay"  # of a file's schema: what it says of itself
 
 
 def encoded(
@@ -49,15 +51,19 @@ def unusable(sequences: Sequence[np.ndarray], max_tokens: int) -> str | None:
     return None
 
 
-def write(groups: Iterable[tuple[str, int, Sequence[np.ndarray]]], sink, shared: bool) -> None:
+def write(
+    groups: Iterable[tuple[str, int, Sequence[np.ndarray]]], sink, shared: bool, about: dict | None = None
+) -> None:
     """Write groups (id, row number in the input, whole sequences) as an Arrow file.
 
     Args:
         sink: an Arrow output stream.
         shared: store the longest common prefix once.
+        about: JSON values that the file says of itself.
     """
     groups = iter(groups)
-    with pa.ipc.new_file(sink, SCHEMA) as out:
+    schema = SCHEMA.with_metadata({ABOUT: json.dumps(about)}) if about is not None else SCHEMA
+    with pa.ipc.new_file(sink, schema) as out:
         while chunk := list(itertools.islice(groups, CHUNK)):
             ids, rows, whole = zip(*chunk, strict=True)
             cut = [shared_prefix(s) if shared else 0 for s in whole]
@@ -68,7 +74,7 @@ def write(groups: Iterable[tuple[str, int, Sequence[np.ndarray]]], sink, shared:
                 [[s[n:] for s in group] for group, n in zip(whole, cut, strict=True)],
             ]
             out.write_batch(
-                pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
+                pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=schema)
             )
 
 
@@ -79,25 +85,26 @@ def write_pairs(
     max_tokens: int,
     shared: bool,
     keep: Sequence[str] = (),
-    refused: list[str] | None = None,
+    first_row: int = 0,
 ) -> Counter:
-    """Write the usable pairs of `rows` (id, conversation, [chosen, rejected]) to a file, atomically.
+    """Write the usable pairs of `rows` (id, conversation, [chosen, rejected]) to a file, atomically. The file says how
+    many were left out (see `left_out`).
 
     Args:
         keep: reasons (see `unusable`) that do not leave a pair out.
-        refused: takes what the template said of pairs that do not fit it.
+        first_row: number of the first of the rows in the input.
 
     Returns:
         how many pairs were left out, by reason: those of `unusable`, or `refused_by_template`.
     """
     dropped: Counter = Counter()
+    refused: list[str] = []
 
     def usable():
-        for row, (name, sequences) in enumerate(encoded(rows, tokenizer)):
+        for row, (name, sequences) in enumerate(encoded(rows, tokenizer), start=first_row):
             if isinstance(sequences, RenderError):
                 dropped["refused_by_template"] += 1
-                if refused is not None:
-                    refused.append(str(sequences))
+                refused.append(str(sequences))
                 continue
             reason = unusable(sequences, max_tokens)
             if reason and reason not in keep:
@@ -105,15 +112,29 @@ def write_pairs(
             else:
                 yield name, row, sequences
 
+    groups = list(usable())
     with beside(path) as new:
         with pa.OSFile(str(new), "wb") as sink:
-            write(usable(), sink, shared)
+            write(groups, sink, shared, {"dropped": dropped, "refused": refused[:1]})
         new.replace(path)
     return dropped
 
 
+def left_out(paths: Iterable[Path]) -> tuple[Counter, list[str]]:
+    """How many pairs were left out of files of `write_pairs`, by reason, and what the template said of the first that it
+    refused."""
+    dropped: Counter = Counter()
+    refused: list[str] = []
+    for path in paths:
+        with pa.memory_map(str(path)) as file:
+            about = json.loads(pa.ipc.open_file(file).schema.metadata[ABOUT])
+        dropped.update(about["dropped"])
+        refused += about["refused"]
+    return dropped, refused[:1]
+
+
 class TokenTable:
-    """A table of groups, memory-mapped from a file or in a buffer.
+    """A table of groups, memory-mapped from files, one behind the other, or in a buffer.
 
     Attributes:
         prefixes: [groups] int64, tokens of the shared prefix.
@@ -122,9 +143,9 @@ class TokenTable:
         counts: [groups] int64, sequences in the group.
     """
 
-    def __init__(self, source: Path | pa.Buffer):
-        self._file = pa.ipc.open_file(pa.memory_map(str(source)) if isinstance(source, Path) else source)
-        self._batches = [self._file.get_batch(i) for i in range(self._file.num_record_batches)]
+    def __init__(self, *sources: Path | pa.Buffer):
+        self._files = [pa.ipc.open_file(pa.memory_map(str(s)) if isinstance(s, Path) else s) for s in sources]
+        self._batches = [file.get_batch(i) for file in self._files for i in range(file.num_record_batches)]
         self._parts = [self._views(b) for b in self._batches]
         self._starts = np.cumsum([0, *(b.num_rows for b in self._batches)])
         prefixes, tails, longest, counts = [], [], [], []
@@ -164,9 +185,13 @@ class TokenTable:
         """Tokens of all sequences, each with its own prefix: what a computation without sharing or padding costs."""
         return int((self.prefixes * self.counts + self.tails).sum())
 
+    def id_batches(self) -> Iterator[list[str]]:
+        """All ids in order, some at a time."""
+        return (b["id"].to_pylist() for b in self._batches)
+
     @property
     def ids(self) -> list[str]:
-        return [i for b in self._batches for i in b["id"].to_pylist()]
+        return list(itertools.chain.from_iterable(self.id_batches()))
 
     def name(self, group: int) -> str:
         b = int(np.searchsorted(self._starts, group, "right")) - 1

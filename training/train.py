@@ -19,7 +19,6 @@ import shutil
 import sys
 import time
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,91 +28,20 @@ import torch
 from torch import nn
 
 from training.atomic import write_json
-from training.backbone import folder_of
 from training.checkpoint import Checkpoints
 from training.export import export, write_card
 from training.job import TrainJob, TrainRecipe
 from training.lora import adapt
 from training.loss import bradley_terry, n_correct
-from training.model import RewardModel, TokenBatch, backbone_tokenizer, learn_tokenizer, load_tokenizer, new_model
+from training.model import RewardModel, TokenBatch, new_model
 from training.plan import MicroBatch, Plan, scoring
+from training.prepare import TrainingFailed, prepare_tokens, tokenizer_for
 from training.processes import ProcessGroup, Progress, open_progress, run_program
-from training.tokens import TokenTable, write_pairs
+from training.tokens import TokenTable
 from training.trackers import NoTracker, Tracker, trackers
 
 SENTINEL_STEPS = 20
 DIVERGED_AT = 4 * math.log(2)
-
-
-class TrainingFailed(Exception):
-    """Training cannot go on; the message names step and pairs. The last good checkpoint stays."""
-
-
-def read_pairs(path: Path):
-    """Rows (pair_id, conversation, [chosen, rejected]) of a Parquet file, in batches."""
-    for batch in pq.ParquetFile(path).iter_batches(1024, columns=["pair_id", "conversation", "chosen", "rejected"]):
-        for row in batch.to_pylist():
-            yield row["pair_id"], row["conversation"], [row["chosen"], row["rejected"]]
-
-
-def texts_of(path: Path):
-    for _, conversation, responses in read_pairs(path):
-        yield from (t["content"] for t in conversation)
-        yield from responses
-
-
-def tokenizer_for(job: TrainJob, group: ProcessGroup):
-    """The backbone's tokenizer; a new one is learned on the training texts by rank 0 and read by the others."""
-    if job.backbone.path is not None:
-        return backbone_tokenizer(folder_of(job.backbone.path))
-    folder = job.out / "tokens" / "tokenizer"
-    with group.main_only() as main:
-        if main and not (folder / "tokenizer.json").exists():
-            learn_tokenizer(texts_of(job.train), job.backbone.vocabulary).save_pretrained(folder)
-    return load_tokenizer(folder)
-
-
-@dataclass(frozen=True)
-class PreparedTokens:
-    """The pairs of a job as tokens.
-
-    Attributes:
-        dropped: pairs that were left out, by file and reason.
-        refused: what the template said of the first that it refused.
-    """
-
-    train: TokenTable
-    validation: TokenTable | None
-    dropped: dict[str, dict[str, int]]
-    refused: list[str]
-
-
-def prepare_tokens(job: TrainJob, tokenizer, group: ProcessGroup, shared: bool) -> PreparedTokens:
-    """Tokens of training and validation pairs, written by rank 0 unless a former start of this job wrote them.
-
-    Raises:
-        TrainingFailed: no usable pair is left.
-    """
-    folder = job.out / "tokens"
-    counted = folder / "dropped.json"
-    files = {"train": job.train} | ({"validation": job.validation} if job.validation is not None else {})
-    with group.main_only() as main:
-        if main and not counted.exists():
-            dropped, refused = {}, []
-            for name, path in files.items():
-                keep = () if name == "train" else ("identical",)  # a tie in validation counts half
-                table = folder / f"{name}.arrow"
-                rows = read_pairs(path)
-                dropped[name] = dict(write_pairs(table, rows, tokenizer, job.max_tokens, shared, keep, refused))
-            write_json(counted, {"dropped": dropped, "refused": refused[:1]})
-    counts = json.loads(counted.read_text(encoding="utf-8"))
-    tables = {name: TokenTable(folder / f"{name}.arrow") for name in files}
-    for name, table in tables.items():
-        if not len(table):
-            said = "".join(f"; {words}" for words in counts["refused"])
-            kind = "training" if name == "train" else name
-            raise TrainingFailed(f"no usable {kind} pair is left; left out: {counts['dropped']}{said}")
-    return PreparedTokens(tables["train"], tables.get("validation"), **counts)
 
 
 def column(path: Path, name: str, rows: np.ndarray, default: float) -> torch.Tensor:
@@ -196,7 +124,6 @@ class Trainer:
     def __init__(self, job: TrainJob, group: ProcessGroup, progress: Progress):
         self.job, self.group, self.progress = job, group, progress
         self.out, self.recipe = job.out, job.recipe
-        (self.out / "tokens").mkdir(parents=True, exist_ok=True)
         tokenizer = tokenizer_for(job, group)
         self.model = new_model(job.backbone, tokenizer, job.max_tokens, job.seed)
         if job.recipe.lora is not None:
@@ -205,7 +132,7 @@ class Trainer:
         if job.gradient_checkpointing:
             self.model.recompute()
         packed = self.model.packed
-        prepared = prepare_tokens(job, tokenizer, group, packed)
+        prepared = prepare_tokens(job, tokenizer, group, packed, progress)
         self.train, self.validation, self.dropped = prepared.train, prepared.validation, prepared.dropped
         for words in prepared.refused:
             progress.report(f"left out, for one: {words}")

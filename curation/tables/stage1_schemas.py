@@ -212,7 +212,7 @@ SILVER = table(
 MODEL_FIELDS = [
     field("model_id", S, "hash of data, recipe and backbone"),
     field("kind", S, "loop, gold or final"),
-    field("path", S, "folder of the exported model"),
+    field("path", S, "folder of the exported model, below the lake's folder `files`"),
     field("data_hash", S, "hash of the training pairs"),
     field("recipe_hash", S, "hash of backbone and hyperparameters"),
     field("pairs", I, "training pairs"),

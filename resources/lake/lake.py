@@ -113,6 +113,15 @@ class Lake:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
+    def model(self, path: str | Path) -> Path:
+        """The folder of a model by its path in a table, also where the lake stands elsewhere now; any other path of a
+        folder as it is."""
+        path = Path(path)
+        if path.parts[-3:-2] == ("models",):  # tables of former releases hold the whole path
+            here = self.folder("models").joinpath(*path.parts[-2:])
+            return path if path.is_absolute() and not here.exists() and path.exists() else here
+        return path
+
     def path(self, table: Table, partition: str | None = None) -> Path:
         if (table.partition is None) != (partition is None):
             raise ValueError(f"{table.name} is partitioned by {table.partition}, got partition {partition!r}")
@@ -149,7 +158,7 @@ class Lake:
             here = f"SET VARIABLE lake = {self._quoted()}"
             con.execute(here)
             try:
-                show(con, self._catalogue(here))
+                show(con, _catalogue(self._views("getvariable('lake')"), here))
                 yield con
             except duckdb.CatalogException as e:
                 if why := self._undeclared(e):
@@ -220,18 +229,11 @@ class Lake:
         """The root as a string of SQL, to be continued by a pattern of files."""
         return _quote(glob.escape(str(Path(self.root).absolute())))
 
-    def _catalogue(self, here: str) -> Path:
-        """A database of the views. Where a file lacks a column that a view uses, since the code has another since, the
-        column is null until the table is made again."""
-        try:
-            return _catalogue(self._views("getvariable('lake')"), here)
-        except duckdb.BinderException:
-            return _catalogue(self._views("getvariable('lake')", whole=False), here)
-
-    def _views(self, root: str, whole: bool = True) -> str:
-        """SQL that defines all views; it changes where a table gets its first file or loses its last."""
+    def _views(self, root: str) -> str:
+        """SQL that defines all views; it changes where a table gets its first file or loses its last, and where a file of
+        an older release goes."""
         shown = TABLES.keys() if self.shown is None else self.shown
-        tables = (f'CREATE OR REPLACE VIEW "{n}" AS {self._select(TABLES[n], root, whole)}' for n in sorted(shown))
+        tables = (f'CREATE OR REPLACE VIEW "{n}" AS {self._select(TABLES[n], root)}' for n in sorted(shown))
         over = (text for name, text in definitions().items() if rests_on()[name] <= shown)
         return ";\n".join([*tables, *over])
 
@@ -245,14 +247,16 @@ class Lake:
             os.replace(new, path)
         return path
 
-    def _select(self, table: Table, root: str, whole: bool = True) -> str:
+    def _select(self, table: Table, root: str) -> str:
+        """The rows of a table. A column that a file of an older release lacks is null until that file is made again."""
         in_path = [d for d in dimensions(table) if d not in table.schema.names]
-        if next(self._files(table), None) is None:
+        paths = list(self._files(table))
+        if not paths:
             return empty(table)
         types = ", ".join(f"'{d}': VARCHAR" for d in dimensions(table))
         hive = f"true, hive_types={{{types}}}" if in_path else "false"
         files = f"{root} || '/{table.name}/{_pattern(table)}'"
-        if whole:
+        if all(_columns(p) in (None, table.schema.names) for p in paths):
             rows = f"SELECT * FROM read_parquet({files}, hive_partitioning={hive})"
         else:
             found = f"FROM read_parquet({files}, hive_partitioning={hive}, union_by_name=true)"
@@ -349,6 +353,20 @@ def _footer(path: Path) -> tuple[int, dict]:
         if isinstance(e, OSError) and e.errno:  # of the disk, not of the file
             raise
         raise damaged(path, digests.fault(path) or f"its footer cannot be read ({e})") from e
+
+
+def _columns(path: Path) -> list[str] | None:
+    """Names of a file's columns; None where it cannot be read, which whoever reads it says."""
+    there = path.stat()
+    return _columns_of(str(path), there.st_ino, there.st_size, there.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=100_000)
+def _columns_of(path: str, _number: int, _size: int, _time: int) -> list[str] | None:
+    try:
+        return pq.read_schema(path).names
+    except (pa.ArrowException, OSError, ValueError):
+        return None
 
 
 def _schema(path: Path) -> int:

@@ -72,19 +72,21 @@ def _encoder(model: str) -> Encoder:
 
     folder = folder_of(model)
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)  # annotated as None or one of two classes
-    net = AutoModel.from_pretrained(folder).eval()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    at_once = 512 if device == "cuda" else 32  # texts
+    net = AutoModel.from_pretrained(folder).eval().to(device)
 
     @torch.inference_mode()
     def encode(texts: list[str]) -> np.ndarray:
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         out = torch.zeros(len(texts), net.config.hidden_size)
-        for start in range(0, len(order), 32):
-            some = order[start : start + 32]
+        for start in range(0, len(order), at_once):
+            some = order[start : start + at_once]
             ids = [_cut(x) for x in tokenizer([texts[i] for i in some], verbose=False)["input_ids"]]
-            batch = tokenizer.pad({"input_ids": ids}, return_tensors="pt")
+            batch = tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(device)
             mask = batch["attention_mask"].unsqueeze(-1)
             mean = (net(**batch).last_hidden_state * mask).sum(1) / mask.sum(1)
-            out[some] = torch.nn.functional.normalize(mean, dim=-1)
+            out[some] = torch.nn.functional.normalize(mean, dim=-1).cpu()
         return out.numpy()
 
     return encode

@@ -46,6 +46,7 @@ BESIDE_THE_POINT = (
     "seeds",
     "gradient_checkpointing",
     "ranks",
+    "tokenizer_processes",
     "launcher",
     "nodes",
     "rendezvous",
@@ -57,7 +58,11 @@ BESIDE_THE_POINT = (
 
 class Training(job.Setup):
     ranks: Count = 1  # processes on a machine, one a GPU
-    launcher: Literal["torchrun", "deepspeed"] = "torchrun"
+    # processes of this machine that turn texts into tokens before a training starts; None: its ranks do it
+    tokenizer_processes: Count | None = None
+    # slurm: by srun, in the allocation that the run stands in or in one of its own; options of srun by its variables, such
+    # as SLURM_PARTITION
+    launcher: Literal["torchrun", "deepspeed", "slurm"] = "torchrun"
     nodes: Count = 1  # machines, which share the lake's file system
     rendezvous: str | None = None  # torchrun on several: host:port of one, where all run the same command
     hostfile: Path | None = None  # deepspeed on several: its list of machines ("host slots=8"), reached over ssh
@@ -91,6 +96,8 @@ class Training(job.Setup):
             raise ValueError("torchrun on several nodes needs both nodes and rendezvous = 'host:port'")
         if self.launcher == "torchrun" and self.hostfile:
             raise ValueError("hostfile belongs to launcher = 'deepspeed'")
+        if self.launcher == "slurm" and (self.rendezvous or self.hostfile):
+            raise ValueError("launcher = 'slurm' knows its machines: it takes neither rendezvous nor hostfile")
         if self.launcher == "deepspeed" and ((self.nodes > 1) != (self.hostfile is not None) or self.rendezvous):
             raise ValueError("deepspeed on several nodes needs both nodes and hostfile, and no rendezvous")
         return self

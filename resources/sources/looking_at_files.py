@@ -1,11 +1,11 @@
 """What a file of preference data looks like: a proposal of how to read it, and what reading it so gives."""
 
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from curation.propose import Proposal, propose
 from resources.lake import Lake
@@ -77,7 +77,7 @@ def _read(path: str, proposal: Proposal, keys: tuple[str, ...]) -> Looked:
     place = str(Path(path).absolute()) if not path.startswith(hub.PREFIX) else path
     source = Source.model_validate({"name": "looked-at", **source_keys(proposal, place)})
     left_out: Counter = Counter()
-    with TemporaryDirectory(dir=scratch("init")) as folder:
+    with tempfile.TemporaryDirectory(dir=scratch("init")) as folder:
         batch = next(read_source(source, Lake(folder)))
     for table in (batch.unusable, batch.quarantine):
         left_out.update(table["reason"].to_pylist())

@@ -83,7 +83,7 @@ def home(request, tmp_path, monkeypatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)  # its folders are relative
     with contextlib.ExitStack() as open_until_then:
         if request.param == "postgres":
-            url = open_until_then.enter_context(postgres.server(tmp_path / "postgres"))
+            url = open_until_then.enter_context(postgres.server())
             text, n = re.subn(r"sqlite: \{.*?\}", f"postgres: {{postgres_url: '{url}'}}", text)
             assert n == 1
         (tmp_path / "dagster.yaml").write_text(text)
@@ -156,9 +156,9 @@ def test_a_slot_that_waits_for_its_owner_is_no_free_slot(home):
         dead, alive = (
             instance.add_run(dg.DagsterRun("j", status=dg.DagsterRunStatus.STARTED, tags=runs.here())) for _ in range(2)
         )
+        instance.event_log_storage.initialize_concurrency_limit_to_default("gpu")
         for run, pid in ((dead, ended()), (alive, os.getpid())):
             instance.report_engine_event("started", run, EngineEventData.in_process(pid))
-            instance.event_log_storage.initialize_concurrency_limit_to_default("gpu")
             instance.event_log_storage.claim_concurrency_slot("gpu", run.run_id, "step")
 
         def free(line: str) -> None:

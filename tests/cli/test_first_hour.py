@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -63,9 +64,27 @@ def test_readmes_lines_run_until_people_are_waited_for(folder, capfd):
 def test_stage_0_alone_needs_sources_and_nothing_else(folder, capfd):
     source = block("toml").split("[people]")[0].replace('stage = "seed"', "")
     (folder / "pool.toml").write_text("\n".join(line for line in source.splitlines() if "license" not in line))
-    changes = ["lake.buckets=1", 'training.backbone.path="package:not_there"']
-    assert main(["run", "pool", "--jobs", "1", "--config", "pool.toml", *changes]) == 0
+    changes = ["lake.buckets=2", 'training.backbone.path="package:not_there"']
+
+    def listed() -> list[str]:
+        assert main(["run", "pool", "--list-stale", "--config", "pool.toml", *changes]) == 0
+        return capfd.readouterr().out.splitlines()
+
+    assert (first := listed()) and not any("deduped" in line for line in first), "what it rests on is not there"
+    assert main(["run", "pool", "--jobs", "2", "--config", "pool.toml", *changes]) == 0
     assert 'no source has stage = "seed": the seed is drawn from mine' in capfd.readouterr().out
+    assert listed() == []
+    assert main(["run", "pool", "--jobs", "1", "--config", "pool.toml", *changes, "lake.path=alone"]) == 0
+    side_by_side, alone = (
+        {p.relative_to(folder / name): p for p in (folder / name).rglob("*.parquet")} for name in ("lake", "alone")
+    )
+    assert len(alone) > 10 and {p: f.read_bytes() for p, f in alone.items()} == {
+        p: f.read_bytes() for p, f in side_by_side.items()
+    }
+    side_by_side[Path("deduped/bucket=b01/data.parquet")].unlink()
+    capfd.readouterr()
+    [line] = listed()
+    assert line.startswith("deduped,duplicates") and line.endswith("\tb01")
     assert main(["run", "--config", "pool.toml", *changes]) == 2  # what trains wants its backbone first
     assert "the package not_there is not installed" in capfd.readouterr().err
 

@@ -5,11 +5,12 @@ import shutil
 from itertools import pairwise
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curation.tables import GOLD, RAW_POOL, SILVER, TABLES
+from curation.tables import GOLD, RAW_POOL, SCORES, SILVER, TABLES
 from resources.lake import Lake, LakeError, Missing, OtherSchema, in_batches, staging
 from resources.lake.lake import SCHEMA
 from training.atomic import beside
@@ -208,3 +209,46 @@ def test_a_table_that_lacks_a_column_which_a_view_uses_is_null_there_until_it_is
     pq.write_table(pq.read_table(path, partitioning=None).drop_columns(["role"]), path)
     with lake.connect() as con:
         assert con.sql("SELECT pair_id, role, iteration FROM verified").fetchall() == [("p", None, "iter_00")]
+
+
+def of_an_older_release(lake: Lake, key: str, column: str) -> None:
+    """A partition of `scores` as a release wrote it that had one column less."""
+    rows = pa.Table.from_pylist([score(key)], SCORES.schema)
+    path = lake.write(SCORES, rows, key).path
+    pq.write_table(pq.read_table(path, partitioning=None).drop_columns([column]), path)
+
+
+def score(key: str) -> dict:
+    blank = {"string": "x", "double": 0.5, "int64": 1, "bool": True, "float": 0.5}
+    return {f.name: blank[str(f.type)] for f in SCORES.schema} | {SCORES.key[0]: f"p-{key}"}
+
+
+@pytest.mark.parametrize("older", ["b00", "b01"])
+def test_files_of_an_older_release_stand_beside_those_of_this_one(tmp_path, older):
+    """Whichever file comes first; what it lacks is null, and a shell sees the same."""
+    lake = Lake(str(tmp_path), keys=(("bucket", ("b00", "b01")),))
+    newer = {"b00": "b01", "b01": "b00"}[older]
+    of_an_older_release(lake, older, "p_gold")
+    query = "SELECT bucket, p_gold FROM scores ORDER BY bucket"
+    with lake.connect() as con:
+        assert con.sql(query).fetchall() == [(older, None)], "alone"
+    lake.write(SCORES, pa.Table.from_pylist([score(newer)], SCORES.schema), newer)
+    expected = sorted([(older, None), (newer, 0.5)])
+    with lake.connect() as con:
+        assert con.sql(query).fetchall() == expected
+        assert con.sql("SELECT count(*) FROM (FROM scores)").fetchall() == [(2,)]
+    with duckdb.connect(str(lake.shell()), read_only=True) as con:
+        assert con.sql(query).fetchall() == expected
+
+
+def test_a_model_is_found_where_the_lake_stands_now(tmp_path):
+    lake, elsewhere = Lake(str(tmp_path / "lake")), tmp_path / "other" / "model"
+    inside = lake.folder("models") / "abc" / "model"
+    for folder in (inside, elsewhere):
+        folder.mkdir(parents=True)
+    assert lake.model("models/abc/model") == inside == lake.model(str(inside))
+    assert lake.model("/gone/lake/files/models/abc/model") == inside, "a whole path, of a lake that was moved"
+    assert lake.model(elsewhere) == elsewhere, "no model of the lake"
+    moved = Path(shutil.move(lake.root, tmp_path / "moved"))
+    for path in ("models/abc/model", str(inside)):
+        assert Lake(str(moved)).model(path) == moved / "files" / "models" / "abc" / "model"

@@ -123,7 +123,7 @@ def test_a_model_folder_gives_the_lake_s_rewards_in_plain_transformers(lake):
     from training.score import score
 
     paths = query(lake, "SELECT path FROM final_reward_model UNION ALL SELECT path FROM gold_reward_model")
-    final, gold = (Path(path) for (path,) in paths)
+    final, gold = (lake.model(path) for (path,) in paths)
     with lake.connect() as con:
         table = from_states(final, con.sql("SELECT * FROM clean_pool LIMIT 20"))
         own = from_states(gold, con.sql("SELECT * FROM clean_pool LIMIT 20"))
@@ -153,12 +153,12 @@ def test_worth_reads_no_text_that_the_lake_holds_states_of(lake, folder, monkeyp
 def test_a_model_is_sealed_when_it_is_made_and_nothing_is_scored_by_a_damaged_one(lake, folder):
     [(path,)] = query(lake, "SELECT path FROM gold_reward_model")
     assert not list(damages(lake, Examined())), "nothing is damaged"
-    weights = Path(path) / "frozen.json"
+    weights = lake.model(path) / "frozen.json"
     was = weights.read_bytes()
     weights.write_bytes(was[:-9] + bytes([was[-9] ^ 1]) + was[-8:])
     try:
         [damage] = damages(lake, Examined())
-        assert damage.path == Path(path).parent and damage.why == "model/frozen.json is not what was written"
+        assert damage.path == lake.model(path).parent and damage.why == "model/frozen.json is not what was written"
         assert lake.path(t.GOLD_REWARD_MODEL) in damage.goes
         with pytest.raises(
             TrainerFailed, match=r"is damaged: model/frozen.json is not what was written; `assay verify`"
@@ -203,7 +203,7 @@ def test_a_backbone_that_tells_no_text_from_another_leaves_style_and_is_named(fo
     make(seed.states, lake, "b00", **sections)
     make(stage2.gold_reward_model, lake, **sections)
     [(path,)] = query(lake, "SELECT path FROM gold_reward_model")
-    assert any("tells no text from another" in note for note in notes_of(path))
+    assert any("tells no text from another" in note for note in notes_of(lake.model(path)))
     with pytest.raises(TrainerFailed, match="tells no text from another"):
         make(reward_models.final_reward_model, lake, "original", **sections)
 
@@ -220,7 +220,7 @@ def test_few_pairs_and_pairs_both_ways_are_noted(folder, tmp_path):
     make(seed.states, lake, "b00", **sections)
     make(stage2.gold_reward_model, lake, **sections)
     [(path,)] = query(lake, "SELECT path FROM gold_reward_model")
-    few, contrary = notes_of(path)
+    few, contrary = notes_of(lake.model(path))
     assert few.startswith("24 pairs are few") and contrary.startswith("8 of 24 pairs also stand there the other way")
 
 

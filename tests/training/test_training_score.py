@@ -220,7 +220,7 @@ def test_trainer_trains_once_scores_and_cleans_up(tmp_path):
         assert hits / 10 == row["validation_accuracy"]
         nothing = trainer.score(run, {"a": row["path"]}, con.sql("FROM gold WHERE false"))
         assert nothing.num_rows == 0
-    left = {p.name for p in Path(row["path"]).parent.iterdir()}
+    left = {p.name for p in run.lake.model(row["path"]).parent.iterdir()}
     assert left == {"job.json", "metrics.jsonl", "model", "result.json", "tensorboard"}
     assert not any(run.lake.folder("scores").iterdir())
 

@@ -1,6 +1,7 @@
 """The guard ends a launcher with all its ranks when those it works for are gone."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -112,5 +113,11 @@ def test_command_lines_on_one_machine_and_on_several():
     ).split()  # fmt: skip
     line = command("training.train", job, 8, "deepspeed")
     assert line[1:] == runner.format(f"--master_port {line[4]}", job).split()
+    line = command("training.train", job, 8, "slurm", nodes=4)
+    assert line[:6] == ["srun", "--nodes=4", "--kill-on-bad-exit=1", "--ntasks=4", "--ntasks-per-node=1", "bash"]
+    assert re.search(
+        r"; exec \S+ -m torch.distributed.run --nnodes=4 --nproc_per_node=8 --node_rank=\"\$SLURM_NODEID\" "
+        r'--master_addr="\$\{ASSAY_HEAD:-\$HEAD\}" --master_port=\d{5} -m training.train models/abc/job.json$', line[-1]
+    )  # fmt: skip
     line = command("training.train", job, 8, "deepspeed", nodes=4, hostfile=Path("hosts"))
     assert line[1:] == runner.format("--hostfile hosts", job).split()

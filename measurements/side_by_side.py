@@ -1,0 +1,127 @@
+"""One worker and two: wall time of stage 0, of turning pairs into tokens and of scoring, each in a lake of its own.
+
+    python -m measurements.side_by_side [--pairs 40000] [--workers 1,2]
+
+Pairs are random words. Wants as many idle cores as there are workers; prints Markdown. The efficiency is the first wall time
+divided by the wall time and the workers.
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from training.job import Backbone, ScoreJob, TrainJob  # noqa: E402
+from training.launch import command, environment  # noqa: E402
+
+WORDS = [f"word{i}" for i in range(3_000)]
+CONFIGURATION = """
+name = "side"
+[lake]
+buckets = 8
+threads = 1
+[[sources]]
+name = "one"
+path = "pairs-0.jsonl"
+shape = "pair"
+label_origin = "human"
+[[sources]]
+name = "two"
+path = "pairs-1.jsonl"
+shape = "pair"
+label_origin = "human"
+"""
+
+
+def write_files(folder: Path, pairs: int) -> None:
+    """Two sources of JSON lines, and the same pairs as a training reads them."""
+    import duckdb
+
+    r = random.Random(0)
+    for file in range(2):
+        with (folder / f"pairs-{file}.jsonl").open("w", encoding="utf-8") as out:
+            for _ in range(pairs // 2):
+                prompt, chosen, rejected = (" ".join(r.choices(WORDS, k=r.randint(20, 200))) for _ in range(3))
+                out.write(json.dumps({"prompt": prompt, "chosen": chosen, "rejected": rejected}) + "\n")
+    (folder / "assay.toml").write_text(CONFIGURATION, encoding="utf-8")
+    duckdb.sql(
+        f"""COPY (SELECT md5(prompt || chosen) AS pair_id, [{{role: 'user', content: prompt}}] AS conversation, chosen,
+        rejected FROM '{folder}/pairs-*.jsonl') TO '{folder}/train.parquet' (ROW_GROUP_SIZE 8192)"""
+    )
+
+
+def timed(line: list[str], folder: Path, **more: str) -> float:
+    began = time.monotonic()
+    env = {**os.environ, **environment(1), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", **more}
+    done = subprocess.run(line, cwd=folder, env=env, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(line)} failed:\n{done.stdout[-1000:]}{done.stderr[-2000:]}")
+    return time.monotonic() - began
+
+
+def stage_0(folder: Path, workers: int) -> float:
+    home = folder / f"dagster-{workers}"
+    home.mkdir()
+    (home / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    lake = f"lake.path=lake-{workers}"
+    line = [sys.executable, "-m", "cli.main", "run", "pool", "--jobs", str(workers), lake]
+    return timed(line, folder, DAGSTER_HOME=str(home))
+
+
+def tokens(folder: Path, workers: int) -> float:
+    job = TrainJob(
+        train=folder / "train.parquet", out=folder / f"tokens-{workers}", backbone=Backbone(path=str(folder / "model"))
+    )
+    path = folder / f"tokens-{workers}.json"
+    job.write(path)
+    return timed(command("training.prepare", path, workers), folder)
+
+
+def scoring(folder: Path, workers: int) -> float:
+    job = ScoreJob(models={"m": folder / "model"}, items=folder / "train.parquet", out=folder / f"scores-{workers}")
+    path = folder / f"scores-{workers}.json"
+    job.write(path)
+    return timed(command("training.score", path, workers), folder)
+
+
+def write_model(folder: Path) -> None:
+    from training.export import export
+    from training.model import learn_tokenizer, new_model
+
+    tokenizer = learn_tokenizer([" ".join(WORDS)] * 3, 2_048)
+    model = new_model(Backbone(hidden=128, layers=4), tokenizer, 512, 0)
+    export(model, folder / "model", {"max_tokens": 512})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=40_000)
+    parser.add_argument("--workers", default="1,2")
+    args = parser.parse_args()
+    workers = [int(n) for n in args.workers.split(",")]
+    with tempfile.TemporaryDirectory(prefix="assay-side-") as name:
+        folder = Path(name)
+        write_files(folder, args.pairs)
+        write_model(folder)
+        print(f"{args.pairs:,} pairs, {len(os.sched_getaffinity(0))} cores\n")
+        print("| | workers | wall s | speed-up | efficiency |\n|---|---:|---:|---:|---:|")
+        for what in (stage_0, tokens, scoring):
+            first = 0.0
+            for n in workers:
+                wall = what(folder, n)
+                first = first or wall
+                print(
+                    f"| {what.__name__} | {n} | {wall:.1f} | {first / wall:.2f} | {first / wall / n:.2f} |", flush=True
+                )
+
+
+if __name__ == "__main__":
+    main()
