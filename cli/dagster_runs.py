@@ -332,7 +332,7 @@ def materialize(
         selection=[t.name for s in some for t in s.tables],
         partition_key=partition,
         instance=instance,
-        tags=runs.here() | ({"assay/loop": "stage1"} if some[0].partition == "iteration" else {}),
+        tags=runs.tags_of() | ({"assay/loop": "stage1"} if some[0].partition == "iteration" else {}),
         raise_on_error=False,
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )
