@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from assets.partitions import mapping, partitions_def
-from assets.runs import here
+from assets.runs import tags_of
 from assets.table_asset import Check, Step
 from curation.tables import Table
 from curation.visible import visible
@@ -60,7 +60,7 @@ def as_asset(step: Step, settings: Settings) -> dg.AssetsDefinition:
     def body(context: dg.AssetExecutionContext):
         if worker := multiprocessing.parent_process():  # a step with a process of its own works for nobody else
             die_with_parent(worker.pid)
-        context.instance.add_run_tags(context.run.run_id, here())
+        context.instance.add_run_tags(context.run.run_id, tags_of(context.run))
         services = {name: getattr(context.resources, name) for name in SERVICES}
         run = Run.served(settings, services, context.partition_key if context.has_partition_key else None, context)
         if context.selected_asset_keys:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 import dagster as dg
 
-from training.supervise import began
+from training.supervise import began, boot_id, booted
 
+BOOT = "assay/boot"  # tag of a run: which start of the machine, and when that was by the clock of then
 HOST = "assay/host"  # tag of a run: the machine on which its processes are
 POLL_S = 2.0
 AT_WORK = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
@@ -20,6 +21,12 @@ def here() -> dict[str, str]:
     return {HOST: socket.gethostname()}
 
 
+def tags_of(run: dg.DagsterRun | None = None) -> dict[str, str]:
+    """Tags of a run that begins here, or has begun: a clock that is set later must not change what it says of then."""
+    before = {BOOT: run.tags[BOOT]} if run is not None and BOOT in run.tags else {}
+    return here() | {BOOT: f"{boot_id()} {booted()}"} | before
+
+
 def close_abandoned(instance: dg.DagsterInstance) -> list[str]:
     """Mark the runs of this machine as failed whose processes were killed, and free what finished runs without a process
     hold: else later runs would wait for them for ever. Each machine closes its own.
@@ -29,7 +36,7 @@ def close_abandoned(instance: dg.DagsterInstance) -> list[str]:
     """
     storage, marked = instance.event_log_storage, []
     for run in instance.get_runs(dg.RunsFilter(statuses=AT_WORK, tags=here())):
-        if _gone(instance, run.run_id):
+        if _gone(instance, run):
             instance.report_run_failed(
                 run, "The process of this run ended without a word: killed, or the machine stopped."
             )
@@ -39,16 +46,20 @@ def close_abandoned(instance: dg.DagsterInstance) -> list[str]:
     for run_id in storage.get_concurrency_run_ids():
         run = instance.get_run_by_id(run_id)
         ours = run is not None and run.tags.get(HOST) == here()[HOST]
-        if run is None or (ours and run.is_finished and _gone(instance, run_id)):
+        if run is None or (ours and run.is_finished and _gone(instance, run)):
             storage.free_concurrency_slots_for_run(run_id)
     return marked
 
 
-def _gone(instance: dg.DagsterInstance, run_id: str) -> bool:
+def _gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     """Whether a run named its processes, as each does when it begins, and none of them is left."""
-    named = list(_processes(instance, run_id))
+    named = list(_processes(instance, run.run_id))
+    boot, _, then = run.tags.get(BOOT, "").partition(" ")
+    if named and boot not in ("", boot_id()):
+        return True  # the machine has been started since
+    stepped = booted() - int(then) if then else 0  # by which the clock was set since: processes seem younger by as much
     alive = ((began(pid), at) for pid, at in named)
-    return bool(named) and not any(start is not None and start < at + REUSED_S for start, at in alive)
+    return bool(named) and not any(start is not None and start - stepped < at + REUSED_S for start, at in alive)
 
 
 def _processes(instance: dg.DagsterInstance, run_id: str) -> Iterator[tuple[int, float]]:

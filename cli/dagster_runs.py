@@ -7,6 +7,8 @@ what its steps read; how many run at once is what `dagster.yaml` allows for runs
 import logging
 import multiprocessing
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -15,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from itertools import groupby
+from types import FrameType
 
 import dagster as dg
 
@@ -281,10 +284,33 @@ def _workers(settings: Settings, jobs: int) -> Generator[ProcessPoolExecutor | N
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, context, initializer=_begin_worker, initargs=(settings, os.getpid()))
+    with _terminating_children():
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _terminating_children() -> Generator[None]:
+    """SIGTERM goes to the processes of this one first: what they have paid for may arrive while they are waited for,
+    while the end of their parent would kill them."""
+    if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGTERM)):
+        yield
+        return
+    previous = signal.getsignal(signal.SIGTERM)
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        for child in multiprocessing.active_children():
+            child.terminate()
+        if callable(previous):
+            previous(number, frame)
+
+    signal.signal(signal.SIGTERM, forward)
     try:
-        yield pool
+        yield
     finally:
-        pool.shutdown(cancel_futures=True)
+        signal.signal(signal.SIGTERM, previous)
 
 
 _loaded: list[dg.Definitions] = []
@@ -324,7 +350,7 @@ def materialize(
         selection=[t.name for s in some for t in s.tables],
         partition_key=partition,
         instance=instance,
-        tags=runs.here() | ({"assay/loop": "stage1"} if some[0].partition == "iteration" else {}),
+        tags=runs.tags_of() | ({"assay/loop": "stage1"} if some[0].partition == "iteration" else {}),
         raise_on_error=False,
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )

@@ -4,8 +4,10 @@ Each command imports what it needs when it runs, so that help and completion ans
 """
 
 import contextlib
+import errno
 import json
 import os
+import signal
 import sys
 from collections.abc import Generator, Sequence
 from enum import StrEnum
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from cli.exits import DONE, FAILED, UNUSABLE
+from cli.exits import DONE, FAILED, INTERRUPTED, TERMINATED, UNUSABLE
 from cli.terminal import screened
 from curation.visible import visible
 
@@ -28,8 +30,19 @@ EPILOG = (
     "Exit status: 0 done, or waiting for people or for a provider's batch; 1 a step failed or a comparison came out"
     " otherwise than it had to; 2 wrong usage, or a configuration, a file or a name that cannot be used; 3 paid calls"
     " are expected to cost more than was agreed to; 4 done, but answers of models are missing; 5 `verify`"
-    " found damage; 130 interrupted."
+    " found damage; 130 interrupted; 143 ended by SIGTERM."
 )
+GOES_ON = "What was made stays; the same command goes on from there."
+DISKS = {
+    errno.EROFS: "nothing can be written here: the file system is read-only",
+    errno.EACCES: "not permitted here",
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "no larger file is allowed here",
+    errno.EIO: "the disk fails",
+    errno.ESTALE: "the file system is gone",
+    errno.ENOTCONN: "the file system is gone",
+}
 START, LOOK, MEASURE = "Make", "Look", "Measure"
 
 
@@ -97,7 +110,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         with screened():
             app(args=None if argv is None else list(argv), prog_name="assay")
     except SystemExit as e:
-        return e.code if isinstance(e.code, int) else FAILED
+        if e.code != INTERRUPTED:
+            return e.code if isinstance(e.code, int) else FAILED
+        print(f"\nassay: {'ended by SIGTERM' if _terminations else 'interrupted'}. {GOES_ON}", file=sys.stderr)
+        return TERMINATED if _terminations else INTERRUPTED
+    except OSError as e:
+        if e.errno not in DISKS:
+            raise
+        place = f" ({e.filename})" if e.filename else ""
+        print(visible(f"\nassay: {DISKS[e.errno]}{place}. {GOES_ON}"), file=sys.stderr)
+        return FAILED
     except ConfigError as e:
         print(visible(f"assay: {e}"), file=sys.stderr)
         return UNUSABLE
@@ -109,9 +131,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return DONE
 
 
+_terminations: list[int] = []
+
+
+def _terminated(number: int, _frame: object) -> NoReturn:
+    """End as after Ctrl-C, and say that it was not that."""
+    _terminations.append(number)
+    raise KeyboardInterrupt
+
+
 def entry() -> None:
     """The installed command. It leaves without taking the interpreter apart: DuckDB's bindings complain at length of
     objects that live until then."""
+    signal.signal(signal.SIGTERM, _terminated)
     status = main()
     if scratch := sys.modules.get("resources.scratch"):
         scratch.clear()
@@ -138,6 +170,12 @@ def _lake(settings: "Settings") -> "Lake":
     from resources.lake import Lake
 
     return Lake.of(settings)
+
+
+def _looking(settings: "Settings") -> "Lake":
+    from cli.looking import Looking
+
+    return Looking.of(settings)
 
 
 def _refuse(why: object, status: int = UNUSABLE) -> NoReturn:
@@ -447,7 +485,7 @@ def status(changes: Changes = None, config: Config = None) -> None:
     from cli.status import show
 
     settings = _use(config, changes or ())
-    show(settings, _lake(settings))
+    show(settings, _looking(settings))
 
 
 @app.command("verify", rich_help_panel=LOOK)
@@ -499,7 +537,7 @@ def estimate(changes: Changes = None, config: Config = None) -> None:
     from cli.estimate import show
 
     settings = _use(config, changes or ())
-    show(settings, _lake(settings))
+    show(settings, _looking(settings))
 
 
 @app.command(rich_help_panel=LOOK)
@@ -549,7 +587,7 @@ def explain(
     from cli.explain import UnknownPair, story
 
     with _refusing(UnknownPair):
-        story(_lake(_use(config)), pair_id)
+        story(_looking(_use(config)), pair_id)
 
 
 @app.command(rich_help_panel=LOOK)
@@ -580,7 +618,7 @@ def sql(
 
     from cli.sql import answer
 
-    lake = _lake(_use(config))
+    lake = _looking(_use(config))
     with _refusing(duckdb.Error):
         answer(lake, query, csv or spreadsheet, spreadsheet)
 

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Generator, Iterable
-from typing import Any, TextIO, cast
+from typing import IO, Any, TextIO, cast
 
 import rich.console
 from rich.segment import Segment
@@ -35,6 +35,15 @@ class Console(rich.console.Console):
             color_system=color,
             markup=False,
         )
+
+    @property
+    def file(self) -> IO[str]:
+        found = super().file
+        return found.rich_proxied_file if isinstance(found, Screen) else found  # rich itself looks through one layer
+
+    @file.setter
+    def file(self, new: IO[str]) -> None:
+        self._file = new
 
     def render(self, renderable, options=None) -> Generator[Segment, None, None]:
         for s in super().render(renderable, options):

@@ -31,7 +31,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Generator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -93,7 +93,7 @@ def longer(asked: str) -> str:
 
 
 @contextmanager
-def serving(book: Book) -> Iterator[str]:
+def serving(book: Book) -> Generator[str]:
     """The address of a server of OpenAI's protocol that fails as the book says."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -190,6 +190,7 @@ def start(folder: Path, groups: list[str]) -> subprocess.Popen:
         return subprocess.Popen(
             [sys.executable, "-m", "cli.main", "run", *groups], cwd=folder, stdout=log, stderr=log,
             env=os.environ | here | {"TMPDIR": str(folder / "tmp"), "OMP_NUM_THREADS": "1"}, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )  # fmt: skip
 
 
@@ -230,7 +231,7 @@ def disturb(how: str, folder: Path, groups: list[str], book: Book, chance: rando
 
 
 @contextmanager
-def full(mount: Path) -> Iterator[None]:
+def full(mount: Path) -> Generator[None]:
     """A file system without a byte left."""
     ballast = mount / "ballast"
     with ballast.open("wb", 0) as f:
@@ -247,7 +248,7 @@ def full(mount: Path) -> Iterator[None]:
 
 
 @contextmanager
-def own_disk(folder: Path, size: str) -> Iterator[None]:
+def own_disk(folder: Path, size: str) -> Generator[None]:
     """A small file system of its own under a folder."""
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
@@ -351,7 +352,7 @@ def main() -> int:
     args = parser.parse_args()
     chance, base = random.Random(args.seed), args.folder or Path(tempfile.mkdtemp(prefix="assay-night-"))
     kinds = [d for d in DISTURBANCES if not (args.no_disk and d == "full disk")]
-    disk: Callable[[Path], contextmanager] = lambda lake: own_disk(lake, "2g") if not args.no_disk else nothing()  # noqa: E731
+    disk = (lambda _: nothing()) if args.no_disk else (lambda lake: own_disk(lake, "2g"))
     began, bad, tried = time.monotonic(), 0, collections.Counter()
     book = Book()
     with serving(book) as url:
@@ -396,7 +397,7 @@ def main() -> int:
 
 
 @contextmanager
-def nothing() -> Iterator[None]:
+def nothing() -> Generator[None]:
     yield
 
 

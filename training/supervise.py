@@ -44,8 +44,18 @@ def began(pid: int) -> float | None:
     ticks = started(pid)
     if ticks is None:
         return None
+    return booted() + int(ticks) / os.sysconf("SC_CLK_TCK")
+
+
+def booted() -> int:
+    """When the machine was started, in seconds since 1970; moves when its clock is set."""
     boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
-    return int(boot.split()[1]) + int(ticks) / os.sysconf("SC_CLK_TCK")
+    return int(boot.split()[1])
+
+
+def boot_id() -> str:
+    """Which start of the machine this is; no clock changes it."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def die_with_parent(parent: int | None = None) -> None:

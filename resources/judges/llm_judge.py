@@ -23,6 +23,7 @@ from resources.llm.providers import provider
 from resources.settings import Judge, Settings
 
 CHUNK = 2000  # targets whose prompts are in memory at once, and in one batch
+CHUNK_BYTES = 256 << 20  # of their texts and their examples' in all samples; the prompts take a few times as much
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,8 @@ class LlmJudge:
 
         parts, pending = [], None
         with store(self.lake) as calls:
-            for start in range(0, targets.num_rows, CHUNK):
-                chunk = targets.slice(start, CHUNK)
-                asked = list(self._ask(chunk, _near(examples, chunk)))
+            for chunk, near in self._chunks(targets, examples):
+                asked = list(self._ask(chunk, near))
                 try:
                     outcomes = self._complete([a.request for a in asked], calls)
                 except Pending as e:
@@ -81,6 +81,18 @@ class LlmJudge:
         if pending:
             raise pending
         return pa.concat_tables(parts) if parts else VOTE_SCHEMA.empty_table()
+
+    def _chunks(self, targets: pa.Table, examples: pa.Table) -> Iterator[tuple[pa.Table, pa.Table]]:
+        """Targets and their examples, as many at once as CHUNK and CHUNK_BYTES allow, and at least one."""
+        start, size = 0, CHUNK
+        while start < targets.num_rows:
+            chunk = targets.slice(start, size)
+            near = _near(examples, chunk)
+            if chunk.num_rows > 1 and (chunk.nbytes + near.nbytes) * self.judge.samples > CHUNK_BYTES:
+                size = chunk.num_rows // 2
+                continue
+            yield chunk, near
+            start, size = start + chunk.num_rows, CHUNK
 
     def estimate(self, targets: pa.Table, examples: pa.Table) -> Bill:
         """What `vote` is expected to cost, from the prompts of some of the targets."""

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator
 
 from resources.stops import Stop
@@ -12,6 +13,8 @@ from resources.stops import Stop
 class Interrupted(Stop):
     """Somebody ends the process. Calls on their way were waited for; what was answered is stored."""
 
+
+SAME_S = 0.3  # a signal to a process and to its group is one
 
 _ends: list[Callable[[], object]] = []  # what runs of calls want to be told
 _signal: list[int] = []  # the one that has come
@@ -26,6 +29,7 @@ def orderly() -> Generator[None]:
     if threading.current_thread() is not threading.main_thread() or not _installed.acquire(blocking=False):
         yield
         return
+    since: list[float] = []
     previous = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
 
     def restore() -> None:
@@ -34,10 +38,13 @@ def orderly() -> Generator[None]:
 
     def heard(number: int, frame: object) -> None:
         if _signal:
+            if time.monotonic() - since[0] < SAME_S:
+                return
             restore()
             os.kill(os.getpid(), number)
             return
         _signal.append(number)
+        since.append(time.monotonic())
         for end in list(_ends):
             end()
 

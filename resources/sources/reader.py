@@ -744,6 +744,7 @@ def _where(rows: Iterator[Row], condition: str, cells: bool) -> Iterator[Row]:
 
 
 COUNTED = " as a number"  # how the columns are called that hold what cells spell
+_BESIDE_WHERE = ("modifiers", "group_expressions", "having", "qualify")  # what no condition has
 _RECKONING = {"+", "-", "*", "/", "//", "%", "**", "^"}
 
 
@@ -767,6 +768,9 @@ def _asked_of(
     [(text,)] = con.execute("SELECT json_serialize_sql($query)", {"query": f"SELECT 1 WHERE ({condition})"}).fetchall()
     if (parsed := json.loads(text))["error"]:
         raise BadFile("wrong_fields", f"where = {condition!r}: {first_line(parsed['error_message'])}")
+    nodes = [statement["node"] for statement in parsed["statements"]]
+    if [node["type"] for node in nodes] != ["SELECT_NODE"] or any(nodes[0].get(part) for part in _BESIDE_WHERE):
+        raise BadFile("wrong_fields", f"where = {condition!r}: more than one condition; join them with AND or OR")
     fields: set[str] = set()
     variables: set[str] = set()
     compared: list[dict] = []

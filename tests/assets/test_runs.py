@@ -23,7 +23,7 @@ from tests.stage1.test_iterations import until
 from tests.support import postgres
 from tests.support.lakes import settings
 from tests.support.places import ROOT
-from training.supervise import started
+from training.supervise import began, booted, started
 
 
 def held(folder: Path, seconds: float):
@@ -188,8 +188,20 @@ def test_a_run_is_gone_when_none_of_its_processes_is_left(home, monkeypatch):
         assert set(runs.close_abandoned(instance)) == gone and runs.close_abandoned(instance) == []
         for name, (_, is_gone) in cases.items():
             assert (instance.get_run_by_id(ids[name]).status is dg.DagsterRunStatus.FAILURE) == is_gone, name
+        for name, tags in {
+            "clock set": runs.tags_of(),
+            "started anew": {**runs.here(), runs.BOOT: f"another {runs.booted()}"},
+        }.items():
+            run = instance.add_run(dg.DagsterRun("j", status=dg.DagsterRunStatus.STARTED, tags=tags))
+            instance.report_engine_event("started", run, EngineEventData.in_process(os.getpid()))
+            ids[name] = run.run_id
+        with monkeypatch.context() as clock:  # set forward by an hour, and the start of every process with it
+            clock.setattr(runs, "booted", lambda: booted() + 3600)
+            clock.setattr(runs, "began", lambda pid: began(pid) and began(pid) + 3600)
+            marked = set(runs.close_abandoned(instance))
+            assert ids["started anew"] in marked and ids["clock set"] not in marked
         monkeypatch.setattr(runs, "REUSED_S", -1e9)  # as if this process had begun long after the runs
-        assert set(runs.close_abandoned(instance)) == {ids["at work"], ids["its step works on"]}
+        assert ids["clock set"] in runs.close_abandoned(instance)
 
 
 if __name__ == "__main__":

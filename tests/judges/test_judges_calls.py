@@ -48,6 +48,18 @@ def test_both_orders_are_asked_and_mapped_back_and_a_second_run_calls_nobody(tmp
     assert 5 <= sum(r["shown_first"] == "chosen" for r in rows[::2]) <= 25
 
 
+def test_long_texts_are_asked_about_fewer_at_a_time_and_all_the_same(tmp_path, monkeypatch):
+    with serving(answering) as server:
+        usual = judge(server.url, tmp_path / "a").vote(targets(11), NO_EXAMPLES)
+        monkeypatch.setattr("resources.judges.llm_judge.CHUNK_BYTES", 3 * 2 * targets(1).nbytes)
+        asker, sizes = judge(server.url, tmp_path / "b"), []
+        monkeypatch.setattr(
+            asker, "_complete", lambda r, calls, ask=asker._complete: sizes.append(len(r)) or ask(r, calls)
+        )
+        assert asker.vote(targets(11), NO_EXAMPLES).equals(usual)
+    assert sum(sizes) == 22 and 4 <= max(sizes) <= 8
+
+
 @BACKENDS
 def test_a_judge_that_always_says_one_ends_at_half_for_each_order(tmp_path, backend):
     with serving(lambda path, *_: Step(body_for(path, verdict("candidate_1")))) as server:

@@ -1,5 +1,6 @@
 """Texts that attack whoever reads them, planted in every field that others can fill: no exit lets them act."""
 
+import contextlib
 import csv
 import io
 import json
@@ -9,13 +10,14 @@ from html.parser import HTMLParser
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.progress import Progress
 
 from assets.data_card import data_card
 from assets.publishing import markdown
 from assets.report import READS, report
 from cli.init import described
 from cli.main import main
-from cli.terminal import Console
+from cli.terminal import Console, screened
 from curation import tables as t
 from curation.prompts import judge_prompt
 from curation.visible import visible
@@ -195,6 +197,27 @@ def test_a_terminal_that_somebody_sits_at_gets_no_control_character_of_a_text():
     console.print(f"{EVIL} \r\x08", style="red")
     assert not STEERS.search(re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()))
     assert visible("a\tb\nc é ש") == "a\tb\nc é ש"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_moves_at_a_terminal_and_what_is_printed_above_it_steers_nothing(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    out = Terminal()
+    with contextlib.redirect_stdout(out), screened():
+        console = Console()
+        with Progress(console=console, transient=True) as bar:
+            bar.add_task("running", total=2)
+            print(f"printed {PAYLOADS[2]}")
+            console.print(f"told {PAYLOADS[2]}", style="red")
+        print(f"last {PAYLOADS[2]}")
+    own = re.compile(r"\x1b\[(?:[0-9;]*m|\?25[lh]|2K|1A)|\r")
+    assert own.search(out.getvalue()), "the bar's own sequences"
+    assert not STEERS.search(own.sub("", out.getvalue()))
+    assert "last \u241b]0;PWN" in out.getvalue()
 
 
 def test_a_file_that_is_looked_at_is_shown_as_text(tmp_path):

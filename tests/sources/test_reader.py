@@ -778,6 +778,9 @@ def test_a_condition_may_name_a_field_that_shows_late_but_none_that_never_does(t
         "n = ": "syntax error",
         "n = 1; DROP TABLE records": "syntax error",
         'n = 1 AND "N" = 2': "cannot tell N from n",
+        "true); SELECT 1 --": "more than one condition",
+        "true) UNION SELECT (true": "more than one condition",
+        "true) ORDER BY (n": "more than one condition",
     }
     for condition, error in wrong.items():
         (problem,) = read(tmp_path, path=path, where=condition)[2]
