@@ -39,7 +39,7 @@ def test_a_bad_configuration_is_named_and_nothing_runs(config, capsys):
 
 def test_a_group_that_is_not_there(config, capsys):
     assert main(["run", "pool", "stage9"]) == 2
-    assert "no such group: stage9; there are evaluation, models, pool, release" in capsys.readouterr().err
+    assert "no such group: stage9; there are evaluation, experiments, models, pool, release" in capsys.readouterr().err
 
 
 def test_an_unknown_pair(config, capsys):
