@@ -192,7 +192,7 @@ def experiment_models(run: Run) -> Iterator[Rows]:
             told = {"set": run.key, "lot": f"replicate {seed}", "anew": vary == "data"}
             drawn = con.sql(statement("experiments/replicate"), params=told)
             row = run.reward_models.train(
-                run, kind="final", pairs=drawn, validation=None, recipe=recipe, seed=seed
+                run, kind="final", pairs=drawn, validation=None, recipe=recipe, seed=seed, head_alone=True
             )  # fmt: skip
             made.append({"experiment": experiment.name, "arm": name, "replicate": replicate, "seed": seed, **row})
     yield Rows(EXPERIMENT_MODELS, pa.Table.from_pylist(made, EXPERIMENT_MODELS.schema), {"models": len(made)})

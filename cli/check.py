@@ -283,7 +283,7 @@ def _machine(settings: Settings, pool: PoolSize) -> Iterator[CheckFinding]:
     if not os.access(there, os.W_OK):
         yield CheckFinding(Grade.wrong, "lake.path", f"{there} cannot be written")
     size = backbone.size(settings.training.backbone) if not backbone.problem(settings) else None
-    models = settings.stage1.iterations + 2 + len(settings.partition_keys("model"))
+    models = settings.stage1.iterations + 2 + _finals(settings)
     need = POOL_FACTOR * pool.bytes + (models * MODEL_BYTES * size.layers if size else 0)
     free = shutil.disk_usage(there).free
     text = f"{_bytes(free)} free at {there}; tables and {models} models are expected to take {_bytes(need)}"
@@ -292,6 +292,13 @@ def _machine(settings: Settings, pool: PoolSize) -> Iterator[CheckFinding]:
     grade = Grade.wrong if limit > total else Grade.look if limit > 0.8 * total else Grade.fine
     text = f"memory_limit = {settings.lake.memory_limit} of this machine's {_bytes(total)}"
     yield CheckFinding(grade, "lake.memory_limit", text)
+
+
+def _finals(settings: Settings) -> int:
+    """Final models, and those of experiments where they are whole networks; equal sets are trained once, so fewer may come."""
+    experiments = [settings.experiment(name) for name in settings.partition_keys("experiment")]
+    trials = sum(e.seeds * len(e.arms) for e in experiments) if settings.training.head_of("final") != "frozen" else 0
+    return len(settings.partition_keys("model")) + trials
 
 
 def _limit(text: str) -> int:
@@ -355,7 +362,7 @@ def _work(settings: Settings, pool: PoolSize) -> Iterator[CheckFinding]:
     work = 2 * size.layers + 4 * size.learning  # a multiplication and an addition a weight, forward; twice that back
     t, total = settings.training, pool.pairs.total()
     early = planned["people"] + planned["judges"]
-    rounds, finals = settings.stage1.iterations + 1, len(settings.partition_keys("model"))
+    rounds, finals = settings.stage1.iterations + 1, _finals(settings)
     passes = {  # pairs times epochs of all trainings, and how many trainings there are
         "loop": (t.loop.epochs * early * rounds / 2, rounds),
         "gold": (t.gold.epochs * planned["people"], 1),

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from curation.intervals import Estimate
+from curation.intervals import NOTHING, Estimate
 from evaluation.presets import BARS
 from resources.lake import Lake
 from resources.settings import load
@@ -49,14 +49,16 @@ class Direction(NamedTuple):
         good as it gets."""
         low, high = self.estimate.low, self.estimate.high
         if low is None or high is None:
-            return "not measured"
+            return "one world" if self.of else "not measured"
         if self.expected == "zero":
             return "as expected" if low <= 0 <= high else "contradicted"
         return "confirmed" if low > 0 else "contradicted" if high < 0 else "open"
 
 
 def over_worlds(values: Sequence[float]) -> Estimate:
-    """Mean over worlds with a t-interval; no interval for one."""
+    """Mean over worlds with a t-interval; no interval for one, and nothing for none."""
+    if not values:
+        return NOTHING
     n, mean = len(values), float(np.mean(values))
     if n < 2:
         return Estimate(mean, None, None)
@@ -159,7 +161,8 @@ def table(found: Sequence[Direction]) -> str:
     for d in found:
         e = d.estimate
         interval = f"{e.low:+.1f} to {e.high:+.1f}" if e.low is not None else "–"
-        lines.append(f"| {d.number} | {d.what} | {e.value:+.1f} | {interval} | {d.expected} | {d.verdict} |")
+        mean = "–" if e.value is None else f"{e.value:+.1f}"
+        lines.append(f"| {d.number} | {d.what} | {mean} | {interval} | {d.expected} | {d.verdict} |")
     return "\n".join(lines)
 
 

@@ -227,7 +227,9 @@ def main() -> int:
             command = [sys.executable, "-m", "measurements.load", "--one", name, str(n)]
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
             if done.returncode:
-                print(f"| {name} | {n:,} | failed ({done.returncode}): {done.stderr.strip()[-200:]!r} | | | |", flush=True)
+                print(
+                    f"| {name} | {n:,} | failed ({done.returncode}): {done.stderr.strip()[-200:]!r} | | | |", flush=True
+                )
                 break
             found = json.loads(done.stdout.splitlines()[-1])
             grows = f"{math.log(found['seconds'] / last, 2):.2f}" if last else ""

@@ -156,6 +156,7 @@ def fit(
     seed: int,
     out: Path,
     facts: dict[str, Any],
+    head_alone: bool = False,
 ) -> dict[str, Any]:
     """Fit a head, export it to `out`/model and write `out`/result.json.
 
@@ -163,6 +164,7 @@ def fit(
         pairs: (pair_id, conversation, chosen, rejected[, weight][, target]), chosen being the better one.
         validation: pairs that the result's accuracy is measured on; None: by cross-validation on the pairs.
         facts: of the model's origin.
+        head_alone: without the network.
 
     Raises:
         NoHead: nothing can be fitted.
@@ -211,7 +213,10 @@ def fit(
         margins = model.margin(first, second)
     loss = float(np.average(np.logaddexp(0, -margins), weights=weights))
     said = facts | {"max_tokens": training.max_tokens, "pairs": n, "backbone": training.backbone.name}
-    export_frozen(model, folder, layer, out / "model", said)
+    if head_alone:
+        model.save(out / "model")
+    else:
+        export_frozen(model, folder, layer, out / "model", said)
     result = {
         "pairs": n, "dropped": sum(dropped.values()), "dropped_by_reason": dict(dropped), "steps": 0, "best_step": 0,
         "train_loss": loss, "validation_pairs": checked, "validation_accuracy": accuracy,

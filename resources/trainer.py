@@ -49,6 +49,7 @@ def train(
     validation: duckdb.DuckDBPyRelation | None,
     recipe: Recipe,
     seed: int | None = None,
+    head_alone: bool = False,
 ) -> dict:
     """Train a reward model, or read the one that was trained on the same pairs by the same recipe.
 
@@ -57,6 +58,7 @@ def train(
             With `recipe.max_pairs`, a sample of that size drawn by hash.
         validation: (pair_id, conversation, chosen, rejected) that choose the checkpoint; None keeps the last one.
         seed: of the head and of the order of the pairs; default: the configuration's.
+        head_alone: of a head on frozen layers keep no network beside it: such a model is read by this program alone.
 
     Returns:
         a row of MODEL_FIELDS.
@@ -81,13 +83,16 @@ def train(
         raise TrainerFailed(str(e)) from e
     model_id = _hash(data_hash, checked, recipe_hash, seed)
     folder = run.lake.folder("models") / model_id
+    head_alone = head_alone and frozen and not (folder / "result.json").exists()
+    if head_alone:
+        folder = folder.with_name(_hash(model_id, "head alone"))
     facts = Facts(name=model_id, data_hash=data_hash, recipe_hash=recipe_hash)
     if there := (folder / "result.json").exists():
         run.log(f"model {model_id} was trained before on the same pairs by the same recipe")
     elif frozen:
         folder.mkdir(exist_ok=True)
         try:
-            frozen_heads.fit(training, kind, pairs, validation, seed, folder, facts.model_dump())
+            frozen_heads.fit(training, kind, pairs, validation, seed, folder, facts.model_dump(), head_alone)
         except frozen_heads.NoHead as e:
             raise TrainerFailed(str(e)) from e
     else:
@@ -115,7 +120,7 @@ def train(
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     for note in result.get("notes", []):
         run.log(f"{kind} reward model: {note}")
-    row = {"model_id": model_id, "kind": kind, "path": f"models/{model_id}/model", **facts.model_dump(), **result}
+    row = {"model_id": folder.name, "kind": kind, "path": f"models/{folder.name}/model", **facts.model_dump(), **result}
     return {f.name: row[f.name] for f in MODEL_FIELDS}
 
 

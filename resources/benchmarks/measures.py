@@ -3,6 +3,7 @@ in the pool. Rewards of a model are computed once, whatever experiments it stand
 
 import hashlib
 import json
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -168,11 +169,28 @@ def rewards(run: "Run", model_id: str, folder: str, loaded: Sequence[Loaded]) ->
     if path.exists():
         return pq.read_table(path).cast(BENCHMARK_SCORES.schema)
     made = _from_states(run, folder, loaded) if is_frozen(folder) else None
-    table = model_scores(run, folder, loaded) if made is None else made
+    table = by_network(run, folder, loaded) if made is None else made
     with beside(path) as part:
         pq.write_table(table, part, compression="zstd")
         part.replace(path)
     return table
+
+
+def by_network(run: "Run", folder: str, loaded: Sequence[Loaded]) -> pa.Table:
+    """Rewards by the scoring program; a head that was kept alone gets its network for as long."""
+    if not is_frozen(folder) or (Path(folder) / "config.json").exists():
+        return model_scores(run, folder, loaded)
+    from training.export import export_frozen
+
+    backbone, layer = backbone_of(run.settings.training)
+    whole = run.lake.folder("measured") / f"network-{Path(folder).parent.name}"
+    facts = {"max_tokens": run.settings.training.max_tokens, "backbone": run.settings.training.backbone.name}
+    facts |= dict.fromkeys(("name", "data_hash", "recipe_hash", "pairs"), "-")  # of a card that goes with the folder
+    try:
+        export_frozen(FrozenRewardModel.load(Path(folder)), backbone, layer, whole / "model", facts)
+        return model_scores(run, str(whole / "model"), loaded)
+    finally:
+        shutil.rmtree(whole, ignore_errors=True)
 
 
 def _from_states(run: "Run", folder: str, loaded: Sequence[Loaded]) -> pa.Table | None:

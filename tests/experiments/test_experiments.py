@@ -90,9 +90,9 @@ def watched(fitted):
     with pytest.MonkeyPatch.context() as patch:
         real = frozen_heads.fit
 
-        def noting(training, kind, pairs, validation, seed, out, facts):
-            fitted.append(out.name)
-            return real(training, kind, pairs, validation, seed, out, facts)
+        def noting(*given):
+            fitted.append(given[5].name)
+            return real(*given)
 
         patch.setattr(frozen_heads, "fit", noting)
         yield
@@ -141,12 +141,12 @@ def test_each_training_draws_the_pairs_anew_and_all_arms_alike(lake):
 def test_scores_of_a_head_are_those_of_its_network(lake, backbone):
     """Rewards from kept states against rewards of the exported model's own network."""
     from resources.benchmarks.loader import load
-    from resources.benchmarks.rewards import model_scores
+    from resources.benchmarks.measures import by_network
 
-    run = Run(settings(**configured(backbone, [])), lake)
+    run = Run(settings(**configured(backbone, ["filtered - random"])), lake)
     [(path,)] = query(lake, "SELECT path FROM experiment_models WHERE arm = 'random' AND replicate = 1")
     [benchmark] = run.settings.benchmarks
-    table = model_scores(run, path, [load(benchmark, lake, run.settings.seed)])
+    table = by_network(run, path, [load(benchmark, lake, run.settings.seed)])
     network = {(r["item_id"], r["candidate"]): r["reward"] for r in table.to_pylist()}
     query_ = (
         "SELECT item_id, candidate, reward FROM experiment_scores WHERE training_set = 'e.random' AND replicate = 1"
