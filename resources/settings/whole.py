@@ -12,6 +12,7 @@ from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_valida
 from resources.settings.base import Name, Part, Undeclared
 from resources.settings.evaluation import Benchmark, Evaluation, Reference
 from resources.settings.left_out import filled
+from resources.settings.looks import SecondLooks
 from resources.settings.models import HOW_CALLED, AttributeSettings, Panel
 from resources.settings.people import PeopleSettings
 from resources.settings.release import Release
@@ -51,6 +52,7 @@ class Settings(Part):
     sources: Annotated[list[Source], Field(min_length=1)]
     decontamination: Decontamination = Decontamination()
     personal: Personal = Personal()
+    second_looks: SecondLooks = SecondLooks()
     attributes: AttributeSettings = AttributeSettings()
     embedding: Embedding = Embedding()
     people: PeopleSettings = PeopleSettings()
@@ -129,6 +131,12 @@ class Settings(Part):
             if checker not in fit:
                 raise ValueError(
                     f"people.checked_by: {checker!r} is no judge that can be asked; there are: {', '.join(fit) or 'none'}"
+                )
+        if (looker := self.second_looks.judge) is not None:
+            fit = [j.name for j in self.judges.judges if j.backend != "recorded"]
+            if looker not in fit:
+                raise ValueError(
+                    f"second_looks.judge: {looker!r} is no judge that can be asked; there are: {', '.join(fit) or 'none'}"
                 )
         if self.world is None:
             if oracle := [arm for arm in self.training.arms if arm.startswith("oracle")]:
