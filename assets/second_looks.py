@@ -43,7 +43,8 @@ def _looker(settings: Settings, lake: Lake, _: str | None) -> str:
     """Who looks, what of its configuration decides the answers, and what people have answered."""
     looks = settings.second_looks
     judge = next((j for j in settings.judges.judges if j.name == looks.judge), None)
-    answers = looks.answers.read_bytes() if looks.answers and looks.answers.exists() else b""
+    path = settings.base / looks.answers if looks.answers else None
+    answers = path.read_bytes() if path and path.exists() else b""
     told = (judge.model_dump_json(exclude=set(HOW_CALLED)) if judge else "").encode()
     return hashlib.blake2b(told + b"\0" + answers, digest_size=8).hexdigest()
 
@@ -206,7 +207,8 @@ def _ask_people(lake: Lake, sample: Sequence[dict]) -> str:
     writer.writerow(ASKED)
     for f in sample:
         marked = f["text"][f["start"] : f["stop"]]
-        context = _context(f).replace(marked, f">>>{marked}<<<", 1)
+        # the first character keeps a spreadsheet from taking a text for a formula
+        context = "…" + _context(f).replace(marked, f">>>{marked}<<<", 1)
         writer.writerow([*(f[k] for k in ASKED[:5]), context, ""])
     path = lake.folder("personal") / "sample.csv"
     replace(path, out.getvalue().encode())
@@ -220,9 +222,9 @@ def _people_said(settings: Settings, sample: Sequence[dict]) -> list[tuple[dict,
     Raises:
         dagster.Failure: a line of the file cannot be read; it names line and reason.
     """
-    path = settings.second_looks.answers
-    if path is None:
+    if settings.second_looks.answers is None:
         return []
+    path = settings.base / settings.second_looks.answers
     by_key = {(f["pair_id"], f["place"], str(f["start"])): f for f in sample}
     found = []
     try:
