@@ -16,6 +16,8 @@ from curation.tables import (
     GOLD_VOTES,
     JUDGE_VOTES,
     JUDGE_WEIGHTS,
+    OVERLAP_VERDICTS,
+    PERSONAL_VERDICTS,
     RESPONSE_CHECKS,
     STAGE2_ATTRIBUTES,
     STAGE2_VOTES,
@@ -213,7 +215,7 @@ def missing_answers(settings: Settings, lake: Lake) -> tuple[list[str], int]:
     accepted = {_name(c) for c in called if c.accept_missing}
     lines, open_ones = [], 0
     for table in (
-        *(ATTRIBUTES, RESPONSE_CHECKS, JUDGE_VOTES, GOLD_VOTES),
+        *(OVERLAP_VERDICTS, PERSONAL_VERDICTS, ATTRIBUTES, RESPONSE_CHECKS, JUDGE_VOTES, GOLD_VOTES),
         *(AUDIT_ATTRIBUTES, STAGE2_ATTRIBUTES, STAGE2_VOTES),
     ):
         for key in settings.partition_keys(table.partition) if table.partition else [None]:

@@ -231,7 +231,7 @@ def _listed(counts: Counter[str]) -> str:
 def deduped(run: Run) -> Iterator[Rows]:
     """Exact duplicates over all sources at once, by content; the survivor is the source with the lowest priority
     number, then the first row. The same responses with opposite labels are both kept and marked."""
-    bounds = _bounds(run)
+    bounds = deduped_bounds(run)
     with run.lake.connect() as con:
         con.sql(statement("pool/deduped"), params=bounds).create("survivors")
         query = "SELECT count(*) FROM raw_pool WHERE comparison_id >= $low AND comparison_id < $high"
@@ -244,20 +244,20 @@ def deduped(run: Run) -> Iterator[Rows]:
         yield Rows(DUPLICATES, con.sql(statement("pool/duplicates"), params=bounds))
 
 
-def _bounds(run: Run) -> dict[str, str]:
+def deduped_bounds(run: Run) -> dict[str, str]:
     """Of the bucket's comparison_ids, as parameters of SQL."""
     from curation.identity import bucket_range
 
     return dict(zip(("low", "high"), bucket_range(run.key, run.settings.lake.buckets), strict=True))
 
 
-def _same_texts(run: Run) -> None:
+def same_texts(run: Run) -> None:
     """Refuses a bucket whose texts are no longer there: rows of a source that was imported again since.
 
     Raises:
         dagster.Failure: `deduped` has to be made again first.
     """
-    params = {"bucket": run.partition, **_bounds(run)}
+    params = {"bucket": run.partition, **deduped_bounds(run)}
     with run.lake.connect() as con:
         [(found,)] = con.sql(statement("pool/deduped_texts"), params=params).count("*").fetchall()
     if found != (wanted := run.lake.rows(DEDUPED, run.partition)):
@@ -321,7 +321,7 @@ def clusters(run: Run) -> Iterator[Rows]:
 def benchmark_hits(run: Run) -> Iterator[Rows]:
     """Searches a bucket for the n-grams of every benchmark. What an earlier search of the same bucket found for a
     benchmark that has not changed is kept: a new benchmark costs a search for its own n-grams."""
-    _same_texts(run)
+    same_texts(run)
     prompts = _fingerprints_of_prompts(run.lake)
     earlier = _scanned(run)
     new = tuple(
@@ -392,7 +392,7 @@ def _hits(run: Run, index) -> Iterator[pa.RecordBatch]:
     columns = ["conv_id", "conversation", *(("pair_id", "chosen", "rejected") if everything else ())]
     seen = set()
     with run.lake.connect() as con:
-        texts = con.sql(statement("pool/deduped_texts"), params={"bucket": run.partition, **_bounds(run)})
+        texts = con.sql(statement("pool/deduped_texts"), params={"bucket": run.partition, **deduped_bounds(run)})
         for batch in in_batches(texts.select(*columns), *SCAN):
             names = batch.column(0).to_pylist()
             new = []
@@ -427,7 +427,7 @@ def _hits(run: Run, index) -> Iterator[pa.RecordBatch]:
 )
 def clean_pool(run: Run) -> Iterator[Rows]:
     """Leaves out every pair that shares an n-gram, or a whole short prompt, with a benchmark, and says which."""
-    _same_texts(run)
+    same_texts(run)
     bucket = {"bucket": run.partition}
     with run.lake.connect() as con:
         con.sql("SELECT pair_id, conv_id, source FROM deduped WHERE bucket = $bucket", params=bucket).create("pairs")
@@ -435,7 +435,7 @@ def clean_pool(run: Run) -> Iterator[Rows]:
         [(removed,)], [(pairs,)] = (con.table(name).count("*").fetchall() for name in ("flagged", "pairs"))
         about = {"pairs": pairs, "removed": removed}
         yield Rows(CONTAMINATED, con.table("flagged"), about)
-        yield Rows(CLEAN_POOL, con.sql(statement("pool/clean_pool"), params=bucket | _bounds(run)), about)
+        yield Rows(CLEAN_POOL, con.sql(statement("pool/clean_pool"), params=bucket | deduped_bounds(run)), about)
 
 
 @table_asset(NGRAM_FREQUENCY, reads=[DEDUPED, BENCHMARK_HITS], group="pool")

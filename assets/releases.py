@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 
+import dagster as dg
+
+from assets.publishing import markdown
 from assets.table_asset import Check, Rows, table_asset
 from curation.tables import (
     ANNOTATION_BATCH,
     ATTRIBUTES,
     CLEAN_POOL,
+    CONFLICTS,
     DECISION_RULE,
     EDITED_ATTRIBUTES,
     FLIPPED,
@@ -123,3 +127,27 @@ def snapshots(run: Run) -> Iterator[Rows]:
     """Any of them with its texts: `FROM snapshot('corrected', 'iter_01')` in the lake's SQL."""
     with run.lake.connect() as con:
         yield Rows(SNAPSHOTS, con.sql(statement("release/snapshots")))
+
+
+@table_asset(
+    CONFLICTS,
+    reads=[
+        ANNOTATION_BATCH,
+        ATTRIBUTES,
+        CLEAN_POOL,
+        EDITED_ATTRIBUTES,
+        GOLD,
+        RELEASE_CORRECTED,
+        RELEASE_CURATED,
+        SILVER,
+        STAGE2_ATTRIBUTES,
+        UNDECIDED,
+    ],
+    group="release",
+)
+def conflicts(run: Run) -> Iterator[Rows]:
+    """Where labels contradict each other, before and after (spec 3.17)."""
+    with run.lake.connect() as con:
+        rows = con.sql(statement("release/conflicts"))
+        shown = dg.MetadataValue.md(markdown(rows.columns, rows.fetchall()))
+        yield Rows(CONFLICTS, rows, {"contradictions": shown})

@@ -59,7 +59,7 @@ def _people_answered(settings: Settings, lake: Lake) -> dg.SensorDefinition:
     )
     def people_answered(context: dg.SensorEvaluationContext):
         from resources.annotators.backends import finished
-        from resources.annotators.looks import PREFIX
+        from resources.annotators.picked_pairs import PREFIX
 
         done = finished(settings, lake)
         for batch, mark in done.items():

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.table import Table as Grid
 
@@ -15,6 +15,8 @@ from curation.tables import (
     GOLD_VOTES,
     HUMAN_LABELS,
     JUDGE_VOTES,
+    OVERLAP_VERDICTS,
+    PERSONAL_VERDICTS,
     RESPONSE_CHECKS,
     ROUTED,
     STAGE2_ATTRIBUTES,
@@ -99,6 +101,7 @@ def plan(settings: Settings, lake: Lake) -> Iterator[PlannedCost]:
 
     with lake.connect() as con:
         targets, examples = _stand_ins(con, settings)
+        yield from _second_looks(settings, lake, targets)
         for table, key, pairs, known in _pairs(con, settings, lake):
             name = label(table, key)
             bills: list[Bill] = []
@@ -124,6 +127,28 @@ def plan(settings: Settings, lake: Lake) -> Iterator[PlannedCost]:
             for b in bills:
                 dollars, most = b.expected_micros / 1e6, b.most_micros / 1e6
                 yield PlannedCost(name, b.who, pairs, b.requests, dollars, most, known, b.basis)
+
+
+def _second_looks(settings: Settings, lake: Lake, targets: "pa.Table") -> Iterator[PlannedCost]:
+    """What a judge would look at, at most, with whole pairs in the place of what is found."""
+    from resources.judges.second_looker import Suspect, looker
+
+    looks = settings.second_looks
+    lengths = looks.longest - looks.shortest + 1
+    planned: tuple[tuple[Literal["overlap", "personal"], Table, int], ...] = (
+        ("overlap", OVERLAP_VERDICTS, looks.flags * lengths if looks.overlap else 0),
+        ("personal", PERSONAL_VERDICTS, 2 * looks.findings if settings.personal.backend != "none" else 0),
+    )
+    for kind, table, n in planned:
+        name = label(table, None)
+        made = looker(settings, lake, kind, name)
+        if made is None or not n or lake.note(table, None) is not None:
+            continue
+        some = [Suspect({"pair": f"{r['conversation']}{r['chosen']}{r['rejected']}"}, 0) for r in targets.to_pylist()]
+        if some and (one := made.estimate(some)) is not None:
+            b = one.times(n, len(some))
+            dollars, most = b.expected_micros / 1e6, b.most_micros / 1e6
+            yield PlannedCost(name, b.who, n, b.requests, dollars, most, "at most", b.basis)
 
 
 def _pairs(con: "duckdb.DuckDBPyConnection", settings: Settings, lake: Lake) -> Iterator[tuple[Table, str, int, str]]:

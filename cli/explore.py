@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cli.exits import DONE, UNUSABLE
 from report.explore.explored_pairs import ExploredPairs, NoAnswer
 from report.explore.explorer_app import Explorer, app
-from resources.annotators.looks import NotSent, ask, can_ask
+from resources.annotators.picked_pairs import NotSent, ask, can_ask
 from resources.lake import Lake
 from resources.settings import Settings
 

@@ -62,6 +62,24 @@ class CheckAnswer(BaseModel):
     verdict: Literal["correct", "incorrect", "cannot_determine"]
 
 
+class OverlapAnswer(BaseModel):
+    """What a judge says of words that a pair shares with a benchmark (spec 0.09)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reasoning: str = Field(description="What the shared words are, and whether they are the task's own.")
+    verdict: Literal["contaminated", "false_positive", "cannot_determine"]
+
+
+class PersonalAnswer(BaseModel):
+    """What a judge says of a finding of personal data (spec 0.12)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reasoning: str = Field(description="Whose data it is, if anybody's, and whether it leads to that person.")
+    verdict: Literal["direct", "indirect", "none", "cannot_determine"]
+
+
 class AttributeAnswer(BaseModel):
     """The five attributes of a comparison (spec 1.01); a category outside the vocabulary becomes 'other'."""
 
@@ -162,6 +180,12 @@ def check_prompt(
     mark = _mark([about, _text(conversation), response])
     quoted = (("attributes", about), ("conversation", _text(conversation)), ("answer", response))
     return Prompt(files["check"].strip(), "\n\n".join(_quote(mark, name, text) for name, text in quoted))
+
+
+def look_prompt(instruction: str, quoted: Mapping[str, str]) -> Prompt:
+    """What a judge reads that looks at something which was found: an instruction, and what it is about, by name."""
+    mark = _mark([*quoted.values()])
+    return Prompt(instruction.strip(), "\n\n".join(_quote(mark, name, text) for name, text in quoted.items()))
 
 
 def attribute_prompt(

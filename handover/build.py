@@ -173,6 +173,7 @@ def _facts(
         "classes": sorted(_summed(ledger, ("class",), "records"), key=lambda c: (-c[1], c[0])),
         "by_rule": [dict(zip((*BY_RULE, "pairs"), row, strict=True)) for row in _summed(counted, BY_RULE, "pairs")],
         "described": _dicts(con, statement("handover/described")),
+        "conflicts": _dicts(con, statement("handover/conflicts")),
         "benchmarks": _dicts(con, statement("handover/benchmarks")),
         "decontamination": settings.decontamination.model_dump(mode="json"),
         "configuration": {"name": settings.name, "hash": settings.section_hash(*sections)},

@@ -76,7 +76,7 @@ def select(
         return None
     with tempfile.TemporaryDirectory(prefix="assay-vectors-") as held:
         found = _candidates(con, settings, Path(held))
-        scored = _Margins(con, filters, run, found.ids)
+        scored = _Margins(con, settings, run, found.ids)
         agreement, on, gone, rank = _apply(filters, found, scored.of)
     before, after = found.topic, found.topic[[g is None for g in gone]]
     if not len(after):
@@ -218,13 +218,14 @@ class _Margins:
         model: {asked, path's name, scale}; None where no margin is asked for.
     """
 
-    def __init__(self, con: "duckdb.DuckDBPyConnection", filters: Filters, run: "Run | None", ids: list[str]):
+    def __init__(self, con: "duckdb.DuckDBPyConnection", settings: Settings, run: "Run | None", ids: list[str]):
+        filters = settings.release.filters
         self._con, self._run, self._ids = con, run, ids
         self._asked = np.zeros(len(ids), bool)
         self._found = np.full(len(ids), np.nan)
         self._folder, self.model = "", None
         if filters.margin is not None:
-            self._folder, name = _model(con, filters.margin_model)
+            self._folder, name = _model(con, filters.margin_model, settings.base)
             self.model = {
                 "asked": filters.margin_model,
                 "model_id": name,
@@ -253,8 +254,8 @@ class _Margins:
         return self._found
 
 
-def _model(con: "duckdb.DuckDBPyConnection", name: str) -> tuple[str, str]:
-    """(folder, id) of the model by whose margins pairs are left out.
+def _model(con: "duckdb.DuckDBPyConnection", name: str, base: Path) -> tuple[str, str]:
+    """(folder, id) of the model by whose margins pairs are left out; folders are relative to the configuration's.
 
     Raises:
         HandoverError: there is no such model.
@@ -267,8 +268,8 @@ def _model(con: "duckdb.DuckDBPyConnection", name: str) -> tuple[str, str]:
     rows = con.execute(query, {} if name in queries else {"name": name}).fetchall()
     if rows:
         return rows[0]
-    if name not in queries and (Path(name) / "config.json").exists():
-        return name, Path(name).name
+    if name not in queries and (base / name / "config.json").exists():
+        return str(base / name), Path(name).name
     raise HandoverError(
         f"release.filters.margin_model: no model {name!r}; there are best, gold, the arms of the final models, and folders"
     )

@@ -91,7 +91,9 @@ def measure(settings: Settings, cache: Path) -> dict:
     held = held_out(settings, cache)
     with (root / "decisions" / "rule.json").open(encoding="utf-8") as file:
         guards = json.load(file).get("guards") or {}
-    models = dict(con.sql("SELECT arm, path FROM final_reward_model").fetchall()) | {"oracle": oracle(settings)}
+    lake = Lake.of(settings)
+    arms = con.sql("SELECT arm, path FROM final_reward_model").fetchall()
+    models = {arm: lake.model(path) for arm, path in arms} | {"oracle": lake.model(oracle(settings))}
     return {
         "name": settings.name, "seed": settings.seed,
         "pool": con.sql("SELECT count(*) FROM clean_pool").fetchall()[0][0],
@@ -179,8 +181,8 @@ def held_out(settings: Settings, cache: Path) -> dict:
     }  # fmt: skip
 
 
-def hits(folder: str, held: dict) -> str:
-    model = FrozenRewardModel.load(Path(folder))
+def hits(folder: Path, held: dict) -> str:
+    model = FrozenRewardModel.load(folder)
     if model.states_name != held["reader"]:
         raise SystemExit(
             f"{folder} was fitted on {model.states_name}, the held-out pairs were read by {held['reader']}"

@@ -2,7 +2,7 @@
 in their place. Their fields decide no result: where, with whom, on which machines, for how much money at most."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
@@ -11,6 +11,7 @@ from resources.annotators import backends
 from resources.judges import panel
 from resources.judges.attribute_models import labeller
 from resources.judges.response_checks import checker
+from resources.judges.second_looker import looker
 from resources.lake import Lake
 from resources.retrieval.vectors import Index
 from resources.settings import Budget, Settings
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from resources.judges import JudgeBackend
     from resources.judges.attribute_models import Labeller
     from resources.judges.response_checks import Checker
+    from resources.judges.second_looker import SecondLooker
     from resources.run import Run
 
 
@@ -72,6 +74,11 @@ class JudgePanel(dg.ConfigurableResource):
 
     def labeller(self, settings: Settings, lake: Lake, stage: str) -> "Labeller":
         return labeller(settings, lake, stage)
+
+    def looker(
+        self, settings: Settings, lake: Lake, kind: Literal["overlap", "personal"], stage: str
+    ) -> "SecondLooker | None":
+        return looker(settings, lake, kind, stage)
 
     def checker(self, settings: Settings, lake: Lake, stage: str) -> "Checker | None":
         return checker(settings, lake, stage)

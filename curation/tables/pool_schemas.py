@@ -1,6 +1,21 @@
 """Stage 0: the pool."""
 
-from curation.tables.columns import CONV_ID, IDS, ORIGIN, PAIR, PAIR_ID, STRINGS, TEXTS, B, F, I, S, field, table
+from curation.tables.columns import (
+    CONV_ID,
+    IDS,
+    ORIGIN,
+    PAIR,
+    PAIR_ID,
+    SIMULATED,
+    STRINGS,
+    TEXTS,
+    B,
+    F,
+    I,
+    S,
+    field,
+    table,
+)
 
 SOURCES = table(
     "sources",
@@ -216,6 +231,53 @@ NGRAM_FREQUENCY = table(
     ("span",),
 )
 
+LOOK_FIELDS = [
+    field("judge", S, "who looked; people for an answer of theirs"),
+    field("status", S, "ok, or how the request ended without an answer"),
+    field("request_key", S, "hash of everything that reached the wire; '' where nothing did"),
+    field("cost_micros", I, "price in millionths of a dollar"),
+    SIMULATED,
+]
+BENCHMARK_OVERLAPS = table(
+    "benchmark_overlaps",
+    "The longest run of words, from 5 to 13, that a pair shares with a benchmark's prompts, anywhere in its texts: one a pair "
+    "and benchmark, of all distinct pairs, removed ones included. It removes nothing.",
+    [
+        PAIR_ID,
+        field("benchmark", S, "name"),
+        field("item_id", S, "its first item that holds these words"),
+        field("n", I, "words of the run; the longest that was looked for stands for longer ones, too"),
+        field("span", S, "the words"),
+        field("place", S, "turn <number from 0>, chosen or rejected"),
+    ],
+    ("pair_id", "benchmark"),
+    "bucket",
+)
+OVERLAP_VERDICTS = table(
+    "overlap_verdicts",
+    "What a judge says of a draw of the overlaps of each length: whether the pair holds the benchmark's task (spec 0.09).",
+    [
+        PAIR_ID,
+        field("benchmark", S, "name"),
+        field("n", I, "words of the run"),
+        field("verdict", S, "contaminated, false_positive, cannot_determine, or '' where there is none"),
+        *LOOK_FIELDS,
+    ],
+    ("pair_id", "benchmark"),
+)
+PERSONAL_VERDICTS = table(
+    "personal_verdicts",
+    "The second pass over personal data: what a judge, and people for a sample, say of single findings (spec 0.12).",
+    [
+        PAIR_ID,
+        field("place", S, "turn <number from 0>, chosen or rejected"),
+        field("start", I, "first character"),
+        field("sensitivity", I, "of the first pass, 0 to 3"),
+        field("verdict", S, "direct, indirect, none, cannot_determine; of people yes or no; '' where there is none"),
+        *LOOK_FIELDS,
+    ],
+    ("pair_id", "place", "start", "judge"),
+)
 PERSONAL_DATA = table(
     "personal_data",
     "Where the clean pool holds personal data, and of what kind; never the data themselves.",
@@ -237,6 +299,19 @@ REDACTED = table(
     [PAIR_ID, *TEXTS],
     ("pair_id",),
     "bucket",
+)
+POOL_DESCRIPTION = table(
+    "pool_description",
+    "What the clean pool is about (spec 0.13): by attributes where pairs have them, by rules over keywords for a sample of "
+    "all, and how often the two agree.",
+    [
+        field("figure", S, "category, objectivity, controversiality or language; `rules agree: ` and one of these"),
+        field("method", S, "attributes, rules, or detector for languages"),
+        field("item", S, "the class; 'pairs' for agreement"),
+        field("n", I, "pairs"),
+        field("out_of", I, "pairs that were looked at"),
+    ],
+    ("figure", "method", "item"),
 )
 DATA_CARD = table(
     "data_card",

@@ -42,6 +42,20 @@ SNAPSHOTS = table(
     ],
     ("upto", "snapshot"),
 )
+CONFLICTS = table(
+    "conflicts",
+    "Pairs that contradict others on near-identical prompts, before and after curation: opposite labels of the same two "
+    "answers, and circles of three.",
+    [
+        field("snapshot", S, "original, filtered or corrected, after stage 2"),
+        field("stratum", S, "low, risky, or '' where nobody looked (see `risk` of the releases); 'all' for every pair"),
+        field("pairs", I, "pairs in it"),
+        field("opposite", I, "of them, those whose two answers stand the other way round in another pair"),
+        field("in_circles", I, "of them, those in a circle: a better than b, b than c, c than a"),
+        field("circles", I, "such circles; one of several strata counts in each"),
+    ],
+    ("snapshot", "stratum"),
+)
 FINAL_REWARD_MODEL = table(
     "final_reward_model",
     "Reward models trained alike on original, filtered and corrected data, with as many seeds as training.seeds says.",

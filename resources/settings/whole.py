@@ -13,6 +13,7 @@ from resources.settings.base import Name, Part, Undeclared
 from resources.settings.evaluation import Benchmark, Evaluation, Reference
 from resources.settings.experiment import Experiment
 from resources.settings.left_out import filled
+from resources.settings.looks import SecondLooks
 from resources.settings.models import HOW_CALLED, AttributeSettings, Panel
 from resources.settings.people import PeopleSettings
 from resources.settings.release import Release
@@ -53,6 +54,7 @@ class Settings(Part):
     sources: Annotated[list[Source], Field(min_length=1)]
     decontamination: Decontamination = Decontamination()
     personal: Personal = Personal()
+    second_looks: SecondLooks = SecondLooks()
     attributes: AttributeSettings = AttributeSettings()
     embedding: Embedding = Embedding()
     people: PeopleSettings = PeopleSettings()
@@ -132,6 +134,12 @@ class Settings(Part):
             if checker not in fit:
                 raise ValueError(
                     f"people.checked_by: {checker!r} is no judge that can be asked; there are: {', '.join(fit) or 'none'}"
+                )
+        if (looker := self.second_looks.judge) is not None:
+            fit = [j.name for j in self.judges.judges if j.backend != "recorded"]
+            if looker not in fit:
+                raise ValueError(
+                    f"second_looks.judge: {looker!r} is no judge that can be asked; there are: {', '.join(fit) or 'none'}"
                 )
         self._consistent_experiments()
         if self.world is None:
