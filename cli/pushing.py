@@ -33,7 +33,7 @@ def model(
             rows = con.execute("SELECT path FROM final_reward_model WHERE model = $model", {"model": name}).fetchall()
             if not rows:
                 raise HandoverError(f"{name}: neither a folder nor an arm that has been trained")
-            folder = Path(rows[0][0])
+            folder = lake.model(rows[0][0])
             origin = origin_of(con, name, settings.training.backbone.name, given)
     return _send(of_model(folder, repository, origin), public, dry_run)
 

@@ -168,6 +168,7 @@ def rewards(run: "Run", model_id: str, folder: str, loaded: Sequence[Loaded]) ->
     path = run.lake.folder("measured") / f"{name}.parquet"
     if path.exists():
         return pq.read_table(path).cast(BENCHMARK_SCORES.schema)
+    folder = str(run.lake.model(folder))
     made = _from_states(run, folder, loaded) if is_frozen(folder) else None
     table = by_network(run, folder, loaded) if made is None else made
     with beside(path) as part:
@@ -178,6 +179,7 @@ def rewards(run: "Run", model_id: str, folder: str, loaded: Sequence[Loaded]) ->
 
 def by_network(run: "Run", folder: str, loaded: Sequence[Loaded]) -> pa.Table:
     """Rewards by the scoring program; a head that was kept alone gets its network for as long."""
+    folder = str(run.lake.model(folder))
     if not is_frozen(folder) or (Path(folder) / "config.json").exists():
         return model_scores(run, folder, loaded)
     from training.export import export_frozen
