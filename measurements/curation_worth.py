@@ -1,7 +1,7 @@
 """Where curation helps and where it harms on real pools, and whether `worth` says so beforehand.
 
     python -m measurements.curation_worth read [--cache DIR]
-    python -m measurements.curation_worth beds [--cache DIR] [--splits 6] [--gold 250] [--only NAME…] --out FILE
+    python -m measurements.curation_worth beds [--cache DIR] [--splits 6] [--gold 250] FILE [--only NAME…]
     python -m measurements.curation_worth table FILE
     python -m measurements.curation_worth head [--cache DIR] [--splits 6] [--gold 250]
 
@@ -422,7 +422,7 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=6)
     parser.add_argument("--gold", type=int, default=250)
     parser.add_argument("--only", nargs="*")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     if args.what == "read":
         read(args.cache)
     elif args.what == "head":
