@@ -291,7 +291,7 @@ def clusters(run: Run) -> Iterator[Rows]:
     """Conversations that nearly repeat each other (MinHash over word 5-grams), so that a split never divides them."""
     from curation.clusters import clusters as near_duplicates
 
-    with run.lake.connect() as con, scratch("clusters") as folder:
+    with run.lake.connect() as con:
         conversations = con.sql(statement("pool/conversations"))
         texts = (
             (b.column(0).to_pylist(), b.column(1), b.column(2).to_numpy()) for b in in_batches(conversations, *SCAN)
@@ -299,7 +299,7 @@ def clusters(run: Run) -> Iterator[Rows]:
         about = {"clusters": 0}
 
         def rows() -> Iterator[pa.RecordBatch]:
-            found = near_duplicates(texts, folder)
+            found = near_duplicates(texts, scratch("clusters"))
             while some := list(islice(found, 1 << 16)):
                 names, roots = (pa.array(c, pa.string()) for c in zip(*some, strict=True))
                 about["clusters"] += pc.sum(pc.equal(names, roots)).as_py()

@@ -38,7 +38,8 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
                     if held >= RUN_BYTES:
                         told.runs.append(_write(file, waiting))
                         waiting, held = [], 0
-                told.runs.append(_write(file, waiting))
+                if waiting:
+                    told.runs.append(_write(file, waiting))
         except Exception as e:  # for who asked to raise
             told = RuntimeError(f"{part.path}: {type(e).__name__}: {e}")
         pickle.dump(told, answers)

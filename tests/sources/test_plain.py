@@ -1,6 +1,8 @@
 """The short ways give what the long ones give: plain records, plain lines, and sources that are read in parts."""
 
+import io
 import json
+import pickle
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,9 +13,10 @@ from hypothesis import strategies as st
 
 from curation.adapters import adapter
 from curation.conversation import Unfit
+from curation.tables import RAW_POOL
 from resources.lake import Lake
 from resources.settings import Source
-from resources.sources import files, parts
+from resources.sources import files, part_process, parts
 from resources.sources.reader import read_source
 
 MANY = settings(max_examples=400, deadline=None, derandomize=True, database=None)
@@ -194,6 +197,24 @@ def test_files_that_are_read_in_parts_give_what_one_reader_gives(tmp_path, small
     assert alone == together and len(alone[0][0]) > 900
     reasons = {row["reason"] for row in alone[0][2]}
     assert {"truncated", "empty_file", "not_json", "duplicate_key", "row_too_big", "wrong_type", "not_utf8"} <= reasons
+
+
+def test_pairs_of_a_part_come_in_runs_in_the_order_of_their_key_however_many(tmp_path, monkeypatch):
+    monkeypatch.setattr(part_process, "RUN_BYTES", 1)  # the last batch that is read ends a run too
+    made = [
+        {"prompt": "q", "responses": [f"Oak {i} {j}" for j in range(60)], "scores": list(range(60))} for i in range(3)
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, made)) + "\n")
+    source = Source(name="s", path=str(tmp_path / "a.jsonl"), shape="scores")
+    part = parts.FilePart(tmp_path / "a.jsonl", lines=(0, (tmp_path / "a.jsonl").stat().st_size))
+    request, answer = io.BytesIO(pickle.dumps((source, part, False, tmp_path / "pairs.arrow"))), io.BytesIO()
+    part_process.serve(request, answer)
+    told = pickle.loads(answer.getvalue())
+    runs = [pa.Table.from_batches(run) for run in parts.runs_of(told, 10) if run]
+    assert len(runs) >= 2 and sum(run.num_rows for run in runs) == 3 * 60 * 59 // 2
+    for run in runs:
+        names = list(zip(*(run[k].to_pylist() for k in RAW_POOL.key), strict=True))
+        assert names == sorted(names) and set(run["row"].to_pylist()) <= {11, 12, 13}
 
 
 def test_one_file_that_breaks_off_costs_the_same_in_parts(tmp_path, small_parts):
