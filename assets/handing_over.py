@@ -89,6 +89,7 @@ def _gone(settings: Settings, lake: Lake, _: str | None) -> str | None:
     ],
     settings=tuple(Settings.model_fields),  # and names the configuration's hash
     group="handover",
+    pool="gpu",  # margins of a model, where a filter asks for them
     kinds={"duckdb", "parquet"},
     retry_reason=_gone,
 )

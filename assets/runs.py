@@ -23,8 +23,17 @@ def here() -> dict[str, str]:
 
 def tags_of(run: dg.DagsterRun | None = None) -> dict[str, str]:
     """Tags of a run that begins here, or has begun: a clock that is set later must not change what it says of then."""
-    before = {BOOT: run.tags[BOOT]} if run is not None and BOOT in run.tags else {}
-    return here() | {BOOT: f"{boot_id()} {booted()}"} | before
+    if run is None:
+        return here() | {BOOT: f"{boot_id()} {booted()}"}
+    return here() | {BOOT: run.tags[BOOT] if _boot(run)[0] else f"{boot_id()} {booted()} {run.run_id}"}
+
+
+def _boot(run: dg.DagsterRun) -> tuple[str, int]:
+    """The boot that a run began in, and when that was in seconds since 1970; ('', 0) where it does not say. A run that
+    repeats another bears that one's tag at first."""
+    boot, then, of = (*run.tags.get(BOOT, "").split(), "", "", "")[:3]
+    own = of == run.run_id or (not of and run.parent_run_id is None)
+    return (boot, int(then)) if boot and own else ("", 0)
 
 
 def close_abandoned(instance: dg.DagsterInstance) -> list[str]:
@@ -54,10 +63,10 @@ def close_abandoned(instance: dg.DagsterInstance) -> list[str]:
 def _gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     """Whether a run named its processes, as each does when it begins, and none of them is left."""
     named = list(_processes(instance, run.run_id))
-    boot, _, then = run.tags.get(BOOT, "").partition(" ")
+    boot, then = _boot(run)
     if named and boot not in ("", boot_id()):
         return True  # the machine has been started since
-    stepped = booted() - int(then) if then else 0  # by which the clock was set since: processes seem younger by as much
+    stepped = booted() - then if then else 0  # by which the clock was set since: processes seem younger by as much
     alive = ((began(pid), at) for pid, at in named)
     return bool(named) and not any(start is not None and start - stepped < at + REUSED_S for start, at in alive)
 

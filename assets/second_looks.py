@@ -4,7 +4,7 @@ them and of findings of personal data (spec 0.12). Nothing is removed because of
 import csv
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import dagster as dg
@@ -32,7 +32,7 @@ from resources.run import Run
 from resources.settings import Settings
 from resources.settings.models import HOW_CALLED
 from sql import statement
-from training.atomic import replace
+from training.atomic import beside
 
 AROUND = 200  # characters on each side of a finding that are shown
 MOST_SHOWN = 20_000  # characters of a pair that a judge reads
@@ -150,9 +150,9 @@ def personal_verdicts(run: Run) -> Iterator[Rows]:
     rows = [{k: f[k] for k in key} | s for f, s in zip(for_judge, said, strict=True)]
     sample = [f for f in found if f["for_people"]]
     about: dict = {"for people": len(sample)}
+    people = _people_said(run.settings, sample)
     if sample:
         about["sample"] = dg.MetadataValue.path(_ask_people(run.lake, sample))
-    people = _people_said(run.settings, sample)
     rows += [
         {k: f[k] for k in key}
         | {"judge": "people", "status": "ok", "request_key": "", "cost_micros": 0, "simulated": False, "verdict": v}
@@ -201,19 +201,31 @@ def _percent(hits: int, n: int) -> tuple[str, str]:
 
 
 def _ask_people(lake: Lake, sample: Sequence[dict]) -> str:
-    """Write the sample as a file that its owner alone can read, since it holds what was found; returns where it lies."""
+    """Write the sample as a file that its owner alone can read, since it holds what was found; returns where it lies. What
+    was filled in there for findings that are in the sample still stays."""
+    path = lake.folder("personal") / "sample.csv"
+    filled = {}
+    if path.exists():
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            filled = {_key(row): row.get("right") or "" for row in csv.DictReader(file)}
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(ASKED)
     for f in sample:
-        marked = f["text"][f["start"] : f["stop"]]
+        text, start, stop = f["text"], f["start"], f["stop"]
         # the first character keeps a spreadsheet from taking a text for a formula
-        context = "…" + _context(f).replace(marked, f">>>{marked}<<<", 1)
-        writer.writerow([*(f[k] for k in ASKED[:5]), context, ""])
-    path = lake.folder("personal") / "sample.csv"
-    replace(path, out.getvalue().encode())
-    path.chmod(0o600)
+        context = f"…{text[max(0, start - AROUND) : start]}>>>{text[start:stop]}<<<{text[stop : stop + AROUND]}"
+        writer.writerow([*(f[k] for k in ASKED[:5]), context, filled.get(_key(f), "")])
+    with beside(path) as new:
+        new.touch(mode=0o600)
+        new.write_bytes(out.getvalue().encode())
+        new.replace(path)
     return str(path)
+
+
+def _key(row: Mapping) -> tuple[str, str, str]:
+    """Of a finding, also as a line of the file has it."""
+    return str(row.get("pair_id")), str(row.get("place")), str(row.get("start"))
 
 
 def _people_said(settings: Settings, sample: Sequence[dict]) -> list[tuple[dict, str]]:
@@ -225,14 +237,20 @@ def _people_said(settings: Settings, sample: Sequence[dict]) -> list[tuple[dict,
     if settings.second_looks.answers is None:
         return []
     path = settings.base / settings.second_looks.answers
-    by_key = {(f["pair_id"], f["place"], str(f["start"])): f for f in sample}
+    by_key = {_key(f): f for f in sample}
     found = []
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as e:
         raise dg.Failure(f"second_looks.answers: {path} cannot be read: {e}", allow_retries=False) from None
-    for number, row in enumerate(csv.DictReader(io.StringIO(text)), 2):
-        key = (row.get("pair_id") or "", row.get("place") or "", row.get("start") or "")
+    reader = csv.DictReader(io.StringIO(text))
+    if missing := sorted({"pair_id", "place", "start", "right"} - set(reader.fieldnames or ())):
+        raise dg.Failure(
+            f"second_looks.answers: {path} has no column {', '.join(missing)}; columns are divided by commas",
+            allow_retries=False,
+        )
+    for number, row in enumerate(reader, 2):
+        key = _key(row)
         right = (row.get("right") or "").strip().lower()
         if right == "":
             continue

@@ -1,7 +1,6 @@
 """`assay explore`: a page on the pairs of a lake, for this machine."""
 
 import io
-import socket
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,8 @@ from report.explore.explorer_app import Explorer, app
 from resources.annotators.picked_pairs import NotSent, ask, can_ask
 from resources.lake import Lake
 from resources.settings import Settings
+from resources.stops import Stop
+from training.addresses import PortTaken, listening
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,7 +33,7 @@ def explorer(settings: Settings, lake: Lake) -> Explorer:
     def send(pairs: "pa.Table", name: str) -> str:
         try:
             return ask(settings, lake, pairs, name)
-        except NotSent as e:
+        except (NotSent, Stop) as e:
             raise NoAnswer(str(e)) from None
 
     return Explorer(settings.name, ExploredPairs(lake), story, send if can_ask(settings) else None)
@@ -46,21 +47,19 @@ def page(settings: Settings, lake: Lake, port: int) -> int:
     """
     import uvicorn
 
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    with listening:
-        try:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind((HERE, port))
-        except OSError as e:
-            print(f"assay: {HERE}:{port} cannot be used: {e.strerror}; choose another with --port", file=sys.stderr)
-            return UNUSABLE
+    try:
+        heard = listening(HERE, port)
+    except PortTaken as e:
+        print(f"assay: {e}", file=sys.stderr)
+        return UNUSABLE
+    with heard:
         made = explorer(settings, lake)
-        print(f"http://{HERE}:{listening.getsockname()[1]}/open/{made.token}", flush=True)
+        print(f"http://{HERE}:{heard.getsockname()[1]}/open/{made.token}", flush=True)
         print("Open it on this machine; stop with Ctrl+C.", flush=True)
         # no access log: a path holds the link
         config = uvicorn.Config(app(made), log_level="warning", access_log=False, server_header=False)
         try:
-            uvicorn.Server(config).run(sockets=[listening])
+            uvicorn.Server(config).run(sockets=[heard])
         finally:
             made.pool.close()
     return DONE

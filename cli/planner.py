@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 PAPER = {"gold": "0.1-0.7", "silver": "0.05", "stage2": "0.01"}  # its range of labels, and its worked example
 PUBLISHED = "published"
-MILLION = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -88,10 +87,10 @@ def show(settings: Settings, lake: Lake, asked: PlanRequest, console: Console | 
     for flaw in _flaws(asked, prices, curve):
         console.print(f"[yellow]Wrong with this plan:[/] {flaw}.")
     if asked.pairs:
-        _table(console, "The plan as given", [costed(asked.pairs, prices)], curve, needed)
+        _table(console, "The plan as given", [costed(asked.pairs, prices)], curve, needed, settings.people.annotators)
     if asked.budget is not None and status == DONE:
         plans = sorted(alternatives(asked.budget, needed, prices), key=lambda p: (-p.total, p.high))
-        _table(console, f"Plans within ${asked.budget:,}", plans, curve, needed)
+        _table(console, f"Plans within ${asked.budget:,}", plans, curve, needed, settings.people.annotators)
         if needed is not None and max(p.total for p in plans) < needed:
             cheapest = prices["stage2"].high * needed
             console.print(
@@ -121,7 +120,7 @@ def _curve(con: "duckdb.DuckDBPyConnection", settings: Settings, name: str) -> C
         raise ValueError(f"no curve {chosen!r}: neither an experiment ({', '.join(names) or 'none'}) nor {PUBLISHED}")
     parts = {a.name for a in settings.experiment(chosen).arms if a.share or a.size}
     rows = con.sql(statement("experiments/own_curve"), params={"experiment": chosen}).fetchall()
-    points = [(pairs, score) for arm, pairs, score, _ in rows if arm in parts and pairs]
+    points = [(pairs, score) for arm, pairs, score in rows if arm in parts and pairs]
     if len(points) < 2:
         if name:
             raise ValueError(
@@ -156,7 +155,9 @@ def _prices(
     return prices, bases
 
 
-def _table(console: Console, title: str, plans: list[LabelPlan], curve: Curve, needed: int | None) -> None:
+def _table(
+    console: Console, title: str, plans: list[LabelPlan], curve: Curve, needed: int | None, labels_a_pair: int
+) -> None:
     grid = Grid(title=title, title_justify="left")
     for name in (*REGIMES, "pairs", "dollars", "weeks", "score"):
         grid.add_column(name, justify="right")
@@ -167,7 +168,7 @@ def _table(console: Console, title: str, plans: list[LabelPlan], curve: Curve, n
             score = (
                 f"above {curve.scores[-1]:.1f}?" if plan.total > curve.pairs[-1] else f"below {curve.scores[0]:.1f}?"
             )
-        low, high = weeks(plan.pairs["gold"])
+        low, high = weeks(labels_a_pair * plan.pairs["gold"])
         dollars = f"{plan.high:,.2f}" if plan.low == plan.high else f"{plan.low:,.2f} to {plan.high:,.2f}"
         enough = "" if needed is None or plan.total >= needed else f" (of {needed:,})"
         grid.add_row(

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 
 from cli.exits import DONE, UNUSABLE
-from evaluation.contrasts import ASSUMED_DISAGREEMENT, LEAST_REPLICATES, foreseen
+from evaluation.contrasts import ASSUMED_DISAGREEMENT, LEAST_REPLICATES, asked, foreseen
 from evaluation.items import BenchmarkError
+from evaluation.presets import parsed
 from report.experiment_plots import picture
 from report.experiments_section import ExperimentStory, filters, shortened, stories, told
 from resources.benchmarks.measures import measures
@@ -63,16 +65,23 @@ def show(settings: Settings, lake: Lake, only: list[str], out: Path | None = Non
 
 
 def _story(console: Console, settings: Settings, lake: Lake, story: ExperimentStory) -> None:
-    console.print(f"\n[bold]{story.name}[/]: {story.question}")
-    console.print(power(settings, lake, story))
+    console.print(f"\n[bold]{escape(story.name)}[/]: {escape(story.question)}")
+    console.print(power(settings, lake, story), markup=False)
     evaluations = list(dict.fromkeys(e for a in story.arms for e in a.scores))
     if story.arms:
         grid = Grid("arm", "built", "pairs", "swapped", "right labels", *evaluations, "trainings", "set")
         for a in story.arms:
             right = f"{a.right_label:.1%}" if a.right_label is not None else "–"
-            scores = [_share(a.scores[e]) if e in a.scores else a.problem or "–" for e in evaluations]
+            scores = [_share(a.scores[e]) if e in a.scores else escape(a.problem) or "–" for e in evaluations]
             grid.add_row(
-                a.name, a.built, f"{a.pairs:,}", f"{a.swapped:,}", right, *scores, str(a.replicates), a.hash[:8]
+                escape(a.name),
+                escape(a.built),
+                f"{a.pairs:,}",
+                f"{a.swapped:,}",
+                right,
+                *scores,
+                str(a.replicates),
+                a.hash[:8],
             )
         console.print(grid)
     if story.contrasts:
@@ -82,11 +91,13 @@ def _story(console: Console, settings: Settings, lake: Lake, story: ExperimentSt
             p = "–" if r["p_holm"] is None else f"{r['p_holm']:.3g}"
             tone = TONES.get(r["verdict"], "")
             verdict = f"[{tone}]{r['verdict']}[/]" if tone else r["verdict"]
-            grid.add_row(shortened(r["contrast"]), r["evaluation"], told(r), p, alone, verdict, r["why"])
+            grid.add_row(
+                escape(shortened(r["contrast"])), escape(r["evaluation"]), told(r), p, alone, verdict, escape(r["why"])
+            )
         console.print(grid)
     if uneven := [b for b in story.balance if b["alike"] is False and b["statistic"] != "size"]:
         listed = "; ".join(f"{b['contrast']}: {b['statistic']} {b['distance']:.2f}" for b in uneven)
-        console.print(f"Not alike within 5 %: {listed}.")
+        console.print(f"Not alike within 5 %: {listed}.", markup=False)
 
 
 def power(settings: Settings, lake: Lake, story: ExperimentStory) -> str:
@@ -99,7 +110,8 @@ def power(settings: Settings, lake: Lake, story: ExperimentStory) -> str:
         sizes = {one.name: one.items for one in measures(Run(settings, lake), experiment)}
     except (BenchmarkError, OSError) as e:
         return f"What it can show is not known yet: {e}"
-    questions = max(1, len(experiment.compare) * len(sizes))
+    contrasts = [parsed(text, [a.name for a in experiment.arms]) for text in experiment.compare]
+    questions = max(1, asked(contrasts, len(sizes)))
     parts = [
         f"with {experiment.seeds} trainings and {n:,} items of {name} a difference under"
         f" {100 * foreseen(n, experiment.seeds, questions=questions):.1f} points cannot be seen"

@@ -37,7 +37,7 @@ class Spread:
 UNMEASURED = Spread(NOTHING, None, NOTHING, NOTHING, None, None)
 
 
-def measured(draws: np.ndarray, n: int) -> Spread:
+def measured(draws: np.ndarray, n: int, questions: int = 1) -> Spread:
     """A contrast from its bootstrap.
 
     The variance over items and that over replicates are added; the degrees of freedom are Satterthwaite's. One replicate
@@ -46,6 +46,7 @@ def measured(draws: np.ndarray, n: int) -> Spread:
     Args:
         draws: [replicates, 1 + resamples]; the first column is the contrast on all items.
         n: items.
+        questions: among which the level is shared.
     """
     mean = draws.mean(0)
     value, replicates = float(mean[0]), len(draws)
@@ -68,7 +69,7 @@ def measured(draws: np.ndarray, n: int) -> Spread:
     reach = float(stats.t.ppf(0.975, freedom)) * error
     p = float(2 * stats.t.sf(abs(value) / error, freedom))
     return Spread(
-        Estimate(value, value - reach, value + reach), p, items, seeds, seeds_p, smallest(error, freedom)
+        Estimate(value, value - reach, value + reach), p, items, seeds, seeds_p, smallest(error, freedom, questions)
     )  # fmt: skip
 
 
@@ -76,6 +77,11 @@ def smallest(error: float, freedom: float = math.inf, questions: int = 1) -> flo
     """The smallest difference that is seen with a chance of 80 %, at a level of 5 % shared by so many questions."""
     level = LEVEL / max(1, questions)
     return float(stats.t.ppf(1 - level / 2, freedom) + stats.t.ppf(POWER, freedom)) * error
+
+
+def asked(contrasts: Sequence[Contrast], evaluations: int) -> int:
+    """How many questions an experiment puts: every contrast but crossings on every evaluation, and on their mean."""
+    return sum(c.kind != "crossing" for c in contrasts) * (evaluations + (evaluations > 1))
 
 
 def foreseen(
@@ -201,15 +207,16 @@ def rows(
     for c in (c for c in contrasts if c.kind == "crossing"):
         made += [_crossing_row(experiment, c, e, draws, n, facts) for e, n in items.items()]
     tested = len(made)
+    questions = asked(contrasts, len(items))
     for c in (c for c in contrasts if c.kind != "crossing"):
         sums = _replicates(c, draws, items)
-        by_evaluation = {e: measured(d, items[e]) if len(d) else UNMEASURED for e, d in sums.items()}
+        by_evaluation = {e: measured(d, items[e], questions) if len(d) else UNMEASURED for e, d in sums.items()}
         values = [m.estimate.value for m in by_evaluation.values() if m.estimate.value is not None]
         several = len(items) > 1 and len(values) == len(items)
         if several:
             least = min(len(d) for d in sums.values())
             together = np.mean([d[:least] for d in sums.values()], axis=0)
-            by_evaluation[MEAN] = measured(together, min(items.values()))
+            by_evaluation[MEAN] = measured(together, min(items.values()), questions)
         for e, m in by_evaluation.items():
             n = sum(items.values()) if e == MEAN else items[e]
             replicates = min((len(d) for d in sums.values()), default=0) if e == MEAN else len(sums[e])
@@ -237,6 +244,7 @@ def _crossing_row(experiment: str, c: Contrast, e: str, draws: Draws, n: int, fa
     """The row of a crossing: its value and interval are pairs."""
     row: dict = dict.fromkeys(UNMEASURED_ROW)
     target, *along = c.weights
+    along.sort(key=lambda arm: facts[arm].pairs)
     of = {arm: {r for a, r, name in draws if a == arm and name == e} for arm in c.weights}
     shared = sorted(set.intersection(*of.values()))
     row |= {"experiment": experiment, "contrast": c.name, "evaluation": e, "replicates": len(shared), "n": n}

@@ -11,7 +11,7 @@ from decimal import Decimal
 REGIMES = ("gold", "silver", "stage2")
 PEOPLE_A_WEEK = (2000, 3000)  # labels a week of the paper's people
 ENOUGH_GOLD = 100_000  # gold pairs that the paper calls enough
-CHEAPER = (10, 100)  # how much cheaper than gold the paper has silver: one to two orders of magnitude
+CHEAPER = 10  # times that the paper has silver cheaper than gold, at least
 SHARES = (
     Decimal("0.1"),
     Decimal("0.25"),
@@ -151,8 +151,8 @@ def doubtful(prices: Mapping[str, PriceRange]) -> list[str]:
     gold, silver, stage2 = (prices[r] for r in REGIMES)
     if silver.high > gold.low:
         found.append(f"silver ({silver}) is not cheaper than gold ({gold}): then people may as well label all")
-    elif silver.high and not CHEAPER[0] <= gold.low / silver.high <= gold.high / max(silver.low, Decimal("1e-9")):
-        found.append(f"silver ({silver}) is less than {CHEAPER[0]} times cheaper than gold ({gold})")
+    elif silver.high and gold.low / silver.high < CHEAPER:
+        found.append(f"silver ({silver}) is less than {CHEAPER} times cheaper than gold ({gold})")
     if stage2.high > silver.low:
         found.append(f"stage 2 ({stage2}) is not cheaper than silver ({silver})")
     return found

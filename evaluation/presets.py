@@ -59,14 +59,16 @@ def parsed(text: str, arms: Sequence[str]) -> Contrast:
         ValueError: it is none of these, or names no arm.
     """
     head, colon, rest = text.partition(":")
-    if colon and head.strip() == "rise":
+    if colon and head != head.strip():
+        raise ValueError(f"{text!r}: no blank stands before the colon")
+    if colon and head == "rise":
         names = [n.strip() for n in rest.split(",")]
         named: frozenset[str] = frozenset(CONFOUNDS)
         if len(names) < 2:
             raise ValueError(f"{text!r}: a rise needs two or more arms")
         x = [i / (len(names) - 1) - 0.5 for i in range(len(names))]
         weights = {name: v / sum(u * u for u in x) for name, v in zip(names, x, strict=True)}
-    elif colon and head.strip() == "crossing":
+    elif colon and head == "crossing":
         names = [n.strip() for n in rest.split(",")]
         named = frozenset(CONFOUNDS)
         if len(names) < 3:

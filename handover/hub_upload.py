@@ -149,8 +149,8 @@ def push(what: Upload, public: bool = False, api: "HfApi | None" = None) -> str:
     Raises:
         HandoverError: the Hub refused it; the message is the Hub's.
     """
+    import httpx2
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
     hub: Any = api or HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
     try:
@@ -162,8 +162,9 @@ def push(what: Upload, public: bool = False, api: "HfApi | None" = None) -> str:
             what.repository, operations, repo_type=what.kind, commit_message="Release by Assay" if what.kind == "dataset"
             else "Reward model by Assay",
         )  # fmt: skip
-    except (HfHubHTTPError, OSError, ValueError) as e:
-        raise HandoverError(f"{what.repository}: the Hub did not take it: {str(e).strip().splitlines()[0]}") from None
+    except (httpx2.HTTPError, OSError, ValueError) as e:  # the Hub's own errors are HTTPErrors
+        said = (str(e).strip() or type(e).__name__).splitlines()[0]
+        raise HandoverError(f"{what.repository}: the Hub did not take it: {said}") from None
     return done.oid
 
 

@@ -41,9 +41,9 @@ def _lines(story: ExperimentStory) -> bytes:
         view, _, point = arm.name.partition("@")
         of.setdefault(view, []).append((point, arm.mean))
     drawing, (ours, theirs) = panels(11, 4, 2, 2)
+    points = sorted({p for found in of.values() for p, _ in found if p})
     for view, found in of.items():
-        _line(ours, view, [e for _, e in found])
-    points = [p for p, _ in next(iter(of.values()))]
+        _line(ours, view, [(points.index(p), e) for p, e in found if p])
     ours.set_xticks(range(len(points)), points, rotation=30, ha="right")
     ours.set(ylabel="score, %", title=f"this lake: {story.name}")
     for name, row in story.published.items():
@@ -59,9 +59,10 @@ def _lines(story: ExperimentStory) -> bytes:
     return png(drawing)
 
 
-def _line(axis: "Axes", name: str, found: Sequence[Estimate]) -> None:
-    at = [i for i, e in enumerate(found) if e.value is not None]
-    known = [found[i] for i in at]
+def _line(axis: "Axes", name: str, found: Sequence[tuple[int, Estimate]]) -> None:
+    """Scores at their places along the axis."""
+    made = sorted((i, e) for i, e in found if e.value is not None)
+    at, known = [i for i, _ in made], [e for _, e in made]
     colour = COLOURS.get(name, PLAIN)
     axis.plot(at, [100 * (e.value or 0) for e in known], "o-", markersize=4, color=colour, label=name)
     whole = [(i, e.interval) for i, e in zip(at, known, strict=True) if e.interval]

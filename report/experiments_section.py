@@ -41,7 +41,6 @@ class ArmStory:
     hash: str
     problem: str
     right_label: float | None
-    known_labels: int
     scores: Mapping[str, Estimate]
     replicates: int
 
@@ -83,9 +82,9 @@ def stories(con: "duckdb.DuckDBPyConnection", settings: Settings) -> list[Experi
             of.setdefault(r["evaluation"], []).append(r)
         scores = {e: arm_score([r["value"] for r in rs], [r["half"] for r in rs]) for e, rs in of.items()}
         replicates = max((len(rs) for rs in of.values()), default=0)
-        built, pairs, swapped, content, problem, right, known = about
+        built, pairs, swapped, content, problem, right = about
         arms.setdefault(experiment, {})[name] = ArmStory(
-            name, built, pairs, swapped, content, problem, right, known or 0, scores, replicates
+            name, built, pairs, swapped, content, problem, right, scores, replicates
         )
     contrasts, balance = (_by_experiment(con, t) for t in ("experiment_contrasts", "experiment_balance"))
     sheets = _published()

@@ -1,5 +1,6 @@
 """A lake copied whole, also while a run writes in it, and put back."""
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -49,23 +50,32 @@ def copy(source: Path, target: Path) -> int:
 def _into(source: Path, new: Path, inner: Path) -> int:
     """Copy a folder of the source; returns bytes."""
     written = 0
-    for entry in sorted(os.scandir(source / inner), key=lambda e: e.name):
+    # a model's result comes first: where a training ends meanwhile, the copy trains it again
+    for entry in sorted(os.scandir(source / inner), key=lambda e: (e.name != "result.json", e.name)):
         path = inner / entry.name
         if path in LEFT_OUT or entry.name.startswith(PREFIX) or entry.name.endswith((".sqlite-wal", ".sqlite-shm")):
             continue
         to = new / path
-        if entry.is_symlink():
-            to.symlink_to(os.readlink(entry.path))
+        if entry.is_symlink() and Path(entry.path).resolve().is_relative_to(source.resolve()):
+            to.symlink_to(os.readlink(entry.path))  # what another link points to is copied
         elif entry.is_dir():
             to.mkdir()
-            written += _into(source, new, path)
+            with _passing(path):
+                written += _into(source, new, path)
         elif entry.name.endswith(".sqlite"):
             _copy_sqlite(Path(entry.path), to)
             written += to.stat().st_size
         elif entry.is_file():
-            shutil.copy2(entry.path, to)
-            written += to.stat().st_size
+            with _passing(path):
+                shutil.copy2(entry.path, to)
+                written += to.stat().st_size
     return written
+
+
+def _passing(path: Path) -> contextlib.AbstractContextManager:
+    """What goes while it is copied is missed in a table, and not in the folder of a model, where a training removes what it
+    needs no more."""
+    return contextlib.suppress(FileNotFoundError) if path.parts[:2] == ("files", "models") else contextlib.nullcontext()
 
 
 def _copy_sqlite(source: Path, to: Path) -> None:

@@ -88,6 +88,7 @@ def train(
         folder = folder.with_name(_hash(model_id, "head alone"))
     facts = Facts(name=model_id, data_hash=data_hash, recipe_hash=recipe_hash)
     if there := (folder / "result.json").exists():
+        _whole(str(folder / "model"))
         run.log(f"model {model_id} was trained before on the same pairs by the same recipe")
     elif frozen:
         folder.mkdir(exist_ok=True)

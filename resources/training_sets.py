@@ -42,7 +42,7 @@ def build(con: duckdb.DuckDBPyConnection, experiment: Experiment, name: str, see
         limit = round(arm.share * _count(con)) if arm.share is not None else wanted
         if limit is not None:
             _create(con, "orders", con.table("orders").order(f"draw(pair_id, 'size {seed}')").limit(limit))
-    except duckdb.Error as e:
+    except (duckdb.ProgrammingError, duckdb.DataError) as e:  # the condition's; what fails by itself may not next time
         problem = str(e).splitlines()[0]
         problem = f"where = {arm.where!r}: {problem}" if arm.where else problem
         _create(con, "orders", con.sql(statement("experiments/source_orders"), params={"source": ""}))

@@ -159,7 +159,8 @@ def _causal(
 
 
 def _capped(q, k, v, mask: torch.Tensor, scale: float, softcap: float) -> torch.Tensor:
-    """Attention whose scores are drawn smoothly into -softcap..softcap, as Gemma 2 has it; no kernel of torch does that."""
+    """Attention whose scores are drawn smoothly into -softcap..softcap, as Gemma 2 has it; scaled_dot_product_attention
+    and varlen_attn cannot."""
     scores = softcap * torch.tanh(q @ k.transpose(2, 3) * scale / softcap) + mask
     return scores.softmax(-1, dtype=torch.float32).to(q.dtype) @ v
 

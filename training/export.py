@@ -155,12 +155,12 @@ def export_frozen(model: FrozenRewardModel, backbone: Path, layer: int, folder: 
 
     logging.set_verbosity_error()  # the layers above and their heads are left out on purpose
     logging.disable_progress_bar()
-    config = AutoConfig.from_pretrained(backbone, num_labels=1)
+    config = AutoConfig.from_pretrained(backbone, num_labels=1, trust_remote_code=False)
     cut_at(config, layer)
     one = config.get_text_config().model_type in LAYERED
     kind = AutoModelForSequenceClassification if one else AutoModelForTokenClassification
     options = {"config": config, "dtype": torch.float32, "ignore_mismatched_sizes": True}
-    network = kind.from_pretrained(backbone, **options).eval()
+    network = kind.from_pretrained(backbone, use_safetensors=True, trust_remote_code=False, **options).eval()
     a, constant, b = model.linear()
     weights = torch.from_numpy(a).float() if a.size else torch.zeros(config.get_text_config().hidden_size)
     if one:
@@ -173,7 +173,9 @@ def export_frozen(model: FrozenRewardModel, backbone: Path, layer: int, folder: 
             if heads[-1].bias is None:
                 raise ValueError(f"{backbone}: {type(network).__name__} has a head without a constant")
             heads[-1].bias.fill_(constant)
-    tokenizer: Any = AutoTokenizer.from_pretrained(backbone)  # annotated as None or one of two classes
+    tokenizer: Any = AutoTokenizer.from_pretrained(
+        backbone, trust_remote_code=False
+    )  # annotated as None or one of two classes
     tokenizer.chat_template = template_of(backbone)
     tokenizer.padding_side = "right"
     style = dict(zip(model.style_names, b.tolist(), strict=True)) if b.size else {}

@@ -321,7 +321,7 @@ def load_tokenizer(folder: Path):
     else:
         from transformers import AutoTokenizer  # slow to import; only for tokenizers with a class of their own
 
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     assert tokenizer is not None, "transformers raises where there is none"
     if tokenizer.chat_template is None:
         tokenizer.chat_template = PLAIN
@@ -341,7 +341,7 @@ def backbone_tokenizer(folder: Path):
         fast = (Path(folder) / "tokenizer.json").exists()
         return prepare_tokenizer(_fast_tokenizer(folder) if fast else load_tokenizer(folder))
     tokenizer = load_tokenizer(folder)
-    pad = AutoConfig.from_pretrained(folder).get_text_config().pad_token_id
+    pad = AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config().pad_token_id
     if pad is None:
         return give_pad_token(tokenizer)
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad)
@@ -421,7 +421,7 @@ def _classifier(folder: Path, keep_layers: int | None = None, pooling: Literal["
     from transformers.utils import logging
 
     logging.set_verbosity_error()  # a new head is the purpose, not worth a warning
-    config = AutoConfig.from_pretrained(folder, num_labels=1)
+    config = AutoConfig.from_pretrained(folder, num_labels=1, trust_remote_code=False)
     if getattr(config, "is_encoder_decoder", False):
         raise ValueError(f"{folder}: encoder-decoder models are no backbone for a reward model")
     if keep_layers is not None:
@@ -433,6 +433,8 @@ def _classifier(folder: Path, keep_layers: int | None = None, pooling: Literal["
         folder,
         config=config,
         dtype=torch.float32,
+        use_safetensors=True,
+        trust_remote_code=False,
         output_loading_info=True,
         ignore_mismatched_sizes=not is_reward_model(folder),  # a head with other outputs goes
     )
@@ -448,7 +450,8 @@ def shares_prefixes(folder: Path) -> bool:
     if reads_every_token(folder):
         return False
     with torch.device("meta"):
-        return hasattr(AutoModelForSequenceClassification.from_config(AutoConfig.from_pretrained(folder)), "score")
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        return hasattr(AutoModelForSequenceClassification.from_config(config), "score")
 
 
 def load_model(folder: Path) -> RewardModel:

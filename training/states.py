@@ -100,7 +100,7 @@ class StateReader:
         logging.set_verbosity_error()  # the upper layers are left out on purpose
         logging.disable_progress_bar()
         self.folder = Path(folder)
-        config = AutoConfig.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         if getattr(config, "is_encoder_decoder", False):
             raise ValueError(f"{folder}: encoder-decoder models are not read")
         text = config.get_text_config()
@@ -111,10 +111,12 @@ class StateReader:
         cut_at(config, self.layers[-1])
         self.max_tokens, self.cut = longest_of(self.folder, max_tokens), cut
         self.name = name_of(self.folder, self.layers, max_tokens, cut)
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         self.tokenizer.chat_template = template_of(self.folder)
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.model = AutoModel.from_pretrained(folder, config=config, dtype=torch.float32).eval()
+        self.model = AutoModel.from_pretrained(
+            folder, config=config, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        ).eval()
         if getattr(self.model, "pooler", None) is not None:
             self.model.pooler = None  # reads the first token only
         self.model.to(self.device)

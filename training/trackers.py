@@ -7,6 +7,7 @@ asks (WANDB_MODE, WANDB_API_KEY, MLFLOW_TRACKING_URI, TRACKIO_SPACE_ID, …). No
 import contextlib
 import importlib
 import os
+import time
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -66,19 +67,26 @@ class _Mlflow:
 
     def __init__(self, out: Path, name: str, config: dict[str, Any], step: int):
         import mlflow
+        from mlflow.entities import Param
 
         uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(out.parent / 'mlflow.db').resolve()}"
         self._client: Any = mlflow.MlflowClient(uri)
         named = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
         found = self._client.get_experiment_by_name(named)
         experiment = found.experiment_id if found else self._client.create_experiment(named)
+        known = f"tags.`mlflow.runName` = '{name}'"
+        newest = ["attributes.start_time DESC"]
+        if step and (before := self._client.search_runs([experiment], known, order_by=newest, max_results=1)):
+            self._run = before[0].info.run_id  # the training goes on
+            return
         self._run = self._client.create_run(experiment, run_name=name).info.run_id
-        for key, value in config.items():
-            self._client.log_param(self._run, key, value)
+        self._client.log_batch(self._run, params=[Param(key, str(value)) for key, value in config.items()])
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
-        for key, value in numbers.items():
-            self._client.log_metric(self._run, key, value, step=step)
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self._client.log_batch(self._run, [Metric(k, float(v), now, step) for k, v in numbers.items()])
 
     def close(self) -> None:
         self._client.set_terminated(self._run)

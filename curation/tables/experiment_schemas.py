@@ -55,9 +55,8 @@ EXPERIMENT_PROFILES = table(
         field(
             "statistic",
             S,
-            "source, topic, length (characters of both responses), longer (chosen less rejected), margin (chosen less"
-            " rejected by the best reward model), each as a histogram, or with _mean and _sd as a number; right_label:"
-            " share right by the reference",
+            "source, topic, length (characters of both responses) and longer (chosen less rejected) as histograms; length,"
+            " longer and margin (chosen less rejected by the best reward model) with _mean and _sd as numbers",
         ),
         field("item", S, "bin or value of the histogram; '' for a number"),
         field("value", F, "share of the pairs, or the number"),
@@ -172,7 +171,7 @@ STUDIES = table(
         field("study", S, "filters, flips, discards, labels or variants"),
         field("item", S, "filter, group of pairs, or reason"),
         field("figure", S, "what is measured"),
-        field("value", F, "a share or a correlation", True),
+        field("value", F, "a share", True),
         field("low", F, "lower end of its 95 % interval", True),
         field("high", F, "upper end", True),
         field("n", I, "pairs"),

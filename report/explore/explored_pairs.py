@@ -92,9 +92,9 @@ class ExploredPairs:
         with self._lock:
             one = duckdb.ColumnExpression("pair_id") == duckdb.ConstantExpression(name)
             rows = self._con.table("explored").filter(one).to_arrow_table().to_pylist()
+            if not rows:
+                raise NoAnswer(f"the clean pool has no pair {name!r}")
             texts = self._texts([name])
-        if not rows:
-            raise NoAnswer(f"the clean pool has no pair {name!r}")
         return rows[0] | texts[0]
 
     def compared(self, asked: Mapping[str, str], by: str) -> list[dict[str, Any]]:
@@ -133,4 +133,7 @@ class ExploredPairs:
         if not ids:
             return []
         asked = {"ids": ids, "low": min(ids), "high": max(ids)}
-        return self._con.sql(statement("report/texts_of_explored"), params=asked).to_arrow_table().to_pylist()
+        found = self._con.sql(statement("report/texts_of_explored"), params=asked).to_arrow_table().to_pylist()
+        if len(found) < len(ids):
+            raise NoAnswer("the lake has changed since this page was started: start it again")
+        return found

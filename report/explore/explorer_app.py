@@ -14,9 +14,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from report.explore.explored_pairs import BY, NAMED, PAGE, ExploredPairs, NoAnswer
-from resources.annotators.page.app import HEADERS, loopback
+from report.explore.explored_pairs import BY, NAMED, PAGE, SCORES, ExploredPairs, NoAnswer
+from resources.annotators.page.app import HEADERS
 from resources.annotators.page.texts import formatted
+from training.addresses import loopback
 
 HERE = Path(__file__).parent
 COOKIE = "assay-explore"
@@ -72,7 +73,7 @@ class Explorer:
 
 def asked_of(pairs: Mapping[str, str]) -> dict[str, str]:
     """The filters of a query that say something."""
-    known = {*NAMED, "text", "pair"} | {f"{s}_{end}" for s in ("p_best", "p_gold", "p_right") for end in ("from", "to")}
+    known = {*NAMED, "text", "pair"} | {f"{s}_{end}" for s in SCORES for end in ("from", "to")}
     return {k: v for k, v in pairs.items() if k in known and v.strip()}
 
 

@@ -96,8 +96,9 @@ def held_out(settings: Settings, lake: Lake) -> Loaded:
     texts: dict[str, tuple] = {}
     for answers in settings.reference.answers:
         for comparison, one, winner in answered_comparisons(answers, lake):
-            votes.setdefault(comparison, Counter())[winner] += 1
-            texts.setdefault(comparison, (one.turns, one.a, one.b))
+            _, a, _ = texts.setdefault(comparison, (one.turns, one.a, one.b))
+            other = {"a": "b", "b": "a"} if one.a != a else {}  # a record may have the two the other way round
+            votes.setdefault(comparison, Counter())[other.get(winner, winner)] += 1
     with lake.connect() as con:
         con.register("answered", pa.table({"comparison_id": pa.array(sorted(votes), pa.string())}))
         outside = con.sql(statement("experiments/outside_the_pool"))

@@ -98,9 +98,6 @@ class Experiment(Part):
             raise ValueError(f"experiment {self.name}: no arms; to use the ready-made one say preset = '{self.name}'")
         if not self.preset and len(self.arms) < 1:
             raise ValueError(f"experiment {self.name}: no arms")
-        names = [a.name for a in self.arms]
-        if twice := sorted({n for n in names if names.count(n) > 1}):
-            raise ValueError(f"experiment {self.name}: arms' names must differ: {', '.join(twice)}")
         for arm in self.arms:
             _ = arm.base
             if arm.recipe is not None and not self.different_recipes:
@@ -120,6 +117,12 @@ class Experiment(Part):
         arms = [*(TrialArm.model_validate(a) for a in (made.arms if made else [])), *self.arms]
         compare = [*(made.compare if made else []), *self.compare]
         names = [a.name for a in arms]
+        if twice := sorted({n for n in names if names.count(n) > 1}):
+            raise ValueError(
+                f"experiment {self.name}: arms' names must differ, also from the preset's: {', '.join(twice)}"
+            )
+        if twice := sorted({c for c in compare if compare.count(c) > 1}):
+            raise ValueError(f"experiment {self.name}: compared twice: {', '.join(twice)}")
         for arm in arms:
             kind, of = arm.base
             if kind == "source" and of not in sources:

@@ -16,7 +16,8 @@ class SecondLooks(Part):
     judge: Name | None = None  # of judges.panel: says of flags and findings whether they are right; None: nobody does
     flags: Count = 50  # of each length that the judge looks at, drawn by hash
     findings: Count = 200  # of personal data with sensitivity 2 and 3, and as many of 0 and 1 as a check, drawn by hash
-    sample: Count = 20  # findings of each sensitivity that people are asked about, in files/personal/sample.csv
+    # findings of each sensitivity that people are asked about, in files/personal/sample.csv, such as 20
+    sample: Annotated[int, Field(ge=0)] = 0
     answers: Path | None = None  # that file with the column `right` filled in: yes or no
 
     @model_validator(mode="after")

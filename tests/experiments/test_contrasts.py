@@ -52,6 +52,7 @@ def test_a_rise_is_the_slope_times_the_steps():
         ("a - a", "expected"),
         ("a - b by colour", "colour"),
         ("rise: a", "two"),
+        ("rise : a, b", "no blank"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(text, why):
@@ -193,6 +194,8 @@ def test_a_crossing_has_an_interval_and_says_where_it_is_not_reached():
     [row] = rows("e", [parsed("crossing: aim, s, m, l", list(arms))], draws, {"x": 100}, facts)
     assert row["value"] == pytest.approx(100 * 3 ** (10 / 12)) and row["low"] < row["value"] < row["high"]
     assert (row["verdict"], row["p_holm"]) == ("reached", None) and "900 pairs of aim" in row["why"]
+    [mixed] = rows("e", [parsed("crossing: aim, l, s, m", list(arms))], draws, {"x": 100}, facts)
+    assert mixed["value"] == row["value"], "sizes say what comes first"
     draws |= {("aim", i, "x"): np.full(501, 0.9) for i in range(3)}
     [never] = rows("e", [parsed("crossing: aim, s, m, l", list(arms))], draws, {"x": 100}, facts)
     assert (never["verdict"], never["value"], never["high"]) == ("not reached", None, None)

@@ -128,6 +128,11 @@ def made(*experiments: dict, **more) -> Settings:
         ({"name": "e", "arms": [{"name": "a", "like": "b"}, {"name": "b", "size": 3}]}, "a size of its own"),
         ({"name": "e", "arms": [{"name": "a", "size": 2, "share": 0.5}]}, "one of like"),
         ({"name": "e", "arms": [{"name": "a"}, {"name": "a"}]}, "must differ"),
+        (
+            {"name": "e", "preset": "matched", "arms": [{"name": "filtered", "data": "corrected"}]},
+            "also from the preset's",
+        ),
+        ({"name": "e", "arms": [{"name": "a"}, {"name": "b"}], "compare": ["a - b", "a - b"]}, "compared twice"),
         ({"name": "e", "arms": [{"name": "a"}], "evaluate": ["nobody"]}, "evaluate names nobody"),
         ({"name": "e", "arms": [{"name": "a"}], "compare": ["a - b"]}, "no arm b"),
         ({"name": "e", "arms": [{"name": "a", "recipe": {"epochs": 2}}]}, "different_recipes = true"),

@@ -87,7 +87,7 @@ def test_topics_are_found_and_distances_are_total_variation():
 # ---- a release -------------------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory):
-    """90 pairs of three topics; the judges agree with people on 30 of 30 gold pairs about boats, 20 of 30 about bread."""
+    """90 pairs of three topics; the judges agree with people on 20 of 20 gold pairs about boats, 20 of 30 about bread."""
     pairs = [pair(i, ("open", "wide")[i % 2], asked=f"{TOPICS[i % 3]} number {i} of them?") for i in range(90)]
     labels = {p["pair_id"]: i for i, p in enumerate(pairs)}
     lake = handed_lake(tmp_path_factory.mktemp("filtered"), pairs=pairs)
@@ -100,10 +100,10 @@ def lake(tmp_path_factory):
                 "pair_id": name,
                 "verified_order": "original",
                 "iteration": "iter_00",
-                "role": "test" if i < 0 else "train",
+                "role": "test" if i % 9 == 0 else "train",  # a third of the boats, where the judges are wrong
             }
         )
-        votes.append({"pair_id": name, "judge": "one", "model": "m", "replicate": 0, "vote": "swapped" if i % 9 == 1 else "original",
+        votes.append({"pair_id": name, "judge": "one", "model": "m", "replicate": 0, "vote": "swapped" if i % 9 in (0, 1) else "original",
                       "status": "ok", "answer": "candidate_1", "examples": [], "request_key": name})  # fmt: skip
     put(lake, t.GOLD, gold, "iter_00")
     put(lake, t.GOLD_VOTES, votes, "iter_00")
@@ -151,7 +151,7 @@ def test_all_filters_off_is_the_release_without_filters_byte_for_byte(lake, tmp_
 
 def test_agreement_removes_none_at_0_and_all_above_1_and_more_the_higher_it_is(lake, tmp_path):
     kept = [made(lake, tmp_path / "out", agreement=x, topics=3)[0]["pairs"] for x in (0.0, 0.6, 0.7, 0.9)]
-    assert kept == [90, 90, 60, 30]  # boats 1.0, bread 2/3, chess as all objective gold: 5/6
+    assert kept == [90, 90, 60, 30]  # boats 1.0, bread 2/3, chess as all objective gold: 4/5
     with pytest.raises(HandoverError, match=r"nothing is left: the filters"):
         made(lake, tmp_path / "none", agreement=1.01, topics=3)
 

@@ -69,7 +69,9 @@ def test_a_dry_run_sends_nothing_and_shows_the_page(release, hub, capsys):
     assert hub.requests == [] and "private if it is made new" in said and "SHA256SUMS" in said and "pretty_name" in said
 
 
-def test_a_changed_release_and_a_wrong_name_are_not_pushed_and_a_refusal_is_one_line(release, hub, tmp_path, capsys):
+def test_a_changed_release_and_a_wrong_name_are_not_pushed_and_a_refusal_is_one_line(
+    release, hub, tmp_path, capsys, monkeypatch
+):
     bad = tmp_path / "bad"
     shutil.copytree(release, bad)
     (bad / "USAGE.md").write_text("send money")
@@ -81,6 +83,9 @@ def test_a_changed_release_and_a_wrong_name_are_not_pushed_and_a_refusal_is_one_
     assert main(["push", "release", str(release), "lab/pairs"]) == 2
     *_, line = capsys.readouterr().err.strip().splitlines()
     assert "the Hub did not take it" in line and "403" in line and "hf_test" not in line
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # where nobody listens
+    assert main(["push", "release", str(release), "lab/pairs"]) == 2
+    assert "the Hub did not take it" in capsys.readouterr().err.strip().splitlines()[-1]
 
 
 def test_a_model_is_pushed_with_its_weights_and_a_page_of_its_own(model, hub):

@@ -20,6 +20,7 @@ from curation.tables import CLEAN_POOL, GOLD, HUMAN_LABELS, MODEL_FIELDS, REWARD
 from resources import settings
 from resources.integrity import Damage, Examined, damages
 from resources.lake import Lake, digests
+from resources.lake_copy import copy
 from resources.llm.call_store import LostCalls
 from resources.retrieval.vectors import Index
 from tests.support.judging import NO_EXAMPLES, body_for, honest, judge, targets
@@ -299,6 +300,31 @@ def test_a_backup_is_the_lake_and_comes_back_where_it_was(lake, config, tmp_path
     assert not found(lake)
     left = {p.name for p in tmp_path.iterdir()}
     assert left == {"assay.toml", "kept", "lake"}
+
+
+def test_a_backup_holds_what_links_lead_to_and_misses_what_a_training_removes_meanwhile(lake, tmp_path, monkeypatch):
+    root, disk = Path(lake.root), tmp_path / "disk"
+    disk.mkdir()
+    (disk / "states.npy").write_bytes(b"far")
+    (root / "files" / "elsewhere").symlink_to(disk)
+    step = root / "files" / "models" / "at-work" / "checkpoints" / "step_1"
+    step.mkdir(parents=True)
+    (step / "a.pt").write_bytes(b"x")
+    real = shutil.copy2
+
+    def removed_meanwhile(source, to):
+        if source.endswith("a.pt"):
+            shutil.rmtree(step)
+        return real(source, to)
+
+    monkeypatch.setattr("resources.lake_copy.shutil.copy2", removed_meanwhile)
+    copy(root, tmp_path / "kept")
+    far = tmp_path / "kept" / "files" / "elsewhere"
+    assert not far.is_symlink() and (far / "states.npy").read_bytes() == b"far"
+    assert not (tmp_path / "kept" / "files" / "models" / "at-work" / "checkpoints" / "step_1" / "a.pt").exists()
+    monkeypatch.setattr("resources.lake_copy.shutil.copy2", lambda source, to: real(source + ".gone", to))
+    with pytest.raises(FileNotFoundError):  # a table is replaced, and never away
+        copy(root, tmp_path / "again")
 
 
 def test_damage_in_a_backup_is_named(lake, config, tmp_path, capsys):

@@ -121,6 +121,12 @@ def test_nothing_is_searched_and_nobody_asked_unless_it_is_wanted(lake):
         settings(second_looks={"judge": "nobody"})
 
 
+def test_no_finding_is_written_out_unless_it_is_wanted(found):
+    make(second_looks.personal_verdicts, found)
+    assert query(found, "SELECT count(*) FROM personal_verdicts") == [(0,)]
+    assert not (found.folder("personal") / "sample.csv").exists()
+
+
 PHONES = ["+49 30 123456", "555-0100", "10.0.0.1", "x@example.org"]
 
 
@@ -164,6 +170,16 @@ def test_a_second_pass_looks_at_findings_and_people_at_a_sample_of_them(found, t
             (0, 1, 1, 0, 0, 1, 0, 0), (1, 1, 1, 0, 0, 1, 0, 0), (2, 1, 1, 0, 1, 0, 1, 0),
             (3, 1, 1, 1, 0, 0, 1, 1),
         ]  # fmt: skip
+        path.write_text(answers.read_text())
+        make(second_looks.personal_verdicts, found, **asked(server.url, sample=1, answers=str(path)))
+        assert query(found, "SELECT count(*) FROM personal_verdicts WHERE judge = 'people'") == [(2,)]
+        assert list(csv.DictReader(path.open())) == rows, "what was filled in stays"
+        semicolons = tmp_path / "semicolons.csv"
+        semicolons.write_text(answers.read_text().replace(",", ";"))
+        with pytest.raises(
+            dg.Failure, match="has no column pair_id, place, right, start; columns are divided by commas"
+        ):
+            make(second_looks.personal_verdicts, found, **asked(server.url, sample=1, answers=str(semicolons)))
         answers.write_text(answers.read_text().replace("yes", "perhaps"))
         with pytest.raises(dg.Failure, match=r"line \d: right is 'perhaps'; allowed are yes, no and nothing"):
             make(second_looks.personal_verdicts, found, **told)

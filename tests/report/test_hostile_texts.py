@@ -121,9 +121,9 @@ def test_pages_hold_them_as_text(lake, tmp_path, step):
     page = Tags()
     page.feed(html)
     assert not page.handlers
-    assert not page.tags & {"img", "script", "iframe", "form", "object"} or "PWN" not in page.within
+    assert not page.tags & {"script", "iframe", "form", "object"} and "PWN" not in page.within
     assert not [link for link in page.links if "evil" in (link or "") or "PWN" in (link or "")]
-    assert "49" not in re.findall(r"\{\{.*?\}\}|49(?=\{%)", html)
+    assert "{{7*7}}{% raw %}" in html, "no template ran"
 
 
 def test_previews_of_the_interface_hold_them_as_text(lake):

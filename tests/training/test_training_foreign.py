@@ -168,6 +168,7 @@ def test_the_program_scores_them_as_well(tmp_path):
         ({"num_labels": 2}, "LlamaForSequenceClassification with 2 outputs is no reward model"),
         ({"architectures": ["LlamaForCausalLM"]}, "LlamaForCausalLM is no reward model"),
         ({"weights": "score.weight"}, "it holds no reward model, having no score.weight"),
+        ({"pickled": True}, "model.safetensors"),
     ],
 )
 def test_what_is_no_reward_model_is_refused_in_one_line(tmp_path, capsys, monkeypatch, change, message):
@@ -182,6 +183,11 @@ def test_what_is_no_reward_model_is_refused_in_one_line(tmp_path, capsys, monkey
         save_file(
             {k: v for k, v in kept.items() if k != change["weights"]}, folder / "model.safetensors", {"format": "pt"}
         )
+    if "pickled" in change:
+        from safetensors.torch import load_file
+
+        torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+        (folder / "model.safetensors").unlink()
     (tmp_path / "in.jsonl").write_text(json.dumps(items(1)[0]))
     monkeypatch.setattr("sys.argv", ["assay", "score", str(folder), str(tmp_path / "in.jsonl"), str(tmp_path / "out")])
     assert command_line.main() == 2

@@ -36,7 +36,7 @@ class Client:
             )
         self.personal = self.key.count(".") == 2  # a JWT
         self._access, self._since = "", 0.0
-        self._http = httpx.Client(base_url=self.url, timeout=settings.timeout, follow_redirects=False)
+        self._http = httpx.Client(base_url=self.url, timeout=settings.timeout, follow_redirects=False, trust_env=False)
 
     def close(self) -> None:
         self._http.close()
