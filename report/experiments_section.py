@@ -112,6 +112,12 @@ def studies(con: "duckdb.DuckDBPyConnection") -> dict[str, dict[str, dict[str, t
     return found
 
 
+def published_filters() -> dict[str, tuple[float, float]]:
+    """Filter -> shares that the paper's table has right where it keeps and where it discards (spec 4.11), of those alike."""
+    sheet = _published()["filters"]
+    return {ours: (sheet[p]["Keep"] / 100, sheet[p]["Discard"] / 100) for p, ours in FILTERS.items() if p == ours}
+
+
 def filters(con: "duckdb.DuckDBPyConnection") -> list[tuple[str, Estimate, Estimate, float, float]]:
     """(filter, right where it keeps, right where it discards, both as published), in the order of the paper's table."""
     ours, sheet = studies(con).get("filters", {}), _published()["filters"]

@@ -12,7 +12,7 @@ from curation.tables import Table
 from report import charts
 from report.drawing import BAD, GOOD, MIXED, PLAIN, QUIET
 from report.experiment_plots import picture
-from report.experiments_section import filters, shortened, stories, studies, told
+from report.experiments_section import filters, published_filters, shortened, stories, studies, told
 from report.figures import BASELINES, Figure, Figures
 from report.people_section import people
 from resources.lake import Lake, label
@@ -62,12 +62,6 @@ LABEL_TONES = {
     "undecided": BAD,
     "curated release": PLAIN,
     "corrected release": PLAIN,
-}
-FILTERS = {  # filter -> what the paper's Table 9 has for keep and discard (spec 4.11)
-    "best": (0.78, 0.79),
-    "gold": (0.84, 0.88),
-    "best and gold": (0.86, 0.92),
-    "the rule": (None, None),
 }
 SCORE_CLAIMS = {
     ("filtered", "original"): "Curated data trains a better reward model than the uncurated pool",
@@ -255,7 +249,7 @@ def render(
         labels=[figures["label_precision", c] for c in LABEL_TONES if figures["undecidable", c].n],
         scores=headline_scores(figures),
         simulated_judges=_simulated_judges(con),
-        filters=FILTERS,
+        filters=published_filters() | {"the rule": (None, None)},
         topics=_topics(figures),
         judges=sorted({f.group for f in figures.groups("judge_decides")}),
         **_cards(con, settings),

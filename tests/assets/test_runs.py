@@ -188,6 +188,14 @@ def test_a_run_is_gone_when_none_of_its_processes_is_left(home, monkeypatch):
         assert set(runs.close_abandoned(instance)) == gone and runs.close_abandoned(instance) == []
         for name, (_, is_gone) in cases.items():
             assert (instance.get_run_by_id(ids[name]).status is dg.DagsterRunStatus.FAILURE) == is_gone, name
+        elsewhere = {**runs.here(), runs.BOOT: f"another {runs.booted()}"}  # of the run that it repeats
+        of = {"parent_run_id": ids["ended"], "root_run_id": ids["ended"]}
+        repeated = dg.DagsterRun("j", status=dg.DagsterRunStatus.STARTED, tags=elsewhere, **of)
+        instance.report_engine_event("started", instance.add_run(repeated), EngineEventData.in_process(os.getpid()))
+        assert repeated.run_id not in runs.close_abandoned(instance), "it began here, whatever it was told"
+        instance.add_run_tags(repeated.run_id, runs.tags_of(repeated))
+        told = runs.tags_of(instance.get_run_by_id(repeated.run_id))[runs.BOOT]
+        assert told.endswith(repeated.run_id) and not told.startswith("another")
         for name, tags in {
             "clock set": runs.tags_of(),
             "started anew": {**runs.here(), runs.BOOT: f"another {runs.booted()}"},
@@ -195,13 +203,6 @@ def test_a_run_is_gone_when_none_of_its_processes_is_left(home, monkeypatch):
             run = instance.add_run(dg.DagsterRun("j", status=dg.DagsterRunStatus.STARTED, tags=tags))
             instance.report_engine_event("started", run, EngineEventData.in_process(os.getpid()))
             ids[name] = run.run_id
-        elsewhere = {**runs.here(), runs.BOOT: f"another {runs.booted()}"}  # of the run that it repeats
-        repeated = dg.DagsterRun("j", status=dg.DagsterRunStatus.STARTED, tags=elsewhere, parent_run_id=ids["ended"])
-        instance.report_engine_event("started", instance.add_run(repeated), EngineEventData.in_process(os.getpid()))
-        assert repeated.run_id not in runs.close_abandoned(instance), "it began here, whatever it was told"
-        instance.add_run_tags(repeated.run_id, runs.tags_of(repeated))
-        told = runs.tags_of(instance.get_run_by_id(repeated.run_id))[runs.BOOT]
-        assert told.endswith(repeated.run_id) and not told.startswith("another")
         with monkeypatch.context() as clock:  # set forward by an hour, and the start of every process with it
             clock.setattr(runs, "booted", lambda: booted() + 3600)
             clock.setattr(runs, "began", lambda pid: began(pid) and began(pid) + 3600)
