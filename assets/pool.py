@@ -158,7 +158,7 @@ def raw_pool(run: Run) -> Iterator[Rows]:
     accounted = np.zeros(1, bool)  # by row; 0 stands for the whole file
     with tempfile.TemporaryDirectory(dir=scratch("import")) as folder:
         spool = _Spool(folder)
-        for batch in read_source(source, run.lake, run.lake.threads):
+        for batch in read_source(source, run.lake, run.lake.threads, ordered=True):
             for table, rows in ((RAW_POOL, batch.pairs), (UNUSABLE, batch.unusable), (QUARANTINE, batch.quarantine)):
                 spool.add(table, rows, batch.run if table is RAW_POOL else None)
             for rows in (batch.pairs, batch.unusable, batch.quarantine):

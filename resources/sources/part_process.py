@@ -7,12 +7,12 @@ import os
 import pickle
 import signal
 import sys
-from typing import Any, BinaryIO
+from collections import Counter
+from typing import BinaryIO
 
 import pyarrow as pa
 
 from curation.tables import RAW_POOL
-from resources.lake.sorted_runs import RUN_BYTES, in_key_order
 from resources.sources.parts import PartRead
 from resources.sources.reader import read_part
 from training.supervise import die_with_parent
@@ -29,30 +29,17 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
         try:
             told = PartRead(path)
             with pa.ipc.new_file(str(path), RAW_POOL.schema) as file:
-                waiting, held = [], 0
+                runs: Counter[int | None] = Counter()
                 for batch in read_part(source, part.rows(source.max_row_bytes), cells, told):
                     told.unusable.append(batch.unusable)
                     told.quarantine.append(batch.quarantine)
-                    waiting.append(batch.pairs)
-                    held += batch.pairs.nbytes
-                    if held >= RUN_BYTES:
-                        told.runs.append(_write(file, waiting))
-                        waiting, held = [], 0
-                if waiting:
-                    told.runs.append(_write(file, waiting))
+                    file.write_batch(batch.pairs)
+                    runs[batch.run] += 1
+                told.runs += runs.values()
         except Exception as e:  # for who asked to raise
             told = RuntimeError(f"{part.path}: {type(e).__name__}: {e}")
         pickle.dump(told, answers)
         answers.flush()
-
-
-def _write(file: Any, batches: list[pa.RecordBatch]) -> int:
-    """Write batches as a sorted run; how many batches it has."""
-    n = 0
-    for batch in in_key_order(RAW_POOL, batches):
-        file.write_batch(batch)
-        n += 1
-    return n
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ import time
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, chain, islice
+from dataclasses import dataclass, replace
+from itertools import accumulate, chain, groupby, islice
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -53,6 +54,9 @@ from resources.sources.files import (
 from resources.sources.parts import FilePart, PartRead, numbered, parts_of, runs_of, side_by_side
 
 BATCH_CHARS = 16_000_000  # flushes a batch of long texts early
+RUN_CHARS = 32_000_000  # of pairs that are put into order together
+RUN_ROWS = 50_000
+_KEY = itemgetter(2, 0, 6, 7)  # of raw_pool, in what _Builder collects: comparison_id, pair_id, row, part
 MOST_PAIRS = 100_000  # of one record: its pairs grow with the square of its responses
 SETTLED = 2_000_000_000  # ns since its last change after which a file's time says whether it has changed
 ODD = {"long int", "half a surrogate pair"}  # types of values for which Arrow has none
@@ -64,6 +68,7 @@ _QUOTED = re.compile(  # texts of SQL; a quote in a comment is none
 )
 PEEK = 1_000  # records whose keys must show every field that the shape needs
 
+_NO_PAIRS = pa.RecordBatch.from_pylist([], schema=RAW_POOL.schema)
 ANSWERS = pa.schema([(n, pa.string()) for n in ("comparison_id", "winner", "annotator", "first", "second")])
 
 
@@ -84,8 +89,8 @@ class Batch:
 class _Builder:
     """Collects the rows of a batch; pairs as columns, because most rows are pairs."""
 
-    def __init__(self, source: Source):
-        self.source = source
+    def __init__(self, source: Source, ordered: bool = False):
+        self.source, self.ordered = source, ordered
         self.n_records = self.n_pairs = self.n_runs = 0  # in all
         self.reasons: Counter[str] = Counter()
         self.broken = ""  # what is wrong with the whole of it
@@ -183,16 +188,22 @@ class _Builder:
 
     def full(self) -> bool:
         rows = len(self.pairs) + len(self.unusable) + len(self.quarantine)
-        return rows >= BATCH_ROWS or self.chars >= BATCH_CHARS
+        most = (RUN_ROWS, RUN_CHARS) if self.ordered else (BATCH_ROWS, BATCH_CHARS)
+        return rows >= most[0] or self.chars >= most[1]
 
     def flush(self) -> Iterator[Batch]:
         """What was collected; in several batches where one record has brought more text than a batch should hold."""
         unusable = pa.RecordBatch.from_pylist(self.unusable, schema=UNUSABLE.schema)
         quarantine = pa.RecordBatch.from_pylist(self.quarantine, schema=QUARANTINE.schema)
+        run = None
+        if self.ordered:  # as objects of Python: to put columns of texts into order copies the texts
+            self.pairs.sort(key=_KEY)
+            self.n_runs += 1
+            run = self.n_runs
         parts, records = _portions(self.pairs), self.records
         self._clear()
         for pairs in parts:
-            yield Batch(self._columns(pairs), unusable, quarantine, records)
+            yield Batch(self._columns(pairs), unusable, quarantine, records, run=run)
             unusable, quarantine, records = unusable[:0], quarantine[:0], 0
 
     def _columns(self, pairs: list[tuple]) -> pa.RecordBatch:
@@ -215,10 +226,11 @@ def _filled(turns: Sequence[Said]) -> Sequence[Turn]:
 
 
 def _portions(pairs: list[tuple]) -> Iterator[list[tuple]]:
-    """Pairs, at least one at a time, with at most BATCH_CHARS of text; one empty list where there are none."""
+    """At least one pair at a time, at most BATCH_ROWS of them and BATCH_CHARS of text; one empty list where there are
+    none."""
     some, chars = [], 0
     for pair in pairs:
-        if some and chars + pair[-1] > BATCH_CHARS:
+        if some and (chars + pair[-1] > BATCH_CHARS or len(some) == BATCH_ROWS):
             yield some
             some, chars = [], 0
         some.append(pair)
@@ -237,23 +249,24 @@ def _conversations(conversations: Iterable[Sequence[Turn]]) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(starts, pa.int32()), values, type=CONVERSATION)
 
 
-def read_source(source: Source, lake: Lake, workers: int = 1) -> Iterator[Batch]:
+def read_source(source: Source, lake: Lake, workers: int = 1, ordered: bool = False) -> Iterator[Batch]:
     """Every record of a source as batches of pairs, unusable parts and quarantined rows; at least one batch.
 
     A record is in exactly one of: `quarantine` (by its row), or `raw_pool` and `unusable` (by row and part; a record
     that implies several pairs may have parts in both). Row 0 of `quarantine` stands for the whole file, or for the
-    rest of it from where it broke off. With several `workers` a large source is read in as many processes; what comes
-    of it is the same.
+    rest of it from where it broke off. If `ordered`, pairs come in runs that lie on disk, each in the order of the key;
+    a large source is then read in as many processes as there are `workers`, and what comes of it is the same.
     """
-    building = _Builder(source)
+    building = _Builder(source, ordered)
     head: list[dict] = []
-    parts, cells = _parts(source, lake, head) if workers > 1 else ([], False)
+    parts, cells = _parts(source, lake, head) if ordered and workers > 1 else ([], False)
     if len(parts) > 1:
         yield from _from_parts(building, parts, cells, workers)
     else:
-        yield from _batches(building, _found(source, lake, source.max_row_bytes, head))
-    *batches, last = building.flush()
-    yield from batches
+        batches = _batches(building, _found(source, lake, source.max_row_bytes, head))
+        yield from _on_disk(batches) if ordered else batches
+    *rest, last = building.flush()
+    yield from rest
     last.warning = _printable(source.hidden(_nothing(building, head)), 2000)
     yield last
 
@@ -263,6 +276,8 @@ def _batches(
 ) -> Iterator[Batch]:
     """The batches that are full; what is left stays in the builder."""
     gc.freeze()  # or the collector looks at all that is loaded again and again: a fifth of the time
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 100)  # and records are no circles
     try:
         for row, found in told:
             if found is None:
@@ -285,7 +300,24 @@ def _batches(
     except BadFile as e:
         building.refuse(0, e.reason, str(e), "")
     finally:
+        gc.set_threshold(*before)
         gc.unfreeze()
+
+
+def _on_disk(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The same batches; their pairs are read from disk where somebody looks at them."""
+    with tempfile.TemporaryDirectory(dir=scratch("runs")) as folder:
+        for number, run in groupby(batches, attrgetter("run")):
+            path = Path(folder) / f"{number}.arrow"
+            some: list[Batch] = []
+            with pa.ipc.new_file(str(path), RAW_POOL.schema) as file:
+                for batch in run:
+                    file.write_batch(batch.pairs)
+                    some.append(replace(batch, pairs=_NO_PAIRS))
+            with pa.memory_map(str(path)) as mapped:
+                reader = pa.ipc.open_file(mapped)
+                yield from (replace(batch, pairs=reader.get_batch(i)) for i, batch in enumerate(some))
+            path.unlink()
 
 
 def _parts(source: Source, lake: Lake, head: list[dict]) -> tuple[list[FilePart], bool]:
@@ -335,7 +367,7 @@ def _from_parts(building: _Builder, parts: list[FilePart], cells: bool, workers:
 
 def read_part(source: Source, rows: Iterator[Row], cells: bool, read: PartRead) -> Iterator[Batch]:
     """The batches of a part of a source, numbered from 1; at the end `read` says what they come to."""
-    building = _Builder(source)
+    building = _Builder(source, ordered=True)
     yield from _batches(building, _compared(adapter(source.shape, source.fields, source.codes, cells), rows))
     yield from building.flush()
     read.records, read.reasons, read.broken = building.n_records, building.reasons, building.broken

@@ -16,7 +16,7 @@ from curation.conversation import Unfit
 from curation.tables import RAW_POOL
 from resources.lake import Lake
 from resources.settings import Source
-from resources.sources import files, part_process, parts
+from resources.sources import files, part_process, parts, reader
 from resources.sources.reader import read_source
 
 MANY = settings(max_examples=400, deadline=None, derandomize=True, database=None)
@@ -137,7 +137,7 @@ def records(n: int) -> list[dict]:
 
 def everything(path: str, workers: int, folder: Path) -> tuple:
     source = Source(name="s", path=path, max_row_bytes=2_000)
-    batches = list(read_source(source, Lake(str(folder / "lake")), workers))
+    batches = list(read_source(source, Lake(str(folder / "lake")), workers, ordered=True))
     tables = [
         sorted(
             pa.Table.from_batches([getattr(b, n) for b in batches]).to_pylist(),
@@ -200,7 +200,7 @@ def test_files_that_are_read_in_parts_give_what_one_reader_gives(tmp_path, small
 
 
 def test_pairs_of_a_part_come_in_runs_in_the_order_of_their_key_however_many(tmp_path, monkeypatch):
-    monkeypatch.setattr(part_process, "RUN_BYTES", 1)  # the last batch that is read ends a run too
+    monkeypatch.setattr(reader, "RUN_ROWS", 1_000)
     made = [
         {"prompt": "q", "responses": [f"Oak {i} {j}" for j in range(60)], "scores": list(range(60))} for i in range(3)
     ]
