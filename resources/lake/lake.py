@@ -10,11 +10,9 @@ makes lineage a query.
 import contextlib
 import functools
 import glob
-import hashlib
 import json
 import os
 import re
-import threading
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,10 +23,9 @@ import pyarrow.parquet as pq
 
 from curation.tables import TABLES, Table
 from resources.lake import digests
-from resources.lake.session import session, show
+from resources.lake.session import Views, session
 from resources.lake.staging import Damaged, Data, LakeError, sorted_reader, write
-from resources.lake.views import definitions, dimensions, empty, rests_on
-from resources.scratch import scratch
+from resources.lake.views import definitions, dimensions, empty
 from resources.settings import ConfigError, Settings, Undeclared
 from training.atomic import beside
 from training.atomic import replace as replace_file
@@ -154,33 +151,26 @@ class Lake:
             Damaged: DuckDB cannot read a file, and it is not what was written.
         """
         self._of_this_schema()
-        with session(self.memory_limit, self.threads) as con:
-            here = f"SET VARIABLE lake = {self._quoted()}"
-            con.execute(here)
-            try:
-                show(con, _catalogue(self._views("getvariable('lake')"), here))
+        views = (Views(self._tables("getvariable('lake')")), _over_tables())
+        try:
+            with session(self.memory_limit, self.threads, views, f"SET VARIABLE lake = {self._quoted()}") as con:
                 yield con
-            except duckdb.CatalogException as e:
-                if why := self._undeclared(e):
-                    raise Undeclared(why) from e
-                raise
-            except duckdb.Error as e:
-                for path in filter(Path.exists, map(Path, _FILE.findall(str(e)))):
-                    if path.is_relative_to(Path(self.root).absolute()) and (why := digests.checked(path)):
-                        raise damaged(path, why) from e
-                raise
+        except duckdb.CatalogException as e:
+            if why := self._undeclared(e):
+                raise Undeclared(why) from e
+            raise
+        except duckdb.Error as e:
+            for path in filter(Path.exists, map(Path, _FILE.findall(str(e)))):
+                if path.is_relative_to(Path(self.root).absolute()) and (why := digests.checked(path)):
+                    raise damaged(path, why) from e
+            raise
 
     def _undeclared(self, error: duckdb.CatalogException) -> str | None:
         """What is wrong where a session lacks a table or view because its reader does not declare it."""
         if self.shown is None or not (match := _LACKS.search(str(error))):
             return None
         name = match[1]
-        if name in TABLES:
-            return f"{self.reader} reads the table {name}, which it does not declare"
-        if name in rests_on():
-            hidden = ", ".join(sorted(rests_on()[name] - self.shown))
-            return f"{self.reader} reads {name}, which rests on tables that it does not declare: {hidden}"
-        return None
+        return f"{self.reader} reads the table {name}, which it does not declare" if name in TABLES else None
 
     def _may_read(self, table: Table) -> None:
         if self.shown is not None and table.name not in self.shown:
@@ -229,13 +219,11 @@ class Lake:
         """The root as a string of SQL, to be continued by a pattern of files."""
         return _quote(glob.escape(str(Path(self.root).absolute())))
 
-    def _views(self, root: str) -> str:
-        """SQL that defines all views; it changes where a table gets its first file or loses its last, and where a file of
-        an older release goes."""
+    def _tables(self, root: str) -> str:
+        """SQL that defines a view for every table that may be read; it changes where a table gets its first file or loses
+        its last, and where a file of an older release goes."""
         shown = TABLES.keys() if self.shown is None else self.shown
-        tables = (f'CREATE OR REPLACE VIEW "{n}" AS {self._select(TABLES[n], root)}' for n in sorted(shown))
-        over = (text for name, text in definitions().items() if rests_on()[name] <= shown)
-        return ";\n".join([*tables, *over])
+        return ";\n".join(f'CREATE OR REPLACE VIEW "{n}" AS {self._select(TABLES[n], root)}' for n in sorted(shown))
 
     def shell(self) -> Path:
         """Write `assay.duckdb`, the same views for a plain DuckDB shell, and return its path."""
@@ -243,7 +231,7 @@ class Lake:
         path = Path(self.root).absolute() / "assay.duckdb"
         with beside(path) as new:
             with duckdb.connect(str(new)) as con:
-                con.execute(self._views(self._quoted()))
+                con.execute(";\n".join([self._tables(self._quoted()), _over_tables().script]))
             os.replace(new, path)
         return path
 
@@ -394,22 +382,13 @@ def _pattern(table: Table) -> str:
 
 
 _known: set[str] = set()  # lakes whose schema was looked at
-_catalogues = functools.cache(lambda: scratch("views"))
-_making = threading.Lock()
 
 
-def _catalogue(views: str, here: str) -> Path:
-    """A database of these views and nothing else, made once a process for all lakes that have the same tables: to define
-    them anew in every session would cost more than most queries do."""
-    path = _catalogues() / f"{hashlib.blake2b(views.encode(), digest_size=16).hexdigest()}.duckdb"
-    with _making:
-        if not path.exists():
-            with beside(path) as new:
-                with duckdb.connect(str(new)) as con:
-                    con.execute(here)
-                    con.execute(views)
-                os.replace(new, path)
-    return path
+@functools.cache
+def _over_tables() -> Views:
+    """The views and macros over tables."""
+    over = (f'CREATE VIEW "{name}" AS {empty(table)}' for name, table in TABLES.items())
+    return Views(";\n".join(definitions().values()), ";\n".join(over))
 
 
 def label(table: Table, partition: str | None = None) -> str:
