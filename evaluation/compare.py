@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from scipy.stats import binomtest, ttest_rel
 
 from evaluation.evaluate import Found, metric_values
 from evaluation.items import LABELLED
@@ -92,6 +91,8 @@ def _two_sided(gains: np.ndarray) -> float:
 
 def mcnemar(only_a: int, only_b: int) -> float:
     """Two-sided p of the exact test: as many items right for `a` alone as for `b` alone."""
+    from scipy.stats import binomtest
+
     return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
 
@@ -103,6 +104,8 @@ def paired_t(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
     """
     if len(a) != len(b) or len(a) < 2:
         raise ValueError(f"a paired t-test needs the same two or more of both, got {len(a)} and {len(b)}")
+    from scipy.stats import ttest_rel
+
     gain = np.subtract(a, b)
     if np.ptp(gain) == 0:  # no spread to measure against
         return (0.0, 1.0) if gain[0] == 0 else (math.copysign(math.inf, gain[0]), 0.0)

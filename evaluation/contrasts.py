@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from curation.intervals import NOTHING, Estimate
 from evaluation.compare import holm, paired_t
@@ -57,7 +56,7 @@ def measured(draws: np.ndarray, n: int, questions: int = 1) -> Spread:
         spread = 0.0
     seeds, seeds_p = NOTHING, None
     if spread:
-        half = float(stats.t.ppf(0.975, replicates - 1)) * math.sqrt(spread)
+        half = _t_quantile(0.975, replicates - 1) * math.sqrt(spread)
         seeds = Estimate(value, value - half, value + half)
         _, seeds_p = paired_t(draws[:, 0].tolist(), [0.0] * replicates)
     total = over_items + spread
@@ -66,17 +65,30 @@ def measured(draws: np.ndarray, n: int, questions: int = 1) -> Spread:
         return Spread(Estimate(value, value, value), 1.0 if value == 0 else 0.0, items, seeds, seeds_p, None)
     freedom = total**2 / (over_items**2 / max(1, n - 1) + (spread**2 / (replicates - 1) if spread else 0.0))
     error = math.sqrt(total)
-    reach = float(stats.t.ppf(0.975, freedom)) * error
-    p = float(2 * stats.t.sf(abs(value) / error, freedom))
+    reach = _t_quantile(0.975, freedom) * error
+    p = _two_sided(value / error, freedom)
     return Spread(
         Estimate(value, value - reach, value + reach), p, items, seeds, seeds_p, smallest(error, freedom, questions)
     )  # fmt: skip
 
 
+def _t_quantile(share: float, freedom: float) -> float:
+    """Below which value of Student's t this share lies."""
+    from scipy.stats import t
+
+    return float(t.ppf(share, freedom))
+
+
+def _two_sided(value: float, freedom: float) -> float:
+    from scipy.stats import t
+
+    return float(2 * t.sf(abs(value), freedom))
+
+
 def smallest(error: float, freedom: float = math.inf, questions: int = 1) -> float:
     """The smallest difference that is seen with a chance of 80 %, at a level of 5 % shared by so many questions."""
     level = LEVEL / max(1, questions)
-    return float(stats.t.ppf(1 - level / 2, freedom) + stats.t.ppf(POWER, freedom)) * error
+    return (_t_quantile(1 - level / 2, freedom) + _t_quantile(POWER, freedom)) * error
 
 
 def asked(contrasts: Sequence[Contrast], evaluations: int) -> int:
@@ -295,7 +307,7 @@ def arm_score(values: Sequence[float], halves: Sequence[float]) -> Estimate:
         halves: half the width of each replicate's interval over items.
     """
     n, mean = len(values), float(np.mean(values))
-    luck = float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else 0.0
+    luck = _t_quantile(0.975, n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else 0.0
     reach = math.hypot(float(np.mean(halves)), luck)
     return Estimate(mean, max(0.0, mean - reach), min(1.0, mean + reach))
 

@@ -188,7 +188,7 @@ class Lake:
             return
         if path.exists():
             found = _schema(path)
-        elif any(next(self._files(t), None) for t in TABLES.values()):
+        elif any(next(self._files(TABLES[name]), None) for name in self._folders() & TABLES.keys()):
             found = 1
         elif make:
             found = SCHEMA
@@ -203,6 +203,13 @@ class Lake:
                 "models stand, to another folder and make it again; or use the Assay that made it."
             )
         _known.add(self.root)
+
+    def _folders(self) -> set[str]:
+        """What stands in the lake's folder."""
+        try:
+            return set(os.listdir(Path(self.root).absolute()))
+        except FileNotFoundError:
+            return set()
 
     def schema_fault(self) -> str | None:
         """What is wrong with `lake.json`, or None; it is read anew."""

@@ -68,7 +68,6 @@ _QUOTED = re.compile(  # texts of SQL; a quote in a comment is none
 )
 PEEK = 1_000  # records whose keys must show every field that the shape needs
 
-_NO_PAIRS = pa.RecordBatch.from_pylist([], schema=RAW_POOL.schema)
 ANSWERS = pa.schema([(n, pa.string()) for n in ("comparison_id", "winner", "annotator", "first", "second")])
 
 
@@ -307,13 +306,14 @@ def _batches(
 def _on_disk(batches: Iterable[Batch]) -> Iterator[Batch]:
     """The same batches; their pairs are read from disk where somebody looks at them."""
     with tempfile.TemporaryDirectory(dir=scratch("runs")) as folder:
+        none = pa.RecordBatch.from_pylist([], schema=RAW_POOL.schema)
         for number, run in groupby(batches, attrgetter("run")):
             path = Path(folder) / f"{number}.arrow"
             some: list[Batch] = []
             with pa.ipc.new_file(str(path), RAW_POOL.schema) as file:
                 for batch in run:
                     file.write_batch(batch.pairs)
-                    some.append(replace(batch, pairs=_NO_PAIRS))
+                    some.append(replace(batch, pairs=none))
             with pa.memory_map(str(path)) as mapped:
                 reader = pa.ipc.open_file(mapped)
                 yield from (replace(batch, pairs=reader.get_batch(i)) for i, batch in enumerate(some))
