@@ -3,6 +3,7 @@
 import re
 import sys
 from collections import Counter
+from importlib.util import find_spec
 
 import pytest
 
@@ -14,7 +15,7 @@ from resources.settings import ConfigError, Personal
 from resources.sources import personal_scan as personal
 from tests.support.lakes import make, put, query
 
-pytest.importorskip("presidio_analyzer")
+pytestmark = pytest.mark.skipif(not find_spec("presidio_analyzer"), reason="presidio_analyzer is not installed")
 
 # [kind:value] is planted; everything else is not personal
 PLANTED = """
