@@ -52,7 +52,10 @@ OF_A_RUN = {
     "hardware",
     "at",
 }  # columns that tell of a run and not of the data
-ROWS_OF_A_RUN = {"judge_cards": "figure = 'seconds_per_call'"}
+ROWS_OF_A_RUN = {  # who of two that ask the same is charged, and how long it took
+    "judge_cards": "figure IN ('seconds_per_call', 'dollars_per_label')",
+    "report_figures": "figure = 'dollars'",
+}
 NOT_COMPARED = {"spending"}  # lost and repeated calls stand in it
 ANSWERED = ("ok", "refused", "truncated", "unparsable", "invalid")  # states of calls that brought what was paid for
 WAIT_S = 1800  # for a command
