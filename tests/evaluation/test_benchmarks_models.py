@@ -265,6 +265,32 @@ def test_a_configured_judge_is_evaluated_like_a_model(tmp_path, lake):
         scores_of("judge:nobody", run, [loaded])
 
 
+def test_a_panel_is_evaluated_as_one_judge_by_the_majority_of_its_voices(tmp_path, lake):
+    """Three recorded judges of six pairs; each is right on some, and a pair is right where two of them are (spec 7.18)."""
+    planted(lake, 6)
+    right = {"a": {0, 1, 2, 3}, "b": {0, 1, 4}, "c": {0, 2, 4, 5}}
+    panel = []
+    for name, pairs in right.items():
+        path = tmp_path / f"{name}.jsonl"
+        rows = [
+            {"prompt": f"question {i}", "a": ("yes " * (3 if i % 3 else 9)) + str(i), "b": "no " * 6 + str(i),
+             "winner": "a" if i in pairs else "b"}
+            for i in range(6)
+        ]  # fmt: skip
+        path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+        fields = {"prompt": "prompt", "a": "a", "b": "b", "winner": "winner"}
+        answers = {"path": str(path), "shape": "winner", "fields": fields, "codes": {"a": ["a"], "b": ["b"]}}
+        panel.append({"name": name, "backend": "recorded", "answers": [answers]})
+    sections = {"judges": {"panel": panel, "quorum": 2}, "attributes": {"backend": "heuristic"}}
+    run = Run(configured(**sections), lake)
+    loaded = load(run.settings.benchmarks[0], lake, 0)
+    scores = scores_of("judge:panel", run, [loaded])
+    won = {r["item_id"]: r["reward"] for r in scores.to_pylist() if r["candidate"] == 0}
+    assert won == {f"{i:03d}": float(i in (0, 1, 2, 4)) for i in range(6)}
+    with pytest.raises(BenchmarkError, match="no judge 'panel' is configured"):
+        scores_of("judge:panel", Run(configured(judges={"panel": []}), lake), [loaded])
+
+
 # ---- a real transformer, files of scores, assets, the command ------------------------------------------------------
 def test_a_transformers_folder_scores_every_candidate_and_equal_texts_alike(tmp_path, lake):
     from training.export import export
