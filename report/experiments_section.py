@@ -93,7 +93,7 @@ def stories(con: "duckdb.DuckDBPyConnection", settings: Settings) -> list[Experi
             training["tokens"], training["seconds"],
         )  # fmt: skip
     contrasts, balance = (_by_experiment(con, t) for t in ("experiment_contrasts", "experiment_balance"))
-    sheets = _published()
+    sheets = published_sheets()
     found = []
     for name in names:
         whole = settings.experiment(name)
@@ -131,13 +131,13 @@ def studies(con: "duckdb.DuckDBPyConnection") -> dict[str, dict[str, dict[str, t
 
 def published_filters() -> dict[str, tuple[float, float]]:
     """Filter -> shares that the paper's table has right where it keeps and where it discards (spec 4.11), of those alike."""
-    sheet = _published()["filters"]
+    sheet = published_sheets()["filters"]
     return {ours: (sheet[p]["Keep"] / 100, sheet[p]["Discard"] / 100) for p, ours in FILTERS.items() if p == ours}
 
 
 def filters(con: "duckdb.DuckDBPyConnection") -> list[tuple[str, Estimate, Estimate, float, float]]:
     """(filter, right where it keeps, right where it discards, both as published), in the order of the paper's table."""
-    ours, sheet = studies(con).get("filters", {}), _published()["filters"]
+    ours, sheet = studies(con).get("filters", {}), published_sheets()["filters"]
     nothing = (NOTHING, 0)
     return [
         (name, ours[name].get("keep", nothing)[0], ours[name].get("discard", nothing)[0], row["Keep"], row["Discard"])
@@ -154,7 +154,7 @@ def _by_experiment(con: "duckdb.DuckDBPyConnection", table: str) -> dict[str, li
     return rows
 
 
-def _published() -> dict[str, dict[str, dict[str, float]]]:
+def published_sheets() -> dict[str, dict[str, dict[str, float]]]:
     """sheet -> model or row -> column -> value, as published."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for r in published_scores().to_pylist():

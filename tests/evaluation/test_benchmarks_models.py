@@ -531,7 +531,7 @@ def test_plots_are_pictures(tmp_path, capsys):
     widths = [int.from_bytes(drawn[16:20]) for drawn in (one, two)]
     assert widths[1] == 3 * widths[0]  # a panel a data set, and one of their mean
     assert benchmark_command.claims(tmp_path / "plots") == 0
-    for name in ("pearson.png", "scatter.png"):
+    for name in ("pearson.png", "scatter.png", "pipeline.png", "training_curve.png", "bars.png", "best_of_32.png"):
         assert (tmp_path / "plots" / name).read_bytes().startswith(b"\x89PNG")
 
 
