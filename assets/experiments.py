@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -127,6 +128,7 @@ def _as_built(settings: Settings, _: Lake, partition: str | None) -> str:
     settings=("seed", "embedding"),
     settings_seen=("experiments",),
     external_version=_as_built,
+    version="2",
     group="experiments",
     checks={
         EXPERIMENT_PAIRS: [
@@ -160,8 +162,10 @@ def _as_trained(settings: Settings, _: Lake, partition: str | None) -> str:
         return ""
     name, arm = partition.split(".", 1)
     experiment = settings.experiment(name)
-    own = next(a for a in experiment.arms if a.name == arm).recipe or experiment.recipe
-    return json.dumps([experiment.seeds, experiment.vary, own.model_dump(mode="json") if own else None])
+    of = next(a for a in experiment.arms if a.name == arm)
+    own = of.recipe or experiment.recipe
+    told: list = [experiment.seeds, experiment.vary, own.model_dump(mode="json") if own else None]
+    return json.dumps(told + ([of.backbone.model_dump(mode="json")] if of.backbone else []))
 
 
 @table_asset(
@@ -178,9 +182,9 @@ def experiment_models(run: Run) -> Iterator[Rows]:
     """All replicates of an arm. A model that was trained on equal data by an equal recipe is read, whatever arm it was
     trained for."""
     experiment, name = _here(run)
-    training = run.settings.training
-    own = next(a for a in experiment.arms if a.name == name).recipe
-    recipe = own or experiment.recipe or training.final
+    arm = next(a for a in experiment.arms if a.name == name)
+    training = run.settings.training.with_final(arm.recipe or experiment.recipe, arm.backbone)
+    of_arm = replace(run, settings=run.settings.model_copy(update={"training": training}))
     vary = experiment.vary or ("data" if training.head_of("final") == "frozen" else "training")
     made = []
     with run.lake.connect() as con:
@@ -192,7 +196,7 @@ def experiment_models(run: Run) -> Iterator[Rows]:
             told = {"set": run.key, "lot": f"replicate {seed}", "anew": vary == "data"}
             drawn = con.sql(statement("experiments/replicate"), params=told)
             row = run.reward_models.train(
-                run, kind="final", pairs=drawn, validation=None, recipe=recipe, seed=seed, head_alone=True
+                of_arm, kind="final", pairs=drawn, validation=None, recipe=training.final, seed=seed, head_alone=True
             )  # fmt: skip
             made.append({"experiment": experiment.name, "arm": name, "replicate": replicate, "seed": seed, **row})
     yield Rows(EXPERIMENT_MODELS, pa.Table.from_pylist(made, EXPERIMENT_MODELS.schema), {"models": len(made)})

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PAPER_MEANS = {"mean of seven": (), "mean of six (without RewardBench 2)": ("RewardBench 2",)}
 PLOT = "benchmarks.png"
+BEST_OF = "best_of_k.png"
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class BenchmarkRequest:
         published: print the published scores too.
         max_tokens: instead of `training.max_tokens`.
         over_length: instead of `evaluation.over_length`.
-        out: a folder for the rewards and a plot.
+        out: a folder for the rewards and plots.
     """
 
     models: tuple[str, ...]
@@ -83,10 +84,11 @@ def claims(out: Path | None = None) -> int:
         for row in v.contradictions:
             console.print("         " + ", ".join(f"{c} {x}" for c, x in zip(v.columns, row, strict=True)))
     if out:
-        _draw(out)
+        others = ", ".join(f"{name}.png" for name in _draw(out))
         console.print(
             f"Plots: {out}/pearson.png and {out}/scatter.png, of 31 models as published; {out}/classifiers_pearson.png and"
-            f" {out}/classifiers_scatter.png, of the classifiers of the main table, which is another selection"
+            f" {out}/classifiers_scatter.png, of the classifiers of the main table, which is another selection; as published:"
+            f" {others}"
         )
     return 1 if unexpected else 0
 
@@ -104,14 +106,16 @@ def sheets() -> int:
     return 0
 
 
-def _draw(folder: Path) -> None:
+def _draw(folder: Path) -> list[str]:
     """As published: the correlations of eight benchmarks over 31 models, and the oldest against the newer ones (spec 7.09).
-    Beside them, under names that say so, the same of the classifiers of the main table, which are another selection."""
+    Beside them, under names that say so, the same of the classifiers of the main table, which are another selection;
+    and the figures on training sets, whose names are returned."""
     import numpy as np
 
     from evaluation.correlation import pearson
     from evaluation.sheets import PAPER
     from report.benchmark_plots import matrix, scatter
+    from report.experiment_plots import published_pictures
     from resources.benchmarks.published import published_scores
 
     rows: dict[str, dict[str, dict[str, float]]] = {}
@@ -133,6 +137,10 @@ def _draw(folder: Path) -> None:
     newer = scores[:, 1:].mean(1)
     picture = scatter(scores[:, 0], newer, names[0], "mean of the six newer benchmarks of the main table")
     (folder / "classifiers_scatter.png").write_bytes(picture)
+    made = published_pictures()
+    for name, drawn in made.items():
+        (folder / f"{name}.png").write_bytes(drawn)
+    return list(made)
 
 
 def _warn_of_uncleaned(run: Run, loaded: "Sequence[Loaded]") -> None:
@@ -154,7 +162,7 @@ def _benchmark(request: BenchmarkRequest, run: Run) -> None:
 
     from assets.benchmark_results import headline, results
     from evaluation.items import BenchmarkError
-    from report.benchmark_plots import bars
+    from report.benchmark_plots import bars, curves
     from resources.benchmarks.loader import holdout, load
     from resources.benchmarks.rewards import LONGER, longer_answer, scores_of
 
@@ -187,9 +195,11 @@ def _benchmark(request: BenchmarkRequest, run: Run) -> None:
             pq.write_table(its, made[-1])
     loaders = {b.name: b.loader for b in chosen}
     lines: dict[str, list[dict]] = {}  # model -> its headline of each benchmark
+    ladders: list[dict] = []  # of all models, best of k and its ceiling
     for model, its in zip(models, scores, strict=True):
         table = results(model, loaded, its, run.settings.seed)
         lines[model] = list(headline(table))
+        ladders += filter(_on_a_ladder, table.to_pylist())
         if len(models) > 1:
             _console().print(model)
         _print(table.to_pylist(), request.subsets)
@@ -198,18 +208,30 @@ def _benchmark(request: BenchmarkRequest, run: Run) -> None:
         theirs = [scores_of(m, run, loaded) for m in others]
         if len(models) > 1 or request.out:
             for model, its in zip(others, theirs, strict=True):
-                lines[model] = list(headline(results(model, loaded, its, run.settings.seed)))
+                table = results(model, loaded, its, run.settings.seed)
+                lines[model] = list(headline(table))
+                ladders += filter(_on_a_ladder, table.to_pylist())
         if len(models) == 1:
             values = _print_difference(loaded, *scores, *theirs, *models, *others, run.settings.seed)
         else:
             values = _print_seeds([lines[m] for m in models], [lines[m] for m in others], models[0], others[0])
         _print_over_benchmarks(values)
+    if request.holdout:
+        _print_agreement(lines, request.published)
     if request.out:
         lines[LONGER] = list(headline(results(LONGER, loaded, longer_answer(loaded), run.settings.seed)))
         rows = [{**r, "arm": Path(r["arm"]).stem} for found in lines.values() for r in found]
         made.append(request.out / PLOT)
         made[-1].write_bytes(bars(sorted(rows, key=lambda r: r["benchmark"])))
+        if ladders:
+            made.append(request.out / BEST_OF)
+            made[-1].write_bytes(curves([{**r, "arm": Path(r["arm"]).stem} for r in ladders]))
         _console().print(f"Made: {', '.join(map(str, made))}")
+
+
+def _on_a_ladder(row: Mapping) -> bool:
+    """Whether a result is one of best-of-k, or of its ceiling."""
+    return row["metric"].startswith(("best_of_", "ceiling_"))
 
 
 def _file_name(model: str) -> str:
@@ -228,7 +250,7 @@ def _print(rows: Sequence[dict], subsets: bool) -> None:
     at_hand = {(r["benchmark"], r["subset"], r["metric"]) for r in rows}
     table = Table("benchmark", "subset", "metric", "value", "95 % interval", "items", "ties", "over-long", "missing")
     for r in rows:
-        if r["metric"].startswith(("best_of_", "ceiling_")) and not subsets:
+        if _on_a_ladder(r) and not subsets:
             continue
         if "/" in r["subset"] and not subsets:
             continue
@@ -268,6 +290,25 @@ def _print_paper(rows: Sequence[dict], loaders: Mapping[str, str], published: bo
         for model, scores in sorted(of.items(), key=lambda kv: -kv[1].get("Average", 0)):
             means = (_percent(average(scores, x)) for x in PAPER_MEANS.values())
             table.add_row(model, *(_percent(scores.get(c)) for c in PAPER), *means)
+    _console().print(table)
+
+
+def _print_agreement(lines: Mapping[str, Sequence[dict]], published: bool) -> None:
+    """How often each model, or judge, agrees with people on the hold-out; the published rows beside them (spec 7.15)."""
+    from rich.table import Table
+
+    from resources.benchmarks.published import published_scores
+
+    found = {model: r for model, rows in lines.items() for r in rows if r["benchmark"] == "holdout"}
+    if len(found) < 2 and not published:
+        return
+    table = Table("model", "agreement with people", "95 % interval", "pairs")
+    for model, r in sorted(found.items(), key=lambda kv: -kv[1]["value"]):
+        table.add_row(model, _percent(r["value"]), f"{100 * r['low']:.1f} to {100 * r['high']:.1f}", f"{r['n']:,}")
+    if published:
+        for a in published_scores().to_pylist():
+            if a["sheet"] == "human_agreement":
+                table.add_row(f"published: {a['model']}", f"{a['value']:.1f}", "-", "-")
     _console().print(table)
 
 

@@ -297,8 +297,11 @@ def _machine(settings: Settings, pool: PoolSize) -> Iterator[CheckFinding]:
 def _finals(settings: Settings) -> int:
     """Final models, and those of experiments where they are whole networks; equal sets are trained once, so fewer may come."""
     experiments = [settings.experiment(name) for name in settings.partition_keys("experiment")]
-    trials = sum(e.seeds * len(e.arms) for e in experiments) if settings.training.head_of("final") != "frozen" else 0
-    return len(settings.partition_keys("model")) + trials
+    whole = [
+        settings.training.with_final(arm.recipe or e.recipe, arm.backbone).head_of("final") != "frozen"
+        for e in experiments for arm in e.arms for _ in range(e.seeds)
+    ]  # fmt: skip
+    return len(settings.partition_keys("model")) + sum(whole)
 
 
 def _limit(text: str) -> int:

@@ -750,7 +750,7 @@ def benchmark_model(
 def claims(
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for pearson.png and scatter.png: how the published benchmarks go together."),
+        typer.Option(help="Folder for the paper's figures, drawn from its published numbers."),
     ] = None,
 ) -> None:
     """Check the paper's claims against its published tables."""

@@ -15,11 +15,13 @@ from evaluation.planning import (
     LabelPlan,
     NotOnTheCurve,
     PriceRange,
+    Stratum,
     alternatives,
     costed,
     doubtful,
     flaws,
     gains,
+    over_strata,
     rising,
     stops_after,
     weeks,
@@ -62,6 +64,7 @@ def show(settings: Settings, lake: Lake, asked: PlanRequest, console: Console | 
         with lake.connect() as con:
             curve = _curve(con, settings, asked.curve)
             prices, bases = _prices(con, settings, asked.prices)
+            strata = {n: Stratum(*numbers) for n, *numbers in con.sql(statement("estimate/gold_strata")).fetchall()}
     except (NotOnTheCurve, ValueError) as e:
         console.print(f"assay: {e}", markup=False)
         return UNUSABLE
@@ -73,7 +76,7 @@ def show(settings: Settings, lake: Lake, asked: PlanRequest, console: Console | 
         console.print(f"A pair of {regime}: {prices[regime]} ({bases[regime]}).")
     for doubt in doubtful(prices):
         console.print(f"[yellow]Beware:[/] {doubt}.")
-    status, needed = DONE, None
+    status, needed, gold = DONE, None, asked.pairs.get("gold", 0)
     if asked.target is not None:
         try:
             needed = round(curve.needed(asked.target))
@@ -91,11 +94,13 @@ def show(settings: Settings, lake: Lake, asked: PlanRequest, console: Console | 
     if asked.budget is not None and status == DONE:
         plans = sorted(alternatives(asked.budget, needed, prices), key=lambda p: (-p.total, p.high))
         _table(console, f"Plans within ${asked.budget:,}", plans, curve, needed, settings.people.annotators)
+        gold = gold or next((p.pairs["gold"] for p in plans if p.pairs["gold"]), 0)
         if needed is not None and max(p.total for p in plans) < needed:
             cheapest = prices["stage2"].high * needed
             console.print(
                 f"None reaches {needed:,} pairs. Stage 2 alone would cost ${cheapest:,}, and cannot be without gold."
             )
+    _strata(console, strata, gold)
     _stop(console, asked, curve)
     return status
 
@@ -178,6 +183,22 @@ def _table(
             f"{low:.1f} to {high:.1f}",
             score,
         )
+    console.print(grid)
+
+
+def _strata(console: Console, strata: Mapping[str, Stratum], gold: int) -> None:
+    """Where so many gold labels would tell most; nothing where attributes or people's labels are lacking."""
+    dealt = over_strata(strata, gold) if any(s.left + s.turned for s in strata.values()) else {}
+    if not any(dealt.values()):
+        return
+    grid = Grid(title=f"Where {sum(dealt.values()):,} gold pairs would tell most", title_justify="left")
+    grid.add_column("pairs of", no_wrap=True)
+    for name in ("unlabelled", "gold so far", "turned round", "label next"):
+        grid.add_column(name, justify="right")
+    for name, s in sorted(strata.items(), key=lambda kv: (-dealt[kv[0]], kv[0])):
+        known = s.left + s.turned
+        share = f"{s.turned / known:.0%}" if known else "–"
+        grid.add_row(name, f"{s.stock:,}", f"{known:,}", share, f"{dealt[name]:,}")
     console.print(grid)
 
 

@@ -69,7 +69,8 @@ def _story(console: Console, settings: Settings, lake: Lake, story: ExperimentSt
     console.print(power(settings, lake, story), markup=False)
     evaluations = list(dict.fromkeys(e for a in story.arms for e in a.scores))
     if story.arms:
-        grid = Grid("arm", "built", "pairs", "swapped", "right labels", *evaluations, "trainings", "set")
+        took = ("steps", "tokens", "seconds") if story.recipes_differ else ()
+        grid = Grid("arm", "built", "pairs", "swapped", "right labels", *evaluations, "trainings", *took, "set")
         for a in story.arms:
             right = f"{a.right_label:.1%}" if a.right_label is not None else "–"
             scores = [_share(a.scores[e]) if e in a.scores else escape(a.problem) or "–" for e in evaluations]
@@ -81,6 +82,7 @@ def _story(console: Console, settings: Settings, lake: Lake, story: ExperimentSt
                 right,
                 *scores,
                 str(a.replicates),
+                *(f"{getattr(a, x):,.0f}" if a.replicates else "–" for x in took),
                 a.hash[:8],
             )
         console.print(grid)

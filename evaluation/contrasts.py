@@ -324,7 +324,10 @@ def _replicates(c: Contrast, draws: Draws, items: Mapping[str, int]) -> dict[str
 
 # ---- are two sets alike? ---------------------------------------------------------------------------------------------
 Profile = Mapping[str, Mapping[str, float]]  # statistic -> item -> value
-HISTOGRAMS = {"source": "variation", "topic": "variation", "length": "kolmogorov", "longer": "kolmogorov"}
+HISTOGRAMS = {
+    "source": "variation", "topic": "variation", "length": "kolmogorov", "margin_size": "kolmogorov", "longer": "kolmogorov",
+}  # fmt: skip
+OF_THE_LABELS = ("longer", "longer_mean", "longer_sd", "margin_mean", "margin_sd")  # which sets are not to be alike in
 
 
 def balance(experiment: str, c: Contrast, facts: Mapping[str, int], profiles: Mapping[str, Profile]) -> list[dict]:
@@ -353,7 +356,7 @@ def balance(experiment: str, c: Contrast, facts: Mapping[str, int], profiles: Ma
             made.append((s, None, None, gap))
     return [
         {"experiment": experiment, "contrast": c.name, "statistic": s, "of_a": x, "of_b": y, "distance": d,
-         "alike": None if s.startswith("longer") else d <= ALIKE}
+         "alike": None if s in OF_THE_LABELS else d <= ALIKE}
         for s, x, y, d in made
     ]  # fmt: skip
 

@@ -3,6 +3,7 @@
 Money is decimal and exact. Nothing is read beyond the ends of a curve (spec 9.01 to 9.08).
 """
 
+import heapq
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -237,6 +238,45 @@ def flaws(
                     f"{target:g} is {model}'s mean over seven benchmarks; over the six that the curve is drawn in it is {six:.1f}"
                 )
     return found
+
+
+# ---- gold over strata ----------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Stratum:
+    """Pairs of one kind: those that nobody has labelled yet, and how often people's labels left or turned the original's."""
+
+    stock: int
+    left: int
+    turned: int
+
+    def gain(self, labels: int) -> float:
+        """How much uncertainty, in bits, one more label is expected to take away after so many further ones: its own pair's,
+        and of every other pair in stock what it says about how often labels of this kind are wrong (a Beta-Bernoulli model
+        with a flat prior). It never rises with the number of labels."""
+        known = self.left + self.turned + 2
+        wrong = (self.turned + 1) / known
+        n = known + labels
+        after = wrong * _bits((wrong * n + 1) / (n + 1)) + (1 - wrong) * _bits(wrong * n / (n + 1))
+        return _bits(wrong) + max(0, self.stock - labels - 1) * max(0.0, _bits(wrong) - after)
+
+
+def over_strata(strata: Mapping[str, Stratum], labels: int) -> dict[str, int]:
+    """So many gold labels dealt to where the next one tells most, never more than are in stock (spec 3.19). The sum is
+    `labels`, or all there is."""
+    dealt = dict.fromkeys(strata, 0)
+    queue = [(-s.gain(0), name) for name, s in strata.items() if s.stock]
+    heapq.heapify(queue)
+    for _ in range(min(labels, sum(s.stock for s in strata.values()))):
+        _, name = heapq.heappop(queue)
+        dealt[name] += 1
+        if dealt[name] < strata[name].stock:
+            heapq.heappush(queue, (-strata[name].gain(dealt[name]), name))
+    return dealt
+
+
+def _bits(p: float) -> float:
+    """Entropy of a coin."""
+    return -sum(x * math.log2(x) for x in (p, 1 - p) if x > 0)
 
 
 # ---- stopping ------------------------------------------------------------------------------------------------------

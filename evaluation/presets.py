@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 Preset = Literal[
-    "pipeline", "efficiency", "bars", "no_human", "sources", "matched", "null", "objectivity"
+    "pipeline", "efficiency", "bars", "no_human", "sources", "matched", "null", "objectivity", "profiles"
 ]  # fmt: skip
 PRESETS: tuple[str, ...] = get_args(Preset)
 VIEWS = ("original", "filtered", "corrected")
@@ -95,6 +95,7 @@ class Ready:
     question: str
     arms: list[dict[str, Any]]
     compare: list[str] = field(default_factory=list)
+    different_recipes: bool = False
 
 
 def points(iterations: int) -> list[str]:
@@ -123,6 +124,7 @@ def expanded(preset: str, iterations: int, sources: tuple[str, ...]) -> Ready:
         "matched": _matched,
         "null": _null,
         "objectivity": _objectivity,
+        "profiles": _profiles,
     }[preset](iterations, sources)
 
 
@@ -200,4 +202,13 @@ def _objectivity(_: int, __: tuple[str, ...]) -> Ready:
         "Do objective pairs teach more than subjective ones?",
         [*arms, equal | {"as_many_as": "subjective"}],
         ["objective-as-few - subjective", "objective - subjective by size"],
+    )
+
+
+def _profiles(_: int, __: tuple[str, ...]) -> Ready:
+    """The recipe that chose the data against the one of large batches that trained what was released, on the same data: does
+    the score change, and what does each cost (spec 6.05)?"""
+    arms = [{"name": p, "data": "corrected", "recipe": {"profile": p, "head": "fine-tuned"}} for p in ("dev", "final")]
+    return Ready(
+        "Does a batch of 10,240 change the score, and what does it save?", arms, ["final - dev"], different_recipes=True
     )

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _assay(config: Path, lake: Path, seed: int, *groups: str) -> Settings:
     """`assay run`; the settings that it ran with."""
-    changes = [f"seed={seed}", f"lake.path={lake.absolute()}"]
+    changes = [f"seed={seed}", f"lake.path={lake.absolute()}", "experiments=[]"]
     ended = subprocess.run(
         [sys.executable, "-m", "cli.main", "run", *groups, "--config", str(config), *changes], stdout=sys.stderr
     )

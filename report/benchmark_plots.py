@@ -29,20 +29,29 @@ def bars(rows: Sequence[dict]) -> bytes:
 
 
 def curves(rows: Sequence[dict]) -> bytes:
-    """Best-of-k of each data set, its interval and its ceiling, from rows of one PPE Correctness result."""
-    series: dict[str, dict[str, dict[int, dict]]] = {}
+    """Best-of-k of each data set and of their mean, a line and its interval a model, under the ceiling that no model can pass
+    (spec 8.08). Rows of PPE Correctness results; those of several models name them by `arm`."""
+    series: dict[str, dict[str, dict[int, dict]]] = {}  # data set, '' for the mean -> model, '' for the ceiling -> k
     for r in rows:
         kind, _, k = r["metric"].removesuffix("_at_hand").rpartition("_")
-        if kind in ("best_of", "ceiling") and r["value"] is not None and r["subset"]:
-            series.setdefault(r["subset"], {}).setdefault(kind, {})[int(k)] = r
-    columns = min(3, len(series))
-    figure, axes = panels(3.2 * columns, 2.6 * math.ceil(len(series) / columns), len(series), columns)
-    for axis, (name, lines) in zip(axes, series.items(), strict=False):
-        best, top = lines["best_of"], lines["ceiling"]
-        axis.plot(list(top), [r["value"] for r in top.values()], color="#999999", linestyle="--", label="any is right")
-        axis.plot(list(best), [r["value"] for r in best.values()], color="#4c72b0", label="model's choice")
-        low, high = ([r[end] for r in best.values()] for end in ("low", "high"))
-        axis.fill_between(list(best), low, high, color="#4c72b0", alpha=0.2, linewidth=0)
+        if kind in ("best_of", "ceiling") and r["value"] is not None:
+            model = r.get("arm", "model's choice") if kind == "best_of" else ""
+            series.setdefault(r["subset"], {}).setdefault(model, {})[int(k)] = r
+    means = series.pop("", {})
+    shown = series | ({f"mean of {len(series)}": means} if means and len(series) > 1 else {})
+    columns = min(3, len(shown))
+    figure, axes = panels(3.2 * columns, 2.6 * math.ceil(len(shown) / columns), len(shown), columns)
+    models = list(dict.fromkeys(m for lines in shown.values() for m in lines if m))
+    for axis, (name, lines) in zip(axes, shown.items(), strict=False):
+        for model, line in lines.items():
+            at, values = list(line), [r["value"] for r in line.values()]
+            if not model:
+                axis.plot(at, values, color="#999999", linestyle="--", label="any is right")
+                continue
+            colour = COLOURS[models.index(model) % len(COLOURS)]
+            axis.plot(at, values, color=colour, label=model)
+            low, high = ([r[end] for r in line.values()] for end in ("low", "high"))
+            axis.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0)
         axis.set(title=name, xlabel="responses to choose from", ylim=(0, 1.02))
     axes[0].legend(frameon=False, fontsize="small")
     return png(figure)

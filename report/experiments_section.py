@@ -20,6 +20,7 @@ PUBLISHED = {  # preset -> sheet of the published numbers
     "no_human": "no_human",
     "sources": "by_dataset",
 }
+MEAN_OF_SEVEN = "Average"  # column of the published sheet of backbones
 FILTERS = {  # the paper's name of a filter -> ours
     "Skywork-Reward-Llama-3.1-8B": "longer answer",
     "Skywork-Reward-Gemma-2-27B": "first model",
@@ -43,6 +44,9 @@ class ArmStory:
     right_label: float | None
     scores: Mapping[str, Estimate]
     replicates: int
+    steps: float | None  # of a training, on the mean; so are tokens and seconds
+    tokens: float | None
+    seconds: float | None
 
     @property
     def mean(self) -> Estimate:
@@ -64,6 +68,7 @@ class ExperimentStory:
     arms: list[ArmStory]
     contrasts: list[dict]
     balance: list[dict]
+    recipes_differ: bool = False
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def arm(self, name: str) -> ArmStory | None:
@@ -82,12 +87,13 @@ def stories(con: "duckdb.DuckDBPyConnection", settings: Settings) -> list[Experi
             of.setdefault(r["evaluation"], []).append(r)
         scores = {e: arm_score([r["value"] for r in rs], [r["half"] for r in rs]) for e, rs in of.items()}
         replicates = max((len(rs) for rs in of.values()), default=0)
-        built, pairs, swapped, content, problem, right = about
+        built, pairs, swapped, content, problem, right, training = about
         arms.setdefault(experiment, {})[name] = ArmStory(
-            name, built, pairs, swapped, content, problem, right, scores, replicates
-        )
+            name, built, pairs, swapped, content, problem, right, scores, replicates, training["steps"],
+            training["tokens"], training["seconds"],
+        )  # fmt: skip
     contrasts, balance = (_by_experiment(con, t) for t in ("experiment_contrasts", "experiment_balance"))
-    sheets = _published()
+    sheets = published_sheets()
     found = []
     for name in names:
         whole = settings.experiment(name)
@@ -98,9 +104,20 @@ def stories(con: "duckdb.DuckDBPyConnection", settings: Settings) -> list[Experi
             key=lambda r: (order[r["contrast"]], r["evaluation"] == "mean", r["evaluation"]),
         )
         published = sheets.get(PUBLISHED.get(whole.preset, ""), {})
+        if any(a.backbone for a in whole.arms):
+            published = {model: {MEAN_OF_SEVEN: row[MEAN_OF_SEVEN]} for model, row in sheets["backbones"].items()}
         found.append(
-            ExperimentStory(name, whole.preset, whole.question, made, of_it, balance.get(name, []), published)
-        )  # fmt: skip
+            ExperimentStory(
+                name,
+                whole.preset,
+                whole.question,
+                made,
+                of_it,
+                balance.get(name, []),
+                whole.different_recipes,
+                published,
+            )
+        )
     return found
 
 
@@ -114,13 +131,13 @@ def studies(con: "duckdb.DuckDBPyConnection") -> dict[str, dict[str, dict[str, t
 
 def published_filters() -> dict[str, tuple[float, float]]:
     """Filter -> shares that the paper's table has right where it keeps and where it discards (spec 4.11), of those alike."""
-    sheet = _published()["filters"]
+    sheet = published_sheets()["filters"]
     return {ours: (sheet[p]["Keep"] / 100, sheet[p]["Discard"] / 100) for p, ours in FILTERS.items() if p == ours}
 
 
 def filters(con: "duckdb.DuckDBPyConnection") -> list[tuple[str, Estimate, Estimate, float, float]]:
     """(filter, right where it keeps, right where it discards, both as published), in the order of the paper's table."""
-    ours, sheet = studies(con).get("filters", {}), _published()["filters"]
+    ours, sheet = studies(con).get("filters", {}), published_sheets()["filters"]
     nothing = (NOTHING, 0)
     return [
         (name, ours[name].get("keep", nothing)[0], ours[name].get("discard", nothing)[0], row["Keep"], row["Discard"])
@@ -137,7 +154,7 @@ def _by_experiment(con: "duckdb.DuckDBPyConnection", table: str) -> dict[str, li
     return rows
 
 
-def _published() -> dict[str, dict[str, dict[str, float]]]:
+def published_sheets() -> dict[str, dict[str, dict[str, float]]]:
     """sheet -> model or row -> column -> value, as published."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for r in published_scores().to_pylist():

@@ -11,6 +11,7 @@ from resources.settings import Embedding, Experiment, TrialArm
 from sql import statement
 
 COLUMNS = "pair_id, verified_order, weight, target"
+MATCHED_LEVELS = 5  # of the kinds in experiments/described, from the finest to the source alone
 LEARNED_FROM = 20_000  # pairs that topics are learned from, drawn by hash
 NO_TOPICS = pa.table({"pair_id": pa.array([], pa.string()), "topic": pa.array([], pa.string())})
 
@@ -36,7 +37,12 @@ def build(con: duckdb.DuckDBPyConnection, experiment: Experiment, name: str, see
         _base(con, arm, seed)
         if arm.like:
             _create(con, "wide", con.sql(statement("experiments/described")))
-            _create(con, "orders", con.sql(statement("experiments/matched"), params={"seed": str(seed)}))
+            _create(con, "taken", con.table("wide").select(f"{COLUMNS}, kinds").limit(0))
+            for level in range(1, MATCHED_LEVELS + 1):
+                told = {"seed": str(seed), "level": level}
+                _create(con, "more", con.sql(statement("experiments/matched"), params=told))
+                _create(con, "taken", con.table("taken").union(con.table("more")))
+            _create(con, "orders", con.table("taken").select(COLUMNS))
         if wanted is not None and (have := _count(con)) < wanted:
             problem = f"{have:,} pairs, where {wanted:,} were asked for"
         limit = round(arm.share * _count(con)) if arm.share is not None else wanted

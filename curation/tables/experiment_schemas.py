@@ -55,8 +55,9 @@ EXPERIMENT_PROFILES = table(
         field(
             "statistic",
             S,
-            "source, topic, length (characters of both responses) and longer (chosen less rejected) as histograms; length,"
-            " longer and margin (chosen less rejected by the best reward model) with _mean and _sd as numbers",
+            "source, topic, length (characters of both responses), margin_size and longer (chosen less rejected) as"
+            " histograms; length, longer, margin (chosen less rejected by the best reward model) and margin_size (how far"
+            " apart it finds the two, whichever is better) with _mean and _sd as numbers",
         ),
         field("item", S, "bin or value of the histogram; '' for a number"),
         field("value", F, "share of the pairs, or the number"),
@@ -157,7 +158,8 @@ EXPERIMENT_BALANCE = table(
         field(
             "alike",
             B,
-            "within 5 %; null for what hangs on the labels themselves: how much longer the chosen response is",
+            "within 5 %; null for what hangs on the labels themselves: how much longer the chosen response is, and how"
+            " much better the best reward model finds it",
             True,
         ),
     ],

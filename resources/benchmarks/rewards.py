@@ -14,15 +14,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.identity import comparison_id
-from curation.tables import ATTRIBUTE_FIELDS, BENCHMARK_SCORES, CONVERSATION, FINAL_REWARD_MODEL
+from curation.tables import ATTRIBUTE_FIELDS, BENCHMARK_SCORES, CONVERSATION, FINAL_REWARD_MODEL, JUDGE_VOTES
+from curation.verdicts import aggregate
 from evaluation.items import REWARDS, BenchmarkError
 from evaluation.judged import rewards as judged
 from resources.benchmarks.loader import Loaded
-from resources.judges import panel
+from resources.judges import ask, panel
 from resources.judges.attribute_models import labeller
 from resources.llm.policy import incomplete
 from resources.settings import Judge
 from resources.sources import hub
+from resources.stops import Stop
 from sql import statement
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 LONGER = "longer_answer"
 JUDGE = "judge:"
+PANEL = "panel"  # of all configured judges
 ATTRIBUTES_OF_A_TARGET = ", ".join(f.name for f in ATTRIBUTE_FIELDS)
 NO_EXAMPLES = pa.schema(
     [
@@ -49,7 +52,8 @@ def scores_of(model: str, run: "Run", benchmarks: Sequence[Loaded]) -> pa.Table:
     Args:
         model: an arm whose final model was made (`arm-2` for its second seed); the folder of an exported model;
             `huggingface:<owner>/<name>@<commit>`; a Parquet or JSONL file (benchmark, item_id, candidate, reward) of
-            scores made elsewhere; `judge:<name>` of the configuration; or `longer_answer`.
+            scores made elsewhere; `judge:<name>` of the configuration, or `judge:panel` for all of them as one; or
+            `longer_answer`.
 
     Raises:
         BenchmarkError: there is no such model, or it cannot answer these benchmarks.
@@ -87,9 +91,11 @@ def model_scores(run: "Run", folder: str, benchmarks: Sequence[Loaded]) -> pa.Ta
 
 
 def judge_scores(run: "Run", name: str, benchmarks: Sequence[Loaded]) -> pa.Table:
-    """`BENCHMARK_SCORES` rows of a configured judge: how many of its answers, over both orders, a response wins.
+    """`BENCHMARK_SCORES` rows of a configured judge: how many of its answers, over both orders, a response wins. Of the
+    whole panel: the response that its verdict is for has 1, the other 0, and both have 0 where there is no verdict.
 
-    Attributes come from the configured labeller, blind to the labels; the judge is shown no examples.
+    Attributes come from the configured labeller, blind to the labels; judges are shown no examples. The panel counts one
+    voice a judge (`judges.quorum`), also where the configuration weighs judges by what gold says of them.
 
     Raises:
         BenchmarkError: no such judge, a benchmark holds other items than pairs, or too many of the judge's answers are
@@ -97,8 +103,10 @@ def judge_scores(run: "Run", name: str, benchmarks: Sequence[Loaded]) -> pa.Tabl
         Stop: what the judge's or the labeller's back end came to, such as an exhausted budget.
     """
     judges = {b.judge.name: b for b in panel(run.settings, run.lake, "benchmarks")}
-    if name not in judges:
+    together = name == PANEL and name not in judges and bool(judges)
+    if name not in judges and not together:
         raise BenchmarkError(f"no judge {name!r} is configured, only {', '.join(judges)}")
+    asked = list(judges.values()) if together else [judges[name]]
     parts = []
     for benchmark in benchmarks:
         pairs = _pairs(benchmark)
@@ -107,9 +115,17 @@ def judge_scores(run: "Run", name: str, benchmarks: Sequence[Loaded]) -> pa.Tabl
             con.register("pairs", pairs)
             con.register("attributes", attributes)
             targets = con.sql(f"SELECT pairs.*, {ATTRIBUTES_OF_A_TARGET} FROM pairs JOIN attributes USING (pair_id)")
-            votes = judges[name].vote(targets.to_arrow_table(), NO_EXAMPLES)
-        _enough(benchmark.name, votes, judges[name].judge)
-        given = pa.table({"item_id": votes["pair_id"], "vote": votes["vote"]})
+            found = ask(asked, targets.to_arrow_table(), NO_EXAMPLES)
+        if stops := [f for f in found if isinstance(f, Stop)]:
+            raise stops[0]
+        votes = [f.select(JUDGE_VOTES.schema.names).cast(JUDGE_VOTES.schema) for f in found if isinstance(f, pa.Table)]
+        for one, its in zip(asked, votes, strict=True):
+            _enough(benchmark.name, its, one.judge)
+        if together:
+            verdicts = aggregate(pa.concat_tables(votes), run.settings.judges.quorum)
+            given = pa.table({"item_id": verdicts["pair_id"], "vote": verdicts["verdict"]})
+        else:
+            given = pa.table({"item_id": votes[0]["pair_id"], "vote": votes[0]["vote"]})
         parts.append(_rows(benchmark.name, judged(benchmark.name, benchmark.labelled, given)))
     return pa.concat_tables(parts)
 

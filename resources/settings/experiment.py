@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from evaluation.presets import PRESETS, Preset, expanded, parsed
 from resources.settings.base import Count, Name, Part, Share
-from resources.settings.training import Arms, Recipe
+from resources.settings.training import Arms, Backbone, Recipe
 
 VIEWS = (  # of the pairs of the batches up to an iteration; the first three also after stage 2
     "original", "filtered", "corrected", "seed_and_original", "seed_and_unguided", "seed_and_people", "unguided",
@@ -27,11 +27,12 @@ class TrialArm(Part):
     where: str = (
         ""  # SQL over the table clean_pool and the columns category, objectivity, controversiality, p_best, p_gold
     )
-    like: str = ""  # name of another arm: as many pairs, matched to it in source, topic and length (spec 8.09)
+    like: str = ""  # name of another arm: as many pairs, matched in source, topic, length, margin's size (spec 8.09)
     as_many_as: str = ""  # name of another arm: a random part of that size, where this one is larger
     size: Count | None = None  # a random part of so many pairs
     share: Annotated[Share, Field(gt=0)] | None = None  # a random part; a smaller share lies in a larger one
     recipe: Recipe | None = None  # of this arm alone; only with different_recipes
+    backbone: Backbone | None = None  # that this arm's models start from, and are trained whole; likewise
 
     @property
     def base(self) -> tuple[str, str]:
@@ -100,9 +101,10 @@ class Experiment(Part):
             raise ValueError(f"experiment {self.name}: no arms")
         for arm in self.arms:
             _ = arm.base
-            if arm.recipe is not None and not self.different_recipes:
+            own = "recipe" if arm.recipe is not None else "backbone" if arm.backbone is not None else ""
+            if own and not self.different_recipes:
                 raise ValueError(
-                    f"experiment {self.name}: arm {arm.name} has a recipe of its own, and then a difference is not one of the"
+                    f"experiment {self.name}: arm {arm.name} has a {own} of its own, and then a difference is not one of the"
                     " data (spec 6.09); if that is what you ask, say different_recipes = true"
                 )
         return self
@@ -145,4 +147,6 @@ class Experiment(Part):
             except ValueError as e:
                 raise ValueError(f"experiment {self.name}: compare: {e}") from e
         question = self.question or (made.question if made else "")
-        return self.model_copy(update={"arms": arms, "compare": compare, "question": question})
+        unlike = self.different_recipes or (made is not None and made.different_recipes)
+        made_whole = {"arms": arms, "compare": compare, "question": question, "different_recipes": unlike}
+        return self.model_copy(update=made_whole)

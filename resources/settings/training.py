@@ -102,6 +102,16 @@ class Training(job.Setup):
             raise ValueError("deepspeed on several nodes needs both nodes and hostfile, and no rendezvous")
         return self
 
+    def with_final(self, recipe: Recipe | None, backbone: Backbone | None = None) -> "Training":
+        """The section with another recipe of final models. Where they start from another backbone they are trained whole:
+        heads on frozen layers share the states of the pool's texts, which one backbone has read
+        (spec 7.17)."""
+        final = recipe or self.final
+        if backbone is None:
+            return self.model_copy(update={"final": final})
+        tuned = final.model_copy(update={"head": "fine-tuned"})
+        return self.model_copy(update={"final": tuned, "backbone": backbone})
+
     def head_of(self, kind: Literal["loop", "gold", "final"]) -> Head:
         """How the models of a kind are made."""
         return getattr(self, kind).head or self.head or "fine-tuned"

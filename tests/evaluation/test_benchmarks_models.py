@@ -265,6 +265,32 @@ def test_a_configured_judge_is_evaluated_like_a_model(tmp_path, lake):
         scores_of("judge:nobody", run, [loaded])
 
 
+def test_a_panel_is_evaluated_as_one_judge_by_the_majority_of_its_voices(tmp_path, lake):
+    """Three recorded judges of six pairs; each is right on some, and a pair is right where two of them are (spec 7.18)."""
+    planted(lake, 6)
+    right = {"a": {0, 1, 2, 3}, "b": {0, 1, 4}, "c": {0, 2, 4, 5}}
+    panel = []
+    for name, pairs in right.items():
+        path = tmp_path / f"{name}.jsonl"
+        rows = [
+            {"prompt": f"question {i}", "a": ("yes " * (3 if i % 3 else 9)) + str(i), "b": "no " * 6 + str(i),
+             "winner": "a" if i in pairs else "b"}
+            for i in range(6)
+        ]  # fmt: skip
+        path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+        fields = {"prompt": "prompt", "a": "a", "b": "b", "winner": "winner"}
+        answers = {"path": str(path), "shape": "winner", "fields": fields, "codes": {"a": ["a"], "b": ["b"]}}
+        panel.append({"name": name, "backend": "recorded", "answers": [answers]})
+    sections = {"judges": {"panel": panel, "quorum": 2}, "attributes": {"backend": "heuristic"}}
+    run = Run(configured(**sections), lake)
+    loaded = load(run.settings.benchmarks[0], lake, 0)
+    scores = scores_of("judge:panel", run, [loaded])
+    won = {r["item_id"]: r["reward"] for r in scores.to_pylist() if r["candidate"] == 0}
+    assert won == {f"{i:03d}": float(i in (0, 1, 2, 4)) for i in range(6)}
+    with pytest.raises(BenchmarkError, match="no judge 'panel' is configured"):
+        scores_of("judge:panel", Run(configured(judges={"panel": []}), lake), [loaded])
+
+
 # ---- a real transformer, files of scores, assets, the command ------------------------------------------------------
 def test_a_transformers_folder_scores_every_candidate_and_equal_texts_alike(tmp_path, lake):
     from training.export import export
@@ -464,6 +490,30 @@ def test_the_holdout_measures_agreement_with_people(lake):
     assert (whole["value"], whole["n"]) == (pytest.approx(2 / 3), 3)  # the third one, people turned round
 
 
+def test_models_and_judges_stand_in_one_table_of_agreement_with_people(lake, tmp_path, capsys):
+    """Three pairs that people decided; of four models each agrees on another share, the published rows beside them."""
+    texts = {"conversation": [{"role": "user", "content": "why?"}], "chosen": "a long answer", "rejected": "short"}
+    put(lake, CLEAN_POOL, [{"pair_id": f"p{i}", **texts} for i in range(3)], "b00")
+    put(lake, GOLD, [{"pair_id": f"p{i}", "verified_order": "original", "role": "test"} for i in range(3)], "iter_00")
+    put(
+        lake,
+        ANNOTATION_BATCH,
+        [{"pair_id": f"p{i}", "assigned_to": "people", "why": "seed"} for i in range(3)],
+        "iter_00",
+    )
+    rows = [{"benchmark": "holdout", "item_id": f"p{i}", "candidate": c, "reward": float(c == (i == 0))}
+            for i in range(3) for c in (0, 1)]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "mine.parquet")
+    request = BenchmarkRequest((str(tmp_path / "mine.parquet"), "longer_answer"), holdout=True, published=True)
+    assert benchmark_command.main(request, Run(settings(), lake)) == 0
+    said = capsys.readouterr().out.partition("agreement with people")[2]
+    lines = [[c.strip() for c in x.strip("│┃").split("│")] for x in said.splitlines() if "│" in x]
+    assert [(x[0].rpartition("/")[2], x[1], x[3]) for x in lines[:2]] == [
+        ("longer_answer", "100.0", "3"), ("mine.parquet", "66.7", "3"),
+    ]  # fmt: skip
+    assert ["published: GPT-4o", "74.3", "-", "-"] in lines
+
+
 def test_without_gold_for_it_there_is_no_holdout(lake):
     with pytest.raises(BenchmarkError, match="holdout: no items"):
         holdout(lake)
@@ -475,9 +525,13 @@ def test_plots_are_pictures(tmp_path, capsys):
         for kind in ("best_of", "ceiling")
         for k in (1, 2, 3)
     ]
-    assert benchmark_plots.curves(rows).startswith(b"\x89PNG")
+    of_two = [{**r, "arm": arm, "subset": s} for r in rows for arm in "ab" for s in ("MATH", "GPQA", "")]
+    one, two = benchmark_plots.curves(rows), benchmark_plots.curves(of_two)
+    assert one.startswith(b"\x89PNG") and two.startswith(b"\x89PNG")
+    widths = [int.from_bytes(drawn[16:20]) for drawn in (one, two)]
+    assert widths[1] == 3 * widths[0]  # a panel a data set, and one of their mean
     assert benchmark_command.claims(tmp_path / "plots") == 0
-    for name in ("pearson.png", "scatter.png"):
+    for name in ("pearson.png", "scatter.png", "pipeline.png", "training_curve.png", "bars.png", "best_of_32.png"):
         assert (tmp_path / "plots" / name).read_bytes().startswith(b"\x89PNG")
 
 

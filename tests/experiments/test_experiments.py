@@ -1,5 +1,6 @@
 """Experiments from the configuration to their contrasts, with real heads on a tiny backbone: what curation gains is planted."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,30 @@ def test_scores_of_a_head_are_those_of_its_network(lake, backbone):
     kept = {(item, candidate): reward for item, candidate, reward in query(lake, query_)}
     assert kept.keys() == network.keys()
     assert max(abs(kept[k] - network[k]) for k in kept) < 1e-4
+
+
+@pytest.mark.slow
+def test_arms_may_have_recipes_and_backbones_of_their_own_where_that_is_asked_for(lake, backbone, tmp_path, capsys):
+    """The same pairs: a head on frozen layers, the whole encoder trained, and another backbone (spec 6.05, 7.17)."""
+    recipe = {"head": "fine-tuned", "epochs": 3, "learning_rate": 3e-3, "global_batch_size": 8}
+    arms = [
+        {"name": "head", "data": "filtered"},
+        {"name": "whole", "data": "filtered", "recipe": recipe},
+        {"name": "llama", "data": "filtered", "recipe": recipe, "backbone": {"name": "new", "hidden": 16, "layers": 1, "heads": 2}},
+    ]  # fmt: skip
+    sections = configured(backbone, ["whole - head"], arms=arms, seeds=1, different_recipes=True)
+    copied = tmp_path / "lake"
+    shutil.copytree(lake.root, copied)
+    mine = Lake(str(copied))
+    suite(mine, sections)
+    rows = query(
+        mine, "SELECT arm, recipe_hash, steps FROM experiment_models WHERE arm IN ('head', 'whole', 'llama') ORDER BY 1"
+    )
+    assert [(arm, steps) for arm, _, steps in rows] == [("head", 0), ("llama", 30), ("whole", 30)]
+    assert len({recipe for _, recipe, _ in rows}) == 3
+    assert show(settings(**sections), mine, [], tmp_path / "out") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "tokens" in said and "too few seeds" in said and "the recipes differ" not in said
 
 
 def test_what_was_found_is_told_and_drawn(lake, backbone, tmp_path, capsys):

@@ -1,23 +1,29 @@
 """The planner on the published curve and on hand-made ones: what it reads off, what it refuses, what it never spends."""
 
+import re
 from decimal import Decimal
 
 import pytest
 
 from cli.main import main
+from curation import tables as t
 from evaluation.planning import (
     NotOnTheCurve,
     PriceRange,
+    Stratum,
     alternatives,
     costed,
     doubtful,
     flaws,
     gains,
+    over_strata,
     rising,
     stops_after,
     weeks,
 )
 from resources.benchmarks.published import published_curve, published_means, published_scores
+from resources.lake import Lake
+from tests.support.lakes import put
 
 PRICES = {"gold": PriceRange.read("0.50"), "silver": PriceRange.read("0.05"), "stage2": PriceRange.read("0.01")}
 
@@ -44,6 +50,32 @@ def test_a_curve_that_falls_is_levelled():
     curve = rising("own", [(100, 60.0), (400, 64.0), (200, 66.0), (800, 70.0)])
     assert curve.pairs == (100, 200, 400, 800) and curve.scores == (60.0, 65.0, 65.0, 70.0)
     assert curve.needed(60.0) == pytest.approx(100) and curve.needed(67.5) == pytest.approx(400 * 2**0.5)
+
+
+def test_the_gain_of_a_label_is_the_entropy_that_it_takes_away():
+    """By hand, from one pair in stock and a flat prior: the label settles it, one bit; a second pair's entropy falls by
+    1 - h(1/3) = 0.0817 bits, which the first label's gain holds too."""
+    assert Stratum(1, 0, 0).gain(0) == pytest.approx(1.0)
+    assert Stratum(2, 0, 0).gain(0) == pytest.approx(1.0 + 0.0817, abs=1e-4)
+    gains_of_one = [Stratum(500, 30, 10).gain(k) for k in range(500)]
+    assert gains_of_one == sorted(gains_of_one, reverse=True) and gains_of_one[-1] > 0
+
+
+@pytest.mark.parametrize("labels", [0, 1, 137, 900, 5000])
+def test_gold_over_strata_sums_to_the_budget_keeps_to_the_stock_and_follows_the_gain(labels):
+    strata = {
+        "sure": Stratum(400, 95, 5), "unsure": Stratum(400, 60, 40), "unknown": Stratum(400, 3, 2), "small": Stratum(20, 3, 2),
+        "gone": Stratum(0, 9, 9),
+    }  # fmt: skip
+    dealt = over_strata(strata, labels)
+    assert sum(dealt.values()) == min(labels, 1220) and all(dealt[n] <= s.stock for n, s in strata.items())
+    assert dealt["sure"] <= dealt["unsure"] and dealt["small"] <= dealt["unknown"] and dealt["gone"] == 0
+    if labels == 137:
+        assert dealt["unknown"] > dealt["sure"]
+    more = over_strata(
+        strata | {"sure": Stratum(400, 60, 40)}, labels
+    )  # the more is to be learned there, the more go there
+    assert more["sure"] >= dealt["sure"]
 
 
 def test_money_is_exact_and_comes_as_a_range():
@@ -120,6 +152,28 @@ def plan(tmp_path, capsys):
         return status, " ".join(capsys.readouterr().out.split())
 
     return run
+
+
+def test_the_command_deals_gold_over_what_people_turned_round(plan, tmp_path):
+    """Of maths people left 9 of 10 labels, of advice 6 of 10; ten pairs of each are unlabelled, and 12 can be paid for."""
+    lake = Lake(str(tmp_path / "lake"))
+    texts = {"conversation": [{"role": "user", "content": "why?"}], "chosen": "a", "rejected": "b"}
+    names = {kind: [f"{kind[0]}{i:02d}" for i in range(20)] for kind in ("maths", "advice")}
+    everything = [pair for pairs in names.values() for pair in pairs]
+    put(lake, t.CLEAN_POOL, [{"pair_id": p, **texts} for p in everything], "b00")
+    about = [
+        {"pair_id": p, "category": kind, "controversiality": "low"} for kind, pairs in names.items() for p in pairs
+    ]
+    put(lake, t.ATTRIBUTES, about, "b00")
+    asked = [p for pairs in names.values() for p in pairs[:10]]
+    put(lake, t.ANNOTATION_BATCH, [{"pair_id": p, "assigned_to": "people", "why": "seed"} for p in asked], "iter_00")
+    turned = {*names["maths"][:1], *names["advice"][:4]}
+    gold = [{"pair_id": p, "verified_order": "swapped" if p in turned else "original", "role": "train"} for p in asked]
+    put(lake, t.GOLD, gold, "iter_00")
+    status, said = plan("--gold", "12", "--curve", "published")
+    assert status == 0 and "Where 12 gold pairs would tell most" in said
+    rows = re.findall(r"(advice|maths), low +│ +(\d+) +│ +(\d+) +│ +(\d+)% +│ +(\d+)", said)
+    assert rows == [("advice", "10", "10", "40", "10"), ("maths", "10", "10", "10", "2")]
 
 
 def test_the_command_plans_refuses_and_finds_the_flaws(plan):

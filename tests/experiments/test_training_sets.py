@@ -10,6 +10,8 @@ from resources.settings import Settings
 from tests.stage2.test_snapshots import lake_of
 from tests.support.lakes import make, put, query, settings
 
+MODELS = {"best_model": "best", "gold_model": "gold"}  # of scores
+
 
 def pairs_of(root, arms: list[dict], lake: Lake | None = None, **more) -> dict[str, str]:
     """Arm -> its pairs, swapped ones in upper case."""
@@ -73,8 +75,9 @@ def test_conditions_sizes_and_sources(tmp_path):
     assert "no_such_column" in problems["broken"] and problems["too-many"] == "8 pairs, where 99 were asked for"
 
 
-def test_a_matched_set_has_the_sources_topics_and_lengths_of_another_where_a_random_one_has_not(tmp_path):
-    """Curated pairs are long and about one of three things; the pool is mostly short (spec 8.09)."""
+def test_a_matched_set_has_the_sources_topics_lengths_and_margins_of_another_where_a_random_one_has_not(tmp_path):
+    """Curated pairs are long, far apart and about one of three things; the pool is mostly short and close. Who is ahead is
+    not matched: that would match the labels (spec 8.09, O-18)."""
     lake = Lake(str(tmp_path))
     topics = ("the weather in the north", "a recipe of soup", "prime numbers and proofs")
     rows = []
@@ -86,6 +89,9 @@ def test_a_matched_set_has_the_sources_topics_and_lengths_of_another_where_a_ran
             {"pair_id": f"p{i:03d}", "conversation": turns, "chosen": "good " * words, "rejected": "bad " * words}
         )
     put(lake, t.CLEAN_POOL, rows, "b00")
+    ahead = [(3.0 if i % 4 == 0 or i % 7 == 0 else 0.3) * (1 if i % 4 == 0 else -1) for i in range(600)]
+    put(lake, t.SCORES, [{"pair_id": r["pair_id"], "r_chosen_best": m, "r_rejected_best": 0.0} | MODELS
+                         for r, m in zip(rows, ahead, strict=True)], "b00")  # fmt: skip
     texts = {"flipped": False, "label_source": "people", "rule": "r", "weight": 1.0, "license": "x"}
     put(lake, t.RELEASE_CURATED, [r | texts for i, r in enumerate(rows) if i % 4 == 0 and i % 3], "b00")
     arms = [{"name": "filtered", "data": "filtered"}, {"name": "matched", "like": "filtered"},
@@ -98,7 +104,31 @@ def test_a_matched_set_has_the_sources_topics_and_lengths_of_another_where_a_ran
     assert len(set(sizes.values())) == 1
     assert profile["matched"]["topic"] == profile["filtered"]["topic"] and len(profile["filtered"]["topic"]) == 3
     assert profile["matched"]["length"] == profile["filtered"]["length"]
+    assert profile["matched"]["margin_size"] == profile["filtered"]["margin_size"] == {"013": 1.0}
     assert profile["random"]["length_mean"][""] < 0.8 * profile["filtered"]["length_mean"][""]
+    assert profile["random"]["margin_size_mean"][""] < 2 and profile["matched"]["margin_size_mean"][""] == 3
+    assert profile["matched"]["margin_mean"][""] < profile["filtered"]["margin_mean"][""] == 3
+
+
+def test_where_a_kind_runs_short_a_matched_set_keeps_length_and_margin_before_topic(tmp_path):
+    """The pool has none of the curated topic left over, but enough pairs that are as long and as far apart."""
+    lake = Lake(str(tmp_path))
+    rows, scores, curated = [], [], []
+    for i in range(300):
+        long = i < 120
+        topic = "a recipe of soup" if i < 60 else "prime numbers and proofs"
+        words, margin = (60, 3.0) if long else (8, 0.3)
+        rows.append({"pair_id": f"p{i:03d}", "conversation": [{"role": "user", "content": f"{topic} {topic}"}],
+                     "chosen": "good " * words, "rejected": "bad " * words})  # fmt: skip
+        scores.append({"pair_id": f"p{i:03d}", "r_chosen_best": margin, "r_rejected_best": 0.0} | MODELS)
+        curated.append(i < 60)
+    put(lake, t.CLEAN_POOL, rows, "b00")
+    put(lake, t.SCORES, scores, "b00")
+    about = {"flipped": False, "label_source": "people", "rule": "r", "weight": 1.0, "license": "x"}
+    put(lake, t.RELEASE_CURATED, [r | about for r, c in zip(rows, curated, strict=True) if c], "b00")
+    elsewhere = {"name": "matched", "where": "conversation[1].content NOT LIKE '%soup%'", "like": "filtered"}
+    found = pairs_of(tmp_path, [{"name": "filtered", "data": "filtered"}, elsewhere], lake)
+    assert found["matched"] == "".join(f"p{i:03d}" for i in range(60, 120))
 
 
 def test_equal_sets_have_equal_hashes_whatever_they_are_called(tmp_path):
@@ -135,7 +165,8 @@ def made(*experiments: dict, **more) -> Settings:
         ({"name": "e", "arms": [{"name": "a"}, {"name": "b"}], "compare": ["a - b", "a - b"]}, "compared twice"),
         ({"name": "e", "arms": [{"name": "a"}], "evaluate": ["nobody"]}, "evaluate names nobody"),
         ({"name": "e", "arms": [{"name": "a"}], "compare": ["a - b"]}, "no arm b"),
-        ({"name": "e", "arms": [{"name": "a", "recipe": {"epochs": 2}}]}, "different_recipes = true"),
+        ({"name": "e", "arms": [{"name": "a", "recipe": {"epochs": 2}}]}, "a recipe of its own"),
+        ({"name": "e", "arms": [{"name": "a", "backbone": {"name": "b"}}]}, "a backbone of its own.*different_recipes"),
     ],
 )
 def test_an_experiment_that_cannot_be_is_refused(experiment, why):
