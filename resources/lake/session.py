@@ -9,12 +9,16 @@ import contextlib
 import itertools
 import os
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from resources.scratch import scratch
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 _numbers = itertools.count()
 _lock = threading.Lock()
@@ -47,6 +51,14 @@ def show(con: duckdb.DuckDBPyConnection, catalogue: Path) -> None:
         con.execute(f"ATTACH IF NOT EXISTS '{catalogue}' AS {alias} (READ_ONLY)")
     [(own,)] = con.execute("SELECT current_database()").fetchall()
     con.execute(f"SET search_path = '{own}.main,{alias}.main'")
+
+
+def let_read(con: duckdb.DuckDBPyConnection, files: "Callable[[], AbstractFileSystem]") -> None:
+    """Let a session, and with it all of its instance, read by a file system."""
+    with _lock:
+        name = files().protocol
+        if not con.filesystem_is_registered(str(name)):
+            con.register_filesystem(files())
 
 
 def _instance(memory_limit: str, threads: int) -> duckdb.DuckDBPyConnection:
