@@ -12,7 +12,6 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from assets.benchmark_results import as_they_are
 from assets.table_asset import Check, Rows, table_asset
@@ -101,7 +100,7 @@ def _try_again(settings: Settings, lake: Lake, name: str | None) -> str | None:
     """Why a source that has not changed must be read again: what it could not be read for may be gone."""
     from resources.sources.reader import may_pass
 
-    whole = pq.read_table(lake.path(QUARANTINE, name), columns=["reason"], filters=[("row", "=", 0)], partitioning=None)
+    whole = lake.read(QUARANTINE, name, ["reason"], [("row", "=", 0)])
     source = _source(settings, name)
     reasons = [reason for reason in whole["reason"].to_pylist() if may_pass(source, lake, reason)]
     return f"could not be read and may be now: {reasons[0]}" if reasons else None

@@ -84,12 +84,12 @@ def checked(step: Step, run: Run, names: set[tuple[str, str]]) -> Iterator[dg.As
             keys = [run.partition]
         found: dict[str, list[dg.AssetCheckResult]] = {}
         for key in keys:
-            path = run.lake.path(table, key)
-            if not path.exists():
+            path = run.lake.address(table, key)
+            if path is None:
                 raise dg.Failure(
                     f"{label(table, key)} has not been made: there is nothing to check", allow_retries=False
                 )
-            results, _ = _examine(step, replace(run, partition=key), table, str(path), wanted)
+            results, _ = _examine(step, replace(run, partition=key), table, path, wanted)
             for result in results:
                 found.setdefault(result.check_name or "", []).append(result)
         for name, results in found.items():

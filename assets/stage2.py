@@ -3,6 +3,7 @@ stage 1 left (spec 4). Nobody is asked before both models have scored: the parti
 fewer (spec 4, invariant 3)."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -442,7 +443,7 @@ def decision_rule(run: Run) -> Iterator[Rows]:
         calibration, shown = _calibrated(run, rule)
         decision = "calibrated" if s.stage2.decision == "calibrated" else rule.decision
         rule, metadata = rule.model_copy(update={"decision": decision, "calibration": calibration}), metadata | shown
-    path = run.lake.path(DECISIONS, "b00").parents[1] / "rule.json"
+    path = Path(run.lake.root).absolute() / DECISIONS.name / "rule.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(rule.dumps(), encoding="utf-8")

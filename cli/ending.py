@@ -20,7 +20,7 @@ def made(settings: Settings, lake: Lake) -> Iterator[str]:
         keys = [key for key in settings.partition_keys("bucket") if lake.note(table, key) is not None]
         if keys:
             rows = sum(lake.rows(table, key) for key in keys)
-            yield f"Release {name}: {rows:,} pairs in {lake.path(table, keys[0]).parents[1]}/"
+            yield f"Release {name}: {rows:,} pairs in {lake.storage.place}/{table.name}/"
     with lake.connect() as con:
         final = con.execute(
             "SELECT model, path, pairs, validation_accuracy FROM final_reward_model ORDER BY model"

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation.tables import TABLES, Table
 from resources.lake import Damaged, Lake, digests, label
+from resources.lake.folder_tables import aside
+from resources.lake.storage import SCHEMA_FILE
 from resources.llm import call_check
 from resources.llm.call_store import KEPT, readers
 
-ASIDE = "aside"  # folder under `files` for what was damaged
 AGAIN = "`assay verify --set-aside`, then `assay run`: it is made again from what it reads, and nothing is paid twice"
 BACKUP = "put it back from a backup (docs/backup.md)"
 
@@ -25,16 +25,18 @@ class Damage:
     """Something that is not what was written.
 
     Attributes:
-        path: the file or folder.
+        path: the file, folder or object.
         why: what is wrong.
         way: how it is made anew.
-        goes: what `set_aside` moves; nothing where only a backup helps.
+        goes: files and folders that `set_aside` moves; with `partitions` nothing where only a backup helps.
+        partitions: of tables, which it takes away, too.
     """
 
-    path: Path
+    path: Path | str
     why: str
     way: str
     goes: tuple[Path, ...] = ()
+    partitions: tuple[tuple[Table, str | None], ...] = ()
 
 
 @dataclass
@@ -51,14 +53,14 @@ class Examined:
     files: int = 0
     bytes: int = 0
     moved_on: int = 0
-    unchecked: list[Path] = field(default_factory=list)
+    unchecked: list[Path | str] = field(default_factory=list)
 
 
 def damages(lake: Lake, examined: Examined) -> Iterator[Damage]:
     """Everything that is damaged; every byte of tables, models, vectors and stores is read, and nothing is written."""
     root = Path(lake.root).absolute()
     if why := lake.schema_fault():
-        yield Damage(root / "lake.json", why, BACKUP)
+        yield Damage(_path_or_address(f"{lake.storage.place}/{SCHEMA_FILE}"), why, BACKUP)
         return
     yield from _tables(lake, examined)
     for name, faults in {
@@ -76,97 +78,97 @@ def damages(lake: Lake, examined: Examined) -> Iterator[Damage]:
             yield Damage(vectors, why, way, (vectors,))
 
 
-def set_aside(lake: Lake, found: list[Damage]) -> list[tuple[Path, Path]]:
-    """Move what can be made again out of the way, into `files/aside`; returns (from, to) of each. Nothing is deleted."""
+def set_aside(lake: Lake, found: list[Damage]) -> list[tuple[str, str]]:
+    """Take what can be made again out of the way; returns (from, to) of each. Nothing is deleted."""
     root, moved = Path(lake.root).absolute(), []
     for path in dict.fromkeys(p for d in found for p in d.goes):
-        if not path.exists():
-            continue
-        place = lake.folder(ASIDE) / path.relative_to(root)
-        n, to = 1, place
-        while to.exists():
-            n, to = n + 1, place.with_name(f"{place.name}.{n}")
-        to.parent.mkdir(parents=True, exist_ok=True)
-        path.rename(to)
-        moved.append((path, to))
+        if path.exists():
+            moved.append((str(path), str(aside(root, path))))
+    for table, key in dict.fromkeys(p for d in found for p in d.partitions):
+        if lake.address(table, key) is not None:
+            moved.append(lake.storage.set_aside(table, key))
     return moved
 
 
-def _files(lake: Lake) -> Iterator[tuple[Table, str | None, Path]]:
-    """Every published file, configured or not."""
-    base = Path(lake.root).absolute()
+def _partitions(lake: Lake) -> Iterator[tuple[Table, str | None, Path | str]]:
+    """Every published partition, configured or not, and where it is."""
     for table in TABLES.values():
-        for partition in lake.partitions(table) if table.partition else [None]:
-            if (path := lake.path(table, partition)).exists() and path.is_relative_to(base):
-                yield table, partition, path
+        for key in sorted(lake.storage.keys(table), key=str):
+            if (address := lake.address(table, key)) is not None:
+                yield table, key, _path_or_address(address)
+
+
+def _path_or_address(address: str) -> Path | str:
+    return address if "://" in address else Path(address)
 
 
 def _tables(lake: Lake, examined: Examined) -> Iterator[Damage]:
     """Damage to tables: bytes that are not what was written, footers, and what footers name and is not there."""
     notes: dict[str, dict] = {}
-    for table, partition, path in _files(lake):
+    for table, key, path in _partitions(lake):
         examined.files += 1
         try:
-            examined.bytes += path.stat().st_size
-            if why := digests.fault(path):
-                yield Damage(path, why, AGAIN, (path,))
-            elif (note := lake.note(table, partition)) is not None:
-                notes[label(table, partition)] = note
-                if digests.undigested(path):
+            examined.bytes += lake.storage.size(table, key)
+            if why := lake.storage.fault(table, key):
+                yield Damage(path, why, AGAIN, partitions=((table, key),))
+            elif (note := lake.note(table, key)) is not None:
+                notes[label(table, key)] = note
+                if lake.storage.undigested(table, key):
                     examined.unchecked.append(path)
         except Damaged:
-            yield Damage(path, "its footer does not say what made it", AGAIN, (path,))
+            yield Damage(path, "its footer does not say what made it", AGAIN, partitions=((table, key),))
         except OSError as e:
-            yield Damage(path, f"it cannot be read: {e.strerror}", BACKUP)
-    gone: dict[Path, str] = {}
+            yield Damage(path, f"it cannot be read: {e.strerror or e}", BACKUP)
+    gone: dict[str, str] = {}
     for name, note in notes.items():
         inputs = {k: v for k, v in note.get("inputs", {}).items() if notes.get(k, {}).get("version") != v}
         examined.moved_on += bool(inputs)
-        for path in filter(None, (_path(lake, k) for k in inputs)):
-            if not path.exists():
-                gone.setdefault(path, name)
-    for path, name in gone.items():
-        yield Damage(path, f"it is gone, and {name} was made from it", "`assay run` makes it again")
+        for one in inputs:
+            if (part := _partition(one)) is not None and lake.address(*part) is None:
+                gone.setdefault(one, name)
+    for one, name in gone.items():
+        if (part := _partition(one)) is not None:
+            path = _path_or_address(lake.storage.where(*part))
+            yield Damage(path, f"it is gone, and {name} was made from it", "`assay run` makes it again")
 
 
-def _path(lake: Lake, name: str) -> Path | None:
-    """Where an input of a footer stands; None where no table is called so, or it is divided otherwise by now."""
-    table, _, partition = name.partition("/")
-    try:
-        return lake.path(TABLES[table], partition or None)
-    except (KeyError, ValueError):
+def _partition(name: str) -> tuple[Table, str | None] | None:
+    """An input of a footer; None where no table is called so, or it is divided otherwise by now."""
+    table, _, key = name.partition("/")
+    if (found := TABLES.get(table)) is None or (found.partition is None) == bool(key):
         return None
+    return found, key or None
 
 
 def _models(lake: Lake, models: Path, examined: Examined) -> Iterator[Damage]:
     """Damage to models that were trained to their end, and models that tables name and that are not there."""
-    named = _table_files_by_model(lake)
+    named = _rows_by_model(lake)
     for result in sorted(models.glob("*/result.json")):
         examined.files += 1
         folder = result.parent
         if not digests.sealed(folder):
             examined.unchecked.append(folder)
         elif why := digests.fault_of_folder(folder):
-            goes = (folder, digests.place(folder), *named.get(folder.name, ()))
-            yield Damage(folder, why, AGAIN, goes)
-    for model, paths in named.items():
+            rows = tuple(named.get(folder.name, {}))
+            yield Damage(folder, why, AGAIN, (folder, digests.place(folder)), rows)
+    for model, rows in named.items():
         if not (models / model / "result.json").exists():
-            why = f"it is gone, or was not trained to its end, and {paths[0]} names it"
+            why = f"it is gone, or was not trained to its end, and {next(iter(rows.values()))} names it"
             folder = models / model
-            yield Damage(folder, why, AGAIN, (folder, digests.place(folder), *paths))
+            yield Damage(folder, why, AGAIN, (folder, digests.place(folder)), tuple(rows))
 
 
-def _table_files_by_model(lake: Lake) -> dict[str, list[Path]]:
-    """Model -> the files that say that it is there: it is trained again when they are made again."""
-    found: dict[str, list[Path]] = {}
-    for table, _, path in _files(lake):
+def _rows_by_model(lake: Lake) -> dict[str, dict[tuple[Table, str | None], Path | str]]:
+    """Model -> the partitions that say that it is there: it is trained again when they are made again."""
+    found: dict[str, dict[tuple[Table, str | None], Path | str]] = {}
+    for table, key, path in _partitions(lake):
         if {"model_id", "path"} <= set(table.schema.names):
             try:
-                ids = pq.read_table(path, columns=["model_id"], partitioning=None)["model_id"].to_pylist()
+                ids = lake.read(table, key, ["model_id"])["model_id"].to_pylist()
             except (pa.ArrowException, OSError, ValueError):
                 continue  # damaged itself, and told as such
             for model in ids:
-                found.setdefault(model, []).append(path)
+                found.setdefault(model, {})[table, key] = path
     return found
 
 

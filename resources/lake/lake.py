@@ -9,26 +9,30 @@ makes lineage a query.
 
 import contextlib
 import functools
-import glob
 import json
 import os
 import re
-from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.tables import TABLES, Table
-from resources.lake import digests
+from resources.lake.folder_tables import FolderTables
 from resources.lake.session import Views, session
 from resources.lake.staging import Damaged, Data, LakeError, sorted_reader, write
-from resources.lake.views import definitions, dimensions, empty
+from resources.lake.storage import SCHEMA_FILE, TableStorage, Written, damaged, dimensions, label, quote
+from resources.lake.views import definitions, empty
 from resources.settings import ConfigError, Settings, Undeclared
 from training.atomic import beside
-from training.atomic import replace as replace_file
+
+if TYPE_CHECKING:
+    from resources.lake.object_tables import Snapshot
 
 SCHEMA = 2  # of all tables together; raised where a column is renamed or means something else
 BOUND = (
@@ -39,7 +43,6 @@ BOUND = (
     "training_set",
 )  # kinds of partition that count only while they are configured
 _LACKS = re.compile(r"(?:Table|Macro|Scalar Function|Table Function)[^!]*? with name \"?(\w+)\"? does not exist")
-_FILE = re.compile(r"[\"'](/[^\"']*\.parquet)[\"']")  # in DuckDB's messages
 
 
 class Missing(LakeError):
@@ -50,27 +53,20 @@ class OtherSchema(LakeError, ConfigError):
     """The lake's tables have the columns of another Assay."""
 
 
-@dataclass(frozen=True)
-class Written:
-    """What was published: `version` is a hash of the content, `path` the file."""
-
-    rows: int
-    bytes: int
-    version: str
-    path: Path
-
-
 class Staged:
     """A complete file that readers cannot see yet."""
 
-    def __init__(self, path: Path, target: Path, rows: int, version: str):
-        self.path, self.target, self.rows, self.version = path, target, rows, version
+    def __init__(self, storage: TableStorage, table: Table, partition: str | None, path: Path, rows: int, version: str):
+        self.storage, self.table, self.partition = storage, table, partition
+        self.path, self.rows, self.version = path, rows, version
 
     def publish(self) -> Written:
-        with open(self.path, "rb") as f:
-            os.fsync(f.fileno())
-        os.replace(self.path, self.target)
-        return Written(self.rows, self.target.stat().st_size, self.version, self.target)
+        """Put it in place.
+
+        Raises:
+            Overtaken: another run has published the partition meanwhile.
+        """
+        return self.storage.publish(self.table, self.partition, self.path, self.rows, self.version)
 
 
 @dataclass(frozen=True)
@@ -85,6 +81,8 @@ class Lake:
             former number of buckets, leaves its file behind; nothing is deleted and nobody reads it.
         shown: names of the tables that may be read, or None for all of them.
         reader: who reads, named where it asks for another table.
+        tables: `s3://bucket/prefix` of the tables, or None where they are files of the folder.
+        snapshot: what is seen of tables in a store; None for what is there at each look.
     """
 
     root: str
@@ -93,16 +91,43 @@ class Lake:
     keys: tuple[tuple[str, tuple[str, ...]], ...] = ()
     shown: frozenset[str] | None = None
     reader: str = ""
+    tables: str | None = None
+    snapshot: "Snapshot | None" = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, settings: Settings) -> "Lake":
         """The lake of a configuration."""
         keys = tuple((kind, tuple(settings.partition_keys(kind))) for kind in BOUND)
-        return cls(str(settings.lake.path), settings.lake.memory_limit, settings.lake.threads, keys)
+        lake = settings.lake
+        return cls(str(lake.path), lake.memory_limit, lake.threads, keys, tables=lake.tables)
 
     def only(self, tables: Iterable[Table], reader: str) -> "Lake":
         """The same lake with these tables and the views over them, and no other."""
         return replace(self, shown=frozenset(t.name for t in tables), reader=reader)
+
+    def pinned(self, tables: Iterable[Table] = (), as_of: datetime | None = None) -> "Lake":
+        """The same lake as it is now: whatever others publish, each table is seen as it was at the first look. Tables that
+        are files of a folder are seen as they are; no former ones are kept there.
+
+        Args:
+            tables: those that are looked at at once.
+            as_of: a time in the past, in whose state the lake is seen.
+
+        Raises:
+            ConfigError: former states are asked for, and not kept.
+        """
+        if self.tables is None:
+            if as_of is not None:
+                raise ConfigError(
+                    f"{self.root}: former states are kept only of tables in a store of objects ([lake] tables)"
+                )
+            return self
+        from resources.lake.object_tables import Snapshot
+
+        same = replace(self, snapshot=Snapshot(as_of))
+        for table in tables:
+            same.storage.keys(table)
+        return same
 
     def folder(self, name: str) -> Path:
         """A folder for what is no table: models, vectors, stored calls. Created when missing."""
@@ -119,24 +144,33 @@ class Lake:
             return path if path.is_absolute() and not here.exists() and path.exists() else here
         return path
 
+    @property
+    def storage(self) -> TableStorage:
+        """Where the tables are."""
+        if self.tables is None:
+            return FolderTables(Path(self.root).absolute())
+        return _in_store(self.tables, Path(self.root).absolute(), self.snapshot)
+
     def path(self, table: Table, partition: str | None = None) -> Path:
-        if (table.partition is None) != (partition is None):
-            raise ValueError(f"{table.name} is partitioned by {table.partition}, got partition {partition!r}")
-        folder = Path(self.root).absolute() / table.name
-        if partition is not None:
-            folder = folder.joinpath(*map("=".join, zip(dimensions(table), partition.split("|"), strict=True)))
-        return folder / "data.parquet"
+        """Where the file of a partition stands, or would, in a lake whose tables are files of its folder."""
+        return FolderTables(Path(self.root).absolute()).path(table, partition)
+
+    def address(self, table: Table, partition: str | None = None) -> str | None:
+        """What DuckDB reads a partition by; None where it is not there."""
+        return self.storage.address(table, partition)
+
+    def read(
+        self, table: Table, partition: str | None, columns: Sequence[str], filters: list | None = None
+    ) -> pa.Table:
+        """Some columns of a partition that is there, few enough for memory."""
+        with self.storage.open(table, partition) as file:
+            return pq.read_table(file, columns=list(columns), filters=filters, partitioning=None)
 
     def partitions(self, table: Table) -> list[str]:
         """The partitions of a table that exist, sorted."""
         self._may_read(table)
         self._of_this_schema()
-        base = Path(self.root).absolute() / table.name
-        return sorted("|".join(d.partition("=")[2] for d in p.relative_to(base).parts[:-1]) for p in self._files(table))
-
-    def _files(self, table: Table) -> Iterator[Path]:
-        """The published files of a table; never one that is being written."""
-        return (Path(self.root).absolute() / table.name).glob(_pattern(table))
+        return sorted("" if key is None else key for key in self.storage.keys(table))
 
     # ---- reading ---------------------------------------------------------------------------------------------------
     @contextlib.contextmanager
@@ -151,19 +185,23 @@ class Lake:
             Damaged: DuckDB cannot read a file, and it is not what was written.
         """
         self._of_this_schema()
-        views = (Views(self._tables("getvariable('lake')")), _over_tables())
+        storage, shown = (self if self.snapshot else self.pinned()).storage, self._shown()
+        views = (Views(self._tables(storage), begin=lambda con: storage.begin_views(con, shown)), _over_tables())
         try:
-            with session(self.memory_limit, self.threads, views, f"SET VARIABLE lake = {self._quoted()}") as con:
+            with session(self.memory_limit, self.threads, views, lambda con: storage.begin(con, shown)) as con:
                 yield con
         except duckdb.CatalogException as e:
             if why := self._undeclared(e):
                 raise Undeclared(why) from e
             raise
         except duckdb.Error as e:
-            for path in filter(Path.exists, map(Path, _FILE.findall(str(e)))):
-                if path.is_relative_to(Path(self.root).absolute()) and (why := digests.checked(path)):
-                    raise damaged(path, why) from e
+            if why := storage.blame(e):
+                raise why from e
             raise
+
+    def _shown(self) -> list[Table]:
+        """The tables that may be read."""
+        return [TABLES[n] for n in sorted(TABLES.keys() if self.shown is None else self.shown)]
 
     def _undeclared(self, error: duckdb.CatalogException) -> str | None:
         """What is wrong where a session lacks a table or view because its reader does not declare it."""
@@ -183,37 +221,29 @@ class Lake:
             OtherSchema: it is another one, or there are tables and no version.
             Damaged: the file cannot be read.
         """
-        path = Path(self.root).absolute() / "lake.json"
-        if self.root in _known:
+        storage = self.storage
+        if storage.place in _known:
             return
-        if path.exists():
-            found = _schema(path)
-        elif any(next(self._files(TABLES[name]), None) for name in self._folders() & TABLES.keys()):
+        if (said := storage.schema()) is not None:
+            found = _schema(said, f"{storage.place}/{SCHEMA_FILE}")
+        elif storage.holds_tables():
             found = 1
         elif make:
             found = SCHEMA
-            path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(path, json.dumps({"schema": SCHEMA}).encode())
+            storage.put_schema(json.dumps({"schema": SCHEMA}).encode())
         else:
             return
         if found != SCHEMA:
             raise OtherSchema(
-                f"{self.root}: made by {'an older' if found < SCHEMA else 'a newer'} Assay (schema {found}, this is "
+                f"{storage.place}: made by {'an older' if found < SCHEMA else 'a newer'} Assay (schema {found}, this is "
                 f"{SCHEMA}): its tables have other columns. Move everything in it but `files`, where paid answers and "
                 "models stand, to another folder and make it again; or use the Assay that made it."
             )
-        _known.add(self.root)
-
-    def _folders(self) -> set[str]:
-        """What stands in the lake's folder."""
-        try:
-            return set(os.listdir(Path(self.root).absolute()))
-        except FileNotFoundError:
-            return set()
+        _known.add(storage.place)
 
     def schema_fault(self) -> str | None:
         """What is wrong with `lake.json`, or None; it is read anew."""
-        _known.discard(self.root)
+        _known.discard(self.storage.place)
         try:
             self._of_this_schema()
         except Damaged:
@@ -222,68 +252,64 @@ class Lake:
             return str(e)
         return None
 
-    def _quoted(self) -> str:
-        """The root as a string of SQL, to be continued by a pattern of files."""
-        return _quote(glob.escape(str(Path(self.root).absolute())))
-
-    def _tables(self, root: str) -> str:
+    def _tables(self, storage: TableStorage, literal: bool = False) -> str:
         """SQL that defines a view for every table that may be read; it changes where a table gets its first file or loses
         its last, and where a file of an older release goes."""
-        shown = TABLES.keys() if self.shown is None else self.shown
-        return ";\n".join(f'CREATE OR REPLACE VIEW "{n}" AS {self._select(TABLES[n], root)}' for n in sorted(shown))
+        return ";\n".join(
+            f'CREATE OR REPLACE VIEW "{t.name}" AS {self._select(t, storage, literal)}' for t in self._shown()
+        )
 
     def shell(self) -> Path:
         """Write `assay.duckdb`, the same views for a plain DuckDB shell, and return its path."""
         self._of_this_schema()
         path = Path(self.root).absolute() / "assay.duckdb"
+        storage = (self if self.snapshot else self.pinned()).storage
         with beside(path) as new:
             with duckdb.connect(str(new)) as con:
-                con.execute(";\n".join([self._tables(self._quoted()), _over_tables().script]))
+                storage.begin_shell(con, self._shown())
+                con.execute(";\n".join([self._tables(storage, literal=True), _over_tables().script]))
             os.replace(new, path)
         return path
 
-    def _select(self, table: Table, root: str) -> str:
+    def _select(self, table: Table, storage: TableStorage, literal: bool) -> str:
         """The rows of a table. A column that a file of an older release lacks is null until that file is made again."""
         in_path = [d for d in dimensions(table) if d not in table.schema.names]
-        paths = list(self._files(table))
-        if not paths:
+        scan = storage.scan(table, literal)
+        if scan is None:
             return empty(table)
         types = ", ".join(f"'{d}': VARCHAR" for d in dimensions(table))
         hive = f"true, hive_types={{{types}}}" if in_path else "false"
-        files = f"{root} || '/{table.name}/{_pattern(table)}'"
-        if all(_columns(p) in (None, table.schema.names) for p in paths):
-            rows = f"SELECT * FROM read_parquet({files}, hive_partitioning={hive})"
+        if scan.uniform:
+            rows = f"SELECT * FROM read_parquet({scan.files}, hive_partitioning={hive})"
         else:
-            found = f"FROM read_parquet({files}, hive_partitioning={hive}, union_by_name=true)"
+            found = f"FROM read_parquet({scan.files}, hive_partitioning={hive}, union_by_name=true)"
             rows = f"SELECT * FROM ({empty(table)} UNION ALL BY NAME {found})"
         wanted = dict(self.keys).get(table.partition or "")
         if wanted is None:
             return rows
-        return f'{rows} WHERE "{table.partition}" IN ({", ".join(map(_quote, wanted))})' if wanted else empty(table)
+        return f'{rows} WHERE "{table.partition}" IN ({", ".join(map(quote, wanted))})' if wanted else empty(table)
 
     # ---- lineage ---------------------------------------------------------------------------------------------------
     def note(self, table: Table, partition: str | None = None) -> dict | None:
         """The footer of one partition: version, inputs {name: version}, code, settings; None when it is missing."""
         self._may_read(table)
         self._of_this_schema()
-        path = self.path(table, partition)
-        return _footer(path)[1] if path.exists() else None
+        return self.storage.footer(table, partition)
 
     def rows(self, table: Table, partition: str | None = None) -> int:
         self._may_read(table)
-        path = self.path(table, partition)
-        return _footer(path)[0] if path.exists() else 0
+        return self.storage.rows(table, partition)
 
     def check(self, inputs: Iterable[tuple[Table, str | None]]) -> None:
-        """Read every byte of these partitions, each once in a process.
+        """Look at these partitions before they are read.
 
         Raises:
             Damaged: one is not what was written.
         """
+        storage = self.storage
         for table, partition in inputs:
-            path = self.path(table, partition)
-            if path.exists() and (why := digests.checked(path)):
-                raise damaged(path, why)
+            if why := storage.checked(table, partition):
+                raise damaged(storage.address(table, partition) or label(table, partition), why)
 
     def versions(self, inputs: Iterable[tuple[Table, str | None]]) -> dict[str, str]:
         """The version of each input now.
@@ -291,11 +317,14 @@ class Lake:
         Raises:
             Missing: an input has not been materialised.
         """
+        self._of_this_schema()
         found: dict[str, str] = {}
         absent: list[str] = []
+        storage = self.storage
         for table, partition in inputs:
-            if note := self.note(table, partition):
-                found[label(table, partition)] = note["version"]
+            self._may_read(table)
+            if (version := storage.version(table, partition)) is not None:
+                found[label(table, partition)] = version
             else:
                 absent.append(label(table, partition))
         if absent:
@@ -318,9 +347,10 @@ class Lake:
             LakeError: missing or unknown columns, a value that does not fit its type, a null where none may be, two
                 rows with the same key, or more to sort than the memory allows.
         """
+        storage = self.storage
+        storage.trust()
         self._of_this_schema(make=True)
-        target = self.path(table, partition)
-        with beside(target) as new:
+        with storage.staging(table, partition) as new:
             try:
                 with sorted_reader(table, data, self.memory_limit, self.threads) as reader:
                     rows, version = write(table, reader, new, note or {})
@@ -331,42 +361,12 @@ class Lake:
                     f"{label(table, partition)}: DuckDB needs more than memory_limit = {self.memory_limit}; raise it, or "
                     f"the number of buckets, in [lake] ({e})"
                 ) from e
-            yield Staged(new, target, rows, version)
+            yield Staged(storage, table, partition, new, rows, version)
 
 
-def _footer(path: Path) -> tuple[int, dict]:
-    """(rows, what the footer says of what made the file).
-
-    Raises:
-        Damaged: it cannot be read, or nothing of ours is in it.
-    """
+def _schema(content: bytes, path: str) -> int:
     try:
-        found = pq.read_metadata(path)
-        note = json.loads((found.metadata or {})[b"assay"])
-        return found.num_rows, note | {"version": str(note["version"])}
-    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as e:
-        if isinstance(e, OSError) and e.errno:  # of the disk, not of the file
-            raise
-        raise damaged(path, digests.fault(path) or f"its footer cannot be read ({e})") from e
-
-
-def _columns(path: Path) -> list[str] | None:
-    """Names of a file's columns; None where it cannot be read, which whoever reads it says."""
-    there = path.stat()
-    return _columns_of(str(path), there.st_ino, there.st_size, there.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=100_000)
-def _columns_of(path: str, _number: int, _size: int, _time: int) -> list[str] | None:
-    try:
-        return pq.read_schema(path).names
-    except (pa.ArrowException, OSError, ValueError):
-        return None
-
-
-def _schema(path: Path) -> int:
-    try:
-        said = json.loads(path.read_bytes())
+        said = json.loads(content)
         if set(said) == {"schema"} and type(said["schema"]) is int:
             return said["schema"]
     except (ValueError, TypeError):
@@ -374,18 +374,17 @@ def _schema(path: Path) -> int:
     raise damaged(path, "it is not what was written")
 
 
-def damaged(path: Path, why: str) -> Damaged:
-    return Damaged(
-        f"{path} is damaged: {why}. `assay verify` looks at every file of the lake and says how each is made anew."
-    )
+def _in_store(address: str, folder: Path, snapshot: "Snapshot | None") -> TableStorage:
+    """Tables in a store of objects.
 
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _pattern(table: Table) -> str:
-    return "/".join([*(f"{d}=*" for d in dimensions(table)), "data.parquet"])
+    Raises:
+        ConfigError: what it takes is not installed.
+    """
+    try:
+        from resources.lake.object_tables import ObjectTables
+    except ModuleNotFoundError as e:
+        raise ConfigError(f"lake.tables = {address} needs {e.name}: pip install 'assay[s3]'") from e
+    return ObjectTables(address, folder, snapshot)
 
 
 _known: set[str] = set()  # lakes whose schema was looked at
@@ -396,8 +395,3 @@ def _over_tables() -> Views:
     """The views and macros over tables."""
     over = (f'CREATE VIEW "{name}" AS {empty(table)}' for name, table in TABLES.items())
     return Views(";\n".join(definitions().values()), ";\n".join(over))
-
-
-def label(table: Table, partition: str | None = None) -> str:
-    """`gold/iter_01`, or `clusters` for a table of one file."""
-    return table.name if partition is None else f"{table.name}/{partition}"

@@ -13,12 +13,15 @@ import hashlib
 import itertools
 import os
 import threading
-from collections.abc import Generator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import duckdb
 
 from resources.scratch import scratch
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 _numbers = itertools.count()
 _lock = threading.Lock()
@@ -27,16 +30,21 @@ _instances: dict[Key, duckdb.DuckDBPyConnection] = {}
 _shared: set[tuple[Key, str]] = set()  # databases of an instance that hold views
 
 
+Begin = Callable[[duckdb.DuckDBPyConnection], None]
+
+
 class Views(NamedTuple):
     """Definitions that sessions share, and those that have to stand while they are made.
 
     Attributes:
         script: statements that create views and macros.
         over: others that create what these read; a session sees its own in their place.
+        begin: makes a connection ready for the statements.
     """
 
     script: str
     over: str = ""
+    begin: Begin | None = None
 
     @property
     def name(self) -> str:
@@ -45,13 +53,13 @@ class Views(NamedTuple):
 
 @contextlib.contextmanager
 def session(
-    memory_limit: str, threads: int, views: Sequence[Views] = (), before: str = ""
+    memory_limit: str, threads: int, views: Sequence[Views] = (), begin: Begin | None = None
 ) -> Generator[duckdb.DuckDBPyConnection]:
     """A session on the instance with this limit and number of threads.
 
     Args:
         views: what it sees beside what it creates itself, the first where two have the same name.
-        before: a statement that is executed first, here and where views are made.
+        begin: makes the session ready to read what the views name.
     """
     key = os.getpid(), memory_limit, threads
     with _lock:
@@ -59,7 +67,7 @@ def session(
         instance = _instance(key)
         for one in views:
             if (key, one.name) not in _shared:
-                _make(instance, one, before)
+                _make(instance, one)
                 _shared.add((key, one.name))
         con = instance.cursor()
     try:
@@ -67,8 +75,10 @@ def session(
         con.execute(
             # no replacements: a name is a table, never a variable of the program
             "SET enable_progress_bar=false; SET python_enable_replacements=false; "
-            f"ATTACH ':memory:' AS {name}; SET search_path='{path}'; {before}"
+            f"ATTACH ':memory:' AS {name}; SET search_path='{path}'"
         )
+        if begin:
+            begin(con)
         yield con
     finally:
         con.close()
@@ -76,17 +86,27 @@ def session(
             instance.execute(f"DETACH DATABASE IF EXISTS {name}")
 
 
-def _make(instance: duckdb.DuckDBPyConnection, views: Views, before: str) -> None:
+def _make(instance: duckdb.DuckDBPyConnection, views: Views) -> None:
     """Make the database of some views; one that a failure left half made is made anew."""
     under = f"under_{views.name}"
     with instance.cursor() as con:
-        con.execute(f"DETACH DATABASE IF EXISTS {views.name}; ATTACH ':memory:' AS {views.name}; {before}")
+        con.execute(f"DETACH DATABASE IF EXISTS {views.name}; ATTACH ':memory:' AS {views.name}")
+        if views.begin:
+            views.begin(con)
         if views.over:
             con.execute(f"ATTACH OR REPLACE ':memory:' AS {under}; SET search_path='{under}.main'; {views.over}")
             con.execute(f"SET search_path='{views.name}.main,{under}.main'; {views.script}")
             con.execute(f"SET search_path='{views.name}.main'; DETACH {under}")
         else:
             con.execute(f"SET search_path='{views.name}.main'; {views.script}")
+
+
+def let_read(con: duckdb.DuckDBPyConnection, files: "Callable[[], AbstractFileSystem]") -> None:
+    """Let a session, and with it all of its instance, read by a file system."""
+    with _lock:
+        name = files().protocol
+        if not con.filesystem_is_registered(str(name)):
+            con.register_filesystem(files())
 
 
 def _instance(key: Key) -> duckdb.DuckDBPyConnection:

@@ -10,16 +10,12 @@ import duckdb
 
 from curation.tables import TABLES, Table
 from resources.lake.staging import duck_type
+from resources.lake.storage import dimensions
 from sql import names, statement
 
 _DEFINES = re.compile(
     r"CREATE\s+OR\s+REPLACE\s+(?:VIEW\s+(\w+)|MACRO\s+(\w+)\s*\([^)]*\))\s+AS\s+(TABLE\s+)?(.*)", re.S
 )
-
-
-def dimensions(table: Table) -> list[str]:
-    """What a table is partitioned by, each a level of folders and a column of text."""
-    return list[str](table.partition.split("|")) if table.partition else []
 
 
 def empty(table: Table) -> str:

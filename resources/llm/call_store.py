@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation.tables import SPENDING
 from resources.lake import Lake
@@ -589,7 +588,7 @@ def store(lake: Lake) -> Generator[Store]:
         raise LostCalls(
             f"{path} is {'empty' if path.exists() else 'gone'}, and calls were stored in it: every answer would be paid "
             f"again, and the budget would begin at 0. Put it back (`assay restore`, docs/backup.md). To begin anew all the "
-            f"same, remove {kept} and {lake.path(SPENDING)}"
+            f"same, remove {kept} and {lake.storage.where(SPENDING, None)}"
         )
     try:
         opened = Store(path, readonly=there and not os.access(path, os.W_OK))
@@ -610,10 +609,9 @@ def store(lake: Lake) -> Generator[Store]:
 
 def _paid_before(lake: Lake) -> bool:
     """Whether the published ledger knows of money."""
-    path = lake.path(SPENDING)
-    if not path.exists():
+    if lake.address(SPENDING) is None:
         return False
-    rows = pq.read_table(path, columns=["cost_micros", "at_risk_micros"], partitioning=None)
+    rows = lake.read(SPENDING, None, ["cost_micros", "at_risk_micros"])
     return any(any(column.to_pylist()) for column in rows.columns)
 
 

@@ -25,6 +25,8 @@ class Weights(Part):
 
 class LakeSettings(Part):
     path: Path = Path("lake")
+    # a prefix in a store of objects where the tables are; without, they are files in `path`. Credentials: the environment
+    tables: Annotated[str, Field(pattern=r"^s3://[a-z0-9][a-z0-9.-]+[a-z0-9](/[A-Za-z0-9._=-]+)+$")] | None = None
     buckets: Annotated[int, Field(ge=1, le=64)] = 2  # more than 64 makes the UI slow
     memory_limit: Annotated[str, Field(pattern=r"^\d+(MB|GB)$")] = "2GB"
     threads: Count = 2

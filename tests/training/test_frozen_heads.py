@@ -159,7 +159,7 @@ def test_a_model_is_sealed_when_it_is_made_and_nothing_is_scored_by_a_damaged_on
     try:
         [damage] = damages(lake, Examined())
         assert damage.path == lake.model(path).parent and damage.why == "model/frozen.json is not what was written"
-        assert lake.path(t.GOLD_REWARD_MODEL) in damage.goes
+        assert (t.GOLD_REWARD_MODEL, None) in damage.partitions
         with pytest.raises(
             TrainerFailed, match=r"is damaged: model/frozen.json is not what was written; `assay verify`"
         ):
