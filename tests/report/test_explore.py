@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from cli import explore
 from curation import tables as t
+from report.explore import explored_pairs
 from report.explore.explored_pairs import ExploredPairs, NoAnswer
 from report.explore.explorer_app import app
 from resources.annotators.desk import desk
@@ -83,6 +84,79 @@ def test_the_page_reads_and_changes_nothing(looked, lake, tmp_path):
         with pytest.raises(NoAnswer):
             looked.answer(query)
     assert not out.exists() and looked.answer("SELECT count(*) FROM explored")[1] == [(19,)]
+
+
+def test_what_is_asked_for_is_a_value_and_never_sql(looked):
+    evil = (
+        "' OR 1=1 --",
+        "'); DROP TABLE explored; --",
+        "x' UNION SELECT * FROM sources --",
+        "\"; COPY (SELECT 1) TO 'x'",
+    )
+    for text in evil:
+        for asked in ({"text": text}, {"pair": text}, {"class": text}, {"reason": text}, {"category": text}):
+            assert looked.view(asked, 0)["found"] == 0
+        with pytest.raises(NoAnswer, match="is no number"):
+            looked.view({"p_gold_to": text}, 0)
+        with pytest.raises(NoAnswer, match="the clean pool has no pair"):
+            looked.pair(text)
+        assert looked.compared({}, text) == looked.compared({}, "source")  # no property: the first one
+    assert looked.view({}, 0)["found"] == 19
+
+
+def test_one_question_does_not_hold_the_page_for_ever(looked, monkeypatch):
+    monkeypatch.setattr(explored_pairs, "LONGEST_S", 0.2)
+    with pytest.raises(NoAnswer, match=r"stopped after 0\.2 s"):
+        looked.answer("SELECT count(*) FROM range(100000000) a, range(100000000) b WHERE a.range % 7 = b.range % 11")
+    assert looked.answer("SELECT count(*) FROM explored")[1] == [(19,)]
+
+
+@pytest.mark.parametrize("how", ["another pool", "cut off", "gone"])
+def test_a_lake_that_changes_under_the_page_is_told_and_the_page_goes_on(tmp_path, settings, pairs, how):
+    lake = handed_lake(tmp_path, settings, pairs)
+    made = explore.explorer(settings, lake)
+    file = lake.path(t.CLEAN_POOL, "b00")
+    whole = file.read_bytes()
+    with TestClient(app(made), base_url="http://127.0.0.1") as page:
+        page.get(f"/open/{made.token}")
+        assert page.get("/").status_code == 200
+        if how == "another pool":
+            put(lake, t.CLEAN_POOL, pool(2), "b00")
+        elif how == "cut off":
+            file.write_bytes(whole[: len(whole) // 2])
+        else:
+            file.unlink()
+        for path in ("/", "/?text=lighthouse", f"/pair/{pairs[-1]['pair_id']}"):
+            if how == "another pool" and "text" in path:
+                continue  # words are looked for in the texts that are there now
+            answer = page.get(path)
+            assert answer.status_code == 400 and "start it again" in answer.text and "Traceback" not in answer.text
+        assert page.get("/compare").status_code == 200  # needs no texts
+        file.write_bytes(whole)
+        assert page.get("/").status_code == 200
+        made.pool.close()
+        assert page.get("/").status_code == 400  # the session is closed, as when the program ends
+
+
+def test_odd_requests_are_refused_in_one_sentence(client):
+    page, made = client
+    page.get(f"/open/{made.token}")
+    for number in ("-1", "abc", "²", "9" * 30, "1e3"):
+        assert page.get("/", params={"page": number}).status_code == 200  # the first one
+    assert page.get("/", params={"page": "99999999"}).status_code == 200
+    assert "the form is too long" in page.post("/send", content=b"x" * (1 << 17)).text
+    assert page.post("/send", content=b"\xff\x00=%zz&token").status_code == 403
+    assert page.get("/sql", params={"q": "SELECT 1; SELECT 2"}).text.count("one SELECT") == 1
+    assert "No files found" in page.get("/sql", params={"q": "FROM read_csv('/nothing/here.csv')"}).text
+    assert page.get("/pair/%00").status_code == 400
+
+
+def test_a_port_that_is_taken_is_told(settings, lake, capsys):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen()
+        assert explore.page(settings, lake, s.getsockname()[1]) == 2
+    assert "port" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -27,6 +27,35 @@ def test_mlflow_and_wandb_offline_hold_the_numbers_of_every_step(tmp_path, monke
     assert b"rewards/accuracies" in kept.read_bytes()
 
 
+def test_a_training_that_goes_on_writes_into_its_own_run(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    def told(name: str, before: int, *losses: float) -> None:
+        with trackers(["mlflow"], tmp_path / "out", name, {"pairs": 48}, before) as [tracker]:
+            for step, loss in enumerate(losses, before + 1):
+                tracker.log(step, {"loss": loss})
+
+    told("first", 0, 0.7, 0.6)
+    told("other", 0, 0.9)
+    told("first", 2, 0.5)  # goes on
+    told("first", 0, 0.8)  # begins anew, under the same name
+    told("first", 1, 0.4)  # goes on with the newer one
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    found = client.search_runs(
+        [client.get_experiment_by_name("assay").experiment_id], order_by=["attributes.start_time"]
+    )
+    kept = [
+        (r.info.run_name, [(m.step, m.value) for m in client.get_metric_history(r.info.run_id, "loss")]) for r in found
+    ]
+    assert sorted(kept) == [
+        ("first", [(1, 0.7), (2, 0.6), (3, 0.5)]),
+        ("first", [(1, 0.8), (2, 0.4)]),
+        ("other", [(1, 0.9)]),
+    ]
+    assert all(r.info.status == "FINISHED" and r.data.params == {"pairs": "48"} for r in found)
+
+
 class Deaf:
     """A tracker whose server goes away after the first step."""
 
