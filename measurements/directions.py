@@ -1,11 +1,13 @@
 """Which way the method's effects go in the generated world, over whole runs with different seeds (spec 14).
 
-    python -m measurements.directions run [--seeds 0 1 2] [--config configs/suite.toml] --lakes DIR --out FILE [KEY=VALUE ...]
+    python -m measurements.directions run [--seeds 0 1 2] [--config configs/suite.toml] [--noiseless] --lakes DIR --out FILE
+        [KEY=VALUE ...]
     python -m measurements.directions table FILE [--noiseless FILE]
 
 `run` starts `assay run` on the suite for each seed of the world, each with a lake of its own in DIR, and adds a line to
-FILE; a seed that has its line is not run again. KEY=VALUE changes the configuration: world.noise=0 gives the world without
-wrong labels. `table` prints every direction as the mean over worlds with a 95 % t-interval.
+FILE; a seed that has its line is not run again. KEY=VALUE changes the configuration. --noiseless stands for the world
+without wrong labels, of which the null test alone is needed: world.noise=0 and that experiment. `table` prints every
+direction as the mean over worlds with a 95 % t-interval.
 """
 
 import argparse
@@ -29,6 +31,7 @@ from sql import statement
 
 ROOT = Path(__file__).parents[1]
 SUITE = ROOT / "configs" / "suite.toml"
+NOISELESS = ["world.noise=0", 'experiments=[{name = "null", preset = "null"}]']
 
 
 class Direction(NamedTuple):
@@ -178,13 +181,14 @@ def main() -> None:
     one.add_argument("--config", type=Path, default=SUITE)
     one.add_argument("--lakes", type=Path, required=True)
     one.add_argument("--out", type=Path, required=True)
+    one.add_argument("--noiseless", action="store_true")
     one.add_argument("changes", nargs="*", metavar="KEY=VALUE")
     other = commands.add_parser("table")
     other.add_argument("file", type=Path)
     other.add_argument("--noiseless", type=Path)
     args = parser.parse_args()
     if args.command == "run":
-        run(args.seeds, args.lakes, args.out, args.changes, args.config)
+        run(args.seeds, args.lakes, args.out, [*(NOISELESS if args.noiseless else ()), *args.changes], args.config)
         return
     print(table(directions(_rows(args.file), _rows(args.noiseless) if args.noiseless else ())))
 

@@ -223,7 +223,7 @@ def start(setting: PolicySetting, demonstrations: Any, out: Path, seed: int) -> 
 
     torch.manual_seed(seed)
     if setting.path:
-        tokenizer = AutoTokenizer.from_pretrained(setting.path)
+        tokenizer: Any = AutoTokenizer.from_pretrained(setting.path)
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
         policy = AutoModelForCausalLM.from_pretrained(setting.path, dtype="auto")
     else:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from evaluation.planning import stops_after
-from measurements.directions import Direction, directions, over_worlds, run
+from measurements.directions import NOISELESS, Direction, directions, over_worlds, run
 
 SEEDS = (0, 1, 2)
 SURE = {1, 7}  # directions that three worlds are enough for; of the others the table tells
@@ -16,7 +16,7 @@ SURE = {1, 7}  # directions that three worlds are enough for; of the others the 
 def found(tmp_path_factory) -> list[Direction]:
     root: Path = tmp_path_factory.mktemp("worlds")
     rows = run(SEEDS, root, root / "rows.jsonl")
-    noiseless = run(SEEDS, root / "noiseless", root / "noiseless.jsonl", ["world.noise=0"])
+    noiseless = run(SEEDS, root / "noiseless", root / "noiseless.jsonl", NOISELESS)
     return directions(rows, noiseless)
 
 
