@@ -1,6 +1,6 @@
 """The data lake: one Parquet file a partition, replaced whole, read by DuckDB as views.
 
-    <root>/<table>/data.parquet  or  <root>/<table>/<kind>=<key>/data.parquet
+    <root>/<table>/data.parquet  or  <root>/<table>/<kind>=<key>/data.parquet, or the same file in a store of objects
 
 A file's bytes depend on its rows, its inputs' versions, the code's version and the settings, on nothing else: no time
 and no run id stand in it, so that equal runs give equal files. Those four stand in the footer under `assay`, which
@@ -9,12 +9,10 @@ makes lineage a query.
 
 import contextlib
 import functools
-import hashlib
 import json
 import os
 import re
-import threading
-from collections.abc import Collection, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -26,16 +24,15 @@ import pyarrow.parquet as pq
 
 from curation.tables import TABLES, Table
 from resources.lake.folder_tables import FolderTables
-from resources.lake.session import session, show
+from resources.lake.session import Views, session
 from resources.lake.staging import Damaged, Data, LakeError, sorted_reader, write
 from resources.lake.storage import SCHEMA_FILE, TableStorage, Written, damaged, dimensions, label, quote
-from resources.lake.views import definitions, empty, rests_on
-from resources.scratch import scratch
+from resources.lake.views import definitions, empty
 from resources.settings import ConfigError, Settings, Undeclared
 from training.atomic import beside
 
 if TYPE_CHECKING:
-    from resources.lake.object_tables import Snapshot
+    from resources.lake.object_tables import SeenTables
 
 SCHEMA = 2  # of all tables together; raised where a column is renamed or means something else
 BOUND = (
@@ -95,7 +92,7 @@ class Lake:
     shown: frozenset[str] | None = None
     reader: str = ""
     tables: str | None = None
-    snapshot: "Snapshot | None" = field(default=None, compare=False, repr=False)
+    snapshot: "SeenTables | None" = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, settings: Settings) -> "Lake":
@@ -125,12 +122,26 @@ class Lake:
                     f"{self.root}: former states are kept only of tables in a store of objects ([lake] tables)"
                 )
             return self
-        from resources.lake.object_tables import Snapshot
+        from resources.lake.object_tables import SeenTables
 
-        same = replace(self, snapshot=Snapshot(as_of))
-        for table in tables:
-            same.storage.keys(table)
+        same = replace(self, snapshot=SeenTables(as_of))
+        same.storage.look(tables)
         return same
+
+    def vacuum(self, days: float, dry_run: bool) -> Iterator[tuple[str, int, int]]:
+        """Delete the objects that no version of the last so many days names, those of killed runs included.
+
+        Yields:
+            (table, objects, bytes) of each table of which some go.
+
+        Raises:
+            ConfigError: the tables are files of a folder, where no former ones are kept.
+        """
+        if self.tables is None:
+            raise ConfigError(f"{self.root}: tables that are files of a folder have no former versions to delete")
+        from resources.lake.object_tables import vacuumed
+
+        yield from vacuumed(self.tables, days, dry_run)
 
     def folder(self, name: str) -> Path:
         """A folder for what is no table: models, vectors, stored calls. Created when missing."""
@@ -188,20 +199,20 @@ class Lake:
             Damaged: DuckDB cannot read a file, and it is not what was written.
         """
         self._of_this_schema()
-        storage, shown = (self if self.snapshot else self.pinned()).storage, self._shown()
-        with session(self.memory_limit, self.threads) as con:
-            try:
-                storage.begin(con, shown)
-                show(con, _catalogue(self._views(storage), storage, shown))
+        storage = (self if self.snapshot else self.pinned()).storage
+        reach = storage.reach(self._shown())
+        views = (Views(self._tables(storage)), _over_tables())
+        try:
+            with session(self.memory_limit, self.threads, views, reach) as con:
                 yield con
-            except duckdb.CatalogException as e:
-                if why := self._undeclared(e):
-                    raise Undeclared(why) from e
-                raise
-            except duckdb.Error as e:
-                if why := storage.blame(e):
-                    raise why from e
-                raise
+        except duckdb.CatalogException as e:
+            if why := self._undeclared(e):
+                raise Undeclared(why) from e
+            raise
+        except duckdb.Error as e:
+            if why := storage.blame(e):
+                raise why from e
+            raise
 
     def _shown(self) -> list[Table]:
         """The tables that may be read."""
@@ -212,12 +223,7 @@ class Lake:
         if self.shown is None or not (match := _LACKS.search(str(error))):
             return None
         name = match[1]
-        if name in TABLES:
-            return f"{self.reader} reads the table {name}, which it does not declare"
-        if name in rests_on():
-            hidden = ", ".join(sorted(rests_on()[name] - self.shown))
-            return f"{self.reader} reads {name}, which rests on tables that it does not declare: {hidden}"
-        return None
+        return f"{self.reader} reads the table {name}, which it does not declare" if name in TABLES else None
 
     def _may_read(self, table: Table) -> None:
         if self.shown is not None and table.name not in self.shown:
@@ -235,7 +241,7 @@ class Lake:
             return
         if (said := storage.schema()) is not None:
             found = _schema(said, f"{storage.place}/{SCHEMA_FILE}")
-        elif any(storage.keys(t) for t in TABLES.values()):
+        elif storage.any_table():
             found = 1
         elif make:
             found = SCHEMA
@@ -261,14 +267,12 @@ class Lake:
             return str(e)
         return None
 
-    def _views(self, storage: TableStorage, literal: bool = False) -> str:
-        """SQL that defines all views; it changes where a table gets its first file or loses its last, and where a file of
-        an older release goes."""
-        shown = self._shown()
-        tables = (f'CREATE OR REPLACE VIEW "{t.name}" AS {self._select(t, storage, literal)}' for t in shown)
-        names = {t.name for t in shown}
-        over = (text for name, text in definitions().items() if rests_on()[name] <= names)
-        return ";\n".join([*tables, *over])
+    def _tables(self, storage: TableStorage, literal: bool = False) -> str:
+        """SQL that defines a view for every table that may be read; it changes where a table gets its first file or loses
+        its last, and where a file of an older release goes."""
+        return ";\n".join(
+            f'CREATE OR REPLACE VIEW "{t.name}" AS {self._select(t, storage, literal)}' for t in self._shown()
+        )
 
     def shell(self) -> Path:
         """Write `assay.duckdb`, the same views for a plain DuckDB shell, and return its path."""
@@ -277,8 +281,8 @@ class Lake:
         storage = (self if self.snapshot else self.pinned()).storage
         with beside(path) as new:
             with duckdb.connect(str(new)) as con:
-                storage.begin_views(con, self._shown())
-                con.execute(self._views(storage, literal=True))
+                storage.define(con, self._shown())
+                con.execute(";\n".join([self._tables(storage, literal=True), _over_tables().script]))
             os.replace(new, path)
         return path
 
@@ -348,6 +352,16 @@ class Lake:
         with self.staged(table, data, partition, note) as staged:
             return staged.publish()
 
+    def begun(self) -> None:
+        """Make sure that tables may be written: by their schema, and by what the place can promise.
+
+        Raises:
+            OtherSchema: the lake was made by another Assay.
+            StoreError: what is published there could be lost.
+        """
+        self.storage.trust()
+        self._of_this_schema(make=True)
+
     @contextlib.contextmanager
     def staged(
         self, table: Table, data: Data, partition: str | None = None, note: dict | None = None
@@ -358,9 +372,8 @@ class Lake:
             LakeError: missing or unknown columns, a value that does not fit its type, a null where none may be, two
                 rows with the same key, or more to sort than the memory allows.
         """
+        self.begun()
         storage = self.storage
-        storage.trust()
-        self._of_this_schema(make=True)
         with storage.staging(table, partition) as new:
             try:
                 with sorted_reader(table, data, self.memory_limit, self.threads) as reader:
@@ -385,7 +398,7 @@ def _schema(content: bytes, path: str) -> int:
     raise damaged(path, "it is not what was written")
 
 
-def _in_store(address: str, folder: Path, snapshot: "Snapshot | None") -> TableStorage:
+def _in_store(address: str, folder: Path, snapshot: "SeenTables | None") -> TableStorage:
     """Tables in a store of objects.
 
     Raises:
@@ -399,19 +412,10 @@ def _in_store(address: str, folder: Path, snapshot: "Snapshot | None") -> TableS
 
 
 _known: set[str] = set()  # lakes whose schema was looked at
-_catalogues = functools.cache(lambda: scratch("views"))
-_making = threading.Lock()
 
 
-def _catalogue(views: str, storage: TableStorage, tables: Collection[Table]) -> Path:
-    """A database of these views and nothing else, made once a process for all lakes that have the same tables: to define
-    them anew in every session would cost more than most queries do."""
-    path = _catalogues() / f"{hashlib.blake2b(views.encode(), digest_size=16).hexdigest()}.duckdb"
-    with _making:
-        if not path.exists():
-            with beside(path) as new:
-                with duckdb.connect(str(new)) as con:
-                    storage.begin_views(con, list(tables))
-                    con.execute(views)
-                os.replace(new, path)
-    return path
+@functools.cache
+def _over_tables() -> Views:
+    """The views and macros over tables."""
+    over = (f'CREATE VIEW "{name}" AS {empty(table)}' for name, table in TABLES.items())
+    return Views(";\n".join(definitions().values()), ";\n".join(over))

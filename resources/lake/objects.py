@@ -155,7 +155,12 @@ class ObjectReader(RawIOBase):
         size = self.size - self.at if size is None or size < 0 else min(size, self.size - self.at)
         if size <= 0:
             return b""
-        found = get_range(self.bucket, self.path, start=self.at, length=size).to_bytes()
+        try:
+            found = get_range(self.bucket, self.path, start=self.at, length=size).to_bytes()
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{self.address} is gone") from None
+        except (BaseError, OSError) as e:
+            raise OSError(f"{self.address}: {shortened(e)}") from None  # DuckDB quotes it whole
         self.at += len(found)
         return found
 
