@@ -14,7 +14,7 @@ from assets.runs import tags_of
 from assets.table_asset import Check, Step
 from curation.tables import Table
 from curation.visible import visible
-from resources.lake import Damaged, Missing, OtherSchema, Overtaken, label
+from resources.lake import Damaged, Missing, OtherSchema, Overtaken, StoreError, label
 from resources.run import Run
 from resources.services import SERVICES
 from resources.settings import Settings
@@ -118,6 +118,8 @@ def publish(
     """
     try:
         yield from _published(step, run, selected)
+    except StoreError as e:  # it may answer another time
+        raise dg.Failure(f"{label(step.tables[0], run.partition)} was not made: {e}") from e
     except Stop as e:  # no error of the code, and trying again at once would not help
         table = label(step.tables[0], run.partition)
         if e.waits_for and run.context is not None:

@@ -4,7 +4,7 @@ from resources.lake.batches import in_batches
 from resources.lake.lake import Lake, Missing, OtherSchema, Staged
 from resources.lake.sorted_runs import SortedRuns
 from resources.lake.staging import Damaged, Data, InOrder, LakeError
-from resources.lake.storage import Overtaken, Written, label
+from resources.lake.storage import Overtaken, StoreError, Written, label
 
 __all__ = [
     "Damaged",
@@ -17,6 +17,7 @@ __all__ = [
     "Overtaken",
     "SortedRuns",
     "Staged",
+    "StoreError",
     "Written",
     "in_batches",
     "label",

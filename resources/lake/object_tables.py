@@ -32,7 +32,7 @@ from obstore.exceptions import AlreadyExistsError
 
 from curation.tables import TABLES, Table
 from resources.lake import digests, objects
-from resources.lake.objects import ObjectReader, StoreError, bucket_of, said_of, split
+from resources.lake.objects import ObjectReader, bucket_of, said_of, split
 from resources.lake.session import Reach
 from resources.lake.staging import Damaged
 from resources.lake.storage import (
@@ -40,6 +40,7 @@ from resources.lake.storage import (
     UNREADABLE,
     Overtaken,
     Scan,
+    StoreError,
     Written,
     damaged,
     dimensions,

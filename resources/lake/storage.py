@@ -14,12 +14,17 @@ import pyarrow.parquet as pq
 from curation.tables import Table
 from resources.lake.session import Reach
 from resources.lake.staging import Damaged, LakeError
+from resources.settings import ConfigError
 
 SCHEMA_FILE = "lake.json"  # says which schema the tables have
 
 
 class Overtaken(LakeError):
     """Another run has published the same partition meanwhile; what was made is not put in place."""
+
+
+class StoreError(LakeError, ConfigError):
+    """A store of objects does not do what is asked of it; the message names it and what to do."""
 
 
 @dataclass(frozen=True)

@@ -8,23 +8,28 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import dagster as dg
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from assets.publishing import publish
+from assets.table_asset import Rows, table_asset
 from cli.main import main
-from curation.tables import GOLD, KEPT, RAW_POOL, SILVER
+from curation.tables import GOLD, KEPT, RAW_POOL, SILVER, Table
 from resources.integrity import Examined, damages, set_aside
 from resources.lake import Lake, LakeError, Missing
 from resources.lake import lake as lake_module
+from resources.run import Run
 from resources.settings import ConfigError
 from resources.settings.stages import LakeSettings
-from tests.support.lakes import put, query
+from tests.support.lakes import put, query, settings
 from tests.support.object_store import SECRET, ObjectStore, serving
 
+deltalake = pytest.importorskip("deltalake")
 obstore = pytest.importorskip("obstore")
-pytest.importorskip("deltalake")
+object_tables = pytest.importorskip("resources.lake.object_tables")
 pytest.importorskip("moto")
 
 
@@ -46,6 +51,10 @@ def at(store: ObjectStore, folder: Path, name: str) -> Lake:
 
 def kept(*pairs: str) -> list[dict]:
     return [{"pair_id": pair, "route": "confident", "reason": "agreed"} for pair in pairs]
+
+
+def rows_of(table: Table, rows: list[dict]) -> pa.Table:
+    return pa.Table.from_pylist([{n: row.get(n) for n in table.schema.names} for row in rows], table.schema)
 
 
 def test_a_table_reads_the_same_from_both(there, lake):
@@ -153,6 +162,17 @@ def test_a_store_that_ignores_conditions_is_refused(tmp_path):
         assert not [r for r in server.requests() if "kept" in r and r.startswith("PUT")]
 
 
+def test_a_step_whose_partition_another_run_publishes_meanwhile_fails_in_one_line(there):
+    @table_asset(KEPT, group="pool")
+    def slow(run):
+        put(Lake(there.root, tables=there.tables), KEPT, kept("winner"), run.partition)
+        yield Rows(KEPT, rows_of(KEPT, kept("loser")))
+
+    with pytest.raises(dg.Failure, match=r"^kept/b00: another run has published s3://") as failed:
+        list(publish(slow, Run(settings(), there, "b00")))
+    assert not failed.value.allow_retries and query(there, "SELECT pair_id FROM kept") == [("winner",)]
+
+
 # ---- readers -------------------------------------------------------------------------------------------------------
 def test_a_step_sees_one_state_whatever_others_publish(there):
     put(there, KEPT, kept("old"), "b00")
@@ -207,13 +227,7 @@ def test_an_object_that_is_gone_or_damaged_is_named(there, lake):
     for key in ("b00", "b01", "b02"):
         put(there, KEPT, kept(f"pair of {key}"), key)
     gone, hurt = (there.address(KEPT, key) for key in ("b00", "b01"))
-    content = bytearray(
-        lake.write(
-            KEPT,
-            pa.Table.from_pylist([{n: None for n in KEPT.schema.names} | kept("pair of b01")[0]], KEPT.schema),
-            "b01",
-        ).path.read_bytes()
-    )
+    content = bytearray(lake.write(KEPT, rows_of(KEPT, kept("pair of b01")), "b01").path.read_bytes())
     content[60] ^= 1
     obstore.put(bucket_of(hurt), split(hurt)[1], bytes(content))
     obstore.delete(bucket_of(gone), split(gone)[1])
@@ -245,6 +259,23 @@ def test_a_file_of_an_older_release_reads_with_nulls(there, monkeypatch):
     assert query(there, "SELECT bucket, pair_id, p_right FROM kept ORDER BY 1") == [
         ("b00", "new", None),
         ("b01", "old", None),
+    ]
+
+
+def test_a_column_that_a_release_adds_comes_into_the_log_and_others_read_it(there, monkeypatch):
+    with monkeypatch.context() as then:
+        then.setattr(object_tables, "_schema", lambda table: deltalake.Schema.from_arrow(
+            pa.schema([("pair_id", pa.string()), ("route", pa.string()), ("reason", pa.string()), ("bucket", pa.string())])
+        ))  # fmt: skip
+        put(there, KEPT, kept("old"), "b00")
+    put(there, KEPT, [{"pair_id": "new", "route": "confident", "reason": "agreed", "p_right": 0.5}], "b01")
+    log = deltalake.DeltaTable(f"{there.tables}/kept", storage_options={"allow_http": "true"})
+    found = (
+        deltalake.QueryBuilder().register("kept", log).execute("SELECT pair_id, p_right, bucket FROM kept ORDER BY 3")
+    )
+    assert pa.table(found.read_all()).to_pylist() == [
+        {"pair_id": "old", "p_right": None, "bucket": "b00"},
+        {"pair_id": "new", "p_right": 0.5, "bucket": "b01"},
     ]
 
 
