@@ -14,7 +14,7 @@ from assets.runs import tags_of
 from assets.table_asset import Check, Step
 from curation.tables import Table
 from curation.visible import visible
-from resources.lake import Damaged, Missing, OtherSchema, label
+from resources.lake import Damaged, Missing, OtherSchema, Overtaken, StoreError, label
 from resources.run import Run
 from resources.services import SERVICES
 from resources.settings import Settings
@@ -118,6 +118,8 @@ def publish(
     """
     try:
         yield from _published(step, run, selected)
+    except StoreError as e:  # it may answer another time
+        raise dg.Failure(f"{label(step.tables[0], run.partition)} was not made: {e}") from e
     except Stop as e:  # no error of the code, and trying again at once would not help
         table = label(step.tables[0], run.partition)
         if e.waits_for and run.context is not None:
@@ -138,6 +140,7 @@ def publish(
 def _published(
     step: Step, run: Run, selected: Collection[str] | None
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    run = replace(run, lake=run.lake.pinned(step.tables))  # from here on, whatever others publish
     try:
         note = step.note(run.settings, run.lake, run.partition)
         itself = [(t, run.partition) for t in step.tables if step.reads_itself]
@@ -159,7 +162,10 @@ def _published(
                     metadata={r.check_name or "": r.metadata["offending"] for r in failed},
                     allow_retries=False,
                 )
-            written = staged.publish()
+            try:
+                written = staged.publish()
+            except Overtaken as e:
+                raise dg.Failure(str(e), allow_retries=False) from e
         count = "dagster/partition_row_count" if rows.table.partition else "dagster/row_count"
         if selected is not None and rows.table.name not in selected:
             continue

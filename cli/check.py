@@ -115,6 +115,7 @@ def findings(settings: Settings, calls: bool = False) -> Iterator[CheckFinding]:
         else:
             models.append(one)
     yield from _machine(settings, pool)
+    yield from _store(settings)
     yield from _work(settings, pool)
     if not bad:
         yield from _dollars(settings, lake, pool)
@@ -274,6 +275,17 @@ def _models(settings: Settings, lake: Lake) -> Iterator[CheckFinding | str]:
         else:
             yield CheckFinding(Grade.fine, "attributes", "keys are there and prices are known")
             yield from (m.label for m in settings.attributes.models)
+
+
+def _store(settings: Settings) -> Iterator[CheckFinding]:
+    """Whether the store of objects that holds the tables can be written to and keeps what it is told."""
+    if settings.lake.tables is not None:
+        try:
+            Lake.of(settings).storage.trust()
+        except ConfigError as e:
+            yield CheckFinding(Grade.wrong, "lake.tables", str(e))
+        else:
+            yield CheckFinding(Grade.fine, "lake.tables", f"{settings.lake.tables} keeps conditional writes")
 
 
 def _machine(settings: Settings, pool: PoolSize) -> Iterator[CheckFinding]:

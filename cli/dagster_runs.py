@@ -102,14 +102,14 @@ def units(settings: Settings, groups: Collection[str] = ()) -> Iterator[Unit]:
 def retries(unit: Unit, settings: Settings) -> dict[Step, str]:
     """The unit's steps that are tried again and why, though nothing that they read has changed. They run alone: what
     rests on them is made again where that brings something else."""
-    lake = Lake.of(settings)
+    lake = Lake.of(settings).pinned()
     unchanged = [s for s in unit.steps if s.changed(settings, lake, unit.partition) is None]
     return {s: why for s in unchanged if (why := s.stale(settings, lake, unit.partition))}
 
 
 def todo(unit: Unit, settings: Settings) -> dict[Step, str]:
     """The unit's steps that must run and why: changed ones, and those that read what a changed one will write."""
-    lake = Lake.of(settings)
+    lake = Lake.of(settings).pinned()
     found: dict[Step, str] = {}
     touched = set()
     for step in unit.steps:
@@ -135,7 +135,7 @@ def ready(settings: Settings, groups: Collection[str] = ()) -> Iterator[tuple[st
     Raises:
         ConfigError: there is no such group.
     """
-    lake = Lake.of(settings)
+    lake = Lake.of(settings).pinned()
     due = {unit: {**retries(unit, settings), **todo(unit, settings)} for unit in units(settings, groups)}
     for unit, before in graph(list(due), settings).items():
         inputs = (pair for step in unit.steps for pair in step.inputs(settings, unit.partition))

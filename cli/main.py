@@ -68,8 +68,10 @@ app = typer.Typer(
 benchmarks = typer.Typer(cls=Group, no_args_is_help=True, help="Measure reward models and judges on benchmarks.")
 judges = typer.Typer(no_args_is_help=True, help="What judges are told.")
 releases = typer.Typer(cls=ReleaseGroup, no_args_is_help=True, help="A release as a folder that others can use.")
+lakes = typer.Typer(no_args_is_help=True, help="The tables of the lake, and where they are.")
 pushes = typer.Typer(no_args_is_help=True, help="A release or a model to the Hugging Face Hub.")
 app.add_typer(pushes, name="push", rich_help_panel=START)
+app.add_typer(lakes, name="lake", rich_help_panel=START)
 app.add_typer(releases, name="release", rich_help_panel=START)
 app.add_typer(benchmarks, name="benchmark", rich_help_panel=MEASURE)
 app.add_typer(judges, name="judges", rich_help_panel=LOOK)
@@ -174,8 +176,9 @@ def _lake(settings: "Settings") -> "Lake":
 
 def _looking(settings: "Settings") -> "Lake":
     from cli.looking import Looking
+    from curation.tables import TABLES
 
-    return Looking.of(settings)
+    return Looking.of(settings).pinned(TABLES.values())
 
 
 def _refuse(why: object, status: int = UNUSABLE) -> NoReturn:
@@ -512,10 +515,11 @@ def backup(
 ) -> None:
     """Copy the lake, also while a run writes in it, and verify the copy."""
     from cli.copy_lake import copied
+    from resources.lake import Lake
 
     lake = _lake(_use(config))
     with _refusing(OSError):
-        raise typer.Exit(copied(Path(lake.root), out))
+        raise typer.Exit(copied(lake, Lake(str(out))))
 
 
 @app.command(rich_help_panel=START)
@@ -525,10 +529,37 @@ def restore(
 ) -> None:
     """Put a backup where the configuration has its lake, which must not be there, and verify it."""
     from cli.copy_lake import copied
+    from resources.lake import Lake
 
     lake = _lake(_use(config))
     with _refusing(OSError):
-        raise typer.Exit(copied(backup, Path(lake.root)))
+        raise typer.Exit(copied(Lake(str(backup)), lake))
+
+
+@lakes.command("copy")
+def copy_tables(
+    place: Annotated[str, typer.Argument(metavar="PLACE", help="s3://bucket/prefix, or the folder of a lake.")],
+    config: Config = None,
+) -> None:
+    """Copy the tables, byte for byte, to a store of objects or a folder; what is there already is not sent again."""
+    from cli.copy_lake import tables_copied
+
+    raise typer.Exit(tables_copied(_lake(_use(config)), place))
+
+
+@lakes.command()
+def vacuum(
+    keep_days: Annotated[
+        float,
+        typer.Option(min=0, metavar="DAYS", help="Former versions of so many days stay readable (`sql --as-of`)."),
+    ] = 30,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    config: Config = None,
+) -> None:
+    """Delete former versions of tables in a store of objects, and what killed runs left there."""
+    from cli.copy_lake import vacuumed
+
+    raise typer.Exit(vacuumed(_lake(_use(config)), keep_days, dry_run))
 
 
 @app.command(rich_help_panel=LOOK)
@@ -611,14 +642,22 @@ def sql(
     spreadsheet: Annotated[
         bool, typer.Option("--spreadsheet", help="The same for a spreadsheet: no text is a formula there.")
     ] = False,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="The lake as it was then, such as 2026-01-05T18:00 (local time) or …T18:00Z; of tables in a store.",
+        ),
+    ] = None,
     config: Config = None,
 ) -> None:
     """DuckDB over every table and view of the lake."""
     import duckdb
 
-    from cli.sql import answer
+    from cli.looking import Looking
+    from cli.sql import answer, moment
 
-    lake = _looking(_use(config))
+    lake = Looking.of(_use(config)).pinned(as_of=None if as_of is None else moment(as_of))
     with _refusing(duckdb.Error):
         answer(lake, query, csv or spreadsheet, spreadsheet)
 

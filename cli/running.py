@@ -55,9 +55,10 @@ def run_groups(settings: Settings, groups: Collection[str], confirm: float | Non
     else:
         print(f"Everything is up to date: {kept} steps left alone, none run.")
     _note(settings, lake, known)
-    name_models(lake)
-    closing(settings, lake)
-    if lost := missing_answers(settings, lake)[1]:
+    now = lake.pinned()
+    name_models(now)
+    closing(settings, now)
+    if lost := missing_answers(settings, now)[1]:
         print(
             f"\nassay: {lost:,} answers are missing, named above; the same command asks for them again.",
             file=sys.stderr,
@@ -87,7 +88,7 @@ def run_iterations(settings: Settings, keys: Sequence[str], confirm: float | Non
 
 def _note(settings: Settings, lake: Lake, known: set[str]) -> set[str]:
     """Prints what deserves a look and was not printed before; returns what is printed by now."""
-    lines = [line for line in notices(settings, lake) if line not in known]
+    lines = [line for line in notices(settings, lake.pinned()) if line not in known]
     for line in lines:
         print(line, flush=True)
     return known | set(lines)

@@ -5,13 +5,17 @@ import io
 import re
 import shutil
 import sys
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from curation.tables import TABLES
 from resources.lake import Lake
+from resources.lake.views import tables_of
+from resources.settings import ConfigError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -34,7 +38,7 @@ def answer(lake: Lake, query: str, csv: bool, spreadsheet: bool = False) -> None
     Raises:
         duckdb.Error: it cannot be answered; the message says why.
     """
-    with lake.connect() as con:
+    with _narrowed(lake, query).connect() as con:
         con.execute("SET python_enable_replacements = false")  # a name is a table's, never a variable's of this program
         found = con.sql(query)
         if found is None:
@@ -43,6 +47,31 @@ def answer(lake: Lake, query: str, csv: bool, spreadsheet: bool = False) -> None
             _print_csv(con, found, spreadsheet)
         else:
             found.show(max_width=shutil.get_terminal_size((120, 40)).columns, max_rows=MOST_ROWS)
+
+
+def moment(text: str) -> datetime:
+    """A time as people write it: local, unless it says otherwise.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise ConfigError(
+            f"--as-of {text}: a time is written as 2026-01-05T18:00, or with Z or +01:00 behind it"
+        ) from None
+
+
+def _narrowed(lake: Lake, query: str) -> Lake:
+    """The lake with the tables that a query reads: each that stands in a store costs requests."""
+    if lake.tables is None:
+        return lake
+    try:
+        names = tables_of(query)
+    except ValueError:  # no SELECT
+        return lake
+    return lake.only((TABLES[n] for n in names), "the query") if names else lake
 
 
 def _print_csv(con: "DuckDBPyConnection", found: "DuckDBPyRelation", spreadsheet: bool) -> None:

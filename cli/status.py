@@ -20,7 +20,9 @@ BAD_ROWS = 8  # of the input, shown
 def show(settings: Settings, lake: Lake) -> None:
     """Print the state of the lake: one row a table, then the ledger, the cost and the places to look."""
     console = Console()
-    grid = Grid("table", "partitions", "rows", "state", title=f"{settings.name}: {lake.root}", title_justify="left")
+    grid = Grid(
+        "table", "partitions", "rows", "state", title=f"{settings.name}: {lake.storage.place}", title_justify="left"
+    )
     for step in steps():
         keys = settings.partition_keys(step.partition) if step.partition else [None]
         why = {k: step.stale(settings, lake, k) for k in keys}

@@ -17,8 +17,9 @@ def show(lake: Lake, aside: bool) -> int:
     Args:
         aside: move what can be made again out of the way.
     """
-    if not Path(lake.root).is_dir():
-        print(f"{lake.root}: there is no lake yet.")
+    lake = lake.pinned()
+    if not Path(lake.root).is_dir() and lake.storage.schema() is None:
+        print(f"{lake.storage.place}: there is no lake yet.")
         return DONE
     began, examined, found = time.monotonic(), Examined(), []
     for damage in damages(lake, examined):

@@ -92,6 +92,7 @@ def set_aside(lake: Lake, found: list[Damage]) -> list[tuple[str, str]]:
 
 def _partitions(lake: Lake) -> Iterator[tuple[Table, str | None, Path | str]]:
     """Every published partition, configured or not, and where it is."""
+    lake.storage.look(TABLES.values())
     for table in TABLES.values():
         for key in sorted(lake.storage.keys(table), key=str):
             if (address := lake.address(table, key)) is not None:

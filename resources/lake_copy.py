@@ -4,8 +4,11 @@ import contextlib
 import os
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
+from curation.tables import TABLES
+from resources.lake.folder_tables import NAME
 from resources.settings import ConfigError
 from training.atomic import PREFIX, beside
 
@@ -18,11 +21,16 @@ class NoBackup(ConfigError):
     """Nothing was copied; the message says why."""
 
 
-def copy(source: Path, target: Path) -> int:
-    """Copy a lake into a folder that is not there yet, and which appears whole or not at all.
+def copy(source: Path, target: Path, tables: bool = True, more: Callable[[Path], int] | None = None) -> int:
+    """Copy a lake's folder into a folder that is not there yet, and which appears whole or not at all.
 
     SQLite copies its own files, with what its log holds. Tables are replaced whole by whoever writes, so that each is
     there as it was before or after.
+
+    Args:
+        tables: whether the tables that stand in the folder are copied, too; where not, there may be none.
+        more: called with the folder that is written; it puts there, or elsewhere, what else belongs to the copy, and
+            returns bytes.
 
     Returns:
         bytes of all files.
@@ -32,7 +40,7 @@ def copy(source: Path, target: Path) -> int:
         OSError: of the disk.
     """
     source, target = source.absolute(), target.absolute()
-    if not (source / "lake.json").exists():
+    if tables and not (source / "lake.json").exists():
         raise NoBackup(f"{source}: there is no lake")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise NoBackup(f"{target}: something is there; name a folder that is new or empty, or move this one away")
@@ -40,14 +48,15 @@ def copy(source: Path, target: Path) -> int:
         raise NoBackup(f"{target}: it would stand in the lake that is copied; name a folder outside {source}")
     with beside(target) as new:
         new.mkdir()
-        written = _into(source, new, Path())
+        written = _into(source, new, Path(), tables) if source.exists() else 0
+        written += more(new) if more else 0
         if target.exists():
             target.rmdir()
         os.rename(new, target)
     return written
 
 
-def _into(source: Path, new: Path, inner: Path) -> int:
+def _into(source: Path, new: Path, inner: Path, tables: bool) -> int:
     """Copy a folder of the source; returns bytes."""
     written = 0
     # a model's result comes first: where a training ends meanwhile, the copy trains it again
@@ -55,13 +64,15 @@ def _into(source: Path, new: Path, inner: Path) -> int:
         path = inner / entry.name
         if path in LEFT_OUT or entry.name.startswith(PREFIX) or entry.name.endswith((".sqlite-wal", ".sqlite-shm")):
             continue
+        if not tables and (path == Path("lake.json") or _is_table(path)):
+            continue
         to = new / path
         if entry.is_symlink() and Path(entry.path).resolve().is_relative_to(source.resolve()):
             to.symlink_to(os.readlink(entry.path))  # what another link points to is copied
         elif entry.is_dir():
             to.mkdir()
             with _passing(path):
-                written += _into(source, new, path)
+                written += _into(source, new, path, tables)
         elif entry.name.endswith(".sqlite"):
             _copy_sqlite(Path(entry.path), to)
             written += to.stat().st_size
@@ -70,6 +81,11 @@ def _into(source: Path, new: Path, inner: Path) -> int:
                 shutil.copy2(entry.path, to)
                 written += to.stat().st_size
     return written
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a path in a lake's folder is a partition's file, or leads to one only."""
+    return path.parts[0] in TABLES and len(path.parts) > 1 and (path.name == NAME or "=" in path.name)
 
 
 def _passing(path: Path) -> contextlib.AbstractContextManager:

@@ -29,15 +29,17 @@ if TYPE_CHECKING:
 
 
 class LakeService(dg.ConfigurableResource):
-    """The tables: Parquet files under a folder, read by DuckDB."""
+    """The tables: Parquet files under a folder, or under a prefix of a store of objects, read by DuckDB."""
 
     path: str
+    tables: str | None = None
     memory_limit: str
     threads: int
 
     def applied(self, settings: Settings) -> Settings:
         values = {
             "path": type(settings.lake.path)(self.path),
+            "tables": self.tables,
             "memory_limit": self.memory_limit,
             "threads": self.threads,
         }
@@ -116,7 +118,9 @@ def services(settings: Settings) -> dict[str, dg.ConfigurableResource]:
     """Every service of a configuration, under the name by which steps and the UI know it."""
     lake, training, budget = settings.lake, settings.training, settings.budget
     return {
-        "lake": LakeService(path=str(lake.path), memory_limit=lake.memory_limit, threads=lake.threads),
+        "lake": LakeService(
+            path=str(lake.path), tables=lake.tables, memory_limit=lake.memory_limit, threads=lake.threads
+        ),
         "annotators": Annotators(folder=str(settings.people.folder)),
         "judges": JudgePanel(dollars=budget.dollars, confirm_above=budget.confirm_above),
         "reward_models": RewardModels(

@@ -5,7 +5,7 @@ import glob
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from curation.tables import TABLES, Table
 from resources.lake import digests
+from resources.lake.session import Reach
 from resources.lake.staging import Damaged
 from resources.lake.storage import SCHEMA_FILE, UNREADABLE, Scan, Written, damaged, dimensions, parts, quote, said_by
 from training.atomic import beside, replace
@@ -40,15 +41,14 @@ class FolderTables:
         """Where a partition stands, also where it is not there."""
         return self.root.joinpath(table.name, *map("=".join, parts(table, key).items()), NAME)
 
+    def look(self, tables: Iterable[Table]) -> None:
+        """Files of a folder are looked at where they are read."""
+
     def keys(self, table: Table) -> list[str | None]:
         base = self.root / table.name
         if table.partition is None:
             return [None] if (base / NAME).exists() else []
         return ["|".join(d.partition("=")[2] for d in p.relative_to(base).parts[:-1]) for p in self._files(table)]
-
-    def holds_tables(self) -> bool:
-        there = set(os.listdir(self.root)) if self.root.exists() else set()
-        return any(next(self._files(TABLES[name]), None) for name in there & TABLES.keys())
 
     def _files(self, table: Table) -> Iterator[Path]:
         """The published files of a table; never one that is being written."""
@@ -101,10 +101,12 @@ class FolderTables:
         uniform = all(_columns(p) in (None, table.schema.names) for p in paths)
         return Scan(f"{root} || '/{table.name}/{_pattern(table)}'", uniform)
 
-    def begin(self, con: duckdb.DuckDBPyConnection, tables: list[Table]) -> None:
-        con.execute(f"SET VARIABLE lake = {self._quoted()}")
+    def reach(self, tables: list[Table]) -> Reach:
+        here = f"SET VARIABLE lake = {self._quoted()}"
+        return Reach(here, here)
 
-    begin_views = begin_shell = begin
+    def define(self, con: duckdb.DuckDBPyConnection, tables: list[Table]) -> None:
+        """Files of this machine need nothing."""
 
     def _quoted(self) -> str:
         """The root as a string of SQL, to be continued by a pattern of files."""
@@ -130,6 +132,13 @@ class FolderTables:
     def set_aside(self, table: Table, key: str | None) -> tuple[str, str]:
         path = self.path(table, key)
         return str(path), str(aside(self.root, path))
+
+    def any_table(self) -> bool:
+        try:
+            there = set(os.listdir(self.root))
+        except FileNotFoundError:
+            return False
+        return any(next(self._files(TABLES[name]), None) for name in there & TABLES.keys())
 
     def schema(self) -> bytes | None:
         path = self.root / SCHEMA_FILE

@@ -1,6 +1,6 @@
 """The data lake: one Parquet file a partition, replaced whole, read by DuckDB as views.
 
-    <root>/<table>/data.parquet  or  <root>/<table>/<kind>=<key>/data.parquet
+    <root>/<table>/data.parquet  or  <root>/<table>/<kind>=<key>/data.parquet, or the same file in a store of objects
 
 A file's bytes depend on its rows, its inputs' versions, the code's version and the settings, on nothing else: no time
 and no run id stand in it, so that equal runs give equal files. Those four stand in the footer under `assay`, which
@@ -12,7 +12,7 @@ import functools
 import json
 import os
 import re
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -32,7 +32,7 @@ from resources.settings import ConfigError, Settings, Undeclared
 from training.atomic import beside
 
 if TYPE_CHECKING:
-    from resources.lake.object_tables import Snapshot
+    from resources.lake.object_tables import SeenTables
 
 SCHEMA = 2  # of all tables together; raised where a column is renamed or means something else
 BOUND = (
@@ -92,7 +92,7 @@ class Lake:
     shown: frozenset[str] | None = None
     reader: str = ""
     tables: str | None = None
-    snapshot: "Snapshot | None" = field(default=None, compare=False, repr=False)
+    snapshot: "SeenTables | None" = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, settings: Settings) -> "Lake":
@@ -122,12 +122,26 @@ class Lake:
                     f"{self.root}: former states are kept only of tables in a store of objects ([lake] tables)"
                 )
             return self
-        from resources.lake.object_tables import Snapshot
+        from resources.lake.object_tables import SeenTables
 
-        same = replace(self, snapshot=Snapshot(as_of))
-        for table in tables:
-            same.storage.keys(table)
+        same = replace(self, snapshot=SeenTables(as_of))
+        same.storage.look(tables)
         return same
+
+    def vacuum(self, days: float, dry_run: bool) -> Iterator[tuple[str, int, int]]:
+        """Delete the objects that no version of the last so many days names, those of killed runs included.
+
+        Yields:
+            (table, objects, bytes) of each table of which some go.
+
+        Raises:
+            ConfigError: the tables are files of a folder, where no former ones are kept.
+        """
+        if self.tables is None:
+            raise ConfigError(f"{self.root}: tables that are files of a folder have no former versions to delete")
+        from resources.lake.object_tables import vacuumed
+
+        yield from vacuumed(self.tables, days, dry_run)
 
     def folder(self, name: str) -> Path:
         """A folder for what is no table: models, vectors, stored calls. Created when missing."""
@@ -185,10 +199,11 @@ class Lake:
             Damaged: DuckDB cannot read a file, and it is not what was written.
         """
         self._of_this_schema()
-        storage, shown = (self if self.snapshot else self.pinned()).storage, self._shown()
-        views = (Views(self._tables(storage), begin=lambda con: storage.begin_views(con, shown)), _over_tables())
+        storage = (self if self.snapshot else self.pinned()).storage
+        reach = storage.reach(self._shown())
+        views = (Views(self._tables(storage)), _over_tables())
         try:
-            with session(self.memory_limit, self.threads, views, lambda con: storage.begin(con, shown)) as con:
+            with session(self.memory_limit, self.threads, views, reach) as con:
                 yield con
         except duckdb.CatalogException as e:
             if why := self._undeclared(e):
@@ -226,7 +241,7 @@ class Lake:
             return
         if (said := storage.schema()) is not None:
             found = _schema(said, f"{storage.place}/{SCHEMA_FILE}")
-        elif storage.holds_tables():
+        elif storage.any_table():
             found = 1
         elif make:
             found = SCHEMA
@@ -266,7 +281,7 @@ class Lake:
         storage = (self if self.snapshot else self.pinned()).storage
         with beside(path) as new:
             with duckdb.connect(str(new)) as con:
-                storage.begin_shell(con, self._shown())
+                storage.define(con, self._shown())
                 con.execute(";\n".join([self._tables(storage, literal=True), _over_tables().script]))
             os.replace(new, path)
         return path
@@ -337,6 +352,16 @@ class Lake:
         with self.staged(table, data, partition, note) as staged:
             return staged.publish()
 
+    def begun(self) -> None:
+        """Make sure that tables may be written: by their schema, and by what the place can promise.
+
+        Raises:
+            OtherSchema: the lake was made by another Assay.
+            StoreError: what is published there could be lost.
+        """
+        self.storage.trust()
+        self._of_this_schema(make=True)
+
     @contextlib.contextmanager
     def staged(
         self, table: Table, data: Data, partition: str | None = None, note: dict | None = None
@@ -347,9 +372,8 @@ class Lake:
             LakeError: missing or unknown columns, a value that does not fit its type, a null where none may be, two
                 rows with the same key, or more to sort than the memory allows.
         """
+        self.begun()
         storage = self.storage
-        storage.trust()
-        self._of_this_schema(make=True)
         with storage.staging(table, partition) as new:
             try:
                 with sorted_reader(table, data, self.memory_limit, self.threads) as reader:
@@ -374,7 +398,7 @@ def _schema(content: bytes, path: str) -> int:
     raise damaged(path, "it is not what was written")
 
 
-def _in_store(address: str, folder: Path, snapshot: "Snapshot | None") -> TableStorage:
+def _in_store(address: str, folder: Path, snapshot: "SeenTables | None") -> TableStorage:
     """Tables in a store of objects.
 
     Raises:

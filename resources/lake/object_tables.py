@@ -7,7 +7,6 @@ nobody has committed meanwhile: a reader sees the one or the other, and what a k
 
 import functools
 import hashlib
-import io
 import json
 import os
 import random
@@ -33,13 +32,15 @@ from obstore.exceptions import AlreadyExistsError
 
 from curation.tables import TABLES, Table
 from resources.lake import digests, objects
-from resources.lake.objects import ObjectReader, StoreError, bucket_of, said_of, split
-from resources.lake.session import let_read
-from resources.lake.staging import Damaged, LakeError
+from resources.lake.objects import ObjectReader, bucket_of, said_of, split
+from resources.lake.session import Reach
+from resources.lake.staging import Damaged
 from resources.lake.storage import (
     SCHEMA_FILE,
     UNREADABLE,
+    Overtaken,
     Scan,
+    StoreError,
     Written,
     damaged,
     dimensions,
@@ -54,14 +55,11 @@ from training.atomic import beside
 KEEP_DAYS = 30  # that former versions of tables are kept, if nobody says otherwise
 AT_ONCE = 16  # logs and footers asked for side by side
 TAIL = 1 << 16  # bytes from the end of an object in which its footer is looked for first
+FEW = 4  # tables, of which each is simply asked for
 COMMITS = 50  # tries of a commit; other partitions of the table may be committed between
 CHECKPOINT = 10  # commits, after which the log is summed up
 GONE = "its log names it, and the object is gone"
 FIRST_COMMIT = "00000000000000000000.json"
-
-
-class Overtaken(LakeError):
-    """Another run has published the same partition meanwhile; what was made is not put in place."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ class Published:
 State = dict[str | None, Published]
 
 
-class Snapshot:
+class SeenTables:
     """Tables as they were when they were first looked at, or at a time.
 
     Attributes:
@@ -114,7 +112,7 @@ class ObjectTables:
 
     place: str
     folder: Path
-    snapshot: Snapshot | None = None
+    snapshot: SeenTables | None = None
 
     def state(self, table: Table) -> State:
         """The partitions of a table."""
@@ -127,19 +125,32 @@ class ObjectTables:
         return found
 
     def look(self, tables: Iterable[Table]) -> dict[str, State]:
-        """The partitions of several tables, by table."""
+        """The partitions of several tables that have some, by table."""
         tables = list(tables)
+        if len(tables) > FEW:  # one request says which were ever written
+            there = self._written()
+            if self.snapshot is not None:
+                for table in tables:
+                    if table.name not in there:
+                        self.snapshot.tables.setdefault(table.name, {})
+            tables = [t for t in tables if t.name in there]
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            return dict(zip((t.name for t in tables), pool.map(self.state, tables), strict=True))
+            found = dict(zip((t.name for t in tables), pool.map(self.state, tables), strict=True))
+        return {name: state for name, state in found.items() if state}
+
+    def _written(self) -> set[str]:
+        """Names of what stands under the address."""
+        bucket, (_, path) = bucket_of(self.place), split(self.place)
+        with said_of(self.place):
+            return {
+                p.rstrip("/").rpartition("/")[2] for p in list_with_delimiter(bucket, f"{path}/")["common_prefixes"]
+            }
 
     def _uri(self, table: Table) -> str:
         return f"{self.place}/{table.name}"
 
     def keys(self, table: Table) -> list[str | None]:
         return list(self.state(table))
-
-    def holds_tables(self) -> bool:
-        return any(self.keys(t) for t in TABLES.values())
 
     def address(self, table: Table, key: str | None) -> str | None:
         parts(table, key)
@@ -202,24 +213,15 @@ class ObjectTables:
         listed = _listed(found) if literal else f"getvariable('files_{table.name}')"
         return Scan(listed, {f.columns for f in found.values()} == {_columns(table.schema.names)})
 
-    def begin(self, con: duckdb.DuckDBPyConnection, tables: list[Table]) -> None:
-        let_read(con, objects.ObjectFiles)
-        for name, found in self.look(tables).items():
-            if found:
-                con.execute(f"SET VARIABLE files_{name} = {_listed(found)}")
+    def reach(self, tables: list[Table]) -> Reach:
+        found = self.look(tables)
+        before = (f"SET VARIABLE files_{name} = {_listed(state)}" for name, state in found.items())
+        making = (f"SET VARIABLE files_{name} = [{quote(str(_sample(name)))}]" for name in found)
+        return Reach("; ".join(before), "; ".join(making), objects.ObjectFiles)
 
-    def begin_views(self, con: duckdb.DuckDBPyConnection, tables: list[Table]) -> None:
-        """Views are defined over files of no row on this machine, without one request."""
-        for name, found in self.look(tables).items():
-            if found:
-                con.execute(f"SET VARIABLE files_{name} = [{quote(_sample_file(name))}]")
-
-    def begin_shell(self, con: duckdb.DuckDBPyConnection, tables: list[Table]) -> None:
-        states = self.look(tables)
-        con.register_filesystem(objects.SampleFiles({f"{self.place}/{n}/": _sample(n) for n in states}))
-        for name, found in states.items():
-            if found:
-                con.execute(f"SET VARIABLE files_{name} = {_listed(found)}")
+    def define(self, con: duckdb.DuckDBPyConnection, tables: list[Table]) -> None:
+        samples = {f"{self._uri(t)}/": _sample(t.name).read_bytes() for t in tables}
+        con.register_filesystem(objects.SampleFiles(samples))
 
     def blame(self, error: duckdb.Error) -> Damaged | None:
         for table in TABLES.values():
@@ -295,6 +297,9 @@ class ObjectTables:
             self.snapshot.tables.pop(table.name, None)
         return address, f"no table: the object stays until `assay lake vacuum` ({KEEP_DAYS} days)"
 
+    def any_table(self) -> bool:
+        return False  # `lake.json` is there before the first of them
+
     def schema(self) -> bytes | None:
         bucket, path = bucket_of(self.place), self._schema_path()
         try:
@@ -318,26 +323,27 @@ class ObjectTables:
         """
         _probed(self.place)
 
-    def vacuum(self, days: float, dry_run: bool) -> Iterator[tuple[str, int, int]]:
-        """Delete the objects that no version of the last so many days names, of killed runs too.
 
-        Yields:
-            (table, objects, bytes) of each table of which some go.
-        """
-        hours = max(0, round(days * 24))
-        for name, found in self.look(TABLES.values()).items():
-            uri, table = f"{self.place}/{name}", TABLES[name]
-            log, _ = _now(uri, table)
-            if not found or log is None:
-                yield from ()
-                continue
-            with said_of(self.place), _lock(uri):
-                goes = log.vacuum(hours, True, False, full=True)
-                sizes = [_length(f"{uri}/{one}") for one in goes]
-                if goes and not dry_run:
-                    log.vacuum(hours, False, False, full=True)
-            if goes:
-                yield name, len(goes), sum(sizes)
+def vacuumed(place: str, days: float, dry_run: bool) -> Iterator[tuple[str, int, int]]:
+    """Delete the objects under an address that no version of the last so many days names, those of killed runs included.
+
+    Yields:
+        (table, objects, bytes) of each table of which some go.
+    """
+    hours = max(0, round(days * 24))
+    for name in sorted(ObjectTables(place, Path())._written() & TABLES.keys()):
+        table = TABLES[name]
+        uri = f"{place}/{name}"
+        log, _ = _now(uri, table)
+        if log is None:
+            continue
+        with said_of(uri), _lock(uri):
+            goes = log.vacuum(hours, True, False, full=True)
+            sizes = [_length(f"{uri}/{one}") for one in goes]
+            if goes and not dry_run:
+                log.vacuum(hours, False, False, full=True)
+        if goes:
+            yield name, len(goes), sum(sizes)
 
 
 def _overtaken(name: str, there: Published | None) -> str:
@@ -429,22 +435,17 @@ def _columns(names: list[str]) -> str:
     return hashlib.blake2b("\n".join(names).encode(), digest_size=4).hexdigest()
 
 
+_samples = functools.cache(lambda: scratch("samples"))
+
+
 @functools.cache
-def _sample_file(name: str) -> str:
-    """A file on disk that is like it, where a partition of the table would be."""
+def _sample(name: str) -> Path:
+    """A file of no row with the table's columns, on this machine: views are defined over it without one request."""
     table = TABLES[name]
-    path = scratch("samples").joinpath(*(f"{d}=_" for d in dimensions(table)), "sample.parquet")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(_sample(name))
-    return str(path)
-
-
-@functools.cache
-def _sample(name: str) -> bytes:
-    """A file of no row with the table's columns."""
-    out = io.BytesIO()
-    pq.write_table(TABLES[name].schema.empty_table(), out)
-    return out.getvalue()
+    path = _samples().joinpath(name, *(f"{d}=none" for d in dimensions(table)), "none.parquet")
+    path.parent.mkdir(parents=True)
+    pq.write_table(table.schema.empty_table(), path)
+    return path
 
 
 @functools.lru_cache(maxsize=100_000)

@@ -20,17 +20,12 @@ from obstore import delete, get_range, head, put
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import S3Store
 
-from resources.lake.staging import LakeError
-from resources.settings import ConfigError
+from resources.lake.storage import StoreError
 
 SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 NOT_CHANGED = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)  # said of every object: none is ever changed
 RETRIES, PATIENCE_S, CONNECT_S = 5, 60, 10  # of a request
 _lengths: dict[str, int] = {}  # address -> bytes, as logs say
-
-
-class StoreError(LakeError, ConfigError):
-    """A store of objects does not do what is asked of it; the message names it and what to do."""
 
 
 @contextmanager
@@ -155,7 +150,12 @@ class ObjectReader(RawIOBase):
         size = self.size - self.at if size is None or size < 0 else min(size, self.size - self.at)
         if size <= 0:
             return b""
-        found = get_range(self.bucket, self.path, start=self.at, length=size).to_bytes()
+        try:
+            found = get_range(self.bucket, self.path, start=self.at, length=size).to_bytes()
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{self.address} is gone") from None
+        except (BaseError, OSError) as e:
+            raise OSError(f"{self.address}: {shortened(e)}") from None  # DuckDB quotes it whole
         self.at += len(found)
         return found
 

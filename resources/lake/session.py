@@ -30,44 +30,57 @@ _instances: dict[Key, duckdb.DuckDBPyConnection] = {}
 _shared: set[tuple[Key, str]] = set()  # databases of an instance that hold views
 
 
-Begin = Callable[[duckdb.DuckDBPyConnection], None]
-
-
 class Views(NamedTuple):
     """Definitions that sessions share, and those that have to stand while they are made.
 
     Attributes:
         script: statements that create views and macros.
         over: others that create what these read; a session sees its own in their place.
-        begin: makes a connection ready for the statements.
     """
 
     script: str
     over: str = ""
-    begin: Begin | None = None
 
     @property
     def name(self) -> str:
         return f"views_{hashlib.blake2b(self.script.encode(), digest_size=12).hexdigest()}"
 
 
+class Reach(NamedTuple):
+    """How sessions come to the files that views read.
+
+    Attributes:
+        before: statements that a session executes first.
+        making: those that are executed where views are made, of which nothing is read.
+        files: makes the file system by which an instance reads; None for that of this machine.
+    """
+
+    before: str = ""
+    making: str = ""
+    files: "Callable[[], AbstractFileSystem] | None" = None
+
+
+HERE = Reach()
+
+
 @contextlib.contextmanager
 def session(
-    memory_limit: str, threads: int, views: Sequence[Views] = (), begin: Begin | None = None
+    memory_limit: str, threads: int, views: Sequence[Views] = (), reach: Reach = HERE
 ) -> Generator[duckdb.DuckDBPyConnection]:
     """A session on the instance with this limit and number of threads.
 
     Args:
         views: what it sees beside what it creates itself, the first where two have the same name.
-        begin: makes the session ready to read what the views name.
     """
     key = os.getpid(), memory_limit, threads
     with _lock:
         name = f"session_{next(_numbers)}"
         instance = _instance(key)
+        if reach.files is not None and not instance.filesystem_is_registered(str(reach.files().protocol)):
+            instance.register_filesystem(reach.files())
         for one in views:
             if (key, one.name) not in _shared:
-                _make(instance, one)
+                _make(instance, one, reach.making)
                 _shared.add((key, one.name))
         con = instance.cursor()
     try:
@@ -75,10 +88,8 @@ def session(
         con.execute(
             # no replacements: a name is a table, never a variable of the program
             "SET enable_progress_bar=false; SET python_enable_replacements=false; "
-            f"ATTACH ':memory:' AS {name}; SET search_path='{path}'"
+            f"ATTACH ':memory:' AS {name}; SET search_path='{path}'; {reach.before}"
         )
-        if begin:
-            begin(con)
         yield con
     finally:
         con.close()
@@ -86,27 +97,17 @@ def session(
             instance.execute(f"DETACH DATABASE IF EXISTS {name}")
 
 
-def _make(instance: duckdb.DuckDBPyConnection, views: Views) -> None:
+def _make(instance: duckdb.DuckDBPyConnection, views: Views, making: str) -> None:
     """Make the database of some views; one that a failure left half made is made anew."""
     under = f"under_{views.name}"
     with instance.cursor() as con:
-        con.execute(f"DETACH DATABASE IF EXISTS {views.name}; ATTACH ':memory:' AS {views.name}")
-        if views.begin:
-            views.begin(con)
+        con.execute(f"DETACH DATABASE IF EXISTS {views.name}; ATTACH ':memory:' AS {views.name}; {making}")
         if views.over:
             con.execute(f"ATTACH OR REPLACE ':memory:' AS {under}; SET search_path='{under}.main'; {views.over}")
             con.execute(f"SET search_path='{views.name}.main,{under}.main'; {views.script}")
             con.execute(f"SET search_path='{views.name}.main'; DETACH {under}")
         else:
             con.execute(f"SET search_path='{views.name}.main'; {views.script}")
-
-
-def let_read(con: duckdb.DuckDBPyConnection, files: "Callable[[], AbstractFileSystem]") -> None:
-    """Let a session, and with it all of its instance, read by a file system."""
-    with _lock:
-        name = files().protocol
-        if not con.filesystem_is_registered(str(name)):
-            con.register_filesystem(files())
 
 
 def _instance(key: Key) -> duckdb.DuckDBPyConnection:

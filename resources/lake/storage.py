@@ -1,6 +1,7 @@
 """What a lake asks of the place where its tables are: files of a folder, or objects of a store."""
 
 import json
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.tables import Table
-from resources.lake.staging import Damaged
+from resources.lake.session import Reach
+from resources.lake.staging import Damaged, LakeError
+from resources.settings import ConfigError
 
 SCHEMA_FILE = "lake.json"  # says which schema the tables have
+
+
+class Overtaken(LakeError):
+    """Another run has published the same partition meanwhile; what was made is not put in place."""
+
+
+class StoreError(LakeError, ConfigError):
+    """A store of objects does not do what is asked of it; the message names it and what to do."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +61,12 @@ class TableStorage(Protocol):
         """The folder or address, as people know it."""
         ...
 
-    def keys(self, table: Table) -> list[str | None]:
-        """The partitions that are there."""
+    def look(self, tables: Iterable[Table]) -> object:
+        """Look at several tables that are going to be read, all at once where that is quicker."""
         ...
 
-    def holds_tables(self) -> bool:
-        """Whether any partition is there."""
+    def keys(self, table: Table) -> list[str | None]:
+        """The partitions that are there."""
         ...
 
     def address(self, table: Table, key: str | None) -> str | None:
@@ -111,20 +122,16 @@ class TableStorage(Protocol):
         """The files of a table; None for one without any.
 
         Args:
-            literal: named by constants, else by variables that `begin` sets.
+            literal: named by constants, else by variables that `reach` sets.
         """
         ...
 
-    def begin(self, con: duckdb.DuckDBPyConnection, tables: list[Table]) -> None:
-        """Make a session ready to read these tables."""
+    def reach(self, tables: list[Table]) -> Reach:
+        """How sessions come to the files of these tables."""
         ...
 
-    def begin_views(self, con: duckdb.DuckDBPyConnection, tables: list[Table]) -> None:
-        """Make a session ready to define views over these tables, of which nothing is read."""
-        ...
-
-    def begin_shell(self, con: duckdb.DuckDBPyConnection, tables: list[Table]) -> None:
-        """The same for views that name their files by constants, in a connection of its own."""
+    def define(self, con: duckdb.DuckDBPyConnection, tables: list[Table]) -> None:
+        """Let a database of its own define views over these tables by constants."""
         ...
 
     def blame(self, error: duckdb.Error) -> Damaged | None:
@@ -146,6 +153,10 @@ class TableStorage(Protocol):
 
     def set_aside(self, table: Table, key: str | None) -> tuple[str, str]:
         """Take a partition out of the table without losing it; returns where it was, and where it is now."""
+        ...
+
+    def any_table(self) -> bool:
+        """Whether there are tables."""
         ...
 
     def schema(self) -> bytes | None:

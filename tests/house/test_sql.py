@@ -30,6 +30,8 @@ SAMPLES = {
 ROOMS = ("assets", "cli", "curation", "evaluation", "handover", "report", "resources", "simulation")
 OTHERS = {  # what is no query of the lake's tables
     "resources/lake/lake.py": "writes the views themselves",
+    "resources/lake/folder_tables.py": "says where files are",
+    "resources/lake/object_tables.py": "says where objects are",
     "resources/lake/staging.py": "sorts any table by its key",
     "resources/lake/views.py": "writes queries of no row",
     "resources/llm/call_store.py": "speaks to SQLite",

@@ -1,6 +1,5 @@
 """Tables in a store of objects: the same files, the same rows, nothing lost between writers, nothing seen half."""
 
-import json
 import multiprocessing
 import os
 import signal
@@ -9,17 +8,28 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import dagster as dg
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curation.tables import DECISIONS, GOLD, KEPT, RAW_POOL, SILVER, TABLES
+from assets.publishing import publish
+from assets.table_asset import Rows, table_asset
+from cli.main import main
+from curation.tables import GOLD, KEPT, RAW_POOL, SILVER, Table
+from resources.integrity import Examined, damages, set_aside
 from resources.lake import Lake, LakeError, Missing
+from resources.lake import lake as lake_module
+from resources.run import Run
 from resources.settings import ConfigError
-from tests.support.lakes import put, query
+from resources.settings.stages import LakeSettings
+from tests.support.lakes import put, query, settings
 from tests.support.object_store import SECRET, ObjectStore, serving
 
-pytest.importorskip("deltalake")
+deltalake = pytest.importorskip("deltalake")
+obstore = pytest.importorskip("obstore")
+object_tables = pytest.importorskip("resources.lake.object_tables")
 pytest.importorskip("moto")
 
 
@@ -43,6 +53,10 @@ def kept(*pairs: str) -> list[dict]:
     return [{"pair_id": pair, "route": "confident", "reason": "agreed"} for pair in pairs]
 
 
+def rows_of(table: Table, rows: list[dict]) -> pa.Table:
+    return pa.Table.from_pylist([{n: row.get(n) for n in table.schema.names} for row in rows], table.schema)
+
+
 def test_a_table_reads_the_same_from_both(there, lake):
     for one in (there, lake):
         put(one, KEPT, kept("b", "a"), "b00")
@@ -61,3 +75,287 @@ def test_a_table_reads_the_same_from_both(there, lake):
         assert file.read() == lake.path(KEPT, "b00").read_bytes()
     with pytest.raises(Missing, match="silver/iter_00"):
         there.versions([(KEPT, "b01"), (SILVER, "iter_00")])
+
+
+# ---- writers -------------------------------------------------------------------------------------------------------
+def _publish(root: str, tables: str, key: str, times: int, end) -> None:
+    try:
+        for n in range(times):
+            put(Lake(root, tables=tables), KEPT, kept(f"{key}-{n}"), key)
+        end.put(None)
+    except LakeError as e:
+        end.put(str(e))
+
+
+def _side_by_side(lake: Lake, keys: list[str], times: int) -> list[str | None]:
+    """A process for each key, publishing so many times; what each ended with."""
+    context = multiprocessing.get_context("spawn")
+    end = context.Queue()
+    work = [context.Process(target=_publish, args=(lake.root, lake.tables, key, times, end)) for key in keys]
+    for process in work:
+        process.start()
+    ends = [end.get(timeout=300) for _ in work]
+    for process in work:
+        process.join()
+    return ends
+
+
+def test_writers_of_different_partitions_lose_nothing_though_they_meet(there):
+    """Each commits from what it saw before the others did."""
+    looks = [there.pinned([KEPT]) for _ in range(4)]
+    for n, look in enumerate(looks):
+        put(look, KEPT, kept(f"pair-{n}"), f"b0{n}")
+    assert query(there, "SELECT bucket, pair_id FROM kept ORDER BY bucket") == [
+        (f"b0{n}", f"pair-{n}") for n in range(4)
+    ]
+
+
+@pytest.mark.slow
+def test_four_processes_that_write_one_table_lose_nothing(there):
+    put(there, KEPT, kept("first"), "b00")
+    assert _side_by_side(there, [f"b0{n}" for n in range(4)], 5) == [None] * 4
+    assert query(there, "SELECT bucket, pair_id FROM kept ORDER BY bucket") == [
+        (f"b0{n}", f"b0{n}-4") for n in range(4)
+    ]
+
+
+@pytest.mark.parametrize("before", ["nothing", "a version"])
+def test_of_two_runs_of_one_partition_one_wins_and_the_other_says_so(there, before):
+    if before == "a version":
+        put(there, KEPT, kept("old"), "b00")
+    one, other = there.pinned([KEPT]), there.pinned([KEPT])
+    put(one, KEPT, kept("winner"), "b00")
+    with pytest.raises(LakeError) as lost:
+        put(other, KEPT, kept("loser"), "b00")
+    assert str(lost.value).startswith("kept/b00: another run has published s3://") and "\n" not in str(lost.value)
+    assert query(there, "SELECT pair_id FROM kept") == [("winner",)]
+    put(there, KEPT, kept("later"), "b00")
+    assert query(there, "SELECT pair_id FROM kept") == [("later",)]
+
+
+def test_a_run_that_is_killed_before_its_commit_leaves_nothing_to_see(there, monkeypatch):
+    """Its object is there, no log names it, and it goes with the next vacuum that is so bold."""
+    put(there, KEPT, kept("old"), "b00")
+    from resources.lake.object_tables import ObjectTables
+
+    with monkeypatch.context() as cut:
+        cut.setattr(ObjectTables, "_commit", lambda *_: os.kill(os.getpid(), signal.SIGINT) or time.sleep(10))
+        with pytest.raises(KeyboardInterrupt):
+            put(there, KEPT, kept("half"), "b00")
+    assert query(there, "SELECT pair_id FROM kept") == [("old",)]
+    assert list(there.vacuum(30, dry_run=False)) == [], "it may be about to be committed"
+    [(name, objects, size)] = there.vacuum(0, dry_run=True)
+    assert (name, objects) == ("kept", 1) and size > 500
+    assert list(there.vacuum(0, dry_run=False)) == [(name, objects, size)]
+    assert list(there.vacuum(0, dry_run=True)) == []
+    assert query(there, "SELECT pair_id FROM kept") == [("old",)]
+
+
+def test_a_store_that_ignores_conditions_is_refused(tmp_path):
+    with serving(tmp_path, careless=True) as server:
+        lake = at(server, tmp_path, "lake")
+        with pytest.raises(ConfigError) as refused:
+            put(lake, KEPT, kept("p"), "b00")
+        assert str(refused.value).startswith(f"{lake.tables}: this store ignores If-None-Match") and "\n" not in str(
+            refused.value
+        )
+        assert not [r for r in server.requests() if "kept" in r and r.startswith("PUT")]
+
+
+def test_a_step_whose_partition_another_run_publishes_meanwhile_fails_in_one_line(there):
+    @table_asset(KEPT, group="pool")
+    def slow(run):
+        put(Lake(there.root, tables=there.tables), KEPT, kept("winner"), run.partition)
+        yield Rows(KEPT, rows_of(KEPT, kept("loser")))
+
+    with pytest.raises(dg.Failure, match=r"^kept/b00: another run has published s3://") as failed:
+        list(publish(slow, Run(settings(), there, "b00")))
+    assert not failed.value.allow_retries and query(there, "SELECT pair_id FROM kept") == [("winner",)]
+
+
+# ---- readers -------------------------------------------------------------------------------------------------------
+def test_a_step_sees_one_state_whatever_others_publish(there):
+    put(there, KEPT, kept("old"), "b00")
+    step = there.pinned()
+    assert step.versions([(KEPT, "b00")]) == there.versions([(KEPT, "b00")])
+    put(there, KEPT, kept("new", "and more"), "b00")
+    put(there, KEPT, kept("other"), "b01")
+    assert query(step, "SELECT pair_id FROM kept") == [("old",)] and step.rows(KEPT, "b00") == 1
+    assert step.partitions(KEPT) == ["b00"]
+    put(step, GOLD, [], "iter_00")
+    assert step.note(GOLD, "iter_00"), "what it publishes itself it sees"
+    assert len(query(there, "SELECT pair_id FROM kept")) == 3
+
+
+def test_the_lake_as_it_was_at_a_time(there):
+    before = datetime.now(UTC)
+    time.sleep(1.1)  # stores tell seconds
+    put(there, KEPT, kept("old"), "b00")
+    time.sleep(1.1)
+    between = datetime.now(UTC)
+    time.sleep(1.1)
+    put(there, KEPT, kept("new"), "b00")
+    put(there, GOLD, [], "iter_00")
+    assert query(there.pinned(as_of=between), "SELECT pair_id FROM kept") == [("old",)]
+    assert there.pinned(as_of=between).partitions(GOLD) == []
+    assert query(there.pinned(as_of=before), "SELECT pair_id FROM kept") == []
+    assert query(there, "SELECT pair_id FROM kept") == [("new",)]
+    assert [n for n, *_ in there.vacuum(0, dry_run=False)] == ["kept"]
+    with pytest.raises(LakeError, match="the object is gone"):
+        query(there.pinned(as_of=between), "SELECT pair_id FROM kept")
+
+
+def test_former_states_of_files_in_a_folder_are_not_kept(lake):
+    with pytest.raises(ConfigError, match="only of tables in a store"):
+        lake.pinned(as_of=datetime.now(UTC))
+
+
+def test_only_the_tables_that_are_read_are_opened(there, store):
+    for n in range(3):
+        put(there, KEPT, kept(f"p{n}"), f"b0{n}")
+    put(there, RAW_POOL, [{"pair_id": "p", "source": "s"}], "s")
+    began = len(store.requests())
+    assert query(there.only([KEPT], "a step").pinned(), "SELECT count(*) FROM kept WHERE bucket = 'b01'") == [(1,)]
+    asked = store.requests()[began:]
+    assert all("/kept/" in request for request in asked) and len(asked) <= 8, asked
+    assert not [request for request in asked if "bucket=b02" in request], "the query names another partition"
+
+
+def test_an_object_that_is_gone_or_damaged_is_named(there, lake):
+    from resources.lake.objects import bucket_of, split
+
+    for key in ("b00", "b01", "b02"):
+        put(there, KEPT, kept(f"pair of {key}"), key)
+    gone, hurt = (there.address(KEPT, key) for key in ("b00", "b01"))
+    content = bytearray(lake.write(KEPT, rows_of(KEPT, kept("pair of b01")), "b01").path.read_bytes())
+    content[60] ^= 1
+    obstore.put(bucket_of(hurt), split(hurt)[1], bytes(content))
+    obstore.delete(bucket_of(gone), split(gone)[1])
+    found = list(damages(there.pinned(), examined := Examined()))
+    assert {d.path: d.why for d in found} == {
+        gone: "its log names it, and the object is gone",
+        hurt: "its bytes are not those that were written",
+    }
+    assert examined.files == 3
+    assert [was for was, _ in set_aside(there, found)] == [gone, hurt]
+    assert query(there, "SELECT pair_id FROM kept") == [("pair of b02",)]
+    put(there, KEPT, kept("again"), "b00")
+    assert there.partitions(KEPT) == ["b00", "b02"] and not list(damages(there.pinned(), Examined()))
+
+
+def test_a_file_of_an_older_release_reads_with_nulls(there, monkeypatch):
+    put(there, KEPT, kept("new"), "b00")
+
+    def older(table, reader, path, note):
+        rows, version = write(table, reader, path, note)
+        found = pq.read_table(path, partitioning=None)
+        pq.write_table(found.drop_columns(["p_right"]).replace_schema_metadata(pq.read_metadata(path).metadata), path)
+        return rows, version
+
+    write = lake_module.write
+    with monkeypatch.context() as then:
+        then.setattr(lake_module, "write", older)
+        put(there, KEPT, kept("old"), "b01")
+    assert query(there, "SELECT bucket, pair_id, p_right FROM kept ORDER BY 1") == [
+        ("b00", "new", None),
+        ("b01", "old", None),
+    ]
+
+
+def test_a_column_that_a_release_adds_comes_into_the_log_and_others_read_it(there, monkeypatch):
+    with monkeypatch.context() as then:
+        then.setattr(object_tables, "_schema", lambda table: deltalake.Schema.from_arrow(
+            pa.schema([("pair_id", pa.string()), ("route", pa.string()), ("reason", pa.string()), ("bucket", pa.string())])
+        ))  # fmt: skip
+        put(there, KEPT, kept("old"), "b00")
+    put(there, KEPT, [{"pair_id": "new", "route": "confident", "reason": "agreed", "p_right": 0.5}], "b01")
+    log = deltalake.DeltaTable(f"{there.tables}/kept", storage_options={"allow_http": "true"})
+    found = (
+        deltalake.QueryBuilder().register("kept", log).execute("SELECT pair_id, p_right, bucket FROM kept ORDER BY 3")
+    )
+    assert pa.table(found.read_all()).to_pylist() == [
+        {"pair_id": "old", "p_right": None, "bucket": "b00"},
+        {"pair_id": "new", "p_right": 0.5, "bucket": "b01"},
+    ]
+
+
+# ---- the command line ----------------------------------------------------------------------------------------------
+@pytest.fixture
+def here(tmp_path, store, request, monkeypatch) -> Lake:
+    """The lake of a configuration with its tables in the store, and the process where its file is."""
+    monkeypatch.chdir(tmp_path)
+    name = request.node.name
+    text = f'[lake]\npath = "lake"\nbuckets = 2\ntables = "{store.bucket}/{name}"\n[[sources]]\nname = "s"\npath = "s.jsonl"\n'
+    (tmp_path / "assay.toml").write_text(text)
+    return at(store, tmp_path, name)
+
+
+def test_tables_go_to_a_store_and_come_back_byte_for_byte(here, lake, tmp_path, capsys):
+    local = lake
+    put(local, KEPT, kept("a"), "b00")
+    put(local, KEPT, kept("b"), "b01")
+    put(local, RAW_POOL, [{"pair_id": "p", "source": "s"}], "s")
+    (Path(local.root) / "files" / "models").mkdir(parents=True)
+    (tmp_path / "local.toml").write_text('[lake]\npath = "lake"\n[[sources]]\nname = "s"\npath = "s.jsonl"\n')
+    assert main(["lake", "copy", here.tables, "--config", "local.toml"]) == 0
+    assert f'tables = "{here.tables}"' in capsys.readouterr().out
+    assert main(["lake", "copy", here.tables, "--config", "local.toml"]) == 0
+    assert "0 partitions" in (out := capsys.readouterr().out) and "3 were there" in out
+    assert main(["verify"]) == 0 and "all is what was written" in capsys.readouterr().out
+    assert main(["sql", "SELECT count(*) AS n FROM kept", "--csv"]) == 0 and capsys.readouterr().out == '"n"\n2\n'
+    assert main(["backup", "kept"]) == 0
+    for table, key in ((KEPT, "b00"), (KEPT, "b01"), (RAW_POOL, "s")):
+        assert Lake("kept").path(table, key).read_bytes() == local.path(table, key).read_bytes()
+    put(here, KEPT, kept("other"), "b00")
+    assert main(["lake", "copy", here.tables, "--config", "local.toml"]) == 2
+    assert "another kept/b00 is there" in capsys.readouterr().err
+
+
+def test_a_secret_stands_nowhere(here, store, capsys, caplog):
+    """Neither in an object nor in a file of the lake nor in a message, and an address cannot hold one."""
+    from resources.lake.objects import bucket_of
+
+    put(here, KEPT, kept("a"), "b00")
+    assert main(["sql", "SELECT * FROM kept"]) == 0
+    here.shell()
+    bucket = bucket_of(store.bucket)
+    for chunk in obstore.list(bucket):
+        for one in chunk:
+            assert SECRET.encode() not in obstore.get(bucket, one["path"]).bytes().to_bytes(), one["path"]
+    for path in (p for p in Path(here.root).rglob("*") if p.is_file()):
+        assert SECRET.encode() not in path.read_bytes(), path
+    assert SECRET not in "".join(capsys.readouterr()) + caplog.text
+    for wrong in (
+        "s3://key:secret@bucket/lake",
+        "s3://bucket",
+        "gs://bucket/lake",
+        "s3://bucket/a b",
+        "s3://bucket/../x'y",
+    ):
+        with pytest.raises(ValueError, match="tables"):
+            LakeSettings(tables=wrong)
+
+
+def test_a_store_that_cannot_be_reached_is_named_in_one_line(here, monkeypatch, capsys):
+    from resources.lake import objects
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(objects, "RETRIES", 0)
+    objects._opened.cache_clear()
+    try:
+        assert main(["sql", "SELECT count(*) FROM kept"]) == 2
+    finally:
+        objects._opened.cache_clear()
+    err = capsys.readouterr().err
+    assert err.startswith(f"assay: {here.tables}") and "AWS_ENDPOINT_URL" in err and err.count("\n") == 1
+
+
+def test_the_views_for_a_plain_shell_name_the_objects_and_cost_no_read(here, store):
+    put(here, KEPT, kept("a"), "b00")
+    address = here.address(KEPT, "b00")
+    began = len(store.requests())
+    path = here.shell()
+    assert not [r for r in store.requests()[began:] if ".parquet" in r and "_delta_log" not in r]
+    with duckdb.connect(str(path), read_only=True) as con:
+        [(text,)] = con.sql("SELECT sql FROM duckdb_views() WHERE view_name = 'kept'").fetchall()
+    assert address in text

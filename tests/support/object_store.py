@@ -1,6 +1,6 @@
 """A store of objects that speaks S3, in a process of its own: moto's server, which honours conditional writes.
 
-    python -m tests.support.object_store PORT [--careless]    (a careless one does as if it had never heard of them)
+python -m tests.support.object_store PORT [--careless]    (a careless one does as if it had never heard of them)
 """
 
 import os
