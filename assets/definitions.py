@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.executors import executor
 from assets.jobs import JOBS
 from assets.publishing import as_asset
 from assets.registry import steps
@@ -25,7 +26,7 @@ def build(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.
         jobs=JOBS,
         sensors=sensors(settings),
         resources={**services(settings), **(overrides or {})},
-        executor=dg.multiprocess_executor.configured({"max_concurrent": settings.lake.threads}),
+        executor=executor(settings),
     )
 
 

@@ -182,9 +182,9 @@ def whole_enough(lake: Lake, ends: Mapping[str, Mapping[str, int]], accepted: Co
 
 def _last_words(lake: Lake, who: str) -> str:
     """What a server said last when it did not answer; '' where nobody was asked."""
-    from resources.llm.call_store import store
+    from resources.llm.call_store import exists, store
 
-    if not (lake.folder("calls") / "calls.sqlite").exists():
+    if not exists(lake):
         return ""
     with store(lake) as calls:
         return calls.last_error(who)

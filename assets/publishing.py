@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.executors import op_tags
 from assets.partitions import mapping, partitions_def
 from assets.runs import tags_of
 from assets.table_asset import Check, Step
@@ -54,6 +55,7 @@ def as_asset(step: Step, settings: Settings) -> dg.AssetsDefinition:
         check_specs=check_specs,
         partitions_def=partitions_def(kind, settings) if kind else None,
         pool=step.pool,
+        op_tags=op_tags(settings, step.pool),
         can_subset=True,  # so that a check can be run alone; the tables of a step are made together
         required_resource_keys={*SERVICES},
     )

@@ -92,7 +92,7 @@ def embeddings(run: Run) -> Iterator[Rows]:
 
     with run.lake.connect() as con:
         pairs = con.sql(statement("seed/texts_to_embed"), params={"bucket": run.partition})
-        yield Rows(EMBEDDINGS, embed(run.settings.embedding, in_batches(pairs)))
+        yield Rows(EMBEDDINGS, embed(run.settings.embedding, in_batches(pairs), run.settings.cluster))
 
 
 @table_asset(
@@ -116,7 +116,7 @@ def states(run: Run) -> Iterator[Rows]:
         raise dg.Failure(str(e), allow_retries=False) from None
     with run.lake.connect() as con:
         texts = con.sql(statement("seed/texts_to_read"), params={"bucket": run.partition})
-        yield Rows(STATES, frozen_heads.read(training, in_batches(texts)))
+        yield Rows(STATES, frozen_heads.read(training, in_batches(texts), run.settings.cluster))
 
 
 @table_asset(

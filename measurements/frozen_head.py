@@ -24,6 +24,7 @@ from measurements.pooling import BACKBONE, deal, one
 from measurements.training_real import PAIRS
 from resources import frozen_heads
 from resources.settings import Training
+from resources.settings.cluster import Cluster
 from sql import statement
 from training.states import StateReader
 
@@ -100,7 +101,7 @@ def read_into(con: duckdb.DuckDBPyConnection, part: str) -> None:
     con.execute("DROP TABLE IF EXISTS states")
     con.execute(f"CREATE OR REPLACE VIEW clean_pool AS SELECT *, 'b00' AS bucket FROM {part}")
     texts = con.sql(statement("seed/texts_to_read"), params={"bucket": "b00"}).to_arrow_table()
-    table = pa.Table.from_batches(frozen_heads.read(TRAINING, texts.to_batches(max_chunksize=1000)))
+    table = pa.Table.from_batches(frozen_heads.read(TRAINING, texts.to_batches(max_chunksize=1000), Cluster()))
     con.register("made", table)
     con.execute("CREATE TABLE states AS FROM made")
     con.unregister("made")

@@ -1,8 +1,10 @@
-"""One worker and two: wall time of stage 0, of turning pairs into tokens and of scoring, each in a lake of its own.
+"""One worker and two: wall time of stage 0, of embeddings, of turning pairs into tokens and of scoring, each in files of its own.
 
-    python -m measurements.side_by_side [--pairs 40000] [--workers 1,2]
+    python -m measurements.side_by_side [--pairs 40000] [--workers 1,2] [--only embeddings,scoring_by_ray]
 
-Pairs are random words. Wants as many idle cores as there are workers; prints Markdown. The efficiency is the first wall time
+Pairs are random words. Embeddings are those of a new encoder of three layers, 384 wide, and scores those of a new
+decoder: what they say does not matter. Embeddings and the last line of scoring are dealt out by Ray, whose start is
+part of the time. Wants as many idle cores as there are workers; prints Markdown. The efficiency is the first wall time
 divided by the wall time and the workers.
 """
 
@@ -76,6 +78,33 @@ def stage_0(folder: Path, workers: int) -> float:
     return timed(line, folder, DAGSTER_HOME=str(home))
 
 
+def embeddings(folder: Path, workers: int) -> float:
+    line = [sys.executable, "-m", "measurements.side_by_side", "--embed", str(folder), "--workers", str(workers)]
+    return timed(line, folder)
+
+
+def embed_here(folder: Path, workers: int) -> None:
+    """What the step `embeddings` does with the texts of all pairs, by so many workers."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from resources.retrieval.embedder import FIELDS, embed
+    from resources.settings import Embedding
+    from resources.settings.cluster import Cluster
+
+    cluster = Cluster(workers=workers if workers > 1 else None)
+    pairs = pq.ParquetFile(folder / "train.parquet").iter_batches(1_000, columns=["pair_id", "conversation"])
+    rows = (
+        pa.RecordBatch.from_arrays(
+            [*batch.columns, *([pa.array([""] * batch.num_rows)] * len(FIELDS))],
+            names=["pair_id", "conversation", *FIELDS],
+        )
+        for batch in pairs
+    )
+    made = list(embed(Embedding(backend="encoder", model=str(folder / "encoder")), rows, cluster))
+    pq.write_table(pa.Table.from_batches(made), folder / f"embeddings-{workers}.parquet")
+
+
 def tokens(folder: Path, workers: int) -> float:
     job = TrainJob(
         train=folder / "train.parquet", out=folder / f"tokens-{workers}", backbone=Backbone(path=str(folder / "model"))
@@ -92,6 +121,27 @@ def scoring(folder: Path, workers: int) -> float:
     return timed(command("training.score", path, workers), folder)
 
 
+def scoring_by_ray(folder: Path, workers: int) -> float:
+    job = ScoreJob(models={"m": folder / "model"}, items=folder / "train.parquet", out=folder / f"ray-{workers}")
+    path = folder / f"ray-{workers}.json"
+    job.write(path)
+    return timed(command("training.score", path, workers, "ray"), folder)
+
+
+def write_encoder(folder: Path) -> None:
+    """A new BERT of three layers."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    from training.model import learn_tokenizer
+
+    tokenizer = learn_tokenizer([" ".join(WORDS)] * 3, 2_048)
+    torch.manual_seed(0)
+    shape = {"hidden_size": 384, "num_hidden_layers": 3, "num_attention_heads": 12, "intermediate_size": 1_536}
+    BertModel(BertConfig(vocab_size=len(tokenizer), **shape)).save_pretrained(folder / "encoder")
+    tokenizer.save_pretrained(folder / "encoder")
+
+
 def write_model(folder: Path) -> None:
     from training.export import export
     from training.model import learn_tokenizer, new_model
@@ -105,15 +155,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--pairs", type=int, default=40_000)
     parser.add_argument("--workers", default="1,2")
+    parser.add_argument("--only", default="stage_0,embeddings,tokens,scoring,scoring_by_ray")
+    parser.add_argument("--embed", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.embed:
+        embed_here(args.embed, int(args.workers))
+        return
     workers = [int(n) for n in args.workers.split(",")]
     with tempfile.TemporaryDirectory(prefix="assay-side-") as name:
         folder = Path(name)
         write_files(folder, args.pairs)
         write_model(folder)
+        write_encoder(folder)
         print(f"{args.pairs:,} pairs, {len(os.sched_getaffinity(0))} cores\n")
         print("| | workers | wall s | speed-up | efficiency |\n|---|---:|---:|---:|---:|")
-        for what in (stage_0, tokens, scoring):
+        stages = (stage_0, embeddings, tokens, scoring, scoring_by_ray)
+        for what in (s for s in stages if s.__name__ in args.only.split(",")):
             first = 0.0
             for n in workers:
                 wall = what(folder, n)

@@ -9,7 +9,8 @@ for any text (see training.export).
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ import numpy as np
 import pyarrow as pa
 
 from curation.tables import STATES
+from resources.dealing import dealt
 from resources.lake import in_batches
 from resources.settings import Training
+from resources.settings.cluster import Cluster
 from sql import statement
 from training.atomic import write_json
 from training.backbone import folder_of
@@ -72,17 +75,25 @@ def version(training: Training) -> str:
     return name_of(folder, [layer], training.max_tokens)
 
 
-def read(training: Training, texts: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def read(training: Training, texts: Iterable[pa.RecordBatch], cluster: Cluster) -> Iterator[pa.RecordBatch]:
     """Batches (text, response) to batches of STATES.
+
+    Args:
+        cluster: who does it; a batch has the same states whoever does.
 
     Raises:
         NoHead: there is no backbone to read with.
     """
+    folder, layer = backbone_of(training)
+    return dealt(cluster, partial(_reader, folder, layer, training.max_tokens), texts)
+
+
+def _reader(folder: Path, layer: int, max_tokens: int) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
     from training.states import StateReader
 
-    folder, layer = backbone_of(training)
-    reader = StateReader(folder, [layer], training.max_tokens)
-    for batch in texts:
+    reader = StateReader(folder, [layer], max_tokens)
+
+    def states(batch: pa.RecordBatch) -> pa.RecordBatch:
         found = reader.states(batch.column("response").to_pylist())
         missing = np.isnan(found).any(axis=1)
         offsets = np.concatenate([[0], np.cumsum(np.where(missing, 0, reader.width))]).astype(np.int32)
@@ -90,7 +101,9 @@ def read(training: Training, texts: Iterable[pa.RecordBatch]) -> Iterator[pa.Rec
             pa.array(offsets), pa.array(found[~missing].reshape(-1), pa.float32()), mask=pa.array(missing)
         ).cast(STATES.schema.field("state").type)
         names = pa.array([reader.name] * batch.num_rows)
-        yield pa.RecordBatch.from_arrays([batch.column("text"), vectors, names], names=STATES.schema.names)
+        return pa.RecordBatch.from_arrays([batch.column("text"), vectors, names], names=STATES.schema.names)
+
+    return states
 
 
 # ---- pairs with states -----------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from resources.settings import Recipe, Training
 from training import forkserver
 from training.atomic import beside
 from training.job import Facts, Job, ScoreJob, TrainJob, decisive
-from training.launch import ROOT, command, environment, guarded
+from training.launch import ROOT, command, environment, guarded, is_here
 
 if TYPE_CHECKING:
     from resources.run import Run
@@ -292,11 +292,18 @@ def _start(run: "Run", module: str, folder: Path, job: Job, training: Training |
     job.write(path)
     log = folder / "stderr.txt"
     env = environment(training.ranks)
-    alone = training.ranks * training.nodes == 1 and training.hostfile is None
+    program = _command(training, module, path)
+    alone = program[2] == module  # and nothing that starts it
     server = forkserver.address(env) if alone else None
-    line = guarded(_command(training, module, path), *_watched(), log=log, server=server)
+    line = guarded(program, *_watched(), log=log, server=server)
     if training.nodes > 1 and training.launcher == "torchrun":
-        run.log(f"on the other machines: cd {ROOT} && {shlex.join(_command(training, module, path))}")
+        if not is_here(head := str(training.rendezvous).rpartition(":")[0]):
+            raise TrainerFailed(
+                f"training.rendezvous names {head}, which is not this machine: rank 0 must be where Assay runs"
+            )
+        for node in range(1, training.nodes):
+            there = shlex.join(["env", *(f"{k}={v}" for k, v in env.items()), *_command(training, module, path, node)])
+            run.log(f"on machine {node}: cd {ROOT} && {there}")
     try:
         if run.context is None:
             subprocess.run(line, env={**os.environ, **env}, cwd=ROOT, check=True)
@@ -315,9 +322,9 @@ def _start(run: "Run", module: str, folder: Path, job: Job, training: Training |
     log.unlink()
 
 
-def _command(training: Training, module: str, job: Path) -> list[str]:
+def _command(training: Training, module: str, job: Path, node: int = 0) -> list[str]:
     return command(
-        module, job, training.ranks, training.launcher, training.nodes, training.rendezvous, training.hostfile
+        module, job, training.ranks, training.launcher, training.nodes, training.rendezvous, training.hostfile, node
     )
 
 

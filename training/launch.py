@@ -1,4 +1,4 @@
-"""Command lines that start the training programs: one process, torchrun, DeepSpeed's launcher, or Slurm."""
+"""Command lines that start the training programs: one process, torchrun, DeepSpeed's launcher, Slurm or Ray."""
 
 import os
 import shlex
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 ROOT = Path(__file__).resolve().parent.parent
-Launcher = Literal["torchrun", "deepspeed", "slurm"]
+Launcher = Literal["torchrun", "deepspeed", "slurm", "ray"]
 ALONE = ("training.score", "training.prepare")  # programs whose ranks never speak to each other
 
 
@@ -21,22 +21,26 @@ def command(
     nodes: int = 1,
     rendezvous: str | None = None,
     hostfile: Path | None = None,
+    node: int = 0,
 ) -> list[str]:
     """The command that runs ``python -m module job`` on `ranks` processes of each of `nodes` machines.
 
-    A single rank needs no launcher and saves its start-up. On several machines torchrun waits at `rendezvous` (HOST:PORT
-    of one of them) until the same command runs on all; DeepSpeed's launcher starts it on those of `hostfile` over ssh;
-    Slurm starts it on the machines of the allocation that this process is in, or waits for one of its own.
+    A single rank needs no launcher and saves its start-up. On several machines torchrun, started on each of them with its
+    number `node`, waits at `rendezvous` (HOST:PORT of machine 0, where rank 0 is) until all are there; DeepSpeed's launcher
+    starts it on those of `hostfile` over ssh; Slurm starts it on the machines of the allocation that this process is in, or
+    waits for one of its own; Ray wherever its cluster has room (see on_ray).
     """
     if launcher == "slurm":
         return _slurm(module, job, ranks, nodes)
+    if launcher == "ray":
+        return [sys.executable, "-m", "training.on_ray", str(ranks * nodes), module, str(job)]
     if ranks * nodes == 1 and hostfile is None:
         return [sys.executable, "-m", module, str(job)]
     if launcher == "torchrun":
         meeting = ["--standalone"]
         if nodes > 1:
-            meeting = ["--nnodes", str(nodes), "--rdzv_backend", "c10d", "--rdzv_endpoint", str(rendezvous)]
-            meeting += ["--rdzv_id", job.parent.name]
+            head, _, port = str(rendezvous).rpartition(":")
+            meeting = ["--nnodes", str(nodes), "--node_rank", str(node), "--master_addr", head, "--master_port", port]
         start = ["torch.distributed.run", *meeting, "--nproc_per_node", str(ranks), "-m", module]
     else:
         where = ["--hostfile", str(hostfile)] if hostfile else ["--master_port", str(free_port())]
@@ -69,6 +73,17 @@ def _slurm(module: str, job: Path, ranks: int, nodes: int) -> list[str]:
     meeting = f'--node_rank="$SLURM_NODEID" --master_addr="${{ASSAY_HEAD:-$HEAD}}" --master_port={port}'
     line = f"{first}; exec {shlex.join(agent)} {meeting} {shlex.join(program)}"
     return [*run, "bash", "-c", line]
+
+
+def is_here(host: str) -> bool:
+    """Whether a name or an address is this machine's."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as s:
+            s.bind(address)
+    except OSError:
+        return False
+    return True
 
 
 def free_port() -> int:

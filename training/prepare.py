@@ -119,22 +119,31 @@ def prepare_tokens(
         for name, path in files.items()
         for i, part in enumerate(parts_of(path))
     ]
+    there = _leading([target for target, *_ in todo])
     for target, path, part, keep in todo[group.rank :: group.size]:
         if not target.exists():
             rows = read_pairs(path, part)
             write_pairs(target, rows, tokenizer, job.max_tokens, shared, keep, part.first_row)
-            _tell(progress, [t for t, *_ in todo])
-    while _tell(progress, [t for t, *_ in todo]) < len(todo):
+            _tell(progress, next(there), len(todo))
+    while (n := next(there)) < len(todo):
+        _tell(progress, n, len(todo))
         time.sleep(LOOK_EVERY_S)
     return _opened(folders)
 
 
-def _tell(progress: Progress | None, paths: Sequence[Path]) -> int:
-    """How many of the parts are there."""
-    there = sum(path.exists() for path in paths)
-    if progress is not None and len(paths) > 1:
-        progress.report(f"tokens: {there} of {len(paths)} parts", now=False)
-    return there
+def _leading(paths: Sequence[Path]) -> Iterator[int]:
+    """Whenever it is asked, how many of the first files are there. Each is looked for until it is found, so that a look
+    asks a shared file system for little more than what is new. Parts are dealt in turn: there are few behind a gap."""
+    n = 0
+    while True:
+        while n < len(paths) and paths[n].exists():
+            n += 1
+        yield n
+
+
+def _tell(progress: Progress | None, there: int, parts: int) -> None:
+    if progress is not None and parts > 1:
+        progress.report(f"tokens: {there} of {parts} parts", now=False)
 
 
 def _opened(folders: dict[str, Path]) -> PreparedTokens:

@@ -23,6 +23,14 @@ from training.launch import free_port
 from training.supervise import die_with_parent
 
 REPORT_EVERY_S = 5.0
+# what gloo says, in errors of no class of their own, when another process is no longer there
+LEFT_ALONE = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Broken pipe",
+    "Timed out waiting",
+    "Connection refused",
+)
 LOOK_EVERY_S = 0.2
 J = TypeVar("J", bound=Job)
 
@@ -148,4 +156,21 @@ def run_program(
     except (FileNotFoundError, ValueError, *errors) as e:
         print(f"{type(e).__name__}: {e}", file=sys.stderr)
         return 1
+    except RuntimeError as e:
+        if not left_alone(e):
+            raise
+        print(
+            f"OthersGone: rank {os.environ['RANK']} of {os.environ['WORLD_SIZE']} was left alone: another machine or process of"
+            f" this training has ended or cannot be reached ({str(e).strip().splitlines()[0]}). The same command goes on from"
+            " the last checkpoint",
+            file=sys.stderr,
+        )
+        return 1
     return 0
+
+
+def left_alone(error: RuntimeError) -> bool:
+    """Whether a collective operation failed because another process is gone or unreachable."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return False
+    return isinstance(error, dist.DistError) or any(words in str(error) for words in LEFT_ALONE)

@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from curation.tables import SPENDING
 from resources.lake import Lake
+from resources.llm import call_postgres
 from resources.settings import ConfigError
 from resources.stops import Stop
 
@@ -156,17 +157,21 @@ class Call:
 
 
 class Store:
-    """Requests, attempts and results in one SQLite file; rows are only ever added.
+    """Requests, attempts and results in one SQLite file, or in PostgreSQL; rows are only ever added.
 
-    Several processes of one machine may use it at once: an attempt and its check against the budget are one
+    Several processes may use it at once, of one machine or of any: an attempt and its check against the budget are one
     transaction. Open it with `store(lake)`.
     """
 
-    def __init__(self, path: Path, readonly: bool = False):
-        self._folder, self._readonly = path.parent, readonly
+    def __init__(self, path: Path, readonly: bool = False, postgres: call_postgres.Postgres | None = None):
+        self._folder, self._readonly, self._postgres = path.parent, readonly, postgres
         self._seen = [0, 0]
         self._committed = 0
         self._once: dict[tuple, Any] = {}  # what no other process changes in a way that matters while this is open
+        self._con: sqlite3.Connection | call_postgres.Postgres
+        if postgres is not None:
+            self._con = postgres
+            return
         if readonly:
             self._con = readers(path)
             return
@@ -190,12 +195,16 @@ class Store:
     def alone(self, whom: str) -> Generator[None]:
         """While one process asks somebody, others that would ask the same wait for what is then stored; both would pay
         else. The system ends the wait with the process, however that ends."""
+        if self._postgres is not None:
+            with self._postgres.alone(whom):
+                yield
+            return
         with open(self._folder / f"{hashlib.blake2b(whom.encode(), digest_size=8).hexdigest()}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     @contextlib.contextmanager
-    def _transaction(self) -> Generator[sqlite3.Connection]:
+    def _transaction(self) -> Generator[sqlite3.Connection | call_postgres.Postgres]:
         if self._con.in_transaction:  # part of a group
             yield self._con
             return
@@ -219,7 +228,8 @@ class Store:
         with self._transaction():
             for write in writes:
                 try:
-                    results.append(write(self))
+                    with self._postgres.one_of_several() if self._postgres else contextlib.nullcontext():
+                        results.append(write(self))
                 except sqlite3.IntegrityError as e:
                     results.append(e)
         return results
@@ -229,7 +239,7 @@ class Store:
         """The last answer to each of those keys that ever had one."""
         sql = (
             f"SELECT key, status, {_RAW}, answers, paid FROM results JOIN (SELECT max(id) AS last, count(*) AS answers, "
-            f"sum(cost) AS paid FROM results WHERE status IN {ANSWERED} AND key IN (%s) GROUP BY key) ON last = id "
+            f"sum(cost) AS paid FROM results WHERE status IN {ANSWERED} AND key IN (%s) GROUP BY key) AS newest ON last = id "
             "LEFT JOIN bodies USING (attempt)"
         )
         keys, found = list(keys), {}
@@ -360,8 +370,8 @@ class Store:
             more: other columns.
         """
         columns = (*DIGESTS[table], "digest", *more)
-        sql = f"INSERT INTO {table}({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
-        return self._con.execute(sql, (*values, row_digest(values), *more.values())).lastrowid
+        sql = f"INSERT INTO {table}({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) RETURNING id"
+        return self._con.execute(sql, (*values, row_digest(values), *more.values())).fetchone()[0]
 
     # ---- batches ---------------------------------------------------------------------------------------------------
     def plan_batch(
@@ -415,7 +425,7 @@ class Store:
 
     def open_batches(self, judge: str) -> list[str]:
         rows = self._con.execute(
-            "SELECT name FROM batches WHERE judge = ? GROUP BY name HAVING sum(event = 'ingested') = 0 "
+            "SELECT name FROM batches WHERE judge = ? GROUP BY name HAVING count(*) FILTER (WHERE event = 'ingested') = 0 "
             "ORDER BY min(id)",
             (judge,),
         )
@@ -523,7 +533,7 @@ class Store:
         """Calls and money by stage, judge, model and status; 'lost', 'open' (in a batch) and failures without an
         answer are at risk."""
         rows = self._con.execute(
-            "SELECT stage, judge, model, coalesce(status, iif(batch = '', 'lost', 'open')), count(*), "
+            "SELECT stage, judge, model, coalesce(status, CASE WHEN batch = '' THEN 'lost' ELSE 'open' END), count(*), "
             "coalesce(sum(cost), 0), sum(coalesce(at_risk, reserved)) "
             "FROM attempts LEFT JOIN results ON attempt = attempts.id GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
         ).fetchall()
@@ -576,13 +586,24 @@ def readers(path: Path) -> sqlite3.Connection:
 
 @contextlib.contextmanager
 def store(lake: Lake) -> Generator[Store]:
-    """The lake's store of calls, `files/calls/calls.sqlite`; only read where nothing may be written.
+    """The lake's store of calls, `files/calls/calls.sqlite`, only read where nothing may be written; or in PostgreSQL, where
+    ASSAY_CALLS says so.
 
     Raises:
         LostCalls: it was there and is gone, empty or damaged.
     """
     folder = lake.folder("calls")
     path, kept = folder / "calls.sqlite", folder / KEPT
+    try:
+        postgres = call_postgres.opened(folder, os.environ.get(call_postgres.ADDRESS), path.exists() or kept.exists())
+    except LookupError as e:
+        raise LostCalls(
+            f"{e}, and calls were stored in it: every answer would be paid again. Restore the database"
+        ) from e
+    if postgres is not None:
+        with contextlib.closing(Store(path, postgres=postgres)) as far:
+            yield far
+        return
     there = path.exists() and path.stat().st_size > 0
     if not there and (kept.exists() or _paid_before(lake)):
         raise LostCalls(
@@ -605,6 +626,12 @@ def store(lake: Lake) -> Generator[Store]:
         yield opened
     finally:
         opened.close()
+
+
+def exists(lake: Lake) -> bool:
+    """Whether the lake has a store of calls."""
+    folder = lake.folder("calls")
+    return (folder / "calls.sqlite").exists() or (folder / call_postgres.PLACE).exists()
 
 
 def _paid_before(lake: Lake) -> bool:

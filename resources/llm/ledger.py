@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from curation.tables import SPENDING
 from resources.lake import Lake
-from resources.llm.call_store import store
+from resources.llm.call_store import exists, store
 from resources.llm.prices import Usage
 from resources.llm.replies import chat, message
 
@@ -33,7 +33,7 @@ def spending(lake: Lake) -> pa.Table:
 
 def mark(lake: Lake) -> str:
     """A short text that changes when the store does; '' while there is none."""
-    if not (lake.folder("calls") / "calls.sqlite").exists():
+    if not exists(lake):
         return ""
     with store(lake) as calls:
         return calls.mark()

@@ -1,20 +1,23 @@
 """Text of (conversation, attributes) to unit vectors (spec 3.06); responses never reach it."""
 
-import itertools
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from curation.tables import EMBEDDINGS
+from resources.dealing import dealt
 from resources.settings import Embedding
+from resources.settings.cluster import Cluster
 
 TEXT_VERSION = "2"  # raised when the text, or what of it an encoder sees, changes
 MAX_TOKENS = 256  # of an encoder
 FIELDS = ("category", "objectivity", "controversiality", "desired", "guideline")
+ALONE = Cluster()
 Encoder = Callable[[list[str]], np.ndarray]  # texts -> [texts, dimensions] unit vectors
 
 
@@ -24,21 +27,29 @@ def text(row: dict) -> str:
     return turns + "\n" + "\n".join(f"{name}: {row[name]}" for name in FIELDS)
 
 
-def embed(settings: Embedding, rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Batches with pair_id, conversation and the five attributes to batches of EMBEDDINGS."""
-    rows = iter(rows)
-    if (first := next(rows, None)) is None:
-        return
+def embed(settings: Embedding, rows: Iterable[pa.RecordBatch], cluster: Cluster = ALONE) -> Iterator[pa.RecordBatch]:
+    """Batches with pair_id, conversation and the five attributes to batches of EMBEDDINGS.
+
+    Args:
+        cluster: who does it; a batch has the same vectors whoever does.
+    """
+    return dealt(cluster, partial(_embedder, settings), rows)
+
+
+def _embedder(settings: Embedding) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
     encode = _hashing(settings.dimensions) if settings.backend == "hashing" else _encoder(settings.model)
     name = f"{settings.backend}:{settings.model or settings.dimensions}/text-{TEXT_VERSION}"
-    for batch in itertools.chain([first], rows):
+
+    def embedded(batch: pa.RecordBatch) -> pa.RecordBatch:
         vectors = encode([text(r) for r in batch.to_pylist()])
         flat = pa.array(vectors.reshape(-1), pa.float32())
         offsets = pa.array(range(0, len(flat) + 1, vectors.shape[1]), pa.int32())
-        yield pa.RecordBatch.from_arrays(
+        return pa.RecordBatch.from_arrays(
             [batch.column("pair_id"), pa.ListArray.from_arrays(offsets, flat), pa.array([name] * batch.num_rows)],
             names=EMBEDDINGS.schema.names,
         )
+
+    return embedded
 
 
 def _cut(ids: list[int]) -> list[int]:

@@ -61,10 +61,10 @@ class Training(job.Setup):
     # processes of this machine that turn texts into tokens before a training starts; None: its ranks do it
     tokenizer_processes: Count | None = None
     # slurm: by srun, in the allocation that the run stands in or in one of its own; options of srun by its variables, such
-    # as SLURM_PARTITION
-    launcher: Literal["torchrun", "deepspeed", "slurm"] = "torchrun"
+    # as SLURM_PARTITION; ray: ranks * nodes processes wherever the cluster of RAY_ADDRESS has room
+    launcher: Literal["torchrun", "deepspeed", "slurm", "ray"] = "torchrun"
     nodes: Count = 1  # machines, which share the lake's file system
-    rendezvous: str | None = None  # torchrun on several: host:port of one, where all run the same command
+    rendezvous: str | None = None  # torchrun on several: host:port of the one that Assay runs on, which rank 0 is on
     hostfile: Path | None = None  # deepspeed on several: its list of machines ("host slots=8"), reached over ssh
     # of all reward models that do not say it themselves; left out, it is chosen (resources/settings/left_out.py)
     head: Head | None = None
@@ -96,8 +96,10 @@ class Training(job.Setup):
             raise ValueError("torchrun on several nodes needs both nodes and rendezvous = 'host:port'")
         if self.launcher == "torchrun" and self.hostfile:
             raise ValueError("hostfile belongs to launcher = 'deepspeed'")
-        if self.launcher == "slurm" and (self.rendezvous or self.hostfile):
-            raise ValueError("launcher = 'slurm' knows its machines: it takes neither rendezvous nor hostfile")
+        if self.launcher in ("slurm", "ray") and (self.rendezvous or self.hostfile):
+            raise ValueError(
+                f"launcher = '{self.launcher}' knows its machines: it takes neither rendezvous nor hostfile"
+            )
         if self.launcher == "deepspeed" and ((self.nodes > 1) != (self.hostfile is not None) or self.rendezvous):
             raise ValueError("deepspeed on several nodes needs both nodes and hostfile, and no rendezvous")
         return self

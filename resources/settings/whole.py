@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from resources.settings.base import Name, Part, Undeclared
+from resources.settings.cluster import Cluster
 from resources.settings.evaluation import Benchmark, Evaluation, Reference
 from resources.settings.experiment import Experiment
 from resources.settings.left_out import filled
@@ -41,7 +42,7 @@ class Budget(Part):
     confirm_above: Annotated[float, Field(ge=0)] | None = None
 
 
-OPEN = frozenset({"name", "base", "lake", "budget"})  # where tables lie and what may be spent decide no result
+OPEN = frozenset({"name", "base", "lake", "budget", "cluster"})  # where tables lie, who works, what is spent: no result
 SECTIONS: frozenset[str] = frozenset()  # set once the class is there
 
 
@@ -70,6 +71,7 @@ class Settings(Part):
     reference: Reference = Reference()
     experiments: list[Experiment] = []
     budget: Budget = Budget()
+    cluster: Cluster = Cluster()
     _shown: frozenset[str] | None = PrivateAttr(None)
     _reader: str = PrivateAttr("")
 

@@ -36,6 +36,7 @@ OTHERS = {  # what is no query of the lake's tables
     "resources/lake/views.py": "writes queries of no row",
     "resources/llm/call_store.py": "speaks to SQLite",
     "resources/llm/call_check.py": "speaks to SQLite",
+    "resources/llm/call_postgres.py": "speaks to PostgreSQL",
     "resources/integrity.py": "speaks to SQLite",
     "resources/sources/reader.py": "runs the user's own conditions and queries",
     "resources/annotators/desk.py": "speaks to SQLite",

@@ -16,8 +16,9 @@ PLACES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
 
 @contextlib.contextmanager
-def server() -> Generator[str]:
-    """Its address as a URL; skips where there is no PostgreSQL, or no `dagster-postgres`."""
+def server(address: str = "127.0.0.1") -> Generator[str]:
+    """Its URL at an address of this machine, for whoever is in the same network; skips where there is no PostgreSQL, or no
+    `dagster-postgres`."""
     pytest.importorskip("dagster_postgres")
     programs = shutil.which("pg_ctl") or next((str(p / "pg_ctl") for p in PLACES), None)
     if programs is None:
@@ -28,10 +29,12 @@ def server() -> Generator[str]:
         Path(folder).chmod(0o777)
         data = f"{folder}/data"
         _as_nobody_special([str(place / "initdb"), "-D", data, "-U", "assay", "--auth=trust"])
-        options = f"-p {port} -c unix_socket_directories='' -c listen_addresses=127.0.0.1 -c fsync=off"
+        with open(f"{data}/pg_hba.conf", "a", encoding="utf-8") as allowed:
+            allowed.write("host all all samenet trust\n")
+        options = f"-p {port} -c unix_socket_directories='' -c listen_addresses={address} -c fsync=off"
         _as_nobody_special([str(place / "pg_ctl"), "-D", data, "-w", "-l", f"{folder}/log", "-o", options, "start"])
         try:
-            yield f"postgresql+psycopg2://assay@127.0.0.1:{port}/postgres"
+            yield f"postgresql+psycopg2://assay@{address}:{port}/postgres"
         finally:
             _as_nobody_special([str(place / "pg_ctl"), "-D", data, "-m", "immediate", "stop"])
 

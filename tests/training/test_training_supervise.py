@@ -109,7 +109,7 @@ def test_command_lines_on_one_machine_and_on_several():
     assert line[1:] == torchrun.format("--standalone").split()
     line = command("training.train", job, 8, nodes=4, rendezvous="head:29500")
     assert line[1:] == torchrun.format(
-        "--nnodes 4 --rdzv_backend c10d --rdzv_endpoint head:29500 --rdzv_id abc"
+        "--nnodes 4 --node_rank 0 --master_addr head --master_port 29500"
     ).split()  # fmt: skip
     line = command("training.train", job, 8, "deepspeed")
     assert line[1:] == runner.format(f"--master_port {line[4]}", job).split()

@@ -1,0 +1,70 @@
+"""Paid calls in PostgreSQL: what holds of the file holds there, for any number of machines."""
+
+import os
+import subprocess
+import sys
+
+import psycopg2
+import pytest
+
+from resources.lake import Lake
+from resources.llm.call_postgres import ADDRESS, _translated
+from resources.llm.call_store import LostCalls, Request, store
+from resources.settings import ConfigError
+from tests.support import postgres
+from tests.support.places import ROOT
+
+# they look into the file itself
+OF_THE_FILE = "dead_key or stood_beside"
+
+
+def test_statements_are_said_in_the_dialect_of_the_other():
+    assert (
+        _translated("INSERT OR IGNORE INTO t VALUES (?, ?)") == "INSERT INTO t VALUES (%s, %s) ON CONFLICT DO NOTHING"
+    )
+    assert _translated("SELECT substr(a, 1, ?2) = ?1") == "SELECT substr(a, 1, %(2)s) = %(1)s"
+
+
+@pytest.fixture
+def address(monkeypatch):
+    with postgres.server() as url:
+        plain = url.replace("+psycopg2", "")
+        monkeypatch.setenv(ADDRESS, plain)
+        yield plain
+
+
+@pytest.mark.slow
+def test_the_tests_of_the_file_pass(address):
+    files = ["tests/judges/test_judges_calls.py", "tests/judges/test_judges_batch.py"]
+    line = [sys.executable, "-m", "pytest", *files, "-n0", "-q", "-p", "no:cacheprovider", "-k", f"not ({OF_THE_FILE})"]
+    done = subprocess.run(line, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:]
+    with psycopg2.connect(address) as con, con.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'assay_calls_%'")
+        found = cursor.fetchone()
+        assert found is not None and found[0] > 30, "each of their lakes had its calls there"
+
+
+@pytest.mark.slow
+def test_calls_that_stand_elsewhere_are_never_begun_anew(address, tmp_path, monkeypatch):
+    lake, filed = Lake(str(tmp_path / "far")), Lake(str(tmp_path / "near"))
+    request = Request("openai", "", {"model": "m"}, 0)
+    with store(lake) as calls:
+        number = calls.start(request, "s", "j", "m", 5, 10)
+        assert number is not None and calls.start(request, "s", "j", "m", 6, 10) is None, "the budget is everybody's"
+        calls.finish(number, "ok", raw=b"{}", cost=3)
+    with store(lake) as calls:
+        assert calls.committed() == 3 and calls.answered([request.key])[request.key].raw == b"{}"
+    monkeypatch.delenv(ADDRESS)
+    with pytest.raises(ConfigError, match="stand in PostgreSQL, and ASSAY_CALLS does not say where"), store(lake):
+        pass
+    with store(filed) as calls:
+        calls.start(request, "s", "j", "m", 5, 10)
+    monkeypatch.setenv(ADDRESS, address)
+    with pytest.raises(ConfigError, match="every answer would be paid again"), store(filed):
+        pass
+    schema = (lake.folder("calls") / "postgres").read_text()
+    with psycopg2.connect(address) as con, con.cursor() as cursor:
+        cursor.execute(f"DROP SCHEMA {schema} CASCADE")
+    with pytest.raises(LostCalls, match="is gone from the database"), store(lake):
+        pass

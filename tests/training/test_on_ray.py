@@ -1,0 +1,97 @@
+"""Ray places what one machine does alone: the results are equal."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from resources import frozen_heads
+from resources.dealing import dealt
+from resources.retrieval.embedder import embed
+from resources.settings import Embedding
+from resources.settings.cluster import Cluster
+from resources.settings.training import Training
+from tests.support.tiny_backbones import tiny_backbone
+from tests.support.training_jobs import job, pairs, table
+from training.job import ScoreJob
+from training.launch import ROOT, command, environment, guarded
+
+WORKERS = Cluster(workers=2)
+
+
+def test_without_workers_the_step_does_it_and_loads_nothing_for_nothing():
+    made = []
+
+    def make():
+        made.append(1)
+        return lambda batch: batch * 2
+
+    assert list(dealt(Cluster(), make, iter([1, 2, 3]))) == [2, 4, 6] and made == [1]
+    assert list(dealt(WORKERS, make, [])) == [] and made == [1], "Ray is not started either"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A cluster of two processors, which programs that are started find too."""
+    ray = pytest.importorskip("ray")
+    given = {"env_vars": {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("RAY_ADDRESS", raising=False)
+        made = ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env=given)
+        patch.setenv("RAY_ADDRESS", made.address_info["address"])
+        yield
+        ray.shutdown()
+
+
+def batches() -> list[pa.RecordBatch]:
+    words = {
+        "category": "math",
+        "objectivity": "objective",
+        "controversiality": "low",
+        "desired": "right",
+        "guideline": "",
+    }
+    rows = [{**p, **words} for p in pairs(90, seed=4)]
+    return [pa.RecordBatch.from_pylist(rows[i : i + 20]) for i in range(0, 90, 20)]
+
+
+@pytest.mark.slow
+def test_two_workers_embed_and_read_states_as_one_process_does(cluster, tmp_path):
+    encoder = tiny_backbone("bert", tmp_path / "bert", ["word one two three certainly"] * 20)
+    settings = Embedding(backend="encoder", model=str(encoder))
+    texts = [pa.record_batch({"text": b["pair_id"], "response": b["chosen"]}) for b in batches()]
+    training = Training.model_validate({"backbone": {"path": str(encoder)}, "head": "frozen", "max_tokens": 64})
+    for here, there in (
+        (embed(settings, batches()), embed(settings, batches(), WORKERS)),
+        (frozen_heads.read(training, texts, Cluster()), frozen_heads.read(training, texts, WORKERS)),
+    ):
+        here, there = list(here), list(there)
+        assert len(here) == 5 and all(a.equals(b) for a, b in zip(here, there, strict=True))
+
+
+@pytest.mark.slow
+def test_ray_trains_and_scores_what_torchrun_does_and_tells_how_a_rank_failed(cluster, tmp_path):
+    made = {}
+    for out, launcher in (("near", "torchrun"), ("far", "ray")):
+        j = job(tmp_path, table(pairs(120)), table(pairs(20, seed=1)), out=out)
+        j.write(tmp_path / f"{out}.json")
+        assert run("training.train", tmp_path / f"{out}.json", launcher).returncode == 0
+        s = ScoreJob(models={"m": j.out / "model"}, items=j.train, out=tmp_path / f"{out}-scores", part_rows=32)
+        s.write(tmp_path / f"{out}-scores.json")
+        assert run("training.score", tmp_path / f"{out}-scores.json", launcher).returncode == 0
+        rewards = pq.read_table(s.out / "m")
+        made[out] = (j.out / "model" / "model.safetensors").read_bytes(), np.array(rewards["r_chosen"]).tolist()
+    assert made["near"] == made["far"] and len(made["far"][1]) == 120
+    (tmp_path / "broken.json").write_text(json.dumps({"models": {}}))
+    done = run("training.score", tmp_path / "broken.json", "ray")
+    assert done.returncode == 1 and "rank" in done.stderr and "broken.json" in done.stderr
+
+
+def run(module: str, path, launcher) -> subprocess.CompletedProcess:
+    line = guarded(command(module, path, 2, launcher))
+    return subprocess.run(line, cwd=ROOT, env={**os.environ, **environment(2)}, capture_output=True, text=True)
