@@ -47,7 +47,7 @@ from curation.tables import (
     UNGUIDED_VOTES,
 )
 from curation.verdicts import aggregate
-from evaluation.contrasts import SetFacts, balance, rows
+from evaluation.contrasts import SetFacts, balance, rows, unlike_before
 from evaluation.items import attach
 from evaluation.presets import parsed
 from report.figures import with_truth
@@ -123,7 +123,7 @@ def _as_built(settings: Settings, _: Lake, partition: str | None) -> str:
     EXPERIMENT_PROFILES,
     reads=[
         CLEAN_POOL, ANNOTATION_BATCH, GOLD, SILVER, UNDECIDED, UNGUIDED_VERDICTS, DECISIONS, SCORES, RELEASE_CURATED,
-        RELEASE_CORRECTED, ORACLE_LABELS, ATTRIBUTES, EDITED_ATTRIBUTES, STAGE2_ATTRIBUTES,
+        RELEASE_CORRECTED, ORACLE_LABELS, ATTRIBUTES, EDITED_ATTRIBUTES, STAGE2_ATTRIBUTES, HUMAN_LABELS,
     ],
     settings=("seed", "embedding"),
     settings_seen=("experiments",),
@@ -252,7 +252,8 @@ def _as_compared(settings: Settings, lake: Lake, partition: str | None) -> str:
         return ""
     experiment = settings.experiment(partition)
     measured_on = as_they_are(settings, lake, experiment)
-    return json.dumps([experiment.compare, experiment.seeds, experiment.different_recipes, measured_on])
+    told = [experiment.compare, experiment.seeds, experiment.different_recipes, measured_on]
+    return json.dumps(told + ([experiment.alike_first] if experiment.alike_first else []))
 
 
 @table_asset(
@@ -292,12 +293,14 @@ def experiment_contrasts(run: Run) -> Iterator[Rows]:
     for arm, statistic, item, value in profile:
         profiles.setdefault(arm, {}).setdefault(statistic, {})[item] = value
     facts = {arm: SetFacts(pairs, recipe, profiles.get(arm, {}).get("source", {})) for _, arm, pairs, recipe in sets}
-    found = rows(experiment.name, contrasts, draws, items, facts, experiment.different_recipes)
+    doubt = unlike_before(draws, experiment.alike_first, list(items)) if experiment.alike_first else ""
+    found = rows(experiment.name, contrasts, draws, items, facts, experiment.different_recipes, doubt)
     yield Rows(
         EXPERIMENT_CONTRASTS, pa.Table.from_pylist(found, EXPERIMENT_CONTRASTS.schema), {"contrasts": len(found)}
     )
     sizes = {arm: f.pairs for arm, f in facts.items()}
-    alike = [r for c in contrasts for r in balance(experiment.name, c, sizes, profiles)]
+    strata = bool(experiment.alike_first)
+    alike = [r for c in contrasts for r in balance(experiment.name, c, sizes, profiles, strata)]
     yield Rows(EXPERIMENT_BALANCE, pa.Table.from_pylist(alike, EXPERIMENT_BALANCE.schema))
 
 

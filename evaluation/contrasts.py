@@ -17,6 +17,7 @@ from evaluation.presets import Contrast
 LEAST_REPLICATES = 3  # before a difference is called a finding
 LEVEL = 0.05
 POWER = 0.8
+SPREAD_BEFORE = 0.006  # of the scores of models of subsets that are to be labelled in different ways (spec 8.06)
 ALIKE = 0.05  # relative difference, or distance of histograms, within which two sets are alike (spec O-18)
 ASSUMED_DISAGREEMENT = 0.15  # share of items that two models decide otherwise, before anything is known
 
@@ -208,12 +209,14 @@ def rows(
     items: Mapping[str, int],
     facts: Mapping[str, SetFacts],
     recipes_may_differ: bool = False,
+    doubt: str = "",
 ) -> list[dict]:
     """Rows of the table `experiment_contrasts`.
 
     Args:
         items: evaluation -> independent items.
         facts: of the arms that have models.
+        doubt: what else could explain every difference; '' where nothing is known.
     """
     made, found = [], {}
     for c in (c for c in contrasts if c.kind == "crossing"):
@@ -244,10 +247,10 @@ def rows(
     for r in made[tested:]:
         m, c = found[r["contrast"], r["evaluation"]]
         p = r["p_holm"] = holm_p[f"{r['contrast']}|{r['evaluation']}"]
-        doubts = []
+        doubts = [doubt] if doubt else []
         if c.pair and m.estimate.value is not None:
             a, b = (facts[arm] for arm in c.pair)
-            doubts = confounds(a, b, c.named, m.estimate.value, recipes_may_differ)
+            doubts += confounds(a, b, c.named, m.estimate.value, recipes_may_differ)
         r["verdict"], r["why"] = verdict(m, p, r["replicates"], doubts)
     return made
 
@@ -322,20 +325,39 @@ def _replicates(c: Contrast, draws: Draws, items: Mapping[str, int]) -> dict[str
     return found
 
 
+def unlike_before(draws: Draws, arms: Sequence[str], evaluations: Sequence[str]) -> str:
+    """Why sets that had to be alike before anything was done to them are not: their models' scores, on the mean over
+    trainings and evaluations, lie further apart than `SPREAD_BEFORE`; '' where they do not (spec 8.06)."""
+    scores = {}
+    for arm in arms:
+        found = [[d[0] for (a, _, of), d in draws.items() if (a, of) == (arm, e)] for e in evaluations]
+        if not all(found):
+            return f"whether the sets were alike before is not known: {arm} has no model"
+        scores[arm] = float(np.mean([np.mean(f) for f in found]))
+    spread = max(scores.values()) - min(scores.values())
+    if spread <= SPREAD_BEFORE:
+        return ""
+    return f"before anybody labelled them the sets differed by {100 * spread:.1f} points, where {100 * SPREAD_BEFORE:g} are allowed"
+
+
 # ---- are two sets alike? ---------------------------------------------------------------------------------------------
 Profile = Mapping[str, Mapping[str, float]]  # statistic -> item -> value
 HISTOGRAMS = {
     "source": "variation", "topic": "variation", "length": "kolmogorov", "margin_size": "kolmogorov", "longer": "kolmogorov",
 }  # fmt: skip
+STRATA = dict.fromkeys(("category", "objectivity", "controversiality"), "variation")
 OF_THE_LABELS = ("longer", "longer_mean", "longer_sd", "margin_mean", "margin_sd")  # which sets are not to be alike in
 
 
-def balance(experiment: str, c: Contrast, facts: Mapping[str, int], profiles: Mapping[str, Profile]) -> list[dict]:
+def balance(
+    experiment: str, c: Contrast, facts: Mapping[str, int], profiles: Mapping[str, Profile], strata: bool = False
+) -> list[dict]:
     """Rows of the table `experiment_balance` of a difference.
 
     Args:
         facts: arm -> pairs.
         profiles: arm -> its rows of `experiment_profiles`.
+        strata: also category, objectivity and controversiality, which only some pairs of most sets have.
     """
     if c.pair is None or not all(facts.get(arm) and arm in profiles for arm in c.pair):
         return []
@@ -345,12 +367,12 @@ def balance(experiment: str, c: Contrast, facts: Mapping[str, int], profiles: Ma
     numbers |= {
         s: (one[s][""], other[s][""])
         for s in sorted(one)
-        if s not in HISTOGRAMS and "" in one[s] and "" in other.get(s, {})
+        if s not in HISTOGRAMS | STRATA and "" in one[s] and "" in other.get(s, {})
     }
     made: list[tuple[str, float | None, float | None, float]] = [
         (s, x, y, relative(x, y)) for s, (x, y) in numbers.items()
     ]
-    for s, way in HISTOGRAMS.items():
+    for s, way in (HISTOGRAMS | (STRATA if strata else {})).items():
         if one.get(s) and other.get(s):
             gap = variation(one[s], other[s]) if way == "variation" else kolmogorov(one[s], other[s])
             made.append((s, None, None, gap))

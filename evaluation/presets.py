@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 Preset = Literal[
-    "pipeline", "efficiency", "bars", "no_human", "sources", "matched", "null", "objectivity", "profiles"
+    "pipeline", "efficiency", "bars", "no_human", "sources", "matched", "null", "objectivity", "profiles", "annotation",
 ]  # fmt: skip
 PRESETS: tuple[str, ...] = get_args(Preset)
 VIEWS = ("original", "filtered", "corrected")
@@ -96,6 +96,7 @@ class Ready:
     arms: list[dict[str, Any]]
     compare: list[str] = field(default_factory=list)
     different_recipes: bool = False
+    alike_first: list[str] = field(default_factory=list)
 
 
 def points(iterations: int) -> list[str]:
@@ -107,14 +108,19 @@ def points(iterations: int) -> list[str]:
     return [*(f"iter_{i:02d}" for i in range(iterations + 1)), "stage2"]
 
 
-def expanded(preset: str, iterations: int, sources: tuple[str, ...]) -> Ready:
+def expanded(preset: str, iterations: int, sources: tuple[str, ...], forms: tuple[str, ...] = ()) -> Ready:
     """The arms and comparisons of a preset.
 
+    Args:
+        forms: that people answer on, see `people.arms`.
+
     Raises:
-        ValueError: the lake has too few iterations for it.
+        ValueError: the lake has too few iterations for it, or people answer on one form only.
     """
     if preset in ("bars",) and iterations < 1:
         raise ValueError(f"the experiment {preset} needs an iteration after the seed (stage1.iterations)")
+    if preset == "annotation":
+        return _annotation(forms)
     return {
         "pipeline": _pipeline,
         "efficiency": _efficiency,
@@ -211,4 +217,24 @@ def _profiles(_: int, __: tuple[str, ...]) -> Ready:
     arms = [{"name": p, "data": "corrected", "recipe": {"profile": p, "head": "fine-tuned"}} for p in ("dev", "final")]
     return Ready(
         "Does a batch of 10,240 change the score, and what does it save?", arms, ["final - dev"], different_recipes=True
+    )
+
+
+def _annotation(forms: tuple[str, ...]) -> Ready:
+    """What people are given to label with: distinct pairs on each form, drawn by lot, each beside the filtered seed. Models of
+    the same pairs as they came say whether the subsets were alike before anybody labelled them (spec 8.06)."""
+    if len(forms) < 2:
+        raise ValueError(
+            "the experiment annotation compares forms: give some of the pairs another one, such as"
+            " people.arms = [{name = 'raw', share = 0.33, attributes = false, guideline = false, tools = false}]"
+        )
+    before = [f"before-{f}" for f in forms]
+    arms = [{"name": "seed", "data": "filtered@iter_00"}]
+    arms += [{"name": f, "data": f"form:{f}"} for f in forms]
+    arms += [{"name": name, "data": f"form_before:{f}"} for name, f in zip(before, forms, strict=True)]
+    compare = [f"{b} - {a} by size" for a, b in zip(forms, forms[1:], strict=False)] + [
+        f"{f} - seed by size" for f in forms
+    ]
+    return Ready(
+        "What do attributes, the guideline and tools add to people's labels?", arms, compare, alike_first=before
     )

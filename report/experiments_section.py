@@ -19,6 +19,7 @@ PUBLISHED = {  # preset -> sheet of the published numbers
     "bars": "bars",
     "no_human": "no_human",
     "sources": "by_dataset",
+    "annotation": "annotation",
 }
 MEAN_OF_SEVEN = "Average"  # column of the published sheet of backbones
 FILTERS = {  # the paper's name of a filter -> ours

@@ -8,6 +8,7 @@ from curation.matching import Topics
 from resources.lake import in_batches
 from resources.retrieval.embedder import FIELDS, embed
 from resources.settings import Embedding, Experiment, TrialArm
+from resources.settings.people import WHOLE_FORM
 from sql import statement
 
 COLUMNS = "pair_id, verified_order, weight, target"
@@ -66,6 +67,9 @@ def _base(con: duckdb.DuckDBPyConnection, arm: TrialArm, seed: int) -> None:
             told = {"arm": of, "seed": str(seed), "n": None}
             _create(con, "arm", con.sql(statement("release/arm_pairs"), params=told))
             made = con.sql(statement("experiments/arm_orders"))
+        case "form" | "form_before":
+            told = {"form": "" if of == WHOLE_FORM else of, "before": kind == "form_before"}
+            made = con.sql(statement("experiments/form_orders"), params=told)
         case "source":
             made = con.sql(statement("experiments/source_orders"), params={"source": of})
         case view:

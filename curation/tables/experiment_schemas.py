@@ -55,9 +55,10 @@ EXPERIMENT_PROFILES = table(
         field(
             "statistic",
             S,
-            "source, topic, length (characters of both responses), margin_size and longer (chosen less rejected) as"
-            " histograms; length, longer, margin (chosen less rejected by the best reward model) and margin_size (how far"
-            " apart it finds the two, whichever is better) with _mean and _sd as numbers",
+            "source, topic, length (characters of both responses), margin_size, longer (chosen less rejected) and, of the"
+            " pairs whose attributes are known, category, objectivity and controversiality as histograms; length, longer,"
+            " margin (chosen less rejected by the best reward model) and margin_size (how far apart it finds the two,"
+            " whichever is better) with _mean and _sd as numbers",
         ),
         field("item", S, "bin or value of the histogram; '' for a number"),
         field("value", F, "share of the pairs, or the number"),

@@ -15,7 +15,7 @@ VIEWS = (  # of the pairs of the batches up to an iteration; the first three als
 )  # fmt: skip
 GRAMMAR = (
     f"one of {', '.join(Arms.__args__)}; one of {', '.join(VIEWS)} with @iter_NN (the first three also @stage2), such as"
-    " filtered@iter_01; or source:NAME"
+    " filtered@iter_01; source:NAME; or form:NAME and form_before:NAME, a form of people.arms, or whole for the whole form"
 )
 
 
@@ -48,6 +48,9 @@ class TrialArm(Part):
             return view, point
         if self.data.startswith("source:"):
             return "source", self.data.removeprefix("source:")
+        for kind in ("form", "form_before"):
+            if self.data.startswith(f"{kind}:"):
+                return kind, self.data.removeprefix(f"{kind}:")
         if self.data in Arms.__args__:
             return "arm", self.data
         raise ValueError(f"no such data: {self.data!r}; it is {GRAMMAR}")
@@ -92,6 +95,8 @@ class Experiment(Part):
     evaluate: list[str] = []  # benchmarks, gold_test, held_out; left out: all benchmarks, else what people hold
     recipe: Recipe | None = None  # of all arms; None: training.final
     different_recipes: bool = False
+    # arms whose scores must lie within 0.6 points of each other, or no difference is told as a finding
+    alike_first: list[str] = []
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -109,13 +114,13 @@ class Experiment(Part):
                 )
         return self
 
-    def whole(self, iterations: int, sources: tuple[str, ...]) -> "Experiment":
+    def whole(self, iterations: int, sources: tuple[str, ...], forms: tuple[str, ...] = ()) -> "Experiment":
         """With the arms and comparisons that its preset has for such a lake.
 
         Raises:
             ValueError: an arm or a comparison refers to what is not there.
         """
-        made = expanded(self.preset, iterations, sources) if self.preset else None
+        made = expanded(self.preset, iterations, sources, forms) if self.preset else None
         arms = [*(TrialArm.model_validate(a) for a in (made.arms if made else [])), *self.arms]
         compare = [*(made.compare if made else []), *self.compare]
         names = [a.name for a in arms]
@@ -130,6 +135,10 @@ class Experiment(Part):
             if kind == "source" and of not in sources:
                 raise ValueError(
                     f"experiment {self.name}, arm {arm.name}: no source {of!r}; there are {', '.join(sources)}"
+                )
+            if kind in ("form", "form_before") and of not in forms:
+                raise ValueError(
+                    f"experiment {self.name}, arm {arm.name}: no form {of!r}; there are {', '.join(forms)}"
                 )
             if of.startswith("iter_") and int(of.removeprefix("iter_")) > iterations:
                 raise ValueError(f"experiment {self.name}, arm {arm.name}: there are iterations 0 to {iterations}")
@@ -148,5 +157,10 @@ class Experiment(Part):
                 raise ValueError(f"experiment {self.name}: compare: {e}") from e
         question = self.question or (made.question if made else "")
         unlike = self.different_recipes or (made is not None and made.different_recipes)
-        made_whole = {"arms": arms, "compare": compare, "question": question, "different_recipes": unlike}
+        alike = [*(made.alike_first if made else []), *self.alike_first]
+        if unknown := sorted(set(alike) - set(names)):
+            raise ValueError(f"experiment {self.name}: alike_first: no arm {', '.join(unknown)}")
+        made_whole = {
+            "arms": arms, "compare": compare, "question": question, "different_recipes": unlike, "alike_first": alike,
+        }  # fmt: skip
         return self.model_copy(update=made_whole)

@@ -34,6 +34,9 @@ ASSISTANTS = [
 ]
 
 
+WHOLE_FORM = "whole"  # as experiments call what nothing is hidden from; labels name it ''
+
+
 class Form(Part):
     """What a form shows beside the conversation and the two candidates."""
 
@@ -93,6 +96,11 @@ class PeopleSettings(Part):
     least_seconds: Annotated[float, Field(ge=0)] = 1.0  # an answer given faster is refused
     usual_seconds: tuple[float, float] = (10.0, 300.0)  # outside it is flagged (spec 2.10)
     arms: list[Arm] = []  # pairs of no arm get the whole form
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """Names of the forms that pairs are labelled on; the whole one's last, where some pairs are left to it."""
+        return (*(a.name for a in self.arms), *([WHOLE_FORM] if sum(a.share for a in self.arms) < 1 - 1e-9 else []))
 
     @model_validator(mode="after")
     def _whole(self):

@@ -187,7 +187,8 @@ class Settings(Part):
     def experiment(self, name: str) -> Experiment:
         """One of [[experiments]], with what its preset brings."""
         [one] = [e for e in self._section("experiments") if e.name == name]
-        return one.whole(self._section("stage1").iterations, tuple(s.name for s in self._section("sources")))
+        sources = tuple(s.name for s in self._section("sources"))
+        return one.whole(self._section("stage1").iterations, sources, self._section("people").forms)
 
     def section_hash(self, *sections: str) -> str:
         """16 hex digits over the named top-level sections; equal settings give equal hashes on every machine.

@@ -5,11 +5,12 @@
 -- TABLE orders (pair_id VARCHAR, verified_order VARCHAR, weight DOUBLE, target DOUBLE)
 -- TABLE topics (pair_id VARCHAR, topic VARCHAR)
 WITH marked AS (
-    SELECT o.*, p.source, coalesce(t.topic, '') AS topic,
+    SELECT o.*, p.source, coalesce(t.topic, '') AS topic, a.category, a.objectivity, a.controversiality,
         length(p.chosen) + length(p.rejected) AS length,
         (length(p.chosen) - length(p.rejected)) * CASE WHEN o.verified_order = 'original' THEN 1 ELSE -1 END AS longer,
         (s.r_chosen_best - s.r_rejected_best) * CASE WHEN o.verified_order = 'original' THEN 1 ELSE -1 END AS margin
     FROM orders o JOIN clean_pool p USING (pair_id) LEFT JOIN scores s USING (pair_id) LEFT JOIN topics t USING (pair_id)
+    LEFT JOIN pair_attributes a USING (pair_id)
 ), sized AS (
     SELECT *, abs(margin) AS margin_size, 8 * log2(1 + length) AS doublings,
         coalesce(least(floor(4 * abs(margin)), 40), -1) AS apart

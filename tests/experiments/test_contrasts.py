@@ -17,6 +17,7 @@ from evaluation.contrasts import (
     kolmogorov,
     measured,
     rows,
+    unlike_before,
     variation,
 )
 from evaluation.presets import Contrast, parsed
@@ -120,6 +121,19 @@ def test_what_else_could_explain_a_difference_makes_it_none():
     other = FACTS | {"a": SetFacts(100, "s", {"x": 0.9, "y": 0.1})}
     assert told([0.10, 0.11, 0.12], other)["why"] == "the recipes differ; only the better one has pairs of y"
     assert confounds(other["a"], other["b"], frozenset({"sources"}), 0.1, recipes_may_differ=True) == []
+
+
+def test_subsets_that_were_unlike_before_they_were_labelled_hold_every_finding_back():
+    """A clear difference of two forms; as they came, their subsets' models stood 0.4, then 0.8 points apart."""
+    after = {("a", r, "x"): np.array([0.80, *[0.80] * 50]) for r in (1, 2, 3)}
+    after |= {("b", r, "x"): np.array([0.70, *np.linspace(0.695, 0.705, 50)]) for r in (1, 2, 3)}
+    for gap, verdict in ((0.004, "better"), (0.008, "confounded")):
+        before = {(arm, r, "x"): np.array([0.65 + d]) for arm, d in (("c", 0), ("d", gap)) for r in (1, 2, 3)}
+        doubt = unlike_before(before, ["c", "d"], ["x"])
+        [row] = rows("e", [parsed("a - b", ["a", "b"])], after, {"x": 300}, FACTS, doubt=doubt)
+        assert (row["verdict"], bool(doubt)) == (verdict, verdict == "confounded"), row
+    assert "differed by 0.8 points, where 0.6 are allowed" in row["why"]
+    assert "c has no model" in unlike_before({}, ["c", "d"], ["x"])
 
 
 def test_many_questions_need_a_smaller_p():

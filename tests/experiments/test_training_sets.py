@@ -52,6 +52,31 @@ def test_the_seed_with_each_kind_of_care_and_judges_alone(tmp_path):
     }
 
 
+def test_the_pairs_of_a_form_as_its_labels_confirmed_them_and_as_they_came(tmp_path):
+    """After the seed people turned c round on the bare form and confirmed d on the whole one (spec 8.06)."""
+    lake = lake_of(tmp_path)
+    gold = [{"pair_id": p, "verified_order": o, "role": "train"} for p, o in (("c", "swapped"), ("d", "original"))]
+    put(lake, t.GOLD, gold, "iter_01")
+    put(lake, t.SILVER, [], "iter_01")
+    labels = [{"event_id": p, "pair_id": p, "verdict": "first", "shown_first": "chosen", "arm": arm, "seconds": 20.0}
+              for p, arm in (("c", "raw"), ("d", ""))]  # fmt: skip
+    put(lake, t.HUMAN_LABELS, labels, "iter_01")
+    names = ("form:raw", "form_before:raw", "form:whole", "form_before:whole")
+    arms = [{"name": n.replace(":", "-"), "data": n} for n in names]
+    found = pairs_of(tmp_path, arms, lake, people={"arms": [{"name": "raw", "share": 0.5, "tools": False}]})
+    assert list(found.values()) == ["a", "ac", "ad", "ad"]
+
+
+def test_the_annotation_experiment_has_an_arm_a_form_and_the_same_pairs_before(tmp_path):
+    forms = [{"name": "raw", "share": 0.3, "attributes": False, "tools": False}, {"name": "attributes", "share": 0.3}]
+    whole = made({"name": "e", "preset": "annotation"}, people={"arms": forms}).experiment("e")
+    assert [a.name for a in whole.arms][:4] == ["seed", "raw", "attributes", "whole"]
+    assert whole.alike_first == ["before-raw", "before-attributes", "before-whole"]
+    assert whole.compare[:2] == ["attributes - raw by size", "whole - attributes by size"]
+    with pytest.raises(ValueError, match=r"people\.arms"):
+        made({"name": "e", "preset": "annotation"})
+
+
 def test_conditions_sizes_and_sources(tmp_path):
     lake = lake_of(tmp_path)
     texts = {"conversation": [{"role": "user", "content": "why?"}], "rejected": "second"}
@@ -153,6 +178,8 @@ def made(*experiments: dict, **more) -> Settings:
         ({"name": "e", "arms": [{"name": "a", "data": "nonsense"}]}, "no such data"),
         ({"name": "e", "arms": [{"name": "a", "data": "unguided@stage2"}]}, "after stage 1"),
         ({"name": "e", "arms": [{"name": "a", "data": "source:nobody"}]}, "no source 'nobody'"),
+        ({"name": "e", "arms": [{"name": "a", "data": "form:raw"}]}, "no form 'raw'; there are whole"),
+        ({"name": "e", "arms": [{"name": "a"}], "alike_first": ["b"]}, "alike_first: no arm b"),
         ({"name": "e", "arms": [{"name": "a", "data": "filtered@iter_77"}]}, "iterations 0 to"),
         ({"name": "e", "arms": [{"name": "a", "like": "b"}]}, "no other arm 'b'"),
         ({"name": "e", "arms": [{"name": "a", "like": "b"}, {"name": "b", "size": 3}]}, "a size of its own"),
@@ -181,7 +208,8 @@ def test_unequal_recipes_are_allowed_where_they_are_asked_for():
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_compares_arms_that_it_has(preset):
-    whole = made({"name": "e", "preset": preset}, stage1={"iterations": 3}).experiment("e")
+    raw = {"name": "raw", "share": 0.5, "attributes": False}
+    whole = made({"name": "e", "preset": preset}, stage1={"iterations": 3}, people={"arms": [raw]}).experiment("e")
     assert whole.question and whole.compare and len({a.name for a in whole.arms}) == len(whole.arms)
 
 
