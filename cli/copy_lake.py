@@ -1,6 +1,7 @@
 """A lake copied to another folder and put back, its tables taken to a store of objects; what was copied is verified."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -25,7 +26,7 @@ def copied(source: Lake, target: Lake) -> int:
     whole = source.tables is None and target.tables is None
 
     def tables(new: Path) -> int:
-        return sum(t.bytes for t in taken(source, target if target.tables else Lake(str(new))))
+        return sum(t.bytes for t in taken(source, replace(target, root=str(new))))
 
     size = copy(Path(source.root), Path(target.root), whole, None if whole else tables)
     examined = Examined()

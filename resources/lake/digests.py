@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterator, Set
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -43,33 +44,41 @@ def finished(path: Path, content: "hashlib.blake2b", length: int) -> None:
 def fault(path: Path) -> str | None:
     """What is wrong with the bytes of a table's file, or None; every byte is read, if the file has a digest."""
     with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size < 2 * FOOTER:
-            return f"it has {size} bytes, which is no table"
-        file.seek(size - FOOTER)
-        tail = file.read()
-        length = size - FOOTER - int.from_bytes(tail[:4], "little")
-        if tail[4:] != b"PAR1" or not 4 <= length <= size - FOOTER:
-            return "it does not end as a table does: cut off, or overwritten"
-        file.seek(length)
-        footer = file.read()
-        at = footer.rfind(MARK)
-        found = footer[at + len(MARK) : at + len(EMPTY)]
-        if at < 0 or len(found) != len(EMPTY) - len(MARK):
-            return None if undigested(path) else "its footer is not what was written"
-        file.seek(0)
-        digest, left = hashlib.blake2b(digest_size=16), length
-        while left and (chunk := file.read(min(CHUNK, left))):
-            digest.update(chunk)
-            left -= len(chunk)
+        return fault_of(file, os.fstat(file.fileno()).st_size)
+
+
+def fault_of(file: BinaryIO, size: int) -> str | None:
+    """As `fault`, of a file that is open."""
+    if size < 2 * FOOTER:
+        return f"it has {size} bytes, which is no table"
+    file.seek(size - FOOTER)
+    tail = file.read(FOOTER)
+    length = size - FOOTER - int.from_bytes(tail[:4], "little")
+    if tail[4:] != b"PAR1" or not 4 <= length <= size - FOOTER:
+        return "it does not end as a table does: cut off, or overwritten"
+    file.seek(length)
+    footer = file.read(size - length)
+    at = footer.rfind(MARK)
+    found = footer[at + len(MARK) : at + len(EMPTY)]
+    if at < 0 or len(found) != len(EMPTY) - len(MARK):
+        return None if _undigested(file) else "its footer is not what was written"
+    file.seek(0)
+    digest, left = hashlib.blake2b(digest_size=16), length
+    while left and (chunk := file.read(min(CHUNK, left))):
+        digest.update(chunk)
+        left -= len(chunk)
     digest.update(footer[:at] + EMPTY + footer[at + len(EMPTY) :])
     return None if digest.hexdigest().encode() == found else "its bytes are not those that were written"
 
 
 def undigested(path: Path) -> bool:
     """Whether a file was written before files had digests: nothing tells whether its rows are what was written."""
+    return _undigested(path)
+
+
+def _undigested(file: Path | BinaryIO) -> bool:
     try:
-        said = pq.read_metadata(path).metadata or {}
+        said = pq.read_metadata(file).metadata or {}
     except (pa.ArrowException, OSError):
         return False
     return without_digest(said.keys())

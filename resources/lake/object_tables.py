@@ -185,11 +185,9 @@ class ObjectTables:
         return digests.without_digest(_footer(found.address, found.size)[1])
 
     def fault(self, table: Table, key: str | None) -> str | None:
-        name = Path(self.state(table)[key].address).name
         try:
-            with beside(self.folder / "files" / "fetched" / name) as path:
-                self.fetch(table, key, path)
-                return digests.fault(path)
+            with self.open(table, key) as file:
+                return digests.fault_of(file, self.size(table, key))
         except FileNotFoundError:
             return GONE
 
@@ -265,7 +263,9 @@ class ObjectTables:
             try:
                 with _lock(uri):
                     log, now = _now(uri, table)
-                    if (there := now.get(key)) != before:
+                    if (there := now.get(key)) == made:  # committed, though the answer was lost
+                        break
+                    if there != before:
                         raise Overtaken(_overtaken(label(table, key), there))
                     if log is None:
                         create_table_with_add_actions(

@@ -306,6 +306,13 @@ def test_tables_go_to_a_store_and_come_back_byte_for_byte(here, lake, tmp_path, 
     assert main(["backup", "kept"]) == 0
     for table, key in ((KEPT, "b00"), (KEPT, "b01"), (RAW_POOL, "s")):
         assert Lake("kept").path(table, key).read_bytes() == local.path(table, key).read_bytes()
+    again = f"{here.tables}-again"
+    (tmp_path / "again.toml").write_text(
+        (tmp_path / "assay.toml").read_text().replace('"lake"', '"new"').replace(here.tables, again)
+    )
+    assert main(["restore", "kept", "--config", "again.toml"]) == 0
+    assert query(Lake("new", tables=again), "SELECT pair_id FROM kept ORDER BY 1") == [("a",), ("b",)]
+    assert Path("new/files/models").is_dir() and not list(Path("new").rglob("data.parquet"))
     put(here, KEPT, kept("other"), "b00")
     assert main(["lake", "copy", here.tables, "--config", "local.toml"]) == 2
     assert "another kept/b00 is there" in capsys.readouterr().err
