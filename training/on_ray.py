@@ -20,6 +20,7 @@ from training.launch import ROOT, environment, free_port
 from training.supervise import die_with_parent
 
 MESSAGES = ("DAGSTER_PIPES_CONTEXT", "DAGSTER_PIPES_MESSAGES")
+SILENT_S = 20  # of a wait for room in the cluster
 TAIL = 3000  # characters of what a rank wrote to stderr, told here
 
 
@@ -65,6 +66,11 @@ def run(ranks: int, module: str, job: str) -> int:
     try:
         each = {"GPU": 1} if ray.cluster_resources().get("GPU") else {"CPU": 1}
         group = ray.util.placement_group([each] * ranks, strategy="PACK")
+        if not group.wait(SILENT_S):
+            [(what, _)] = each.items()
+            print(
+                f"waiting for {ranks} {what}s of the Ray cluster, which has {ray.cluster_resources()}", file=sys.stderr
+            )
         ray.get(group.ready())
         kind: Any = ray.remote(Rank)
         actors = [

@@ -52,7 +52,7 @@ def on_both(machines: Sequence[Host], module: str, path: Path, **env: str) -> li
     return [host.start(line, env, stderr=subprocess.PIPE) for host, line in both]
 
 
-def ends(programs: Sequence[subprocess.Popen], seconds: float = 240) -> list[tuple[int, str]]:
+def ends(programs: Sequence[subprocess.Popen], seconds: float = 600) -> list[tuple[int, str]]:
     said = [p.communicate(timeout=seconds)[1] for p in programs]
     return [(p.returncode, text) for p, text in zip(programs, said, strict=True)]
 
@@ -80,7 +80,13 @@ def one_machine(tmp_path_factory) -> TrainJob:
     folder = tmp_path_factory.mktemp("one")
     j = a_training(folder, "one")
     line = guarded(command("training.train", folder / "one.json", 2))
-    subprocess.run(line, cwd=ROOT, env=environment(2) | {"PATH": "/usr/bin:/bin"}, check=True, capture_output=True)
+    subprocess.run(
+        line,
+        cwd=ROOT,
+        env=environment(2) | {"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
+        check=True,
+        capture_output=True,
+    )
     return j
 
 

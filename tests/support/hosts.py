@@ -45,7 +45,8 @@ class Host:
             "--mount",
             f"--wdns={options.pop('cwd', ROOT)}",
         ]
-        whole = {**os.environ, **environment(1), **(env or {})}
+        # as many threads as on any other host: sums of other numbers of threads differ in their last bits
+        whole = {**os.environ, **environment(1), "OMP_NUM_THREADS": "1", **(env or {})}
         return subprocess.Popen([*enter, *line], env=whole, text=True, **options)
 
     def run(self, line: Sequence[str], env: Mapping[str, str] | None = None, **options) -> subprocess.CompletedProcess:

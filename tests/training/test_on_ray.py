@@ -12,7 +12,7 @@ import pytest
 
 from resources import frozen_heads
 from resources.dealing import dealt
-from resources.retrieval.embedder import embed
+from resources.retrieval.embedder import FIELDS, embed
 from resources.settings import Embedding
 from resources.settings.cluster import Cluster
 from resources.settings.training import Training
@@ -57,12 +57,15 @@ def batches() -> list[pa.RecordBatch]:
         "guideline": "",
     }
     rows = [{**p, **words} for p in pairs(90, seed=4)]
+    for row in rows:
+        row["conversation"][0]["content"] = row["conversation"][0]["content"][:40]
     return [pa.RecordBatch.from_pylist(rows[i : i + 20]) for i in range(0, 90, 20)]
 
 
 @pytest.mark.slow
 def test_two_workers_embed_and_read_states_as_one_process_does(cluster, tmp_path):
-    encoder = tiny_backbone("bert", tmp_path / "bert", ["word one two three certainly"] * 20)
+    words = [*FIELDS, "user math objective low right certainly", *(p["chosen"] for p in pairs(20))]
+    encoder = tiny_backbone("bert", tmp_path / "bert", words * 20)  # which has few positions
     settings = Embedding(backend="encoder", model=str(encoder))
     texts = [pa.record_batch({"text": b["pair_id"], "response": b["chosen"]}) for b in batches()]
     training = Training.model_validate({"backbone": {"path": str(encoder)}, "head": "frozen", "max_tokens": 64})
