@@ -11,7 +11,8 @@ reward model, computed in this process, URL that of `python -m training.serve ht
 new small Llama learn from the demonstrations first. The policy never sees --watch: it is a second reward model, trained on
 other labels, whose scores must rise too where the policy gets better and not merely gets round its reward.
 
-OUT gets log.jsonl (a line a step: reward, the second model's, length, repetition, KL), result.json and samples.jsonl.
+OUT gets start/, the policy after the demonstrations (`path = "OUT/start"` and `warm_epochs = 0` begin there), policy/,
+log.jsonl (a line a step: reward, the second model's, length, repetition, KL), result.json and samples.jsonl.
 """
 
 import argparse
@@ -248,7 +249,9 @@ def start(setting: PolicySetting, demonstrations: Any, out: Path, seed: int) -> 
         )  # fmt: skip
         trainer = SFTTrainer(model=policy, args=config, train_dataset=demonstrations, processing_class=tokenizer)
         trainer.train()
-        policy = trainer.model
+        trainer.model.save_pretrained(out / "start")
+        tokenizer.save_pretrained(out / "start")
+        policy = AutoModelForCausalLM.from_pretrained(out / "start")  # TRL reads the policy to keep to from its folder
     return policy, tokenizer
 
 
