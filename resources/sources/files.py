@@ -23,6 +23,7 @@ import duckdb
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.conversation import TEXT_KEYS, WHOLE
@@ -37,6 +38,8 @@ SHALLOW = 20  # so deep a record may be for the fast parser; the exact one count
 LINES_BYTES = 1 << 18  # of lines that are looked at together
 LONGEST_INT = 2.0**63
 DOUBTFUL = -(1 << 40)
+UTF8_BYTES = 4  # of a character, at most
+ROW_OVERHEAD = 1 << 16  # bytes of a row that are no text of it
 CSV_CEILING = 16  # times max_row: a longer cell is not read to its end, which its row could be refused after
 
 
@@ -81,7 +84,7 @@ def file_rows(path: Path, max_row: int) -> Iterator[Row]:
         raise BadFile("empty_file", f"{path}: the file is empty")
     suffix, kind = path.suffix.lower(), _kind(path)
     if kind == ".parquet":
-        rows = parquet_rows(path)
+        rows = parquet_rows(path, max_row)
     elif kind == ".tsv":
         rows = _csv_rows(path, suffix, "\t", max_row, _quoted(path, suffix))
     elif kind == ".csv":
@@ -558,20 +561,67 @@ def _distinct(where: str, columns: list[str]) -> list[str]:
     return columns
 
 
-def parquet_rows(path: Path, first: int = 0, end: int | None = None, before: int = 0) -> Iterator[Row]:
-    """Rows of a Parquet file, of these of its row groups alone where they are named, which follow `before` others."""
-    number = before
+def parquet_rows(path: Path, max_row: int, first: int = 0, end: int | None = None, before: int = 0) -> Iterator[Row]:
+    """Rows of a Parquet file, of these of its row groups alone where they are named, which follow `before` others.
+
+    A small file can hold rows that are enormous. Where a row group may, its rows are taken one by one, and what is far
+    longer than max_row never becomes a value of Python.
+    """
+    number, most = before, UTF8_BYTES * max_row + ROW_OVERHEAD
     try:
         with pq.ParquetFile(path) as file:
             _distinct(str(path), file.schema_arrow.names)
-            groups = range(first, file.num_row_groups if end is None else end)
-            batches = (batch for group in groups for batch in file.iter_batches(STEP, row_groups=[group]))
-            for batch in batches:  # of one group each: one that is broken costs none of those before it
-                for row in arrow_rows(batch, number):
-                    number = row.number
-                    yield row
+            for group in range(first, file.num_row_groups if end is None else end):
+                alone = _swells(path, file.metadata.row_group(group), group, most)
+                for batch in file.iter_batches(1 if alone else STEP, row_groups=[group]):
+                    # of one group each: one that is broken costs none of those before it
+                    if alone and batch.nbytes > most:
+                        number += 1
+                        yield Row(number, None, "row_too_big", f"{batch.nbytes} bytes, more than max_row_bytes")
+                        continue
+                    for row in arrow_rows(batch, number):
+                        number = row.number
+                        yield row
     except (pa.ArrowException, OSError) as e:
         raise BadFile("truncated", f"{path}: no readable Parquet after row {number}: {first_line(e)}") from e
+
+
+def _swells(path: Path, group: Any, number: int, most: int) -> bool:
+    """Whether rows of a row group may have more than so many bytes: they have on average, by the footer, or a dictionary
+    holds a text that has, which any number of rows may name for a byte each."""
+    columns = [group.column(i) for i in range(group.num_columns)]
+    if sum(c.total_uncompressed_size for c in columns) > most * max(1, group.num_rows):
+        return True
+    large = [
+        c.path_in_schema
+        for c in columns
+        if c.physical_type == "BYTE_ARRAY" and c.has_dictionary_page and c.total_uncompressed_size > most
+    ]
+    return any(_longest_named(path, column, number) > most for column in large)
+
+
+def _longest_named(path: Path, column: str, group: int) -> int:
+    """Bytes of the longest text in the dictionary of a column of a row group."""
+    with pq.ParquetFile(path, read_dictionary=[column]) as file:
+        for batch in file.iter_batches(STEP, row_groups=[group], columns=[column]):
+            for dictionary in chain.from_iterable(map(_dictionaries, batch.columns)):
+                if len(dictionary):
+                    return pc.max(pc.binary_length(dictionary)).as_py() or 0
+    return 0
+
+
+def _dictionaries(array: Any) -> Iterator[pa.Array]:
+    """The dictionaries inside an array, however deep."""
+    if isinstance(array, pa.DictionaryArray):
+        yield array.dictionary
+    elif pa.types.is_struct(array.type):
+        for i in range(array.type.num_fields):
+            yield from _dictionaries(array.field(i))
+    elif pa.types.is_map(array.type):
+        yield from _dictionaries(array.keys)
+        yield from _dictionaries(array.items)
+    elif pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+        yield from _dictionaries(array.values)
 
 
 def query_rows(query: str, memory_limit: str, texts: Iterable[str] = ()) -> Iterator[Row]:

@@ -48,7 +48,7 @@ class FilePart:
     def _rows(self, max_row: int) -> Iterator[Row]:
         if self.lines:
             return lines_of_range(self.path, *self.lines, max_row)
-        return parquet_rows(self.path, *self.groups) if self.groups else file_rows(self.path, max_row)
+        return parquet_rows(self.path, max_row, *self.groups) if self.groups else file_rows(self.path, max_row)
 
 
 @dataclass

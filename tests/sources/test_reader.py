@@ -682,6 +682,35 @@ def _odd_columns(rows: int) -> dict[str, tuple[pa.Array, str]]:
     }
 
 
+COUNTED = pa.proxy_memory_pool(pa.default_memory_pool())  # as long as anything that it holds
+
+
+@pytest.mark.parametrize("where", ["a text", "texts in messages"])
+def test_a_small_parquet_file_of_enormous_rows_costs_those_rows_and_little_memory(tmp_path, where):
+    """One text of 2 MB, which 300 rows name for a byte each: 600 MB as values."""
+    long = "x" * 2_000_000
+    asked = [f"q {i}" for i in range(600)]
+    answers = [long if 250 <= i < 550 else f"good {i}" for i in range(600)]
+    if where == "texts in messages":
+        message = pa.struct([("role", pa.string()), ("content", pa.string())])
+        chosen = pa.array([[{"role": "assistant", "content": a}] for a in answers], pa.list_(message))
+    else:
+        chosen = pa.array(answers)
+    table = pa.table({"prompt": asked, "chosen": chosen, "rejected": ["bad"] * 600})
+    pq.write_table(table, tmp_path / "f.parquet", compression="zstd")
+    del table, long, answers, chosen
+    assert (tmp_path / "f.parquet").stat().st_size < 20_000
+    usual = pa.default_memory_pool()
+    pa.set_memory_pool(COUNTED)
+    try:
+        pairs, _, quarantine, _ = read(tmp_path, path=str(tmp_path / "f.parquet"), max_row_bytes=10_000)
+    finally:
+        pa.set_memory_pool(usual)
+    assert [p["row"] for p in pairs] == [*range(1, 251), *range(551, 601)]
+    assert [q["row"] for q in quarantine] == [*range(251, 551)] and {q["reason"] for q in quarantine} == {"row_too_big"}
+    assert 0 < COUNTED.max_memory() < 100_000_000
+
+
 @pytest.mark.parametrize("case", _odd_columns(2))
 def test_a_value_that_python_cannot_hold_costs_its_row(tmp_path, case):
     rows = 4_500  # several batches
