@@ -1,8 +1,6 @@
 """Tables in a store of objects: the same files, the same rows, nothing lost between writers, nothing seen half."""
 
 import multiprocessing
-import os
-import signal
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -138,8 +136,11 @@ def test_a_run_that_is_killed_before_its_commit_leaves_nothing_to_see(there, mon
     put(there, KEPT, kept("old"), "b00")
     from resources.lake.object_tables import ObjectTables
 
+    def ended(*_):
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as cut:
-        cut.setattr(ObjectTables, "_commit", lambda *_: os.kill(os.getpid(), signal.SIGINT) or time.sleep(10))
+        cut.setattr(ObjectTables, "_commit", ended)
         with pytest.raises(KeyboardInterrupt):
             put(there, KEPT, kept("half"), "b00")
     assert query(there, "SELECT pair_id FROM kept") == [("old",)]
@@ -283,6 +284,9 @@ def test_a_column_that_a_release_adds_comes_into_the_log_and_others_read_it(ther
 @pytest.fixture
 def here(tmp_path, store, request, monkeypatch) -> Lake:
     """The lake of a configuration with its tables in the store, and the process where its file is."""
+    for name in ("DAGSTER_HOME", "ASSAY_CONFIG", "ASSAY_SET"):
+        monkeypatch.setenv(name, "")  # so that what a command sets is taken back
+        monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     name = request.node.name
     text = f'[lake]\npath = "lake"\nbuckets = 2\ntables = "{store.bucket}/{name}"\n[[sources]]\nname = "s"\npath = "s.jsonl"\n'
