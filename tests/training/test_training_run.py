@@ -281,9 +281,8 @@ def test_what_teaches_or_chooses_nothing_is_an_error(tmp_path):
         train(job(tmp_path / "b", table(pairs(6)), table(ties)))
 
 
-@pytest.mark.parametrize(
-    ("limit", "what"), [(200_000, "checkpoints"), pytest.param(60_000, "model", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("limit", "what"), [(200_000, "checkpoints"), (60_000, "model")])
 def test_a_disk_that_fills_stops_with_what_was_whole(tmp_path, limit, what):
     """The limit is on the size of a file, which fails a write as a full disk does."""
     j = job(
