@@ -134,8 +134,8 @@ def rewards_of(place: str) -> Rewards:
 def repetition(text: str) -> float:
     """Share of a text's word pairs that stood in it before: 0 where nothing is said twice.
 
-    >>> repetition("a b a b"), repetition("a")
-    (0.3333333333333333, 0.0)
+    >>> round(repetition("a b a b"), 2), repetition("a")
+    (0.33, 0.0)
     """
     words = text.split()
     both = list(zip(words, words[1:], strict=False))
