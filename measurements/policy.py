@@ -17,9 +17,11 @@ log.jsonl (a line a step: reward, the second model's, length, repetition, KL), r
 
 import argparse
 import json
+import re
 import time
 import tomllib
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -132,8 +134,8 @@ def rewards_of(place: str) -> Rewards:
 def repetition(text: str) -> float:
     """Share of a text's word pairs that stood in it before: 0 where nothing is said twice.
 
-    >>> repetition("a b a b"), repetition("a")
-    (0.3333333333333333, 0.0)
+    >>> round(repetition("a b a b"), 2), repetition("a")
+    (0.33, 0.0)
     """
     words = text.split()
     both = list(zip(words, words[1:], strict=False))
@@ -304,7 +306,20 @@ def told(table: dict[str, list[dict]], groups: int) -> dict:
     best = np.mean([picked(r, s) for r, s in pairs], axis=0)
     found["second model's score of the best of k before"] = [float(x) for x in best]
     different = {k: len({r["text"] for r in rows}) / len(rows) for k, rows in table.items()}
-    return found | {"different answers": different}
+    texts = {k: [r["text"] for r in rows] for k, rows in table.items()}
+    return found | {"different answers": different, "words that rose most": risen(texts["before"], texts["after"])}
+
+
+def risen(before: Sequence[str], after: Sequence[str], number: int = 5) -> dict[str, tuple[float, float]]:
+    """The words that more answers hold than before: word -> share of the answers before and after, the largest rise first.
+    A reward that is got round often shows here first.
+
+    >>> risen(["a b", "a"], ["b C", "c, c"], 1)
+    {'c': (0.0, 1.0)}
+    """
+    held = [Counter(w for t in texts for w in set(re.findall(r"[a-z']+", t.lower()))) for texts in (before, after)]
+    shares = {w: (held[0][w] / len(before), held[1][w] / len(after)) for w in held[1]}
+    return dict(sorted(shares.items(), key=lambda kv: (kv[1][0] - kv[1][1], kv[0]))[:number])
 
 
 def _difference(values: np.ndarray, add: float = 0.0) -> dict[str, float]:
@@ -330,6 +345,8 @@ def table(folders: Sequence[Path]) -> str:
             f"| {folder.name} | wins by the second model | | {wins['share']:.0%} | | {wins['low']:.0%} to {wins['high']:.0%} |"
         )
         lines.append(f"| {folder.name} | best of {len(best)} before, second | {best[0]:.2f} | {best[-1]:.2f} | | |")
+        rose = "; ".join(f"{w} {a:.0%} to {b:.0%}" for w, (a, b) in found["words that rose most"].items())
+        lines.append(f"| {folder.name} | words that rose most, of the answers | | {rose} | | |")
         log = [json.loads(x) for x in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
         lines.append(f"| {folder.name} | KL to the start, last of {len(log)} steps | | {log[-1]['kl']:.2f} | | |")
     return "\n".join(lines)

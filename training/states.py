@@ -142,14 +142,27 @@ class StateReader:
 
         The same texts give the same states in any order; next to other texts they may differ in the last bits.
         """
+        distinct = sorted(set(texts))
+        found = self._states(self.tokens(distinct))
+        place = {text: i for i, text in enumerate(distinct)}
+        return found[[place[t] for t in texts]]
+
+    def ends(self, texts: Sequence[str]) -> np.ndarray:
+        """States [n, width] of what is left of texts that are too long, where they lose what stands between their first token
+        and their end, as in scoring (see score)."""
+        read = self.tokens(texts)
+        return self._states(
+            [i if len(i) <= self.max_tokens else np.append(i[:1], i[1 - self.max_tokens :]) for i in read]
+        )
+
+    def _states(self, read: Sequence[np.ndarray]) -> np.ndarray:
+        """States [n, width] of sequences of tokens; NaN for those that are too long or empty."""
         import torch
 
-        distinct = sorted(set(texts))
-        read = self.tokens(distinct)
         by_length = sorted(
             (i for i in range(len(read)) if 0 < len(read[i]) <= self.max_tokens), key=lambda i: (len(read[i]), i)
         )
-        found = np.full((len(distinct), self.width), np.nan, np.float32)
+        found = np.full((len(read), self.width), np.nan, np.float32)
         begin = 0
         with torch.inference_mode():
             while begin < len(by_length):
@@ -159,8 +172,7 @@ class StateReader:
                 some = by_length[begin:end]
                 found[some] = self._read([read[i] for i in some]).cpu().numpy()
                 begin = end
-        place = {text: i for i, text in enumerate(distinct)}
-        return found[[place[t] for t in texts]]
+        return found
 
     def _read(self, batch: list[np.ndarray]) -> "torch.Tensor":
         import torch

@@ -24,7 +24,7 @@ from evaluation.sheets import HOLD_OUT
 from evaluation.units import measure
 from resources.benchmarks.loader import CANDIDATES, Loaded, fingerprint, holdout, load
 from resources.benchmarks.rewards import model_scores
-from resources.frozen_heads import backbone_of, is_frozen
+from resources.frozen_heads import OVER_LENGTH, backbone_of, is_frozen
 from resources.lake import Lake
 from resources.settings import Experiment, Settings
 from resources.sources.reader import answered_comparisons
@@ -197,38 +197,47 @@ def by_network(run: "Run", folder: str, loaded: Sequence[Loaded]) -> pa.Table:
 
 
 def _from_states(run: "Run", folder: str, loaded: Sequence[Loaded]) -> pa.Table | None:
-    """Rewards of a head on frozen layers from states that all heads share, which are read once and kept; None where a
-    response is too long to have a state: then the network itself must read its end."""
+    """Rewards of a head on frozen layers from states that all heads share, which are read once and kept; None where they are
+    no head's of this configuration. What is too long is cut as the network's input is, or has no reward
+    (`evaluation.over_length`)."""
     model = FrozenRewardModel.load(Path(folder))
     if model.kind != "states":
         return None
     texts = sorted({t for one in loaded for t in one.candidates["response"].to_pylist()})
-    states = run.lake.folder("measured") / f"states-{_hash(model.states_name, texts)}.npy"
+    cut = run.settings.evaluation.over_length == "cut"
+    states = run.lake.folder("measured") / f"states-{_hash(model.states_name, texts, cut)}.npz"
     if not states.exists():
         backbone, layer = backbone_of(run.settings.training)
         reader = StateReader(backbone, [layer], run.settings.training.max_tokens)
         if reader.name != model.states_name:
             return None
+        read = reader.states(texts)
+        long = np.isnan(read).any(axis=1)
+        if cut and long.any():
+            read[long] = reader.ends([t for t, over in zip(texts, long, strict=True) if over])
         with beside(states) as part:
             with part.open("wb") as out:
-                np.save(out, reader.states(texts).astype(np.float32))
+                np.savez(out, states=read.astype(np.float32), long=long)
             part.replace(states)
-    found = np.load(states)
-    if np.isnan(found).any():
-        return None
-    of = dict(zip(texts, model.rewards(Responses(found, without(len(texts)))).tolist(), strict=True))
+    with np.load(states) as kept:
+        found, long = kept["states"], kept["long"]
+    lost = np.isnan(found).any(axis=1)
+    given = np.full(len(texts), np.nan)
+    given[~lost] = model.rewards(Responses(found[~lost], without(int((~lost).sum()))))
+    of = {t: (r, bool(o)) for t, r, o in zip(texts, given, long, strict=True)}
     parts = [BENCHMARK_SCORES.schema.empty_table()]
     for one in loaded:
         c = one.candidates
+        its = [of[t] for t in c["response"].to_pylist()]
         parts.append(
             pa.table(
                 {
                     "benchmark": pa.array([one.name] * c.num_rows, pa.string()),
                     "item_id": c["item_id"],
                     "candidate": c["candidate"],
-                    "reward": pa.array([of[t] for t in c["response"].to_pylist()], pa.float64()),
-                    "unscored": pa.nulls(c.num_rows, pa.string()),
-                    "truncated": pa.repeat(False, c.num_rows),
+                    "reward": pa.array([r for r, _ in its], pa.float64(), from_pandas=True),
+                    "unscored": pa.array([OVER_LENGTH if np.isnan(r) else None for r, _ in its], pa.string()),
+                    "truncated": pa.array([over and cut for _, over in its]),
                 }
             ).cast(BENCHMARK_SCORES.schema)
         )

@@ -50,7 +50,8 @@ def world(root: Path) -> Lake:
     items = {n: [] for n in ("item_id", "subset", "prompt", "chosen", "rejected")}
     for i in range(ITEMS):
         chosen, rejected = sides(rng)
-        for name, value in zip(items, (f"i{i:03d}", "cats", f"item {i}?", chosen, rejected), strict=True):
+        long = " ".join(["yes cat"] * 60) if i == ITEMS - 1 else ""  # more than a model reads
+        for name, value in zip(items, (f"i{i:03d}", "cats", f"item {i}?", chosen + long, rejected), strict=True):
             items[name].append(value)
     pq.write_table(pa.table(items), lake.folder("world") / "planted_benchmark.parquet")
     return lake
@@ -153,6 +154,8 @@ def test_scores_of_a_head_are_those_of_its_network(lake, backbone):
         "SELECT item_id, candidate, reward FROM experiment_scores WHERE training_set = 'e.random' AND replicate = 1"
     )
     kept = {(item, candidate): reward for item, candidate, reward in query(lake, query_)}
+    cut = query(lake, "SELECT DISTINCT item_id, candidate FROM experiment_scores WHERE truncated AND unscored IS NULL")
+    assert cut == [(f"i{ITEMS - 1:03d}", 0)]
     assert kept.keys() == network.keys()
     assert max(abs(kept[k] - network[k]) for k in kept) < 1e-4
 

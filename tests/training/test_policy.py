@@ -23,6 +23,7 @@ def test_before_and_after_are_compared_prompt_by_prompt():
     # of one answer its mean, 0.5 and 3.5; of both the one that the reward prefers: 0 and 5
     assert found["second model's score of the best of k before"] == pytest.approx([2.0, 2.5])
     assert found["different answers"] == {"before": 1.0, "after": 0.25}
+    assert found["words that rose most"] == {"c": (0.0, 1.0), "a": (1.0, 1.0), "b": (1.0, 1.0)}
     low, high = found["reward"]["low"], found["reward"]["high"]
     assert (low + high) / 2 == pytest.approx(1.5) and high - low == pytest.approx(2 * 12.706 * 1.5, rel=1e-3)
 
