@@ -99,17 +99,17 @@ def units(settings: Settings, groups: Collection[str] = ()) -> Iterator[Unit]:
             yield Unit(key, together)
 
 
-def retries(unit: Unit, settings: Settings) -> dict[Step, str]:
+def retries(unit: Unit, settings: Settings, lake: Lake | None = None) -> dict[Step, str]:
     """The unit's steps that are tried again and why, though nothing that they read has changed. They run alone: what
     rests on them is made again where that brings something else."""
-    lake = Lake.of(settings).pinned()
+    lake = lake or Lake.of(settings).pinned()
     unchanged = [s for s in unit.steps if s.changed(settings, lake, unit.partition) is None]
     return {s: why for s in unchanged if (why := s.stale(settings, lake, unit.partition))}
 
 
-def todo(unit: Unit, settings: Settings) -> dict[Step, str]:
+def todo(unit: Unit, settings: Settings, lake: Lake | None = None) -> dict[Step, str]:
     """The unit's steps that must run and why: changed ones, and those that read what a changed one will write."""
-    lake = Lake.of(settings).pinned()
+    lake = lake or Lake.of(settings).pinned()
     found: dict[Step, str] = {}
     touched = set()
     for step in unit.steps:
@@ -136,7 +136,7 @@ def ready(settings: Settings, groups: Collection[str] = ()) -> Iterator[tuple[st
         ConfigError: there is no such group.
     """
     lake = Lake.of(settings).pinned()
-    due = {unit: {**retries(unit, settings), **todo(unit, settings)} for unit in units(settings, groups)}
+    due = {unit: {**retries(unit, settings, lake), **todo(unit, settings, lake)} for unit in units(settings, groups)}
     for unit, before in graph(list(due), settings).items():
         inputs = (pair for step in unit.steps for pair in step.inputs(settings, unit.partition))
         there = all(label(*pair) in unit.writes() or lake.note(*pair) for pair in inputs)
@@ -225,10 +225,11 @@ class _Work:
 
     def _begin(self, unit: Unit, workers: ProcessPoolExecutor | None) -> bool:
         """Start a unit in a process of its own; False where it is over already: up to date, or made in this process."""
-        if unit not in self.retried and (again := retries(unit, self.settings)):
+        lake = Lake.of(self.settings).pinned()
+        if unit not in self.retried and (again := retries(unit, self.settings, lake)):
             self.retried[unit] = set(again)
         else:
-            again = todo(unit, self.settings)
+            again = todo(unit, self.settings, lake)
             self.kept += len(unit.steps) - len({*again, *self.retried.get(unit, ())})
         if not again:
             return False

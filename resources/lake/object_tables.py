@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable, Schema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, CommitProperties, create_table_with_add_actions
-from obstore import get, get_range, head, list_with_delimiter, put
+from obstore import get, head, list_with_delimiter, put
 from obstore.exceptions import AlreadyExistsError
 
 from curation.tables import TABLES, Table
@@ -54,7 +54,6 @@ from training.atomic import beside
 
 KEEP_DAYS = 30  # that former versions of tables are kept, if nobody says otherwise
 AT_ONCE = 16  # logs and footers asked for side by side
-TAIL = 1 << 16  # bytes from the end of an object in which its footer is looked for first
 FEW = 4  # tables, of which each is simply asked for
 COMMITS = 50  # tries of a commit; other partitions of the table may be committed between
 CHECKPOINT = 10  # commits, after which the log is summed up
@@ -186,6 +185,7 @@ class ObjectTables:
 
     def fault(self, table: Table, key: str | None) -> str | None:
         try:
+            objects.forget()  # what the store has counts
             with self.open(table, key) as file:
                 return digests.fault_of(file, self.size(table, key))
         except FileNotFoundError:
@@ -342,6 +342,7 @@ def vacuumed(place: str, days: float, dry_run: bool) -> Iterator[tuple[str, int,
             sizes = [_length(f"{uri}/{one}") for one in goes]
             if goes and not dry_run:
                 log.vacuum(hours, False, False, full=True)
+                objects.forget()
         if goes:
             yield name, len(goes), sum(sizes)
 
@@ -456,12 +457,12 @@ def _footer(address: str, size: int) -> tuple[dict, frozenset[bytes]]:
     Raises:
         Damaged: it is gone, or nothing of ours is in it.
     """
-    bucket, (_, path) = bucket_of(address), split(address)
+    objects.remember(address, size)
     try:
         with said_of(address):
-            tail = get_range(bucket, path, start=max(0, size - TAIL), end=size).to_bytes()
+            tail = objects.part(address, max(0, size - objects.TAIL), size)
             if (needed := int.from_bytes(tail[-8:-4], "little") + 8) > len(tail):
-                tail = get_range(bucket, path, start=max(0, size - needed), end=size).to_bytes()
+                tail = objects.part(address, max(0, size - needed), size)
         found = pq.read_metadata(pa.BufferReader(tail))
         return said_by(found), frozenset(found.metadata)
     except FileNotFoundError:

@@ -24,6 +24,9 @@ from resources.lake.storage import StoreError
 
 SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 NOT_CHANGED = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)  # said of every object: none is ever changed
+TAIL = 1 << 16  # bytes from the end of an object that are fetched together: the footer is there
+WHOLE = 1 << 20  # bytes of an object up to which all of it is
+TAILS, WHOLES = 500, 50  # kept in a process, which is right as long as objects never change
 RETRIES, PATIENCE_S, CONNECT_S = 5, 60, 10  # of a request
 _lengths: dict[str, int] = {}  # address -> bytes, as logs say
 
@@ -125,13 +128,51 @@ def length(address: str) -> int:
     return _lengths[address]
 
 
+def part(address: str, start: int, end: int) -> bytes:
+    """Bytes of an object: a request, unless the object is small or its end is asked for, and either was asked for before.
+
+    Raises:
+        FileNotFoundError: it is gone.
+    """
+    size = length(address)
+    if size <= WHOLE:
+        return _all(address, size)[start:end]
+    if start >= size - TAIL:
+        return _tail(address, size)[start - size + TAIL : end - size + TAIL]
+    return _ranged(address, start, end)
+
+
+@functools.lru_cache(maxsize=WHOLES)
+def _all(address: str, size: int) -> bytes:
+    return _ranged(address, 0, size)
+
+
+@functools.lru_cache(maxsize=TAILS)
+def _tail(address: str, size: int) -> bytes:
+    return _ranged(address, size - TAIL, size)
+
+
+def forget() -> None:
+    """Forget the bytes that were fetched."""
+    _all.cache_clear()
+    _tail.cache_clear()
+
+
+def _ranged(address: str, start: int, end: int) -> bytes:
+    try:
+        return get_range(bucket_of(address), split(address)[1], start=start, end=end).to_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{address} is gone") from None
+    except (BaseError, OSError) as e:
+        raise OSError(f"{address}: {shortened(e)}") from None  # DuckDB quotes it whole
+
+
 class ObjectReader(RawIOBase):
-    """An object as a file to read: each read is a request."""
+    """An object as a file to read."""
 
     def __init__(self, address: str):
         super().__init__()
         self.address, self.size, self.at = address, length(address), 0
-        self.bucket, (_, self.path) = bucket_of(address), split(address)
 
     def readable(self) -> bool:
         return True
@@ -150,12 +191,7 @@ class ObjectReader(RawIOBase):
         size = self.size - self.at if size is None or size < 0 else min(size, self.size - self.at)
         if size <= 0:
             return b""
-        try:
-            found = get_range(self.bucket, self.path, start=self.at, length=size).to_bytes()
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{self.address} is gone") from None
-        except (BaseError, OSError) as e:
-            raise OSError(f"{self.address}: {shortened(e)}") from None  # DuckDB quotes it whole
+        found = part(self.address, self.at, self.at + size)
         self.at += len(found)
         return found
 
