@@ -212,7 +212,7 @@ def _from_states(run: "Run", folder: str, loaded: Sequence[Loaded]) -> pa.Table 
         if reader.name != model.states_name:
             return None
         read = reader.states(texts)
-        long = np.isnan(read).any(axis=1)
+        long = np.asarray(np.isnan(read).any(axis=1))
         if cut and long.any():
             read[long] = reader.ends([t for t, over in zip(texts, long, strict=True) if over])
         with beside(states) as part:
