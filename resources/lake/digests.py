@@ -70,7 +70,7 @@ def undigested(path: Path) -> bool:
     """Whether a file was written before files had digests: nothing tells whether its rows are what was written."""
     try:
         said = pq.read_metadata(path).metadata or {}
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
         return False
     return b"assay" in said and said.keys() <= {b"assay", b"ARROW:schema"}
 
