@@ -161,7 +161,7 @@ def _rows(folder: Path, facts: dict[str, Any], found: Findings, index: "Benchmar
                 if index is not None:
                     _overlap(name, start, batch, whole, facts, index, found)
                 start += batch.num_rows
-        except (pa.ArrowException, OSError) as e:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
             found.fault("shard", f"{name}: cannot be read: {str(e).splitlines()[0]}")
     _counts(facts, counted, found)
     if index is None and facts["benchmarks"]:

@@ -79,7 +79,7 @@ def undigested(path: Path) -> bool:
 def _undigested(file: Path | BinaryIO) -> bool:
     try:
         said = pq.read_metadata(file).metadata or {}
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
         return False
     return without_digest(said.keys())
 

@@ -582,7 +582,7 @@ def parquet_rows(path: Path, max_row: int, first: int = 0, end: int | None = Non
                     for row in arrow_rows(batch, number):
                         number = row.number
                         yield row
-    except (pa.ArrowException, OSError) as e:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
         raise BadFile("truncated", f"{path}: no readable Parquet after row {number}: {first_line(e)}") from e
 
 

@@ -88,7 +88,7 @@ def _groups(path: Path) -> list[tuple[int, int, int]]:
     try:
         with pq.ParquetFile(path) as file:
             about = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
-    except (OSError, pa.ArrowException):
+    except (OSError, pa.ArrowException, UnicodeDecodeError):  # a column's name may be no text
         return []
     found: list[tuple[int, int, int]] = []
     start = before = rows = size = 0

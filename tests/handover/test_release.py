@@ -176,6 +176,20 @@ def test_datasets_loads_the_folder_without_arguments(lake, tmp_path):
     assert confirmed.num_rows == 8 and not any(confirmed["flipped"])
 
 
+def test_datasets_takes_no_release_for_another_one_of_the_same_name(lake, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    cache = str(tmp_path / "cache")
+
+    small = handed_lake(tmp_path / "small", pairs=pool(3))
+
+    def loaded() -> list[str]:
+        return datasets.load_dataset(str(tmp_path / "out"), cache_dir=cache)["train"]["pair_id"][:]
+
+    for each in (lake, small, lake):
+        made(each, tmp_path / "out")
+        assert loaded() == [r["pair_id"] for r in rows(tmp_path / "out")]
+
+
 def test_the_card_says_what_it_has_to(lake, tmp_path):
     made(lake, tmp_path / "out")
     text = (tmp_path / "out" / "README.md").read_text()

@@ -9,7 +9,18 @@ import pytest
 from tests.support.places import ROOT
 
 pytest.importorskip("atheris", reason="atheris, the fuzzer, is not installed: it has wheels for Linux only")
-READERS = ("chat", "message", "openai_line", "anthropic_line", "headers", "errors", "answers", "people")
+READERS = (
+    "chat",
+    "message",
+    "openai_line",
+    "anthropic_line",
+    "headers",
+    "errors",
+    "answers",
+    "people",
+    "config",
+    "footer",
+)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Shapes and bad input: every record arrives as pairs, or is kept apart with its reason."""
 
 import gzip
+import io
 import json
 import os
 import time
@@ -491,6 +492,12 @@ def test_a_row_longer_than_allowed_is_skipped_without_being_held(tmp_path):
     assert str(len(big)) in quarantine[0]["error"] and len(pairs) == 1
 
 
+def _parquet_with_a_column_that_is_no_text() -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"prompt": ["p"], "unheard": ["x"]}), file, store_schema=False)
+    return file.getvalue().replace(b"unheard", b"unh\x86ard")
+
+
 def _parquet_with_two_columns_called_chosen() -> bytes:
     sink = pa.BufferOutputStream()
     names = ("prompt", "chosen", "rejected", "chosen")
@@ -517,6 +524,7 @@ def _bad_files(folder: Path) -> dict[str, tuple[Path | str, str, int]]:
         "early.json": (b"[" + json.dumps(GOOD).encode() + b" oops, " + b"1, " * 2_000_000 + b"1]", "not_json", 1),
         "noquote.csv": (b'prompt,chosen,rejected\nQ,A,B\nQ,"C,D\n', "truncated", 1),
         "twice.csv": (b"prompt,chosen,chosen\nQ,A,B\n", "wrong_fields", 0),
+        "no text.parquet": (_parquet_with_a_column_that_is_no_text(), "truncated", 0),
         "twice.parquet": (_parquet_with_two_columns_called_chosen(), "wrong_fields", 0),
         "other.csv": (b"question,good,bad\nQ,A,B\n", "wrong_fields", 0),
         "text.txt": (b"Q A B", "unknown_format", 0),
@@ -555,7 +563,7 @@ def _bad_files(folder: Path) -> dict[str, tuple[Path | str, str, int]]:
     ["missing", "empty", "blank.jsonl", "half.jsonl.gz", "not.jsonl.gz", "not.jsonl.zst", "half.parquet", "utf16.jsonl",
      "array.json", "comma.json", "deep.json", "early.json", "noquote.csv", "twice.csv", "other.csv", "text.txt", "fields.jsonl",
      "directory", "SQL", "header.csv", "semicolons.csv", "nothing.json", "wrapped.json", "wide.jsonl", "more.jsonl.gz",
-     "pointer.parquet", "twice.parquet", "folder", "pipe", "loop", "long name"],
+     "pointer.parquet", "twice.parquet", "no text.parquet", "folder", "pipe", "loop", "long name"],
 )  # fmt: skip
 def test_a_bad_file_is_quarantined_whole_and_what_came_before_stays(tmp_path, case):
     path, reason, expected = _bad_files(tmp_path)[case]

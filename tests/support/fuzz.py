@@ -16,14 +16,25 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["resources.llm", "resources.annotators.records", "curation.prompts"]):
+with atheris.instrument_imports(
+    include=[
+        "resources.llm",
+        "resources.annotators.records",
+        "curation.prompts",
+        "resources.settings",
+        "resources.sources.files",
+    ]
+):
     from curation.prompts import AttributeAnswer, CheckAnswer, JudgeAnswer, parse
     from resources.annotators.records import Answer, Refused, Rules, asked_of, read
     from resources.llm.call_store import ANSWERED
     from resources.llm.prices import flat
     from resources.llm.provider_batches import anthropic_line, openai_line
     from resources.llm.replies import chat, ending, error_of, json_object, message, retry_after, words
+    from resources.settings import ConfigError, load
+    from resources.sources.files import BadFile, file_rows
 
+from resources.lake import digests
 from resources.settings import Price
 from tests.support.answers import ABOUT
 from tests.support.lakes import settings
@@ -96,6 +107,57 @@ def people(data: bytes) -> None:
     assert isinstance(found, Answer) or (isinstance(found, Refused) and found.reasons)
 
 
+FOLDER = Path(tempfile.mkdtemp(prefix="fuzzed-"))
+CONFIG = b"""name = "x"
+[lake]
+path = "lake"
+buckets = 2
+[[sources]]
+name = "s"
+path = "x.jsonl"
+codes = {a = ["a"], b = [1, 2.5]}
+[attributes]
+backend = "heuristic"
+[people]
+backend = "files"
+overlap = 0.1
+[judges]
+quorum = 1
+[[judges.panel]]
+name = "j"
+backend = "openai"
+model = "m"
+price = {input = 1, output = "10"}
+[budget]
+dollars = 0.5
+"""
+
+
+def config(data: bytes) -> None:
+    path = FOLDER / "assay.toml"
+    path.write_bytes(data)
+    with contextlib.suppress(ConfigError):
+        load(path)
+
+
+def footer(data: bytes) -> None:
+    path = FOLDER / "data.parquet"
+    path.write_bytes(data)
+    why = digests.fault(path)
+    assert why is None or why
+    with contextlib.suppress(BadFile):
+        assert all(row.record is not None or row.reason for row in file_rows(path, 1000))
+
+
+def _parquet() -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = FOLDER / "seed.parquet"
+    pq.write_table(pa.table({"prompt": ["p", "q"], "chosen": [["a"], None], "n": [1, 2]}), path, compression="none")
+    return path.read_bytes()
+
+
 def _line(**record: object) -> bytes:
     return json.dumps(record).encode()
 
@@ -113,6 +175,8 @@ READERS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
     "errors": (errors, [_line(error={"message": "no credit", "code": "x", "type": "y"})]),
     "answers": (answers, [verdict("tie").encode(), b"```json\n" + verdict("tie").encode() + b"\n```"]),
     "people": (people, [json.dumps(ANSWER).encode()]),
+    "config": (config, [CONFIG]),
+    "footer": (footer, [_parquet()]),
 }  # fmt: skip
 
 
