@@ -8,8 +8,8 @@ import dagster as dg
 
 from resources.settings import ConfigError, Settings
 
-# of the process that starts a Ray job, for the job
-TOLD = ("ASSAY_CONFIG", "ASSAY_POSTGRES", "ASSAY_CALLS", "DAGSTER_HOME", "PYTHONPATH", "PATH")
+# of the process that starts a Ray job, for the job; no secrets: Ray keeps them in its records
+TOLD = ("ASSAY_CONFIG", "DAGSTER_HOME", "PYTHONPATH", "PATH")
 
 
 def executor(settings: Settings) -> dg.ExecutorDefinition:

@@ -59,14 +59,14 @@ class Postgres:
     """
 
     def __init__(self, address: str, schema: str):
-        self._address, self._schema = address, schema
+        self._schema = schema
         self._con = _connected(address)
         self.execute(f"SET search_path TO {schema}")
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         """A cursor over the result of a statement in SQLite's dialect, as far as the store speaks it."""
-        cursor = self._con.cursor()
         with _as_sqlite():
+            cursor = self._con.cursor()
             if not parameters:
                 cursor.execute(_translated(sql).replace("%%", "%"))
             else:
@@ -78,7 +78,7 @@ class Postgres:
 
     @property
     def in_transaction(self) -> bool:
-        return self._con.info.transaction_status != 0
+        return not self._con.closed and self._con.info.transaction_status in (1, 2, 3)
 
     @contextlib.contextmanager
     def one_of_several(self) -> Generator[None]:
@@ -92,15 +92,16 @@ class Postgres:
 
     @contextlib.contextmanager
     def alone(self, whom: str) -> Generator[None]:
-        """While one process of any machine asks somebody, others wait; the server ends the wait with the connection."""
+        """While one process of any machine asks somebody, others wait. The lock is the connection's that writes: who loses
+        it can begin no further call."""
         number = zlib.crc32(f"{self._schema} {whom}".encode())
-        with contextlib.closing(_connected(self._address)) as own, own.cursor() as cursor:
-            while True:
-                cursor.execute("SELECT pg_try_advisory_lock(%s)", (number,))
-                if cursor.fetchone()[0]:
-                    break
-                time.sleep(LOOK_EVERY_S)  # and not in the server, where no signal would end the wait
+        while not self.execute("SELECT pg_try_advisory_lock(?)", (number,)).fetchone()[0]:
+            time.sleep(LOOK_EVERY_S)  # and not in the server, where no signal would end the wait
+        try:
             yield
+        finally:
+            with contextlib.suppress(sqlite3.Error):
+                self.execute("SELECT pg_advisory_unlock(?)", (number,))
 
     def close(self) -> None:
         self._con.close()
@@ -127,7 +128,7 @@ def _as_sqlite() -> Generator[None]:
         yield
     except psycopg2.IntegrityError as e:
         raise sqlite3.IntegrityError(str(e).strip()) from e
-    except psycopg2.OperationalError as e:
+    except (psycopg2.OperationalError, psycopg2.InterfaceError) as e:
         raise sqlite3.OperationalError(str(e).strip()) from e
     except psycopg2.Error as e:
         raise sqlite3.DatabaseError(str(e).strip()) from e
@@ -136,13 +137,21 @@ def _as_sqlite() -> Generator[None]:
 def _connected(address: str) -> Any:
     try:
         import psycopg2
-        from psycopg2.extensions import DECIMAL, new_type, register_type
+        from psycopg2.extensions import DECIMAL, new_type, parse_dsn, register_type
     except ImportError as e:
         raise ConfigError(f"{ADDRESS} needs pip install 'assay[postgres]'") from e
     try:
+        port = str(parse_dsn(address).get("port", "5432"))
+    except psycopg2.Error:
+        port = ""
+    if not port.isdigit():  # what the driver says of such an address quotes the password
+        raise ConfigError(
+            f"{ADDRESS} is no address: postgresql://USER:PASSWORD@HOST/DATABASE, special characters of the password as %XX"
+        )
+    try:
         made = psycopg2.connect(address)
     except psycopg2.OperationalError as e:
-        raise ConfigError(f"{ADDRESS}: {str(e).strip()}") from e
+        raise ConfigError(f"{ADDRESS}: {str(e).strip()}") from None
     made.autocommit = True
     # sums of whole numbers are numeric there
     register_type(new_type(DECIMAL.values, "number", lambda v, _: v and (float(v) if "." in v else int(v))), made)

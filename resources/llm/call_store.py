@@ -593,9 +593,15 @@ def store(lake: Lake) -> Generator[Store]:
         LostCalls: it was there and is gone, empty or damaged.
     """
     folder = lake.folder("calls")
-    path, kept = folder / "calls.sqlite", folder / KEPT
+    path, kept, far_away = folder / "calls.sqlite", folder / KEPT, folder / call_postgres.PLACE
+    address = os.environ.get(call_postgres.ADDRESS)
+    if address and not any(p.exists() for p in (path, kept, far_away)) and _paid_before(lake):
+        raise LostCalls(
+            f"{far_away} is gone, and the lake's tables tell of calls that were paid: every answer would be paid again. Put it "
+            f"back from a backup (docs/backup.md). To begin anew all the same, remove {lake.storage.where(SPENDING, None)}"
+        )
     try:
-        postgres = call_postgres.opened(folder, os.environ.get(call_postgres.ADDRESS), path.exists() or kept.exists())
+        postgres = call_postgres.opened(folder, address, path.exists() or kept.exists())
     except LookupError as e:
         raise LostCalls(
             f"{e}, and calls were stored in it: every answer would be paid again. Restore the database"

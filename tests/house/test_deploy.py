@@ -52,6 +52,8 @@ def test_the_chart_has_the_queue_and_the_volume_of_the_code_location():
     shipped = yaml.safe_load((ROOT / "dagster.yaml").read_text(encoding="utf-8"))
     assert {k: queue[k] for k in ("module", "class")} == shipped["run_coordinator"]
     (location,) = values["dagster-user-deployments"]["deployments"]
+    assert values["dagsterDaemon"]["image"] == values["dagsterWebserver"]["image"] == location["image"]
+    assert values["concurrency"]["pools"]["defaultLimit"] == shipped["concurrency"]["pools"]["default_limit"]
     mounts = [location["volumeMounts"], values["runLauncher"]["config"]["k8sRunLauncher"]["volumeMounts"]]
     assert mounts == [[{"name": "work", "mountPath": "/work"}]] * 2
 

@@ -1,6 +1,8 @@
 """Paid calls in PostgreSQL: what holds of the file holds there, for any number of machines."""
 
+import contextlib
 import os
+import sqlite3
 import subprocess
 import sys
 
@@ -8,6 +10,7 @@ import psycopg2
 import pytest
 
 from resources.lake import Lake
+from resources.llm import call_store
 from resources.llm.call_postgres import ADDRESS, _translated
 from resources.llm.call_store import LostCalls, Request, store
 from resources.settings import ConfigError
@@ -63,8 +66,38 @@ def test_calls_that_stand_elsewhere_are_never_begun_anew(address, tmp_path, monk
     monkeypatch.setenv(ADDRESS, address)
     with pytest.raises(ConfigError, match="every answer would be paid again"), store(filed):
         pass
-    schema = (lake.folder("calls") / "postgres").read_text()
+    place = lake.folder("calls") / "postgres"
+    schema = place.read_text()
+    monkeypatch.setattr(call_store, "_paid_before", lambda _: True)
+    place.rename(tmp_path / "aside")
+    with pytest.raises(LostCalls, match="is gone, and the lake's tables tell of calls"), store(lake):
+        pass
+    (tmp_path / "aside").rename(place)
     with psycopg2.connect(address) as con, con.cursor() as cursor:
         cursor.execute(f"DROP SCHEMA {schema} CASCADE")
     with pytest.raises(LostCalls, match="is gone from the database"), store(lake):
         pass
+
+
+@pytest.mark.slow
+def test_who_loses_the_lock_begins_no_further_call(address, tmp_path, monkeypatch):
+    lake = Lake(str(tmp_path / "far"))
+    with store(lake) as calls, calls.alone("judge"):
+        assert calls.start(Request("openai", "", {"model": "m"}, 0), "s", "j", "m", 5, 100) is not None
+        with contextlib.closing(psycopg2.connect(address)) as con, con.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+            )
+        for number in (1, 2):
+            with pytest.raises(sqlite3.OperationalError):
+                calls.start(Request("openai", "", {"model": "m"}, number), "s", "j", "m", 5, 100)
+
+
+@pytest.mark.parametrize(
+    "slip", ["postgresql+psycopg2://a:SECRET@h/d", "postgresql://a:SEC%RET@h/d", "postgresql://a:SEC/RET@h/d"]
+)
+def test_an_address_with_a_slip_is_refused_without_its_password(tmp_path, monkeypatch, slip):
+    monkeypatch.setenv(ADDRESS, slip)
+    with pytest.raises(ConfigError) as told, store(Lake(str(tmp_path / "far"))):
+        pass
+    assert "is no address" in str(told.value) and "SEC" not in str(told.value)
