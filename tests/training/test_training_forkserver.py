@@ -54,7 +54,9 @@ def guard(env, server, *arguments, said="this", **more):
 
 
 def pid_in(folder):
-    return int(until(lambda: (folder / "pid").exists() and (folder / "pid").read_text()))
+    return int(
+        until(lambda: (folder / "pid").exists() and (folder / "pid").read_text(), 60)
+    )  # what it imports takes a while
 
 
 @pytest.mark.parametrize("status", [0, 3])
