@@ -1,4 +1,4 @@
-"""A lake copied to another folder and put back, its tables taken to a store of objects; what was copied is verified."""
+"""A lake copied to another folder and put back; its tables taken to a store of objects or from there."""
 
 import sys
 from dataclasses import replace
@@ -44,7 +44,7 @@ def tables_copied(lake: Lake, place: str) -> int:
     """Take a lake's tables to a store of objects or to a folder, and say what to put into the configuration.
 
     Raises:
-        ConfigError: no such place, or it holds other tables.
+        ConfigError: no such place, a folder that is not the lake's, or it holds other tables.
     """
     if "://" in place:
         try:
@@ -53,14 +53,18 @@ def tables_copied(lake: Lake, place: str) -> int:
             raise ConfigError(f"{place}: a store of objects is named as s3://bucket/prefix") from None
         target = Lake(lake.root, lake.memory_limit, lake.threads, tables=place)
     else:
-        target = Lake(place, lake.memory_limit, lake.threads)
+        if Path(place).absolute() != Path(lake.root).absolute():  # models, calls and desk stay where they are
+            raise ConfigError(
+                f"{place}: only tables are copied, to {lake.root}; `assay backup {place}` copies everything"
+            )
+        target = Lake(lake.root, lake.memory_limit, lake.threads)
     new = there = size = 0
     for one in taken(lake, target):
         new, there, size = new + one.new, there + (not one.new), size + one.new * one.bytes
     said = f", {there:,} were there" if there else ""
     print(f"{lake.storage.place} -> {target.storage.place}: {new:,} partitions, {size / 1e6:,.1f} MB{said}.")
-    where = f'tables = "{place}"' if target.tables else f'path = "{place}", and no tables'
-    print(f"Now write under [lake]: {where}. Nothing was removed from {lake.storage.place}.")
+    where = f'write tables = "{place}" under [lake]' if target.tables else "take the line tables = … from [lake]"
+    print(f"Now {where}. Nothing was removed from {lake.storage.place}.")
     return DONE
 
 

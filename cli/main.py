@@ -497,7 +497,7 @@ def verify_lake(
         bool,
         typer.Option(
             "--set-aside",
-            help="Move what can be made again to files/aside, for `assay run` to make it. Nothing is lost.",
+            help="Move what can be made again to files/aside, in a store out of its table, for `assay run` to make it.",
         ),
     ] = False,
     config: Config = None,
@@ -538,10 +538,10 @@ def restore(
 
 @lakes.command("copy")
 def copy_tables(
-    place: Annotated[str, typer.Argument(metavar="PLACE", help="s3://bucket/prefix, or the folder of a lake.")],
+    place: Annotated[str, typer.Argument(metavar="PLACE", help="s3://bucket/prefix, or the lake's folder.")],
     config: Config = None,
 ) -> None:
-    """Copy the tables, byte for byte, to a store of objects or a folder; what is there already is not sent again."""
+    """Copy the tables, byte for byte, to a store of objects or back into the folder; what is there already is not sent again."""
     from cli.copy_lake import tables_copied
 
     raise typer.Exit(tables_copied(_lake(_use(config)), place))
@@ -551,7 +551,9 @@ def copy_tables(
 def vacuum(
     keep_days: Annotated[
         float,
-        typer.Option(min=0, metavar="DAYS", help="Former versions of so many days stay readable (`sql --as-of`)."),
+        typer.Option(
+            min=0, max=30, metavar="DAYS", help="Former versions of so many days stay readable (`sql --as-of`)."
+        ),
     ] = 30,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     config: Config = None,

@@ -15,7 +15,7 @@ import pyarrow.csv as pacsv
 from curation.tables import TABLES
 from resources.lake import Lake
 from resources.lake.views import tables_of
-from resources.settings import ConfigError
+from resources.settings import ConfigError, Undeclared
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -38,7 +38,16 @@ def answer(lake: Lake, query: str, csv: bool, spreadsheet: bool = False) -> None
     Raises:
         duckdb.Error: it cannot be answered; the message says why.
     """
-    with _narrowed(lake, query).connect() as con:
+    try:
+        _answered(_narrowed(lake, query), query, csv, spreadsheet)
+    except (Undeclared, duckdb.CatalogException):  # a table that is named in a way that only DuckDB understands
+        if lake.tables is None:
+            raise
+        _answered(lake, query, csv, spreadsheet)
+
+
+def _answered(lake: Lake, query: str, csv: bool, spreadsheet: bool) -> None:
+    with lake.connect() as con:
         con.execute("SET python_enable_replacements = false")  # a name is a table's, never a variable's of this program
         found = con.sql(query)
         if found is None:

@@ -8,6 +8,7 @@ nobody has committed meanwhile: a reader sees the one or the other, and what a k
 import functools
 import hashlib
 import json
+import math
 import os
 import random
 import secrets
@@ -22,13 +23,14 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import duckdb
+import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable, Schema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, CommitProperties, create_table_with_add_actions
 from obstore import get, head, list_with_delimiter, put
-from obstore.exceptions import AlreadyExistsError
+from obstore.exceptions import AlreadyExistsError, PreconditionError
 
 from curation.tables import TABLES, Table
 from resources.lake import digests, objects
@@ -176,7 +178,7 @@ class ObjectTables:
 
     @contextmanager
     def open(self, table: Table, key: str | None) -> Generator[BinaryIO]:
-        with said_of(self.place), ObjectReader(self.state(table)[key].address) as reader:
+        with ObjectReader(self.state(table)[key].address) as reader:
             yield cast(BinaryIO, reader)
 
     def undigested(self, table: Table, key: str | None) -> bool:
@@ -184,12 +186,13 @@ class ObjectTables:
         return digests.without_digest(_footer(found.address, found.size)[1])
 
     def fault(self, table: Table, key: str | None) -> str | None:
-        try:
-            objects.forget()  # what the store has counts
-            with self.open(table, key) as file:
-                return digests.fault_of(file, self.size(table, key))
-        except FileNotFoundError:
-            return GONE
+        found = self.state(table)[key]
+        objects.forget()  # what the store has counts
+        _there.cache_clear()
+        if why := _there(found.address, found.size):
+            return why
+        with self.open(table, key) as file:
+            return digests.fault_of(file, found.size)
 
     def fetch(self, table: Table, key: str | None, path: Path) -> None:
         """Write a partition to a file."""
@@ -309,7 +312,7 @@ class ObjectTables:
             return None
 
     def put_schema(self, content: bytes) -> None:
-        with suppress(AlreadyExistsError):
+        with said_of(self.place), suppress(AlreadyExistsError, PreconditionError):
             put(bucket_of(self.place), self._schema_path(), content, mode="create")
 
     def _schema_path(self) -> str:
@@ -330,7 +333,7 @@ def vacuumed(place: str, days: float, dry_run: bool) -> Iterator[tuple[str, int,
     Yields:
         (table, objects, bytes) of each table of which some go.
     """
-    hours = max(0, round(days * 24))
+    hours = math.ceil(days * 24)
     for name in sorted(ObjectTables(place, Path())._written() & TABLES.keys()):
         table = TABLES[name]
         uri = f"{place}/{name}"
@@ -338,13 +341,21 @@ def vacuumed(place: str, days: float, dry_run: bool) -> Iterator[tuple[str, int,
         if log is None:
             continue
         with said_of(uri), _lock(uri):
-            goes = log.vacuum(hours, True, False, full=True)
-            sizes = [_length(f"{uri}/{one}") for one in goes]
+            there = _sizes(uri)
+            goes = [
+                one for one in log.vacuum(hours, True, False, full=True) if one in there
+            ]  # it names what is long gone
             if goes and not dry_run:
                 log.vacuum(hours, False, False, full=True)
                 objects.forget()
         if goes:
-            yield name, len(goes), sum(sizes)
+            yield name, len(goes), sum(there[one] for one in goes)
+
+
+def _sizes(uri: str) -> dict[str, int]:
+    """Bytes of every object under an address, by its path from there."""
+    bucket, (_, path) = bucket_of(uri), split(uri)
+    return {o["path"].removeprefix(f"{path}/"): o["size"] for some in obstore.list(bucket, f"{path}/") for o in some}
 
 
 def _overtaken(name: str, there: Published | None) -> str:
@@ -482,13 +493,6 @@ def _there(address: str, size: int) -> str | None:
     except FileNotFoundError:
         return GONE
     return None if found == size else f"it has {found:,} bytes, and {size:,} were written"
-
-
-def _length(address: str) -> int:
-    try:
-        return objects.length(address)
-    except FileNotFoundError:
-        return 0
 
 
 @functools.cache

@@ -160,11 +160,10 @@ def forget() -> None:
 
 def _ranged(address: str, start: int, end: int) -> bytes:
     try:
-        return get_range(bucket_of(address), split(address)[1], start=start, end=end).to_bytes()
+        with said_of(address):
+            return get_range(bucket_of(address), split(address)[1], start=start, end=end).to_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(f"{address} is gone") from None
-    except (BaseError, OSError) as e:
-        raise OSError(f"{address}: {shortened(e)}") from None  # DuckDB quotes it whole
 
 
 class ObjectReader(RawIOBase):

@@ -19,7 +19,7 @@ from resources.settings import ConfigError
 SCHEMA_FILE = "lake.json"  # says which schema the tables have
 
 
-class Overtaken(LakeError):
+class Overtaken(LakeError, ConfigError):
     """Another run has published the same partition meanwhile; what was made is not put in place."""
 
 

@@ -28,7 +28,7 @@ def taken(source: Lake, target: Lake) -> Iterator[Taken]:
     """Every partition of a lake published in another, byte for byte; those that are there already stay.
 
     Raises:
-        NotTaken: there are no tables, the other lake has other ones, or one of the source is damaged.
+        NotTaken: there are no tables, the other lake has other ones, or one of the source is damaged, which stops it there.
         OtherSchema: one of the two was made by another Assay.
     """
     source, target = (lake.pinned(TABLES.values()) for lake in (source, target))
@@ -38,12 +38,15 @@ def taken(source: Lake, target: Lake) -> Iterator[Taken]:
         raise NotTaken(f"{here.place}: there are no tables")
     source.versions(parts[:1])  # raises where its schema is another
     target.begun()
+    known = {(table.name, key) for table, key in parts if _same(source, target, table, key)}
+    for other in TABLES.values():
+        for key in there.keys(other):
+            if (other.name, key) not in known:  # before anything is published: two lakes are not mixed
+                raise NotTaken(f"{there.where(other, key)}: another {label(other, key)} is there; name an empty place")
     for table, key in parts:
-        if _same(source, target, table, key):
+        if (table.name, key) in known:
             yield Taken(label(table, key), here.size(table, key), False)
             continue
-        if there.address(table, key) is not None:
-            raise NotTaken(f"{there.where(table, key)}: another {label(table, key)} is there; name an empty place")
         with there.staging(table, key) as path:
             here.fetch(table, key, path)
             if why := digests.fault(path):

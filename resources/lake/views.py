@@ -74,10 +74,10 @@ def _walk(node: object, named: set[str], own: set[str]) -> None:
             _walk(part, named, own)
     elif isinstance(node, dict):
         if node.get("type") == "BASE_TABLE":
-            named.add(node["table_name"])
+            named.add(node["table_name"].lower())
         if "function_name" in node:
-            named.add(node["function_name"])
-        own |= {part["key"] for part in node.get("cte_map", {}).get("map", [])}
+            named.add(node["function_name"].lower())
+        own |= {part["key"].lower() for part in node.get("cte_map", {}).get("map", [])}
         for part in node.values():
             _walk(part, named, own)
 

@@ -55,7 +55,7 @@ def test_the_chart_has_the_queue_and_the_volume_of_the_code_location():
     assert values["dagsterDaemon"]["image"] == values["dagsterWebserver"]["image"] == location["image"]
     assert values["concurrency"]["pools"]["defaultLimit"] == shipped["concurrency"]["pools"]["default_limit"]
     mounts = [location["volumeMounts"], values["runLauncher"]["config"]["k8sRunLauncher"]["volumeMounts"]]
-    assert mounts == [[{"name": "work", "mountPath": "/work"}]] * 2
+    assert mounts == [[{"name": "work", "mountPath": "/srv/assay"}]] * 2
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("deploy/*.sbatch")), ids=lambda p: p.name)

@@ -1,6 +1,7 @@
 """Tables in a store of objects: the same files, the same rows, nothing lost between writers, nothing seen half."""
 
 import multiprocessing
+import shutil
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ import pytest
 from assets.publishing import publish
 from assets.table_asset import Rows, table_asset
 from cli.main import main
-from curation.tables import GOLD, KEPT, RAW_POOL, SILVER, Table
+from curation.tables import GOLD, GOLD_REWARD_MODEL, KEPT, RAW_POOL, SILVER, Table
 from resources.integrity import Examined, damages, set_aside
 from resources.lake import Lake, LakeError, Missing
 from resources.lake import lake as lake_module
@@ -28,6 +29,7 @@ from tests.support.object_store import SECRET, ObjectStore, serving
 deltalake = pytest.importorskip("deltalake")
 obstore = pytest.importorskip("obstore")
 object_tables = pytest.importorskip("resources.lake.object_tables")
+objects = pytest.importorskip("resources.lake.objects")
 pytest.importorskip("moto")
 
 
@@ -98,8 +100,36 @@ def _side_by_side(lake: Lake, keys: list[str], times: int) -> list[str | None]:
     return ends
 
 
-def test_writers_of_different_partitions_lose_nothing_though_they_meet(there):
-    """Each commits from what it saw before the others did."""
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_commit_that_another_comes_before_is_tried_again(there, monkeypatch, begun):
+    """Somebody begins the table's log, or adds to it, between this run's look at it and its commit."""
+    if begun:
+        put(there, KEPT, kept("old"), "b01")
+    uri, tried = f"{there.tables}/kept", []
+    at, name = (
+        (deltalake.DeltaTable, "create_write_transaction")
+        if begun
+        else (object_tables, "create_table_with_add_actions")
+    )
+    commit = getattr(at, name)
+
+    def late(*args, **more):
+        tried.append(name)
+        if len(tried) == 1 and begun:
+            kept_for = {"delta.logRetentionDuration": "interval 31 days"}
+            deltalake.DeltaTable(uri, storage_options=objects.options()).alter.set_table_properties(kept_for)
+        elif len(tried) == 1:
+            commit(args[0], args[1], [], *args[3:], **more)
+        return commit(*args, **more)
+
+    monkeypatch.setattr(at, name, late)
+    put(there, KEPT, kept("new"), "b00")
+    assert len(tried) == 2 if begun else tried == [name]
+    assert query(there, "SELECT pair_id FROM kept ORDER BY 1") == [("new",), ("old",)][: 1 + begun]
+
+
+def test_writers_of_different_partitions_lose_nothing_though_they_looked_before(there):
+    """Each has seen the table as it was before the others published."""
     looks = [there.pinned([KEPT]) for _ in range(4)]
     for n, look in enumerate(looks):
         put(look, KEPT, kept(f"pair-{n}"), f"b0{n}")
@@ -244,6 +274,45 @@ def test_an_object_that_is_gone_or_damaged_is_named(there, lake):
     assert there.partitions(KEPT) == ["b00", "b02"] and not list(damages(there.pinned(), Examined()))
 
 
+def test_objects_that_were_emptied_cut_off_or_grew_are_found_and_taken_away(there):
+    for key in ("b00", "b01", "b02", "b03"):
+        put(there, KEPT, kept(f"pair of {key}"), key)
+    row = {
+        f.name: "x" if pa.types.is_string(f.type) else 1.0 if pa.types.is_floating(f.type) else 1
+        for f in GOLD_REWARD_MODEL.schema
+        if not f.nullable
+    }
+    put(there, GOLD_REWARD_MODEL, [row])
+    emptied, cut, grown = (str(there.address(KEPT, key)) for key in ("b00", "b01", "b02"))
+    model = str(there.address(GOLD_REWARD_MODEL))
+
+    def content(address: str) -> bytes:
+        return obstore.get(objects.bucket_of(address), objects.split(address)[1]).bytes().to_bytes()
+
+    broken = bytearray(content(model))
+    broken[-40:-30] = b"\xff" * 10  # of the footer
+    for address, now in (
+        (emptied, b""), (cut, content(cut)[:-9]), (grown, content(grown) + b"\0\0"), (model, bytes(broken))
+    ):  # fmt: skip
+        obstore.put(objects.bucket_of(address), objects.split(address)[1], now)
+    found = list(damages(there.pinned(), Examined()))
+    assert {d.path for d in found} == {emptied, cut, grown, model}
+    assert [d.why[:19] for d in found if d.path == emptied] == ["it has 0 bytes, and"]
+    set_aside(there, found)
+    assert query(there, "SELECT pair_id FROM kept") == [("pair of b03",)]
+    assert not list(damages(there.pinned(), Examined()))
+
+
+def test_a_part_of_an_hour_keeps_what_was_replaced_within_it_and_what_is_gone_is_counted_once(there):
+    for name in ("one", "two", "three"):
+        put(there, KEPT, kept(name), "b00")
+    assert list(there.vacuum(0.02, dry_run=True)) == []
+    [(_, n, size)] = there.vacuum(0, dry_run=False)
+    assert n == 2 and size > 1_000 and list(there.vacuum(0, dry_run=True)) == []
+    put(there, KEPT, kept("four"), "b00")
+    assert [n for _, n, _ in there.vacuum(0, dry_run=True)] == [1]
+
+
 def test_a_file_of_an_older_release_reads_with_nulls(there, monkeypatch):
     put(there, KEPT, kept("new"), "b00")
 
@@ -288,7 +357,7 @@ def here(tmp_path, store, request, monkeypatch) -> Lake:
         monkeypatch.setenv(name, "")  # so that what a command sets is taken back
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    name = request.node.name
+    name = request.node.name.partition("[")[0]
     text = f'[lake]\npath = "lake"\nbuckets = 2\ntables = "{store.bucket}/{name}"\n[[sources]]\nname = "s"\npath = "s.jsonl"\n'
     (tmp_path / "assay.toml").write_text(text)
     return at(store, tmp_path, name)
@@ -320,6 +389,32 @@ def test_tables_go_to_a_store_and_come_back_byte_for_byte(here, lake, tmp_path, 
     put(here, KEPT, kept("other"), "b00")
     assert main(["lake", "copy", here.tables, "--config", "local.toml"]) == 2
     assert "another kept/b00 is there" in capsys.readouterr().err
+    assert main(["lake", "copy", "elsewhere"]) == 2 and "`assay backup elsewhere` copies" in capsys.readouterr().err
+    assert not Path("elsewhere").exists()
+
+
+def test_a_lake_is_not_restored_into_another(here, lake, tmp_path, capsys):
+    put(lake, KEPT, kept("a"), "b00")
+    put(here, KEPT, kept("of another"), "b01")
+    (tmp_path / "local.toml").write_text('[lake]\npath = "lake"\n[[sources]]\nname = "s"\npath = "s.jsonl"\n')
+    assert main(["backup", "saved", "--config", "local.toml"]) == 0
+    shutil.rmtree("lake")
+    assert main(["restore", "saved"]) == 2 and "another kept/b01 is there" in capsys.readouterr().err
+    assert query(here, "SELECT pair_id FROM kept") == [("of another",)], "nothing was published"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "SELECT count(*) FROM kept JOIN GOLD USING (pair_id)",
+        "SELECT count(*) FROM kept JOIN query_table('gold') USING (pair_id)",
+    ],
+)
+def test_tables_are_found_however_a_query_names_them(here, capsys, asked):
+    put(here, KEPT, kept("a"), "b00")
+    put(here, GOLD, [{"pair_id": "a", "verified_order": "original"}], "iter_00")
+    assert main(["sql", asked, "--csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "1"
 
 
 def test_a_secret_stands_nowhere(here, store, capsys, caplog):
