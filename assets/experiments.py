@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,7 +50,7 @@ from curation.tables import (
 from curation.verdicts import aggregate
 from evaluation.contrasts import SetFacts, balance, rows, unlike_before
 from evaluation.items import attach
-from evaluation.presets import parsed
+from evaluation.presets import Contrast, parsed
 from report.figures import with_truth
 from resources.benchmarks.measures import as_they_are, headline, measures, rewards
 from resources.benchmarks.rewards import NO_EXAMPLES, of
@@ -128,7 +129,7 @@ def _as_built(settings: Settings, _: Lake, partition: str | None) -> str:
     settings=("seed", "embedding"),
     settings_seen=("experiments",),
     external_version=_as_built,
-    version="2",
+    version="3",
     group="experiments",
     checks={
         EXPERIMENT_PAIRS: [
@@ -266,6 +267,7 @@ def _as_compared(settings: Settings, lake: Lake, partition: str | None) -> str:
     settings=("benchmarks", "seed"),
     settings_seen=("experiments", "reference"),
     external_version=_as_compared,
+    version="2",
     group="experiments",
     kinds={"duckdb"},
 )  # fmt: skip
@@ -299,8 +301,13 @@ def experiment_contrasts(run: Run) -> Iterator[Rows]:
         EXPERIMENT_CONTRASTS, pa.Table.from_pylist(found, EXPERIMENT_CONTRASTS.schema), {"contrasts": len(found)}
     )
     sizes = {arm: f.pairs for arm, f in facts.items()}
-    strata = bool(experiment.alike_first)
-    alike = [r for c in contrasts for r in balance(experiment.name, c, sizes, profiles, strata)]
+    before = [Contrast(f"{b} - {a}", {b: 1.0, a: -1.0}, frozenset()) for a, b in pairwise(experiment.alike_first)]
+    alike = [
+        r
+        for some, strata in ((contrasts, False), (before, True))
+        for c in some
+        for r in balance(experiment.name, c, sizes, profiles, strata)
+    ]
     yield Rows(EXPERIMENT_BALANCE, pa.Table.from_pylist(alike, EXPERIMENT_BALANCE.schema))
 
 

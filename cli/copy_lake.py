@@ -28,7 +28,7 @@ def copied(source: Lake, target: Lake) -> int:
     def tables(new: Path) -> int:
         return sum(t.bytes for t in taken(source, replace(target, root=str(new))))
 
-    size = copy(Path(source.root), Path(target.root), whole, None if whole else tables)
+    size = copy(Path(source.root), Path(target.root), None if whole else tables)
     examined = Examined()
     found = list(damages(target.pinned(), examined))
     for damage in found:

@@ -23,6 +23,7 @@ import dagster as dg
 
 from assets import runs
 from assets.definitions import build
+from assets.jobs import LOOP
 from assets.registry import steps
 from assets.table_asset import Step
 from resources.lake import Lake, label
@@ -99,10 +100,9 @@ def units(settings: Settings, groups: Collection[str] = ()) -> Iterator[Unit]:
             yield Unit(key, together)
 
 
-def retries(unit: Unit, settings: Settings, lake: Lake | None = None) -> dict[Step, str]:
+def retries(unit: Unit, settings: Settings, lake: Lake) -> dict[Step, str]:
     """The unit's steps that are tried again and why, though nothing that they read has changed. They run alone: what
     rests on them is made again where that brings something else."""
-    lake = lake or Lake.of(settings).pinned()
     unchanged = [s for s in unit.steps if s.changed(settings, lake, unit.partition) is None]
     return {s: why for s in unchanged if (why := s.stale(settings, lake, unit.partition))}
 
@@ -351,7 +351,7 @@ def materialize(
         selection=[t.name for s in some for t in s.tables],
         partition_key=partition,
         instance=instance,
-        tags=runs.tags_of() | ({"assay/loop": "stage1"} if some[0].partition == "iteration" else {}),
+        tags=runs.tags_of() | (LOOP if some[0].partition == "iteration" else {}),
         raise_on_error=False,
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )

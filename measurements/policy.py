@@ -5,7 +5,7 @@
     python -m measurements.policy table OUT...
 
 `prompts` writes three files of a lake: `hard.jsonl`, the conversations whose pair the best reward model is least sure of;
-`held_out.jsonl`, others, drawn by hash, that nothing is trained on; `demonstrations.jsonl`, curated chosen responses to the
+`held_out.jsonl`, others, drawn by hash, that the policy is not trained on; `demonstrations.jsonl`, curated chosen responses to the
 rest. `train` needs TRL beside what this project needs (`pip install trl`) and nothing of Dagster. MODEL is an exported
 reward model, computed in this process, URL that of `python -m training.serve http MODEL`. A setting without `path` makes a
 new small Llama learn from the demonstrations first. The policy never sees --watch: it is a second reward model, trained on
@@ -32,9 +32,13 @@ from scipy import stats
 
 from evaluation.curves import picked
 
-HARD = "SELECT conversation, min(abs(p_best - 0.5)) AS sure FROM clean_pool JOIN scores USING (pair_id) GROUP BY 1 ORDER BY 2, 1"
+HARD = (
+    "SELECT conversation FROM clean_pool JOIN scores USING (pair_id) ANTI JOIN aside USING (conversation)"
+    " GROUP BY 1 ORDER BY min(abs(p_best - 0.5)), 1"
+)
 ANY = "SELECT conversation FROM clean_pool GROUP BY 1 ORDER BY draw(to_json(conversation)::VARCHAR, 'held out')"
-CURATED = "SELECT conversation, chosen FROM release_curated"
+CURATED = "SELECT conversation, chosen FROM release_curated ANTI JOIN aside USING (conversation)"
+AT_ONCE = 32  # answers that one request has scored
 Turns = list[dict[str, str]]
 
 
@@ -80,10 +84,10 @@ def prompts(root: Path, out: Path, hard: int, held_out: int) -> dict[str, int]:
     from resources.lake import Lake
 
     with Lake(str(root)).connect() as con:
-        aside = [turns for (turns,) in con.sql(ANY).limit(held_out).fetchall()]
-        known = {json.dumps(t) for t in aside}
-        near = [turns for turns, _ in con.sql(HARD).fetchall() if json.dumps(turns) not in known][:hard]
-        curated = [(t, c) for t, c in con.sql(CURATED).fetchall() if json.dumps(t) not in known]
+        con.sql(ANY).limit(held_out).create("aside")
+        aside = [turns for (turns,) in con.table("aside").fetchall()]
+        near = [turns for (turns,) in con.sql(HARD).limit(hard).fetchall()]
+        curated = con.sql(CURATED).fetchall()
     files: dict[str, list[dict]] = {
         "held_out": [{"prompt": t} for t in aside],
         "hard": [{"prompt": t} for t in near],
@@ -117,10 +121,15 @@ def rewards_of(place: str) -> Rewards:
     if place.startswith(("http://", "https://")):
 
         def over_http(turns: Sequence[Turns], answers: Sequence[str]) -> list[float]:
-            body = json.dumps({"items": items(turns, answers)}).encode()
-            asked = urllib.request.Request(f"{place.rstrip('/')}/score", body, {"Content-Type": "application/json"})
-            with urllib.request.urlopen(asked) as answer:
-                return checked(json.load(answer)["rewards"])
+            found, asked = [], items(turns, answers)
+            for i in range(0, len(asked), AT_ONCE):  # the server gives an answer so many seconds
+                body = json.dumps({"items": asked[i : i + AT_ONCE]}).encode()
+                request = urllib.request.Request(
+                    f"{place.rstrip('/')}/score", body, {"Content-Type": "application/json"}
+                )
+                with urllib.request.urlopen(request) as answer:
+                    found += json.load(answer)["rewards"]
+            return checked(found)
 
         return over_http
     from training.scorer import Scorer
@@ -158,7 +167,13 @@ def train(setting: PolicySetting, folder: Path, out: Path, reward: str, watch: s
     policy, tokenizer = start(setting, data["demonstrations"], out, seed)
     warm = time.monotonic() - began
     asides: list[Turns] = data["held_out"]["prompt"]
-    before = answers(policy, tokenizer, asides, setting, seed)
+    many = [turns for turns in asides for _ in range(setting.samples)]
+
+    def scored(texts: list[str]) -> list[dict]:
+        rewards = zip(texts, judged(many, texts), watched(many, texts), strict=True)
+        return [{"text": text, "reward": r, "second": second} for text, r, second in rewards]
+
+    before = scored(answers(policy, tokenizer, asides, setting, seed))
 
     def reward_model(prompts, completions, **_):
         return judged(prompts, [c[0]["content"] for c in completions])
@@ -197,23 +212,15 @@ def train(setting: PolicySetting, folder: Path, out: Path, reward: str, watch: s
     )  # fmt: skip
     trainer.train()
     grpo = time.monotonic() - began - warm
-    after = answers(trainer.model, tokenizer, asides, setting, seed + 1)
     trainer.save_model(str(out / "policy"))
-    many = [turns for turns in asides for _ in range(setting.samples)]
-    scored = {
-        name: [
-            {"text": text, "reward": r, "second": second}
-            for text, r, second in zip(texts, judged(many, texts), watched(many, texts), strict=True)
-        ]
-        for name, texts in (("before", before), ("after", after))
-    }
+    both = {"before": before, "after": scored(answers(trainer.model, tokenizer, asides, setting, seed + 1))}
     with (out / "samples.jsonl").open("w", encoding="utf-8") as file:
         for i, turns in enumerate(asides):
-            both = {k: v[i * setting.samples : (i + 1) * setting.samples] for k, v in scored.items()}
-            file.write(json.dumps({"prompt": turns, **both}) + "\n")
+            made = {k: v[i * setting.samples : (i + 1) * setting.samples] for k, v in both.items()}
+            file.write(json.dumps({"prompt": turns, **made}) + "\n")
     result = {
         "trl": version, "setting": asdict(setting), "reward": "http" if "://" in reward else "in process", "seed": seed,
-        "warm_seconds": warm, "grpo_seconds": grpo, "held_out": told(scored, len(asides)),
+        "warm_seconds": warm, "grpo_seconds": grpo, "held_out": told(both, len(asides)),
     }  # fmt: skip
     (out / "result.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
     return result
@@ -294,14 +301,14 @@ def told(table: dict[str, list[dict]], groups: int) -> dict:
     ):  # fmt: skip
         by = {k: np.array([value(r) for r in rows], float).reshape(groups, -1) for k, rows in table.items()}
         means = {k: v.mean(1) for k, v in by.items()}
-        found[what] = {k: float(v.mean()) for k, v in means.items()} | _difference(means["after"] - means["before"])
+        found[what] = {k: float(v.mean()) for k, v in means.items()} | _interval(means["after"] - means["before"])
     of = {
         (k, what): np.array([r[what] for r in rows], float).reshape(groups, -1)
         for k, rows in table.items() for what in ("reward", "second")
     }  # fmt: skip
     a, b = of["after", "second"][:, :, None], of["before", "second"][:, None, :]
     wins = ((a > b) + 0.5 * (a == b)).mean((1, 2))
-    found["wins by the second model"] = {"share": float(wins.mean())} | _difference(wins - 0.5, 0.5)
+    found["wins by the second model"] = _interval(wins)
     pairs = zip(of["before", "reward"], of["before", "second"], strict=True)
     best = np.mean([picked(r, s) for r, s in pairs], axis=0)
     found["second model's score of the best of k before"] = [float(x) for x in best]
@@ -322,10 +329,10 @@ def risen(before: Sequence[str], after: Sequence[str], number: int = 5) -> dict[
     return dict(sorted(shares.items(), key=lambda kv: (kv[1][0] - kv[1][1], kv[0]))[:number])
 
 
-def _difference(values: np.ndarray, add: float = 0.0) -> dict[str, float]:
+def _interval(values: np.ndarray) -> dict[str, float]:
     half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-    mean = float(values.mean()) + add
-    return {"difference" if not add else "mean": mean, "low": mean - half, "high": mean + half}
+    mean = float(values.mean())
+    return {"mean": mean, "low": mean - half, "high": mean + half}
 
 
 def table(folders: Sequence[Path]) -> str:
@@ -337,12 +344,12 @@ def table(folders: Sequence[Path]) -> str:
         for what in ("reward", "second", "words", "repetition"):
             f = found[what]
             lines.append(
-                f"| {folder.name} | {what} | {f['before']:.2f} | {f['after']:.2f} | {f['difference']:+.2f} |"
+                f"| {folder.name} | {what} | {f['before']:.2f} | {f['after']:.2f} | {f['mean']:+.2f} |"
                 f" {f['low']:+.2f} to {f['high']:+.2f} |"
             )
         wins, best = found["wins by the second model"], found["second model's score of the best of k before"]
         lines.append(
-            f"| {folder.name} | wins by the second model | | {wins['share']:.0%} | | {wins['low']:.0%} to {wins['high']:.0%} |"
+            f"| {folder.name} | wins by the second model | | {wins['mean']:.0%} | | {wins['low']:.0%} to {wins['high']:.0%} |"
         )
         lines.append(f"| {folder.name} | best of {len(best)} before, second | {best[0]:.2f} | {best[-1]:.2f} | | |")
         rose = "; ".join(f"{w} {a:.0%} to {b:.0%}" for w, (a, b) in found["words that rose most"].items())

@@ -105,7 +105,7 @@ def stories(con: "duckdb.DuckDBPyConnection", settings: Settings) -> list[Experi
             key=lambda r: (order[r["contrast"]], r["evaluation"] == "mean", r["evaluation"]),
         )
         published = sheets.get(PUBLISHED.get(whole.preset, ""), {})
-        if any(a.backbone for a in whole.arms):
+        if not whole.preset and any(a.backbone for a in whole.arms):
             published = {model: {MEAN_OF_SEVEN: row[MEAN_OF_SEVEN]} for model, row in sheets["backbones"].items()}
         found.append(
             ExperimentStory(

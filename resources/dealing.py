@@ -1,15 +1,17 @@
 """Batches dealt to the processes of a Ray cluster, each with a model of its own."""
 
 import contextlib
-import logging
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
+from resources.notices import tell
 from resources.settings import ConfigError
 from resources.settings.cluster import Cluster
 from training.launch import environment
+from training.on_ray import connected, places
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -23,7 +25,7 @@ def dealt(cluster: Cluster, make: Callable[[], Callable[[A], B]], batches: Itera
         make: loads a model, once a process; it can be pickled, as the batches and results can.
 
     Raises:
-        ConfigError: Ray is wanted and not installed.
+        ConfigError: Ray is wanted and not installed, or the cluster of this machine is too small.
     """
     batches = iter(batches)
     first = next(batches, None)
@@ -60,22 +62,25 @@ def _workers(cluster: Cluster, n: int, make: Callable[[], Callable]) -> Generato
         def work(self, batch: Any) -> Any:
             return self.work_on(batch)
 
-    options: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {
-        "address": "local",
-        "num_cpus": -int(-n * cluster.worker_cpus // 1),
-        "include_dashboard": False,
-    }  # fmt: skip
-    given = {"env_vars": {k: v for k, v in environment(n).items() if k in ("PYTHONPATH", "HF_HUB_OFFLINE")}}
     ours = not ray.is_initialized()
     if ours:
-        ray.init(**options, runtime_env=given, log_to_driver=False, logging_level=logging.ERROR)
-    made: list[Any] = []
+        variables = {k: v for k, v in environment(n).items() if k in ("PYTHONPATH", "HF_HUB_OFFLINE")}
+        connected(math.ceil(n * cluster.worker_cpus), variables)
     try:
-        kind = ray.remote(num_cpus=cluster.worker_cpus, num_gpus=cluster.worker_gpus)(Worker)
-        made += [kind.remote(make) for _ in range(n)]
-        yield made, ray.get
+        gpus = ray.cluster_resources().get("GPU", 0)
+        if not os.environ.get("RAY_ADDRESS") and gpus < n * cluster.worker_gpus:
+            raise ConfigError(
+                f"cluster.workers {n} of worker_gpus {cluster.worker_gpus:g}: this machine has {gpus:g} GPUs"
+            )
+        each = {"CPU": cluster.worker_cpus, **({"GPU": cluster.worker_gpus} if cluster.worker_gpus else {})}
+        kind: Any = ray.remote(num_cpus=cluster.worker_cpus, num_gpus=cluster.worker_gpus)(Worker)
+        with places(n, each, tell) as found:
+            made = [kind.options(scheduling_strategy=place).remote(make) for place in found]
+            try:
+                yield made, ray.get
+            finally:
+                for worker in made:
+                    ray.kill(worker)
     finally:
-        for worker in made:
-            ray.kill(worker)
         if ours:
             ray.shutdown()

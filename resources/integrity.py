@@ -12,7 +12,7 @@ import pyarrow as pa
 from curation.tables import TABLES, Table
 from resources.lake import Damaged, Lake, digests, label
 from resources.lake.folder_tables import aside
-from resources.lake.storage import SCHEMA_FILE
+from resources.lake.storage import SCHEMA_FILE, dimensions
 from resources.llm import call_check
 from resources.llm.call_store import KEPT, readers
 
@@ -136,7 +136,7 @@ def _tables(lake: Lake, examined: Examined) -> Iterator[Damage]:
 def _partition(name: str) -> tuple[Table, str | None] | None:
     """An input of a footer; None where no table is called so, or it is divided otherwise by now."""
     table, _, key = name.partition("/")
-    if (found := TABLES.get(table)) is None or (found.partition is None) == bool(key):
+    if (found := TABLES.get(table)) is None or len(dimensions(found)) != (len(key.split("|")) if key else 0):
         return None
     return found, key or None
 

@@ -21,16 +21,15 @@ class NoBackup(ConfigError):
     """Nothing was copied; the message says why."""
 
 
-def copy(source: Path, target: Path, tables: bool = True, more: Callable[[Path], int] | None = None) -> int:
+def copy(source: Path, target: Path, tables: Callable[[Path], int] | None = None) -> int:
     """Copy a lake's folder into a folder that is not there yet, and which appears whole or not at all.
 
     SQLite copies its own files, with what its log holds. Tables are replaced whole by whoever writes, so that each is
     there as it was before or after.
 
     Args:
-        tables: whether the tables that stand in the folder are copied, too; where not, there may be none.
-        more: called with the folder that is written; it puts there, or elsewhere, what else belongs to the copy, and
-            returns bytes.
+        tables: copies the tables where they do not stand in the folder, or not in the copy's: called with the folder that
+            is written, returns bytes.
 
     Returns:
         bytes of all files.
@@ -40,7 +39,7 @@ def copy(source: Path, target: Path, tables: bool = True, more: Callable[[Path],
         OSError: of the disk.
     """
     source, target = source.absolute(), target.absolute()
-    if tables and not (source / "lake.json").exists():
+    if tables is None and not (source / "lake.json").exists():
         raise NoBackup(f"{source}: there is no lake")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise NoBackup(f"{target}: something is there; name a folder that is new or empty, or move this one away")
@@ -48,8 +47,8 @@ def copy(source: Path, target: Path, tables: bool = True, more: Callable[[Path],
         raise NoBackup(f"{target}: it would stand in the lake that is copied; name a folder outside {source}")
     with beside(target) as new:
         new.mkdir()
-        written = _into(source, new, Path(), tables) if source.exists() else 0
-        written += more(new) if more else 0
+        written = _into(source, new, Path(), tables is None) if source.exists() else 0
+        written += tables(new) if tables else 0
         if target.exists():
             target.rmdir()
         os.rename(new, target)

@@ -5,6 +5,7 @@ import contextlib
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TypeVar
@@ -159,6 +160,7 @@ def run_program(
     except RuntimeError as e:
         if not left_alone(e):
             raise
+        traceback.print_exc()  # by its words alone it might be another error
         print(
             f"OthersGone: rank {os.environ['RANK']} of {os.environ['WORLD_SIZE']} was left alone: another machine or process of"
             f" this training has ended or cannot be reached ({str(e).strip().splitlines()[0]}). The same command goes on from"

@@ -20,7 +20,7 @@ BY = ("source", "decided_by", "category", "objectivity", "controversiality", "ri
 ROWS = 200  # of an answer to SQL that are shown
 NOBODY = "(none)"  # how '' is shown and asked for
 LONGEST_S = 60.0  # for a question, while which no other one is answered
-CHANGED = "the lake has changed since this page was started: start it again"
+CHANGED = "the lake has changed since this page was started: start it again ({})"
 
 
 class NoAnswer(Exception):
@@ -156,5 +156,5 @@ class ExploredPairs:
         asked = {"ids": ids, "low": min(ids), "high": max(ids)}
         found = self._con.sql(statement("report/texts_of_explored"), params=asked).to_arrow_table().to_pylist()
         if len(found) < len(ids):
-            raise NoAnswer(CHANGED)
+            raise NoAnswer(CHANGED.format("a pair has lost its texts"))
         return found

@@ -61,7 +61,7 @@ def fault_of(file: BinaryIO, size: int) -> str | None:
     at = footer.rfind(MARK)
     found = footer[at + len(MARK) : at + len(EMPTY)]
     if at < 0 or len(found) != len(EMPTY) - len(MARK):
-        return None if _undigested(file) else "its footer is not what was written"
+        return None if undigested(file) else "its footer is not what was written"
     file.seek(0)
     digest, left = hashlib.blake2b(digest_size=16), length
     while left and (chunk := file.read(min(CHUNK, left))):
@@ -71,12 +71,8 @@ def fault_of(file: BinaryIO, size: int) -> str | None:
     return None if digest.hexdigest().encode() == found else "its bytes are not those that were written"
 
 
-def undigested(path: Path) -> bool:
+def undigested(file: Path | BinaryIO) -> bool:
     """Whether a file was written before files had digests: nothing tells whether its rows are what was written."""
-    return _undigested(path)
-
-
-def _undigested(file: Path | BinaryIO) -> bool:
     try:
         said = pq.read_metadata(file).metadata or {}
     except (pa.ArrowException, OSError, UnicodeDecodeError):

@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
@@ -122,9 +122,7 @@ class Lake:
                     f"{self.root}: former states are kept only of tables in a store of objects ([lake] tables)"
                 )
             return self
-        from resources.lake.object_tables import SeenTables
-
-        same = replace(self, snapshot=SeenTables(as_of))
+        same = replace(self, snapshot=_object_tables(self.tables).SeenTables(as_of))
         same.storage.look(tables)
         return same
 
@@ -139,9 +137,7 @@ class Lake:
         """
         if self.tables is None:
             raise ConfigError(f"{self.root}: tables that are files of a folder have no former versions to delete")
-        from resources.lake.object_tables import vacuumed
-
-        yield from vacuumed(self.tables, days, dry_run)
+        yield from _object_tables(self.tables).vacuumed(self.tables, days, dry_run)
 
     def folder(self, name: str) -> Path:
         """A folder for what is no table: models, vectors, stored calls. Created when missing."""
@@ -163,7 +159,7 @@ class Lake:
         """Where the tables are."""
         if self.tables is None:
             return FolderTables(Path(self.root).absolute())
-        return _in_store(self.tables, Path(self.root).absolute(), self.snapshot)
+        return _object_tables(self.tables).ObjectTables(self.tables, Path(self.root).absolute(), self.snapshot)
 
     def path(self, table: Table, partition: str | None = None) -> Path:
         """Where the file of a partition stands, or would, in a lake whose tables are files of its folder."""
@@ -398,17 +394,17 @@ def _schema(content: bytes, path: str) -> int:
     raise damaged(path, "it is not what was written")
 
 
-def _in_store(address: str, folder: Path, snapshot: "SeenTables | None") -> TableStorage:
-    """Tables in a store of objects.
+def _object_tables(address: str) -> Any:
+    """The module of tables in a store of objects.
 
     Raises:
         ConfigError: what it takes is not installed.
     """
     try:
-        from resources.lake.object_tables import ObjectTables
+        from resources.lake import object_tables
     except ModuleNotFoundError as e:
         raise ConfigError(f"lake.tables = {address} needs {e.name}: pip install 'assay[s3]'") from e
-    return ObjectTables(address, folder, snapshot)
+    return object_tables
 
 
 _known: set[str] = set()  # lakes whose schema was looked at

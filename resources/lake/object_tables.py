@@ -55,7 +55,7 @@ from resources.scratch import scratch
 from training.atomic import beside
 
 KEEP_DAYS = 30  # that former versions of tables are kept, if nobody says otherwise
-AT_ONCE = 16  # logs and footers asked for side by side
+AT_ONCE = 16  # logs asked for side by side
 FEW = 4  # tables, of which each is simply asked for
 COMMITS = 50  # tries of a commit; other partitions of the table may be committed between
 CHECKPOINT = 10  # commits, after which the log is summed up

@@ -11,7 +11,7 @@ import re
 import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
-from io import RawIOBase
+from io import BytesIO, IOBase, RawIOBase
 from typing import Any
 
 import fsspec
@@ -208,7 +208,7 @@ class ObjectFiles(fsspec.AbstractFileSystem):
 
     def open(
         self, path: str, mode: str = "rb", block_size=None, cache_options=None, compression=None, **_more: Any
-    ) -> RawIOBase:
+    ) -> IOBase:
         if mode != "rb":
             raise PermissionError(f"{path}: DuckDB only reads here")
         return ObjectReader(_whole(path))
@@ -246,26 +246,14 @@ class SampleFiles(ObjectFiles):
 
     def open(
         self, path: str, mode: str = "rb", block_size=None, cache_options=None, compression=None, **_more: Any
-    ) -> RawIOBase:
-        return _Bytes(self._sample(path))
+    ) -> IOBase:
+        return BytesIO(self._sample(path))
 
     def info(self, path: str, **_more: Any) -> dict[str, Any]:
         return {"name": path, "size": len(self._sample(path)), "type": "file", "mtime": NOT_CHANGED.timestamp()}
 
     def exists(self, path: str, **_more: Any) -> bool:
         return True
-
-
-class _Bytes(ObjectReader):
-    def __init__(self, content: bytes):
-        RawIOBase.__init__(self)
-        self.content, self.size, self.at = content, len(content), 0
-
-    def read(self, size: int = -1) -> bytes:
-        end = self.size if size is None or size < 0 else self.at + size
-        found = self.content[self.at : end]
-        self.at += len(found)
-        return found
 
 
 def _whole(path: str) -> str:

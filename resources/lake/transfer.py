@@ -58,4 +58,7 @@ def taken(source: Lake, target: Lake) -> Iterator[Taken]:
 
 def _same(source: Lake, target: Lake, table: Table, key: str | None) -> bool:
     """Whether a partition is in both, of the same content and made from the same."""
-    return target.address(table, key) is not None and source.note(table, key) == target.note(table, key)
+    there = target.address(table, key) is not None and source.storage.version(table, key) == target.storage.version(
+        table, key
+    )
+    return there and source.note(table, key) == target.note(table, key)

@@ -18,7 +18,6 @@ from pydantic import BaseModel
 
 from resources.llm.call_store import BudgetExceeded, Request, Store
 from resources.llm.interrupts import orderly
-from resources.llm.notices import tell
 from resources.llm.online_calls import MOST_OVERRUN, STORED, read_left_over
 from resources.llm.policy import Outcome, Payer, Policy, Unavailable, Unusable, hopeless
 from resources.llm.prices import upper_bound_micros
@@ -26,6 +25,7 @@ from resources.llm.provider_batches import Batches, BatchState, Line, batches
 from resources.llm.providers import Anthropic, OpenAI, provider
 from resources.llm.replies import answered, ending
 from resources.llm.wire import Failure, SyncWire
+from resources.notices import tell
 from resources.settings import Judge
 from resources.stops import Stop
 

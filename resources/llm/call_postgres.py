@@ -191,10 +191,19 @@ def opened(folder: Path, address: str | None, kept: bool) -> Postgres | None:
 
 
 def _begun(address: str, place: Path) -> None:
-    """A new schema, and the file that names it; of several processes that begin at once, one is heard."""
+    """A new schema, and the file that names it; of several processes that begin at once, one is heard.
+
+    Raises:
+        ConfigError: the role may not create a schema.
+    """
+    import psycopg2
+
     schema = f"assay_calls_{uuid.uuid4().hex[:16]}"
     with contextlib.closing(_connected(address)) as con, con.cursor() as cursor:
-        cursor.execute(f"BEGIN; CREATE SCHEMA {schema}; SET LOCAL search_path TO {schema}; {_TABLES} COMMIT")
+        try:
+            cursor.execute(f"BEGIN; CREATE SCHEMA {schema}; SET LOCAL search_path TO {schema}; {_TABLES} COMMIT")
+        except psycopg2.Error as e:  # a role that may not
+            raise ConfigError(f"{ADDRESS}: {str(e).strip()}") from None
         new = place.with_name(f"{place.name}.{schema}")
         new.write_text(schema, encoding="utf-8")
         try:

@@ -14,13 +14,13 @@ from pydantic import BaseModel
 from resources.llm.bill import bill
 from resources.llm.call_store import BudgetExceeded, Call, Request, Store
 from resources.llm.interrupts import Interrupted, orderly, told
-from resources.llm.notices import tell
 from resources.llm.policy import MOST_MISSING, Outcome, Payer, Policy, Unavailable, Unusable, hopeless
 from resources.llm.prices import upper_bound_micros
 from resources.llm.providers import Provider
 from resources.llm.rate_limits import Pace, Ticket
 from resources.llm.replies import Ending, answered, ending
 from resources.llm.wire import TIMEOUT, Failure
+from resources.notices import tell
 from resources.stops import Stop
 
 T = TypeVar("T")

@@ -21,9 +21,9 @@ from pydantic import BaseModel
 
 from curation.prompts import Prompt
 from resources.llm.call_store import Request
-from resources.llm.notices import tell
 from resources.llm.replies import Reply, chat, message
 from resources.llm.wire import SyncWire, Wire
+from resources.notices import tell
 from resources.settings import AttributeModel, Called, Judge
 from resources.stops import Stop
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from resources.llm.notices import tell
+from resources.notices import tell
 
 WINDOW = 60.0  # seconds over which both providers state their limits
 NOTICED, NOTICE_EVERY = 10.0, 60.0  # seconds of waiting from which somebody is told, and between two times

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from resources.settings.base import Count
 from training import job
@@ -22,17 +22,20 @@ class Recipe(job.TrainRecipe):
     # frozen: a linear head on the backbone's middle layers, of this section only max_pairs counts; fine-tuned: by
     # DeepSpeed, all of this section counts; None: as training.head says
     head: Head | None = None
+    _rate_of_dev: bool = PrivateAttr(default=False)  # which depends on the backbone
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _profile(cls, values):
+    def _profile(cls, values, made):
         """`profile = "final"` stands for the paper's values; keys beside it override them."""
         if not isinstance(values, dict) or "profile" not in values:
-            return values
+            return made(values)
         from training.profiles import recipe_of
 
         given = job.renamed({k: v for k, v in values.items() if k != "profile"})
-        return {**recipe_of(values["profile"]), **given}
+        recipe = made({**recipe_of(values["profile"]), **given})
+        recipe._rate_of_dev = values["profile"] == "dev" and "learning_rate" not in given
+        return recipe
 
 
 Arms = Literal[
@@ -83,10 +86,10 @@ class Training(job.Setup):
         """`profile = "dev"` means the paper's lower learning rate where the backbone has 8B parameters by its name."""
         backbone = values.get("backbone") if isinstance(values, dict) else None
         path = str(backbone.get("path", "")) if isinstance(backbone, dict) else ""
-        if not re.search(r"(?<![\d.])8b(?![a-z])", path, re.IGNORECASE):
+        if _dev_of(path) == "dev":
             return values
         return {
-            name: part | {"profile": "dev-8b"} if isinstance(part, dict) and part.get("profile") == "dev" else part
+            name: part | {"profile": _dev_of(path)} if isinstance(part, dict) and part.get("profile") == "dev" else part
             for name, part in values.items()
         }
 
@@ -108,7 +111,12 @@ class Training(job.Setup):
         """The section with another recipe of final models. Where they start from another backbone they are trained whole:
         heads on frozen layers share the states of the pool's texts, which one backbone has read
         (spec 7.17)."""
+        from training.profiles import recipe_of
+
         final = recipe or self.final
+        if final._rate_of_dev:
+            rate = recipe_of(_dev_of(str((backbone or self.backbone).path)))["learning_rate"]
+            final = final.model_copy(update={"learning_rate": rate})
         if backbone is None:
             return self.model_copy(update={"final": final})
         tuned = final.model_copy(update={"head": "fine-tuned"})
@@ -127,3 +135,8 @@ class Training(job.Setup):
     def setup(self) -> dict:
         """What a training job has in common with this section."""
         return {name: getattr(self, name) for name in job.Setup.model_fields}
+
+
+def _dev_of(backbone: str) -> str:
+    """The paper's `dev` for a backbone: one of 8B parameters, by its name, has a rate of its own (spec 6.03)."""
+    return "dev-8b" if re.search(r"(?<![\d.])8b(?![a-z])", backbone, re.IGNORECASE) else "dev"

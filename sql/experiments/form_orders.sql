@@ -4,7 +4,7 @@
 WITH batch AS (
     SELECT b.pair_id, b.iteration, v.verified_order, v.label_source
     FROM annotation_batch b LEFT JOIN verified v USING (pair_id, iteration)
-    WHERE b.cluster_id NOT IN (SELECT cluster_id FROM held_out_clusters) AND b.pair_id NOT IN (SELECT pair_id FROM undecided)
+    WHERE b.cluster_id NOT IN (SELECT cluster_id FROM held_out_clusters)
 ), asked AS (SELECT DISTINCT pair_id, iteration FROM human_labels WHERE coalesce(arm, '') = $form)
 SELECT pair_id, 'original' AS verified_order, 1.0::DOUBLE AS weight, 1.0::DOUBLE AS target FROM batch
 WHERE iteration = 'iter_00' AND verified_order = 'original'

@@ -9,12 +9,13 @@ import sys
 import psycopg2
 import pytest
 
+from curation.tables import SPENDING
 from resources.lake import Lake
-from resources.llm import call_store
 from resources.llm.call_postgres import ADDRESS, _translated
 from resources.llm.call_store import LostCalls, Request, store
 from resources.settings import ConfigError
 from tests.support import postgres
+from tests.support.lakes import put
 from tests.support.places import ROOT
 
 # they look into the file itself
@@ -49,6 +50,20 @@ def test_the_tests_of_the_file_pass(address):
 
 
 @pytest.mark.slow
+def test_a_role_that_may_not_begin_a_schema_is_told_so(address, tmp_path, monkeypatch):
+    with contextlib.closing(psycopg2.connect(address)) as con, con.cursor() as cursor:
+        con.autocommit = True
+        cursor.execute("CREATE ROLE plain LOGIN")
+    monkeypatch.setenv(ADDRESS, address.replace("assay@", "plain@"))
+    lake = Lake(str(tmp_path / "lake"))
+    with pytest.raises(ConfigError, match=f"^{ADDRESS}: permission denied for database postgres$"), store(lake):
+        pass
+    monkeypatch.setenv(ADDRESS, address)
+    with store(lake) as calls:
+        assert calls.committed() == 0, "nothing was begun"
+
+
+@pytest.mark.slow
 def test_calls_that_stand_elsewhere_are_never_begun_anew(address, tmp_path, monkeypatch):
     lake, filed = Lake(str(tmp_path / "far")), Lake(str(tmp_path / "near"))
     request = Request("openai", "", {"model": "m"}, 0)
@@ -68,7 +83,11 @@ def test_calls_that_stand_elsewhere_are_never_begun_anew(address, tmp_path, monk
         pass
     place = lake.folder("calls") / "postgres"
     schema = place.read_text()
-    monkeypatch.setattr(call_store, "_paid_before", lambda _: True)
+    put(
+        lake,
+        SPENDING,
+        [{**dict.fromkeys(SPENDING.schema.names, 0), "stage": "s", "judge": "j", "model": "m", "cost_micros": 3}],
+    )
     place.rename(tmp_path / "aside")
     with pytest.raises(LostCalls, match="is gone, and the lake's tables tell of calls"), store(lake):
         pass

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -347,6 +348,17 @@ def test_a_column_that_a_release_adds_comes_into_the_log_and_others_read_it(ther
         {"pair_id": "old", "p_right": None, "bucket": "b00"},
         {"pair_id": "new", "p_right": 0.5, "bucket": "b01"},
     ]
+
+
+@pytest.mark.parametrize(
+    "look", [lambda x: x.pinned(), lambda x: list(x.vacuum(1, True)), lambda x: x.partitions(KEPT)]
+)
+def test_what_a_store_takes_and_is_not_installed_is_said(tmp_path, monkeypatch, look):
+    monkeypatch.setitem(sys.modules, "deltalake", None)
+    monkeypatch.delitem(sys.modules, "resources.lake.object_tables", raising=False)
+    monkeypatch.delattr("resources.lake.object_tables", raising=False)
+    with pytest.raises(ConfigError, match=r"^lake\.tables = s3://b/p needs deltalake: pip install 'assay\[s3\]'$"):
+        look(Lake(str(tmp_path), tables="s3://b/p"))
 
 
 # ---- the command line ----------------------------------------------------------------------------------------------

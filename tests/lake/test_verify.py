@@ -275,6 +275,17 @@ def test_what_was_written_before_digests_were_is_unchecked_and_not_damaged(lake,
     assert main(["verify"]) == 5
 
 
+def test_a_footer_that_names_tables_as_another_release_divided_them_is_no_damage(lake):
+    path = lake.path(GOLD, IT0)
+    said = json.loads(pq.read_metadata(path).metadata[b"assay"])
+    said["inputs"] |= {"kept/a|b": "x", "benchmark_results/a": "x", "no_table/a": "x", "clean_pool/": "x"}
+    rows = pq.read_table(path, partitioning=None).replace_schema_metadata(None)
+    with pq.ParquetWriter(path, rows.schema, compression="zstd") as out:
+        out.write_table(rows)
+        out.add_key_value_metadata({"assay": json.dumps(said, sort_keys=True)})
+    assert not found(lake)
+
+
 def test_a_backup_is_the_lake_and_comes_back_where_it_was(lake, config, tmp_path, capsys):
     root, kept = Path(lake.root), tmp_path / "kept"
     calls = sqlite3.connect(root / "files" / "calls" / "calls.sqlite")  # somebody writes: the last rows are in the log

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,16 +11,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from resources import frozen_heads
+from resources import frozen_heads, notices
 from resources.dealing import dealt
 from resources.retrieval.embedder import FIELDS, embed
-from resources.settings import Embedding
+from resources.settings import ConfigError, Embedding
 from resources.settings.cluster import Cluster
 from resources.settings.training import Training
 from tests.support.tiny_backbones import tiny_backbone
 from tests.support.training_jobs import job, pairs, table
+from training import on_ray
 from training.job import ScoreJob
 from training.launch import ROOT, command, environment, guarded
+from training.on_ray import places
 
 WORKERS = Cluster(workers=2)
 
@@ -60,6 +63,28 @@ def batches() -> list[pa.RecordBatch]:
     for row in rows:
         row["conversation"][0]["content"] = row["conversation"][0]["content"][:40]
     return [pa.RecordBatch.from_pylist(rows[i : i + 20]) for i in range(0, 90, 20)]
+
+
+@pytest.mark.slow
+def test_workers_that_this_machine_has_no_room_for_are_refused(monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(ConfigError, match=r"^cluster\.workers 2 of worker_gpus 8: this machine has \d+ GPUs$"):
+        list(dealt(Cluster(workers=2, worker_gpus=8), lambda: str, [1, 2]))
+
+
+@pytest.mark.slow
+def test_who_waits_for_room_in_a_cluster_says_so(cluster, monkeypatch):
+    import ray
+
+    said = []
+    monkeypatch.setattr(notices, "say", said.append)
+    monkeypatch.setattr(on_ray, "SILENT_S", 1)
+    with places(2, {"CPU": 1.0}, print) as taken:
+        threading.Timer(3, lambda: ray.util.remove_placement_group(taken[0].placement_group)).start()
+        assert list(dealt(WORKERS, lambda: str, [1, 2])) == ["1", "2"]
+    assert said == ["waiting for room in the Ray cluster for 2 processes of 1 CPU; it has {'CPU': 2.0}"]
+    assert list(dealt(WORKERS, lambda: str, [3])) == ["3"], "what was given is given back"
 
 
 @pytest.mark.slow

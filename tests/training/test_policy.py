@@ -1,12 +1,21 @@
 """What is told of a policy before and after its training, and rewards that come from an address."""
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from measurements.policy import PolicySetting, repetition, rewards_of, told
+from curation import tables as t
+from measurements import policy
+from measurements.policy import PolicySetting, prompts, repetition, rewards_of, told
+from resources.lake import Lake
+from tests.support.endpoints import serving
+from tests.support.lakes import put
+from tests.support.training_jobs import pairs
+from training.endpoint import Endpoint
+from training.export import export
+from training.job import Backbone
+from training.model import learn_tokenizer, new_model
+from training.scorer import Scorer
 
 
 def test_before_and_after_are_compared_prompt_by_prompt():
@@ -16,10 +25,10 @@ def test_before_and_after_are_compared_prompt_by_prompt():
     ]
     after = [{"text": "a b c", "reward": r, "second": s} for r, s in [(4, 3), (4, 3), (2, 2), (2, 2)]]
     found = told({"before": before, "after": after}, 2)
-    assert (found["reward"]["before"], found["reward"]["after"], found["reward"]["difference"]) == (1.5, 3.0, 1.5)
-    assert found["words"]["difference"] == -2 and found["repetition"]["before"] == pytest.approx(0.25)
+    assert (found["reward"]["before"], found["reward"]["after"], found["reward"]["mean"]) == (1.5, 3.0, 1.5)
+    assert found["words"]["mean"] == -2 and found["repetition"]["before"] == pytest.approx(0.25)
     # first prompt: both answers beat both; second: two ties with 2, and two that lose to 5
-    assert found["wins by the second model"]["share"] == pytest.approx((1 + 0.25) / 2)
+    assert found["wins by the second model"]["mean"] == pytest.approx((1 + 0.25) / 2)
     # of one answer its mean, 0.5 and 3.5; of both the one that the reward prefers: 0 and 5
     assert found["second model's score of the best of k before"] == pytest.approx([2.0, 2.5])
     assert found["different answers"] == {"before": 1.0, "after": 0.25}
@@ -33,34 +42,42 @@ def test_what_is_said_twice_counts_as_repetition():
     assert repetition("") == repetition("once") == 0.0
 
 
-def test_rewards_come_from_an_address_in_the_order_asked_and_a_missing_one_is_an_error():
-    seen = []
+def test_rewards_come_from_an_address_in_the_order_asked_and_a_missing_one_is_an_error(tmp_path, monkeypatch):
+    tokenizer = learn_tokenizer([p["chosen"] for p in pairs(20)], 300)
+    model = new_model(Backbone(hidden=32, layers=1, heads=2), tokenizer, 64, seed=1)
+    export(model, tmp_path, {"max_tokens": 64})
+    monkeypatch.setattr(policy, "AT_ONCE", 2)
+    turns = [{"role": "user", "content": "why?"}]
+    answers = ["because", "it is so", "who knows"]
+    with serving(Endpoint(Scorer(tmp_path))) as port:
+        far, near = (rewards_of(place) for place in (f"http://127.0.0.1:{port}/", str(tmp_path)))
+        found = far([turns] * 3, answers)
+        assert found == pytest.approx(near([turns] * 3, answers)) and len(set(found)) == 3
+        with pytest.raises(ValueError, match=r"1 of 1 answers have no reward: .*over_length"):
+            far([turns], ["so " * 200])
 
-    class Door(BaseHTTPRequestHandler):
-        def do_POST(self):
-            items = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["items"]
-            seen.extend(items)
-            texts = [i["messages"][-1]["content"] for i in items]
-            given = [{"reward": float(len(t))} if t else {"reward": None, "unscored": "over_length"} for t in texts]
-            body = json.dumps({"rewards": given}).encode()
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body)
 
-        def log_message(self, *_):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Door)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        rewards = rewards_of(f"http://127.0.0.1:{server.server_port}/")
-        turns = [{"role": "user", "content": "why?"}]
-        assert rewards([turns, turns], ["abc", "a"]) == [3.0, 1.0]
-        assert seen[0]["messages"] == [*turns, {"role": "assistant", "content": "abc"}]
-        with pytest.raises(ValueError, match="1 of 1 answers have no reward"):
-            rewards([turns], [""])
-    finally:
-        server.shutdown()
+def test_prompts_lie_apart_and_the_hardest_come_first(tmp_path):
+    lake = Lake(str(tmp_path / "lake"))
+    rows = [
+        {"pair_id": p, "conversation": [{"role": "user", "content": p}], "chosen": "yes", "rejected": "no"}
+        for p in "abcdef"
+    ]
+    put(lake, t.CLEAN_POOL, rows, "b00")
+    put(
+        lake,
+        t.SCORES,
+        [{"pair_id": p, "p_best": 0.5 + i / 20, "best_model": "b", "gold_model": "g"} for i, p in enumerate("abcdef")],
+        "b00",
+    )
+    assert prompts(tmp_path / "lake", tmp_path / "out", 2, 2)["hard"] == 2
+    made = {
+        name: [
+            json.loads(x)["prompt"][0]["content"] for x in (tmp_path / "out" / f"{name}.jsonl").read_text().splitlines()
+        ]
+        for name in ("held_out", "hard", "demonstrations")
+    }
+    assert len(made["held_out"]) == 2 and made["hard"] == [p for p in "abcdef" if p not in made["held_out"]][:2]
 
 
 def test_a_setting_with_an_unknown_key_is_refused(tmp_path):

@@ -190,6 +190,12 @@ def test_a_backbone_of_8b_takes_its_own_rate_in_dev(path, rate):
     assert training.loop.learning_rate == rate
     mine = Training.model_validate({"backbone": {"path": path}, "loop": {"profile": "dev", "learning_rate": 2e-6}})
     assert mine.loop.learning_rate == 2e-6
+    dev, own = (Recipe.model_validate({"profile": "dev"} | more) for more in ({}, {"learning_rate": 2e-6}))
+    small = Training.model_validate({"backbone": {"path": "Qwen/Qwen3-0.6B"}})
+    for there in (training.with_final(dev), small.with_final(dev, Backbone(path=path))):  # an arm of an experiment
+        assert there.final.learning_rate == rate
+    assert training.with_final(dev, Backbone(path="Qwen/Qwen3-0.6B")).final.learning_rate == 4e-6
+    assert training.with_final(own).final.learning_rate == 2e-6
 
 
 def test_a_recipe_may_name_a_profile_and_change_it():

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from training.launch import ROOT, command, environment, guarded
+from training.launch import ROOT, command, environment, guarded, is_here
 from training.supervise import started
 
 # A launcher with two ranks, as torchrun would be: it writes their ids and waits.
@@ -121,3 +122,11 @@ def test_command_lines_on_one_machine_and_on_several():
     )  # fmt: skip
     line = command("training.train", job, 8, "deepspeed", nodes=4, hostfile=Path("hosts"))
     assert line[1:] == runner.format("--hostfile hosts", job).split()
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [("127.0.0.1", True), (socket.gethostname(), True), ("192.0.2.1", False), ("nowhere.invalid", False), ("", False)],
+)
+def test_a_machine_knows_its_own_names(host, here):
+    assert is_here(host) == here

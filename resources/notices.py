@@ -1,4 +1,4 @@
-"""What somebody who watches should know while calls are made: why nothing seems to happen, and what looks odd."""
+"""What somebody who watches should know while a step works: why nothing seems to happen, and what looks odd."""
 
 import sys
 import threading
