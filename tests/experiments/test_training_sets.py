@@ -59,16 +59,16 @@ def test_the_pairs_of_a_form_as_its_labels_confirmed_them_and_as_they_came(tmp_p
     put(lake, t.GOLD, gold, "iter_01")
     put(lake, t.SILVER, [], "iter_01")
     labels = [{"event_id": p, "pair_id": p, "verdict": "first", "shown_first": "chosen", "arm": arm, "seconds": 20.0}
-              for p, arm in (("c", "raw"), ("d", ""), ("t", "raw"))]  # fmt: skip
+              for p, arm in (("c", "raw"), ("d", ""), ("g", "raw"))]  # fmt: skip
     put(
-        lake, t.UNDECIDED, [{"pair_id": "t", "desk": "people"}], "iter_01"
-    )  # people did not settle t, which says nothing of how it came
-    put(lake, t.ANNOTATION_BATCH, [{"pair_id": p, "assigned_to": "people"} for p in "cdt"], "iter_01")
+        lake, t.UNDECIDED, [{"pair_id": "g", "desk": "people"}], "iter_01"
+    )  # people did not settle g, which says nothing of how it came
+    put(lake, t.ANNOTATION_BATCH, [{"pair_id": p, "assigned_to": "people"} for p in "cdg"], "iter_01")
     put(lake, t.HUMAN_LABELS, labels, "iter_01")
     names = ("form:raw", "form_before:raw", "form:whole", "form_before:whole")
     arms = [{"name": n.replace(":", "-"), "data": n} for n in names]
     found = pairs_of(tmp_path, arms, lake, people={"arms": [{"name": "raw", "share": 0.5, "tools": False}]})
-    assert list(found.values()) == ["a", "act", "ad", "ad"]
+    assert list(found.values()) == ["a", "acg", "ad", "ad"]
 
 
 def test_the_annotation_experiment_has_an_arm_a_form_and_the_same_pairs_before(tmp_path):
