@@ -330,6 +330,7 @@ def _nemo_rl(folder: Path, plan: SharedRecipe, name: str) -> str:
         "data.validation.dataset_name": "PreferenceDataset",
         "++data.validation.data_path": data,
         "cluster.gpus_per_node": plan.ranks,
+        "logger.wandb_enabled": "false",  # its example wants an account
     }
     words = [f"{key}={value}" for key, value in given.items()]
     script = (

@@ -1,7 +1,9 @@
 """Tables in a store of objects: the same files, the same rows, nothing lost between writers, nothing seen half."""
 
 import multiprocessing
+import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -162,18 +164,18 @@ def test_of_two_runs_of_one_partition_one_wins_and_the_other_says_so(there, befo
     assert query(there, "SELECT pair_id FROM kept") == [("later",)]
 
 
-def test_a_run_that_is_killed_before_its_commit_leaves_nothing_to_see(there, monkeypatch):
+def killed_before_it_commits(lake: Lake) -> None:
+    object_tables.ObjectTables._commit = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    put(lake, KEPT, kept("half"), "b00")
+
+
+def test_a_run_that_is_killed_before_its_commit_leaves_nothing_to_see(there):
     """Its object is there, no log names it, and it goes with the next vacuum that is so bold."""
     put(there, KEPT, kept("old"), "b00")
-    from resources.lake.object_tables import ObjectTables
-
-    def ended(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as cut:
-        cut.setattr(ObjectTables, "_commit", ended)
-        with pytest.raises(KeyboardInterrupt):
-            put(there, KEPT, kept("half"), "b00")
+    run = multiprocessing.get_context("spawn").Process(target=killed_before_it_commits, args=(there,))
+    run.start()
+    run.join(60)
+    assert run.exitcode == -signal.SIGKILL
     assert query(there, "SELECT pair_id FROM kept") == [("old",)]
     assert list(there.vacuum(30, dry_run=False)) == [], "it may be about to be committed"
     [(name, objects, size)] = there.vacuum(0, dry_run=True)
