@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import dagster as dg
 import pyarrow as pa
@@ -14,6 +13,7 @@ from curation.tables import (
     BENCHMARK_PROMPTS,
     CLEAN_POOL,
     CONTAMINATED,
+    CONTENT_SAMPLE,
     DATA_CARD,
     DEDUPED,
     DUPLICATES,
@@ -30,10 +30,31 @@ from resources.run import Run
 from sql import statement
 from training.atomic import replace
 
-if TYPE_CHECKING:
-    import duckdb
+SAMPLE = 200_000  # pairs of the pool whose language and task are looked at; a share is known to a quarter of a point
 
-SAMPLE = 200_000  # pairs whose language and task are looked at; a share of them is known to a quarter of a point
+
+@table_asset(CONTENT_SAMPLE, reads=[CLEAN_POOL], group="pool", kinds={"python"})
+def content_sample(run: Run) -> Iterator[Rows]:
+    """Looks at language and task of a sample of a bucket by hash (the smallest ids), by rules."""
+    from curation.attributes import heuristic
+    from curation.languages import UNCLEAR, language
+
+    seen: Counter[tuple[str, str, str]] = Counter()
+    known: dict[str, dict[str, str]] = {}  # many pairs share a conversation
+    some = {"bucket": run.partition, "n": -(-SAMPLE // run.settings.lake.buckets)}
+    with run.lake.connect() as con:
+        for batch in in_batches(con.sql(statement("pool/content_sample"), params=some)):
+            for source, name, turns, chosen in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                asked = "\n".join(t["content"] for t in turns if t["role"] == "user")
+                if name not in known:
+                    said = heuristic(turns) | {"language": language(asked)}
+                    known[name] = {figure: said[figure] for figure in LOOKED_AT}
+                said = known[name]
+                if said["language"] == UNCLEAR:  # a few words: the answer has more
+                    said = said | {"language": language(f"{asked}\n{chosen}")}
+                seen.update((figure, source, item) for figure, item in said.items())
+    counted = [{"figure": f, "source": s, "item": i, "n": n} for (f, s, i), n in sorted(seen.items())]
+    yield Rows(CONTENT_SAMPLE, pa.Table.from_pylist(counted, CONTENT_SAMPLE.schema))
 
 
 @table_asset(
@@ -49,6 +70,7 @@ SAMPLE = 200_000  # pairs whose language and task are looked at; a share of them
         BENCHMARK_HITS,
         CONTAMINATED,
         CLEAN_POOL,
+        CONTENT_SAMPLE,
         PERSONAL_DATA,
     ],
     settings=("personal",),
@@ -66,12 +88,11 @@ SAMPLE = 200_000  # pairs whose language and task are looked at; a share of them
     },
 )
 def data_card(run: Run) -> Iterator[Rows]:
-    """Counts the pool and writes `files/data_card/index.html`. Language and task are looked at in a sample, by rules."""
+    """Counts the pool and writes `files/data_card/index.html`."""
     scanned = run.settings.personal.backend != "none"
     with run.lake.connect() as con:
         counted = con.sql(statement("pool/data_card"), params={"personal": scanned}).to_arrow_table()
-        rows = counted.to_pylist() + _looked_at(con)
-        card = Card(rows)
+        card = Card(counted.to_pylist())
         page = render(con, card, run.settings.name, run.settings.world is not None)
         grown = con.sql("SELECT * FROM growth ORDER BY joined, source")
         log = markdown(grown.columns, grown.fetchall())
@@ -79,34 +100,10 @@ def data_card(run: Run) -> Iterator[Rows]:
     replace(path, page.encode())
     yield Rows(
         DATA_CARD,
-        pa.Table.from_pylist(rows, DATA_CARD.schema),
+        counted,
         {
             "page": dg.MetadataValue.path(str(path)),
             "growth": dg.MetadataValue.md(log),
             "languages": counts({name: n for name, n, _ in card.items("language")}, "pairs"),
         },
     )
-
-
-def _looked_at(con: "duckdb.DuckDBPyConnection") -> list[dict]:
-    """Language and attributes by rules of a sample by hash (the smallest ids), counted by source."""
-    from curation.attributes import heuristic
-    from curation.languages import UNCLEAR, language
-
-    seen: Counter[tuple[str, str, str]] = Counter()
-    sizes: Counter[str] = Counter()
-    known: dict[str, dict[str, str]] = {}  # many pairs share a conversation
-    pairs = con.sql(statement("pool/data_card_sample"), params={"n": SAMPLE})
-    for batch in in_batches(pairs):
-        for source, name, turns, chosen in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            asked = "\n".join(t["content"] for t in turns if t["role"] == "user")
-            if name not in known:
-                said = heuristic(turns) | {"language": language(asked)}
-                known[name] = {figure: said[figure] for figure in LOOKED_AT}
-            said = known[name]
-            if said["language"] == UNCLEAR:  # a few words: the answer has more
-                said = said | {"language": language(f"{asked}\n{chosen}")}
-            for place in ("", source):
-                sizes[place] += 1
-                seen.update((figure, place, item) for figure, item in said.items())
-    return [{"figure": f, "source": s, "item": i, "n": n, "out_of": sizes[s]} for (f, s, i), n in sorted(seen.items())]

@@ -313,6 +313,18 @@ POOL_DESCRIPTION = table(
     ],
     ("figure", "method", "item"),
 )
+CONTENT_SAMPLE = table(
+    "content_sample",
+    "Language and task of some of a bucket's clean pairs, by rules, counted by source.",
+    [
+        field("figure", S, "language, category, objectivity or controversiality"),
+        field("source", S, "source of the pairs"),
+        field("item", S, "ISO 639 code or class"),
+        field("n", I, "pairs"),
+    ],
+    ("figure", "source", "item"),
+    "bucket",
+)
 DATA_CARD = table(
     "data_card",
     "What the pool is: sources, licenses, languages, categories, lengths, balance, duplicates, contamination, counted.",

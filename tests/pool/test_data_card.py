@@ -2,7 +2,7 @@
 
 import pytest
 
-from assets.data_card import data_card
+from assets.data_card import content_sample, data_card
 from curation.languages import language
 from curation.tables import (
     BENCHMARK_HITS,
@@ -19,7 +19,7 @@ from curation.tables import (
 )
 from resources.lake import Lake
 from resources.run import Run
-from tests.support.lakes import published, put, query, settings
+from tests.support.lakes import make, published, put, query, settings
 
 EVIL = "<script>alert('x')</script>"
 
@@ -33,6 +33,8 @@ def config():
 
 def described(root, config) -> tuple[Lake, str]:
     lake = Lake(str(root))
+    for bucket in lake.partitions(CLEAN_POOL):
+        make(content_sample, lake, bucket)
     [made] = published(data_card, Run(config, lake))
     assert made.metadata["page"].value == str(lake.folder("data_card") / "index.html")
     assert "contradicting" in made.metadata["growth"].value

@@ -4,6 +4,7 @@ python -m tests.support.object_store PORT [--careless]    (a careless one does a
 """
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # of the server's log, by status
 SECRET = "a-secret-that-must-stand-nowhere"
 
 
@@ -33,7 +35,8 @@ class ObjectStore:
 
     def requests(self) -> list[str]:
         """`PUT /bucket/path HTTP/1.1` and so on, so far."""
-        return [line.split('"')[1] for line in self.log.read_text(errors="replace").splitlines() if '"' in line]
+        lines = COLOURS.sub("", self.log.read_text(errors="replace")).splitlines()
+        return [line.split('"')[1] for line in lines if '"' in line]
 
 
 @contextmanager
