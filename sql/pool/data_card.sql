@@ -29,7 +29,8 @@ WITH ends AS (
     SELECT 'equal to a pair of', source, kept_source, count(*), sum(count(*)) OVER (PARTITION BY source)
     FROM duplicates GROUP BY source, kept_source
     UNION ALL
-    SELECT figure, source, item, sum(n), sum(sum(n)) OVER (PARTITION BY figure, source) FROM content_sample GROUP BY ALL
+    SELECT figure, source, item, sum(n), sum(sum(n)) OVER (PARTITION BY figure, source)
+    FROM content_sample GROUP BY figure, source, item
     UNION ALL
     SELECT 'label by', source, label_origin, n, n FROM pairs
     UNION ALL
