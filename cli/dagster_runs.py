@@ -15,6 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from graphlib import TopologicalSorter
 from itertools import groupby
 from types import FrameType
@@ -197,6 +198,11 @@ class _Work:
     retried: dict[Unit, set[Step]] = field(default_factory=dict)
     at_work: dict[Future, tuple[Unit, float, int]] = field(default_factory=dict)
 
+    @cached_property
+    def definitions(self) -> dg.Definitions:
+        """Made once, where the first unit is made in this process."""
+        return build(self.settings)
+
     def run(self) -> None:
         rests_on = graph(self.units, self.settings)
         sorter = TopologicalSorter(rests_on)
@@ -241,7 +247,7 @@ class _Work:
         if workers is not None:
             self.at_work[workers.submit(_materialize_here, names, unit.partition)] = (unit, started, len(again))
             return True
-        made = materialize(build(self.settings), tuple(again), unit.partition, self.instance, self.say)
+        made = materialize(self.definitions, tuple(again), unit.partition, self.instance, self.say)
         self._report(unit, started, len(again), made)
         return self._goes_on(unit) and self._begin(unit, workers)
 
@@ -345,10 +351,8 @@ def materialize(
     """One Dagster run of these steps in this process, when nobody else holds their pools; returns why it failed or what it
     waits for, or None."""
     runs.wait_for(instance, {s.pool for s in some if s.pool}, say)
-    result = dg.materialize(
-        [a for a in definitions.assets or () if isinstance(a, dg.AssetsDefinition)],
-        resources=definitions.resources,
-        selection=[t.name for s in some for t in s.tables],
+    result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+        asset_selection=[dg.AssetKey(t.name) for s in some for t in s.tables],
         partition_key=partition,
         instance=instance,
         tags=runs.tags_of() | (LOOP if some[0].partition == "iteration" else {}),
