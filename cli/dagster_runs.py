@@ -21,12 +21,14 @@ from itertools import groupby
 from types import FrameType
 
 import dagster as dg
+from sqlalchemy.exc import DBAPIError
 
 from assets import runs
 from assets.definitions import build
 from assets.jobs import LOOP
 from assets.registry import steps
 from assets.table_asset import Step
+from cli.home import trouble
 from resources.lake import Lake, label
 from resources.settings import ConfigError, Settings
 from training.supervise import die_with_parent
@@ -177,9 +179,20 @@ def allowed(instance: dg.DagsterInstance) -> int:
 
 @contextmanager
 def opened() -> Generator[dg.DagsterInstance]:
-    """The instance of DAGSTER_HOME, or one that is gone afterwards."""
-    with dg.DagsterInstance.get() if "DAGSTER_HOME" in os.environ else dg.DagsterInstance.ephemeral() as instance:
-        yield instance
+    """The instance of DAGSTER_HOME, or one that is gone afterwards.
+
+    Raises:
+        ConfigError: a database of it is damaged, locked or not to be reached.
+    """
+    if "DAGSTER_HOME" not in os.environ:
+        with dg.DagsterInstance.ephemeral() as instance:
+            yield instance
+        return
+    try:
+        with dg.DagsterInstance.get() as instance:
+            yield instance
+    except DBAPIError as e:
+        raise ConfigError(trouble(str(e.orig))) from e
 
 
 @dataclass

@@ -29,16 +29,19 @@ def made(settings: Settings, lake: Lake) -> Iterator[str]:
     for model, path, pairs, accuracy in final:
         named = lake.folder("models") / model
         checked = "" if accuracy is None else f", {accuracy:.1%} right on gold for validation"
-        yield f"Model {model}: trained on {pairs:,} pairs{checked}: {named if named.exists() else lake.model(path)}"
+        yield f"Model {model}: trained on {pairs:,} pairs{checked}: {named if named.is_symlink() else lake.model(path)}"
     if final or loop[0]:
         yield f"Trained from: {trained_from(settings)}"
 
 
 def name_models(lake: Lake) -> None:
-    """A link by the name of each final model beside the folders, which are called by what they were made from."""
+    """A link by the name of each final model beside the folders, which are called by what they were made from. A folder
+    of that name stays: in a copy of a lake that was made by following links, a model stands there."""
     with lake.connect() as con:
         for model, path in con.execute("SELECT model, path FROM final_reward_model").fetchall():
             link = lake.folder("models") / model
+            if link.is_dir() and not link.is_symlink():
+                continue
             new = link.with_name(f".{model}.{os.getpid()}")
             new.symlink_to(os.path.relpath(lake.model(path), link.parent))
             os.replace(new, link)

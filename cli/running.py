@@ -6,10 +6,8 @@ import sys
 import time
 from collections.abc import Collection, Sequence
 
-import dagster as dg
-
 from assets.judging import missing_answers
-from cli.dagster_runs import JobFailed, RunFailure, iterate, run_all
+from cli.dagster_runs import JobFailed, RunFailure, iterate, opened, run_all
 from cli.ending import made, name_models, notices
 from cli.exits import DONE, FAILED, INCOMPLETE, UNCONFIRMED
 from cli.home import settle
@@ -71,7 +69,7 @@ def run_iterations(settings: Settings, keys: Sequence[str], confirm: float | Non
     """Run iterations whole and in order, up to date or not; returns the exit status."""
     _prepare(settings, confirm)
     lake = Lake.of(settings)
-    with dg.DagsterInstance.get() as instance:
+    with opened() as instance:
         for key in keys:
             print(f"{key} …", flush=True)
             while True:

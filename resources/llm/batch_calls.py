@@ -294,7 +294,8 @@ class _Batch:
         for look in range(looks):
             if look:
                 time.sleep(min(self.policy.longest_wait, self.policy.first_wait * 4**look))
-            with contextlib.suppress(Failure):  # what breaks off is looked at again
+            broken = None
+            try:
                 part: list[Line] = []
                 for line in self.protocol.results(desk, batch, standing):
                     if line.key not in keys:
@@ -306,6 +307,8 @@ class _Batch:
                         self._write(name, part)
                         part = []
                 self._write(name, part)
+            except Failure as e:  # what breaks off is looked at again
+                broken = e
             if foreign and not seen:
                 self.calls.batch_event(name, "foreign", batch, after="submitted")
                 self.said.append(f"batch {batch} holds nothing of ours and is somebody else's")
@@ -316,6 +319,9 @@ class _Batch:
                 self._close(name, status, "no line in the results", at_risk=standing.whole)
                 return
         _looked[name] = time.monotonic()
+        if broken is not None and broken.transient:  # says nothing of the answers
+            self.said.append(f"the results of batch {batch} do not come whole ({broken.shown}: {broken})")
+            return
         counts = "not said" if standing.lines is None else f"{standing.lines}"
         self._a_person(
             name, f"batch {batch}: {len(seen)} of {len(keys)} requests have a line in its results, the provider's count is "

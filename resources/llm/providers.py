@@ -14,7 +14,7 @@ import itertools
 import os
 import re
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import openai
 
 SEEN = 8  # characters of a key in a row that must not be seen anywhere
+ADDRESSES = str.maketrans("+/", "-_")  # base64 as addresses have it
 NO_KEY = "none"  # what an SDK is given, and does not send, where a server gets no key
 PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
@@ -177,12 +178,23 @@ class _Base:
 
     @functools.cached_property
     def _parts(self) -> list[str]:
-        """Pieces of the key, and of the key packed for a header; one of them is in every longer piece."""
+        """Pieces of the key as it is and as it is packed; one of them is in every longer piece."""
         key = self.key()
         if len(key) < SEEN:
             return []
-        packed = base64.b64encode(key.encode()).decode().rstrip("=")
-        return sorted({k[i : i + SEEN] for k in (key, packed) for i in range(len(k) - SEEN + 1)})
+        return sorted({k[i : i + SEEN] for k in (key, *_packed(key)) for i in range(len(k) - SEEN + 1)})
+
+
+def _packed(key: str) -> Iterator[str]:
+    """A key as addresses carry it and as base64 has it, alone or behind something else such as 'Bearer ' or a name: how
+    many characters stand before it decides which of three ways. Characters that depend on its neighbors too are left
+    out."""
+    yield urllib.parse.quote(key, "")
+    for before in range(3):
+        packed = base64.b64encode(bytes(before) + key.encode()).decode()
+        packed = packed[(4 * before + 2) // 3 : (before + len(key.encode())) * 4 // 3]
+        yield packed
+        yield packed.translate(ADDRESSES)
 
 
 class OpenAI(_Base):

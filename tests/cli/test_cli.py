@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -209,6 +210,12 @@ def test_releases_and_models_are_named_with_their_paths(config, capsys):
     named = lake.folder("models") / "corrected"
     assert named.resolve() == folder and "Model corrected: trained on 7 pairs, 75.0% right" in out
     assert f"{named} " in out and "Trained from: tiny-llama, a new Llama of 2 layers of width 64" in out
+    named.unlink()
+    shutil.copytree(folder, named)  # as in a copy of the lake by a tool that follows links
+    running.name_models(lake)
+    assert main(["status"]) == 0
+    assert str(folder) in " ".join(capsys.readouterr().out.split())
+    assert not named.is_symlink() and {p.name for p in named.parent.iterdir()} == {"0123abc", "corrected"}
 
 
 @pytest.mark.parametrize(

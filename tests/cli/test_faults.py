@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from cli.main import DISKS, main
@@ -130,6 +131,30 @@ def test_a_full_disk_is_told_by_what_it_is(capsys, monkeypatch):
     monkeypatch.setattr("cli.main._use", full)
     assert main(["status"]) == 1
     assert "assay: the disk is full" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["history/runs.db", "history/runs/index.db", "schedules/schedules.db"])
+@pytest.mark.parametrize("command", [["run", "world", "--jobs", "1"], ["iterate", "iter_00", "iter_00"]])
+def test_a_damaged_database_of_dagster_is_named_in_one_line_with_the_way_out(
+    lake, tmp_path, monkeypatch, capsys, name, command
+):
+    home = tmp_path / "home"
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    home.mkdir()
+    with dg.DagsterInstance.get():
+        pass
+    database = home / name
+    whole = database.read_bytes()
+    for damage in (whole[: len(whole) // 2], b"x" * len(whole)):
+        for beside in database.parent.glob(f"{database.name}-*"):
+            beside.unlink()
+        database.write_bytes(damage)
+        assert main(command) == 2
+        told = capsys.readouterr().err.strip().splitlines()
+        assert len(told) == 1 and str(database) in told[0] and "Move it away" in told[0], told
+    database.rename(tmp_path / "away")
+    with dg.DagsterInstance.get():
+        assert database.exists()
 
 
 def test_other_errors_of_the_system_keep_their_traceback(monkeypatch):

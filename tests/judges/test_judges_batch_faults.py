@@ -401,6 +401,35 @@ def test_a_judge_whose_batch_brings_nothing_usable_is_not_sent_another(tmp_path,
 
 
 @BACKENDS
+def test_results_that_cannot_be_fetched_for_a_while_are_no_answers_given_up(tmp_path, backend):
+    giving_up = Policy(attempts=1, longest_wait=0.02, first_wait=0.001, accept_missing=True)
+    with batching(honest) as server:
+        sent(server, tmp_path, backend)
+        server.end_all()
+        real, asked = server.get, []
+
+        def busy(path):
+            if not path.endswith(("content", "results")):
+                return real(path)
+            asked.append(path)
+            return 503, {"error": {"message": "maintenance"}}
+
+        server.get = busy
+        asking = judge(server.url, tmp_path, giving_up, backend=backend, execution="batch", price=PRICE)
+        for _ in range(2):
+            with pytest.raises(
+                Pending, match=r"results of batch batch-0 do not come whole \(503: maintenance\)"
+            ) as told:
+                asking.vote(targets(6), NO_EXAMPLES)
+            assert not isinstance(told.value, Unsettled)
+        assert asked and ledger(tmp_path).keys() == {"open"}
+        server.get = real
+        assert set(asking.vote(targets(6), NO_EXAMPLES)["status"].to_pylist()) == {"ok"}
+        assert len(server.created) == 1
+    assert ledger(tmp_path) == {"ok": (12, 12 * PAID, 0)}
+
+
+@BACKENDS
 def test_results_that_drip_are_left_in_time(tmp_path, backend, monkeypatch):
     from resources.llm import wire
 
@@ -411,7 +440,9 @@ def test_results_that_drip_are_left_in_time(tmp_path, backend, monkeypatch):
         real, slow = server.results, [True]
         server.results = lambda *a, **k: (time.sleep(1.0 if slow[0] else 0), real(*a, **k))[1]
         started = time.monotonic()
-        with pytest.raises(Unsettled, match="0 of 12"):
+        with pytest.raises(
+            Pending, match=r"results of batch batch-0 do not come whole \(no response: no whole answer in 0.3 s\)"
+        ):
             vote(server, tmp_path, backend)
         assert time.monotonic() - started < 4
         slow[0] = False

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import urllib.parse
 import zlib
 
 import pytest
@@ -148,7 +149,7 @@ def test_where_each_call_went_is_on_record(tmp_path, backend):
 
 
 # ---- nowhere else --------------------------------------------------------------------------------------------------
-KEY = "k9Zx-planted-7Qm2vB8nRt5LwEy3"
+KEY = "k9Zx-planted/7Qm2~B8nRt5+wEy3"
 
 
 def echoes(key: str) -> list[str]:
@@ -160,6 +161,9 @@ def echoes(key: str) -> list[str]:
         key[-12:],
         key[6:20],
         base64.b64encode(key.encode()).decode(),
+        base64.b64encode(f"Bearer {key}".encode()).decode(),
+        base64.urlsafe_b64encode(f"me:{key}:and more".encode()).decode(),
+        urllib.parse.quote(key, ""),
         f"{key[:4]}****{key[-4:]}",
         f"incorrect key provided: {key[:6]}…{key[-4:]}",
         "x" * 490 + key,  # across the place where a message is cut
@@ -167,8 +171,10 @@ def echoes(key: str) -> list[str]:
 
 
 def pieces(key: str, n: int = 8) -> list[str]:
-    packed = base64.b64encode(key.encode()).decode().rstrip("=")
-    return [k[i : i + n] for k in (key, packed) for i in range(len(k) - n + 1)]
+    packed = [base64.b64encode(bytes(before) + key.encode()).decode() for before in range(3)]
+    packed = [p.rstrip("=")[3:-1] for p in packed]
+    packed += [p.replace("+", "-").replace("/", "_") for p in packed] + [urllib.parse.quote(key, "")]
+    return [k[i : i + n] for k in (key, *packed) for i in range(len(k) - n + 1)]
 
 
 @BACKENDS
