@@ -1,6 +1,7 @@
 """Fixtures of all tests, and a quiet end: DuckDB's bindings complain at length of objects that live until the interpreter
 is taken apart."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -16,6 +17,14 @@ _status: list[int] = []
 def lake(tmp_path: Path) -> Lake:
     """An empty lake."""
     return Lake(str(tmp_path / "lake"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish():
+    """Whatever is imported by now lives as long as the tests: to look through it again and again costs a twentieth."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
 
 
 @pytest.hookimpl(trylast=True)

@@ -26,6 +26,7 @@ from resources.lake import lake as lake_module
 from resources.run import Run
 from resources.settings import ConfigError
 from resources.settings.stages import LakeSettings
+from tests.support.installed import needs
 from tests.support.lakes import put, query, settings
 from tests.support.object_store import SECRET, ObjectStore, serving
 
@@ -33,7 +34,7 @@ deltalake = pytest.importorskip("deltalake")
 obstore = pytest.importorskip("obstore")
 object_tables = pytest.importorskip("resources.lake.object_tables")
 objects = pytest.importorskip("resources.lake.objects")
-pytest.importorskip("moto")
+needs("moto")
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.installed import needs
 from tests.support.tiny_backbones import tiny_backbone
 from tests.support.training_jobs import job, metrics, pairs, table
 from training.job import Lora, TrainRecipe, decisive
@@ -13,7 +14,7 @@ from training.processes import ProcessGroup
 from training.serve import Scorer
 from training.train import tokenizer_for, train
 
-pytest.importorskip("peft")
+needs("peft")
 ROWS = pairs(120)
 
 
