@@ -18,6 +18,7 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 import torch
 import torch.distributed as dist
+from torch.distributed import distributed_c10d
 
 from training.job import Job
 from training.launch import free_port
@@ -69,6 +70,15 @@ class ProcessGroup:
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         backend = "nccl" if self.device.type == "cuda" else "gloo"
         deepspeed.init_distributed(backend, auto_mpi_discovery=False, verbose=False)
+
+    def bound_waits(self) -> None:
+        """Give every group of processes that there is by now the time-out of all of them (DEEPSPEED_TIMEOUT, minutes). What
+        DeepSpeed makes for itself has torch's otherwise, half an hour, in which a machine without power would be waited for."""
+        if self.size > 1:
+            from deepspeed.constants import default_pg_timeout
+
+            for group in list(distributed_c10d._world.pg_map):
+                distributed_c10d._set_pg_timeout(default_pg_timeout, group)
 
     def all_reduce_sum(self, values: list[float]) -> list[float]:
         """Sums over all ranks, in fp64 where the device has it."""
@@ -153,7 +163,12 @@ def run_program(
     if "RANK" in os.environ:
         die_with_parent()  # a rank whose launcher is killed would keep its memory
     try:
-        run(kind.read(path))
+        asked = kind.read(path)
+    except (FileNotFoundError, ValueError) as e:
+        print(f"{path}: {type(e).__name__}: {e}", file=sys.stderr)
+        return 1
+    try:
+        run(asked)
     except (FileNotFoundError, ValueError, *errors) as e:
         print(f"{type(e).__name__}: {e}", file=sys.stderr)
         return 1

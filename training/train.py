@@ -108,6 +108,7 @@ def engine_for(model: RewardModel, job: TrainJob, group: ProcessGroup, universal
         **({"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}} if cuda else {}),
     }
     engine: Any = deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)[0]
+    group.bound_waits()
     for held, ours in zip(engine.optimizer.param_groups, groups, strict=True):
         held["peak"] = ours["lr"]
     return engine

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import psycopg2
+import pyarrow as pa
 import pytest
 
 from curation.tables import SPENDING
@@ -86,7 +87,7 @@ def test_calls_that_stand_elsewhere_are_never_begun_anew(address, tmp_path, monk
     put(
         lake,
         SPENDING,
-        [{**dict.fromkeys(SPENDING.schema.names, 0), "stage": "s", "judge": "j", "model": "m", "cost_micros": 3}],
+        [{f.name: "j" if pa.types.is_string(f.type) else 3 for f in SPENDING.schema}],
     )
     place.rename(tmp_path / "aside")
     with pytest.raises(LostCalls, match="is gone, and the lake's tables tell of calls"), store(lake):

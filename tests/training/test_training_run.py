@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import subprocess
+import time
 
 import pytest
 import torch
@@ -170,6 +171,18 @@ def test_two_ranks_train_what_one_trains_and_go_on_as_one(tmp_path):
     result = json.loads((tmp_path / "two" / "result.json").read_text())
     assert result["validation_accuracy"] == alone["validation_accuracy"]
     assert "ranks: 2" in result["hardware"]
+
+
+@pytest.mark.slow
+def test_a_rank_that_says_nothing_any_more_is_given_up_after_the_time_out(tmp_path, monkeypatch):
+    """Groups that DeepSpeed makes itself wait half an hour, unless they are told otherwise."""
+    monkeypatch.setenv("DEEPSPEED_TIMEOUT", "1")
+    path = tmp_path / "job.json"
+    job(tmp_path, table(pairs(70)), table(pairs(12, seed=1))).write(path)
+    began = time.monotonic()
+    done = launch(command("tests.support.silent_rank", path, 2))
+    assert done.returncode != 0 and 60 < time.monotonic() - began < 240
+    assert re.search("^OthersGone: rank 0 of 2 was left alone: ", done.stderr, re.M)
 
 
 @pytest.mark.slow
