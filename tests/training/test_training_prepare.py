@@ -80,7 +80,8 @@ def test_the_program_makes_before_training_what_training_reads(tmp_path, kind, l
     assert new_model(j.backbone, backbone_tokenizer(folder), 128, 0).packed == (layout == "shared")
 
 
-@pytest.mark.parametrize("nodes", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("nodes", [1, 2])
 def test_slurm_starts_a_rank_a_task(tmp_path, nodes):
     j = job(tmp_path, table(pairs(20)), table(pairs(12, seed=1)))
     j.write(tmp_path / "job.json")
