@@ -184,6 +184,26 @@ def test_arms_may_have_recipes_and_backbones_of_their_own_where_that_is_asked_fo
     assert "tokens" in said and "too few seeds" in said and "the recipes differ" not in said
 
 
+def test_sets_that_must_be_alike_first_are_balanced_and_nothing_else_by_strata(lake, backbone, tmp_path):
+    """The sets as they came are compared with each other, whatever else is asked (spec 8.06)."""
+    mine = Lake(str(shutil.copytree(lake.root, tmp_path / "lake")))
+    sections = configured(backbone, ["same-again - filtered"], alike_first=["filtered", "random"])
+    make(steps.experiment_contrasts, mine, "e", **sections)
+    rows = query(mine, "SELECT contrast, statistic FROM experiment_balance")
+    assert {c for c, _ in rows} == {"same-again - filtered", "random - filtered"}
+    assert {"size", "length"} <= {s for c, s in rows if c == "random - filtered"}
+
+
+@pytest.mark.parametrize("preset", ["pipeline", "efficiency", "sources"])
+def test_an_arm_with_a_backbone_of_its_own_leaves_a_preset_its_published_numbers(lake, backbone, preset):
+    arm = {"name": "other", "data": "filtered", "backbone": {"name": "new", "hidden": 16, "layers": 1, "heads": 2}}
+    more = {"preset": preset, "arms": [arm], "different_recipes": True}
+    with lake.connect() as con:
+        [with_it] = stories(con, settings(**configured(backbone, [], **more)))
+        [without] = stories(con, settings(**configured(backbone, [], **more | {"arms": []})))
+    assert with_it.published == without.published and without.published
+
+
 def test_what_was_found_is_told_and_drawn(lake, backbone, tmp_path, capsys):
     made = settings(**configured(backbone, ["random - filtered"], seeds=4))
     assert show(made, lake, [], tmp_path / "out") == 0

@@ -70,6 +70,8 @@ def test_prompts_lie_apart_and_the_hardest_come_first(tmp_path):
         [{"pair_id": p, "p_best": 0.5 + i / 20, "best_model": "b", "gold_model": "g"} for i, p in enumerate("abcdef")],
         "b00",
     )
+    about = {"flipped": False, "label_source": "people", "rule": "r", "weight": 1.0, "license": "x"}
+    put(lake, t.RELEASE_CURATED, [r | about for r in rows], "b00")
     assert prompts(tmp_path / "lake", tmp_path / "out", 2, 2)["hard"] == 2
     made = {
         name: [
@@ -77,6 +79,7 @@ def test_prompts_lie_apart_and_the_hardest_come_first(tmp_path):
         ]
         for name in ("held_out", "hard", "demonstrations")
     }
+    assert sorted(made["held_out"] + made["demonstrations"]) == list("abcdef")
     assert len(made["held_out"]) == 2 and made["hard"] == [p for p in "abcdef" if p not in made["held_out"]][:2]
 
 
