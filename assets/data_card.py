@@ -30,7 +30,7 @@ from resources.run import Run
 from sql import statement
 from training.atomic import replace
 
-SAMPLE = 200_000  # pairs of the pool whose language and task are looked at; a share is known to a quarter of a point
+SAMPLE = 10_000  # pairs of the pool whose language and task are looked at; a share is known to one point
 
 
 @table_asset(CONTENT_SAMPLE, reads=[CLEAN_POOL], group="pool", kinds={"python"})

@@ -298,7 +298,7 @@ def clusters(run: Run) -> Iterator[Rows]:
         about = {"clusters": 0}
 
         def rows() -> Iterator[pa.RecordBatch]:
-            found = near_duplicates(texts, scratch("clusters"))
+            found = near_duplicates(texts, scratch("clusters"), run.lake.threads)
             while some := list(islice(found, 1 << 16)):
                 names, roots = (pa.array(c, pa.string()) for c in zip(*some, strict=True))
                 about["clusters"] += pc.sum(pc.equal(names, roots)).as_py()

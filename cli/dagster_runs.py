@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from graphlib import TopologicalSorter
 from itertools import groupby
 from types import FrameType
@@ -231,7 +231,7 @@ class _Work:
                     if rests_on[unit] & self.lost:
                         self.lost.add(unit)
                         sorter.done(unit)
-                    elif not self._begin(unit, workers):
+                    elif not self._begin(unit, workers, alone=not ready and not self.at_work):
                         sorter.done(unit)
                         break  # what comes next in order may be ready now
                 else:
@@ -242,8 +242,12 @@ class _Work:
         held = {p for other, *_ in self.at_work.values() for p in other.pools}
         return len(self.at_work) >= self.jobs or bool(unit.pools & held)
 
-    def _begin(self, unit: Unit, workers: ProcessPoolExecutor | None) -> bool:
-        """Start a unit in a process of its own; False where it is over already: up to date, or made in this process."""
+    def _begin(self, unit: Unit, workers: ProcessPoolExecutor | None, alone: bool = False) -> bool:
+        """Start a unit in a process of its own; False where it is over already: up to date, or made in this process.
+
+        Args:
+            alone: nothing else can run meanwhile, so that it may have the threads of all.
+        """
         lake = Lake.of(self.settings).pinned()
         if unit not in self.retried and (again := retries(unit, self.settings, lake)):
             self.retried[unit] = set(again)
@@ -258,7 +262,9 @@ class _Work:
             self.say(f"        {why}")
         names = tuple(s.name for s in again)
         if workers is not None:
-            self.at_work[workers.submit(_materialize_here, names, unit.partition)] = (unit, started, len(again))
+            threads = self.settings.lake.threads * (self.jobs if alone else 1)
+            made = workers.submit(_materialize_here, names, unit.partition, threads)
+            self.at_work[made] = (unit, started, len(again))
             return True
         made = materialize(self.definitions, tuple(again), unit.partition, self.instance, self.say)
         self._report(unit, started, len(again), made)
@@ -304,6 +310,8 @@ def _workers(settings: Settings, jobs: int) -> Generator[ProcessPoolExecutor | N
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, context, initializer=_begin_worker, initargs=(settings, os.getpid()))
+    for _ in range(jobs):  # a task that finds nobody idle starts a process: all of them, before there is work
+        pool.submit(os.getpid)
     with _terminating_children():
         try:
             yield pool
@@ -333,18 +341,27 @@ def _terminating_children() -> Generator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-_loaded: list[dg.Definitions] = []
+_started_with: list[Settings] = []
 
 
 def _begin_worker(settings: Settings, parent: int) -> None:
     die_with_parent(parent)
-    _loaded.append(build(settings))
+    _started_with.append(settings)
+    _definitions(settings.lake.threads)
 
 
-def _materialize_here(names: tuple[str, ...], partition: str | None) -> RunFailure | None:
+@cache
+def _definitions(threads: int) -> dg.Definitions:
+    """Those of this process, with so many threads a step."""
+    [settings] = _started_with
+    lake = settings.lake.model_copy(update={"threads": threads})
+    return build(settings.model_copy(update={"lake": lake}))
+
+
+def _materialize_here(names: tuple[str, ...], partition: str | None, threads: int) -> RunFailure | None:
     with opened() as instance:
         some = tuple(s for s in steps() if s.name in names)
-        return materialize(_loaded[0], some, partition, instance, lambda line: print(line, flush=True))
+        return materialize(_definitions(threads), some, partition, instance, lambda line: print(line, flush=True))
 
 
 # ---- one run -------------------------------------------------------------------------------------------------------

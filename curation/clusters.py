@@ -4,7 +4,9 @@ Equal input gives equal clusters in every order. Two texts are joined when a ban
 signatures agree on at least `threshold` of their places, which estimates the Jaccard similarity of their shingles.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from hashlib import blake2b
 from pathlib import Path
@@ -63,7 +65,7 @@ def _replaced(
 
 
 def clusters(
-    batches: Iterable[tuple[list[str], pa.Array, np.ndarray]], folder: Path | None = None
+    batches: Iterable[tuple[list[str], pa.Array, np.ndarray]], folder: Path | None = None, threads: int = 1
 ) -> Iterator[tuple[str, str]]:
     """(name, cluster) of every text, the cluster named by the smallest of the members that came first.
 
@@ -73,15 +75,21 @@ def clusters(
     Args:
         batches: names, no two alike, their texts, and when each came (int64).
         folder: for what is too large for the memory; default: one of the temporary ones.
+        threads: that make signatures, each of a batch.
     """
     with TemporaryDirectory(dir=folder) as within:
         names: list[np.ndarray] = []
         times: list[np.ndarray] = []
-        with _Signatures(Path(within)) as signed:
+        with _Signatures(Path(within)) as signed, ThreadPoolExecutor(threads) as pool:
+            coming: deque[Future[np.ndarray]] = deque()
             for some, texts, came in batches:
                 names.append(np.array([name.encode() for name in some], np.bytes_))
                 times.append(came)
-                signed.add(signatures(texts))
+                coming.append(pool.submit(signatures, texts))
+                if len(coming) > threads:  # one waits while all are at work
+                    signed.add(coming.popleft().result())
+            while coming:
+                signed.add(coming.popleft().result())
         if not sum(map(len, names)):
             return
         named, came = np.concatenate(names), np.concatenate(times)

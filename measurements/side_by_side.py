@@ -5,7 +5,8 @@
 Pairs are random words. Embeddings are those of a new encoder of three layers, 384 wide, and scores those of a new
 decoder: what they say does not matter. Embeddings and the last line of scoring are dealt out by Ray, whose start is
 part of the time. Wants as many idle cores as there are workers; prints Markdown. The efficiency is the first wall time
-divided by the wall time and the workers.
+divided by the wall time and the workers. `apart` is stage 0 of as many lakes as there are workers, one worker each, all
+at once: its efficiency is what the machine leaves of a core when the others are at work.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -69,13 +71,21 @@ def timed(line: list[str], folder: Path, **more: str) -> float:
     return time.monotonic() - began
 
 
-def stage_0(folder: Path, workers: int) -> float:
-    home = folder / f"dagster-{workers}"
+def stage_0(folder: Path, workers: int, name: str = "") -> float:
+    lake = f"lake-{workers}{name}"
+    home = folder / f"dagster-{lake}"
     home.mkdir()
     (home / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    lake = f"lake.path=lake-{workers}"
-    line = [sys.executable, "-m", "cli.main", "run", "pool", "--jobs", str(workers), lake]
+    line = [sys.executable, "-m", "cli.main", "run", "pool", "--jobs", str(workers), f"lake.path={lake}"]
     return timed(line, folder, DAGSTER_HOME=str(home))
+
+
+def apart(folder: Path, workers: int) -> float:
+    """Seconds a pool: the wall time of all, divided by how many there are."""
+    began = time.monotonic()
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(lambda n: stage_0(folder, 1, f"-{n}-of-{workers}"), range(workers)))
+    return (time.monotonic() - began) / workers
 
 
 def embeddings(folder: Path, workers: int) -> float:
@@ -155,7 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--pairs", type=int, default=40_000)
     parser.add_argument("--workers", default="1,2")
-    parser.add_argument("--only", default="stage_0,embeddings,tokens,scoring,scoring_by_ray")
+    parser.add_argument("--only", default="stage_0,apart,embeddings,tokens,scoring,scoring_by_ray")
     parser.add_argument("--embed", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.embed:
@@ -169,7 +179,7 @@ def main() -> None:
         write_encoder(folder)
         print(f"{args.pairs:,} pairs, {len(os.sched_getaffinity(0))} cores\n")
         print("| | workers | wall s | speed-up | efficiency |\n|---|---:|---:|---:|---:|")
-        stages = (stage_0, embeddings, tokens, scoring, scoring_by_ray)
+        stages = (stage_0, apart, embeddings, tokens, scoring, scoring_by_ray)
         for what in (s for s in stages if s.__name__ in args.only.split(",")):
             first = 0.0
             for n in workers:

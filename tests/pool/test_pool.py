@@ -462,8 +462,9 @@ def test_near_duplicates_share_a_cluster_named_by_its_smallest_member():
     texts = {"c": base, "a": base + " more", "b": base.upper() + "!", "d": " ".join(f"other{i}" for i in range(100))}
     texts |= {"e": "Hi", "f": "hi!", "g": "Hello"}
     expected = {"a": "a", "b": "a", "c": "a", "d": "d", "e": "e", "f": "e", "g": "g"}
-    for order in (list(texts), sorted(texts, reverse=True)):
-        assert dict(clusters([([n], pa.array([texts[n]]), np.zeros(1, int)) for n in order])) == expected
+    for order, threads in ((list(texts), 1), (sorted(texts, reverse=True), 1), (list(texts), 3)):
+        batches = [([n], pa.array([texts[n]]), np.zeros(1, int)) for n in order]
+        assert dict(clusters(batches, threads=threads)) == expected
 
 
 def test_signatures_agree_as_often_as_shingles_do():
