@@ -90,7 +90,10 @@ class BadAddress(Stop):
 
 
 class Wire:
-    """One server, over connections that are kept. Used within one event loop, inside `async with`.
+    """One server, over a connection for every call. Used within one event loop, inside `async with`.
+
+    What a server sends beyond its answer, at once or later, would be taken for the next call's on a connection that is
+    kept, and nothing tells it from one. A new one costs round trips beside answers that take seconds.
 
     Args:
         base_url: scheme, host and path before that of every call.
@@ -140,7 +143,7 @@ class Wire:
                 cookies=http.cookiejar.CookieJar(refusing),
                 event_hooks={"request": [self._dismiss], "response": [self._admit]},
                 follow_redirects=False,
-                limits=httpx2.Limits(),  # of calls at once the caller sets one
+                limits=httpx2.Limits(max_keepalive_connections=0),  # of calls at once the caller sets one
                 proxy=self.proxy,
                 timeout=None,  # the whole call has one
                 trust_env=False,

@@ -35,6 +35,15 @@ def test_an_access_token_that_dies_is_taken_anew(studio):
     assert at.label(batch(4)).num_rows == 4 and server.tokens > 3
 
 
+def test_an_answer_that_nobody_asked_for_is_no_answer_to_the_next_call(studio):
+    server, people = studio
+    server.twice = True
+    at = people()
+    at.waiting(batch(4))
+    assert at.answer(ANN, right) == 4
+    assert at.label(batch(4)).num_rows == 4
+
+
 def test_an_import_that_breaks_off_goes_on_without_a_double(studio):
     server, people = studio
     at = people()

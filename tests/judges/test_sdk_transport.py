@@ -159,6 +159,27 @@ def test_a_refusal_that_drips_is_left_in_time(monkeypatch, backend):
 
 
 @BACKENDS
+@pytest.mark.parametrize(
+    ("later", "pause"),
+    [(0, 0), (0.02, 0.15), (0.15, 0)],
+    ids=["in one packet", "before the next request", "after the next request"],
+)
+def test_an_answer_that_nobody_asked_for_answers_no_later_request(backend, later, pause):
+    made = {"openai": OpenAI, "anthropic": Anthropic}[backend]
+
+    async def three(url: str) -> list[bytes]:
+        bodies = []
+        async with made(url, None).connect() as client:
+            for _ in range(3):
+                bodies.append((await client.call("POST", made.path, b"{}")).body)
+                await asyncio.sleep(pause)
+        return bodies
+
+    with serving(lambda path, body, number: Step(b"%d" % number, surplus=b"surplus", later=later)) as server:
+        assert asyncio.run(three(server.url)) == [b"0", b"1", b"2"]
+
+
+@BACKENDS
 def test_a_call_that_never_left_cannot_have_been_charged(backend):
     with serving(lambda *_: Step({})) as server:
         gone = server.url

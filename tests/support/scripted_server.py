@@ -15,13 +15,16 @@ from typing import Any
 @dataclass
 class Step:
     """One answer: a body (dict is sent as JSON), a status and headers; `reset` drops the connection instead, `drip`
-    waits so many seconds before each byte."""
+    waits so many seconds before each byte; `surplus` is a second whole answer that nobody asked for, in the same packet or
+    so many seconds `later`."""
 
     body: Any = None
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     reset: bool = False
     drip: float = 0
+    surplus: Any = None
+    later: float = 0
 
 
 Script = Callable[[str, dict, int], Step]  # path, body, how many requests came before
@@ -50,20 +53,28 @@ class ScriptedServer:
                     self.close_connection = True
                     self.connection.close()
                     return
-                data = step.body if isinstance(step.body, bytes) else json.dumps(step.body).encode()
                 with contextlib.suppress(OSError):
-                    self.send_response(step.status)
-                    self.send_header("content-type", "application/json")
-                    self.send_header("content-length", str(len(data)))
-                    for name, value in step.headers.items():
-                        self.send_header(name, value)
-                    self.end_headers()
-                    for i in range(len(data)) if step.drip else ():  # a byte at a time
-                        time.sleep(step.drip)
-                        self.wfile.write(data[i : i + 1])
-                        self.wfile.flush()
-                    self.wfile.write(data if not step.drip else b"")
+                    self.say(step, step.body)
+                    if step.surplus is not None:
+                        if step.later:
+                            self.wfile.flush()
+                            time.sleep(step.later)
+                        self.say(step, step.surplus)
                     self.wfile.flush()
+
+            def say(self, step, body):
+                data = body if isinstance(body, bytes) else json.dumps(body).encode()
+                self.send_response(step.status)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(data)))
+                for name, value in step.headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                for i in range(len(data)) if step.drip else ():  # a byte at a time
+                    time.sleep(step.drip)
+                    self.wfile.write(data[i : i + 1])
+                    self.wfile.flush()
+                self.wfile.write(data if not step.drip else b"")
 
             def finish(self):
                 with contextlib.suppress(OSError, ValueError):

@@ -36,7 +36,13 @@ class Client:
             )
         self.personal = self.key.count(".") == 2  # a JWT
         self._access, self._since = "", 0.0
-        self._http = httpx.Client(base_url=self.url, timeout=settings.timeout, follow_redirects=False, trust_env=False)
+        self._http = httpx.Client(
+            base_url=self.url,
+            follow_redirects=False,
+            limits=httpx.Limits(max_keepalive_connections=0),  # what comes beyond an answer answers no later call
+            timeout=settings.timeout,
+            trust_env=False,
+        )
 
     def close(self) -> None:
         self._http.close()
