@@ -8,6 +8,7 @@ the function can see: a table or a section of the configuration that it does not
 import hashlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from curation.tables import PartitionKind, Table
@@ -85,12 +86,12 @@ class Step:
     def name(self) -> str:
         return getattr(self.fn, "__name__", "step")
 
-    @property
+    @cached_property
     def sees(self) -> tuple[Table, ...]:
         """The tables that the function may read."""
         return (*self.reads, *self.reads_upto, *self.reads_earlier, *(self.tables if self.reads_itself else ()))
 
-    @property
+    @cached_property
     def needs(self) -> tuple[Table, ...]:
         """The tables that must be there before it runs: those that it or one of its checks reads, but for itself."""
         checks = (t for checks in self.checks.values() for c in checks for t in c.reads)
@@ -120,7 +121,8 @@ class Step:
     def inputs(self, settings: Settings, partition: str | None) -> list[tuple[Table, str | None]]:
         """Every (table, partition) the step reads for one of its partitions."""
         found: list[tuple[Table, str | None]] = []
-        for table in (*self.reads, *(t for t in self.needs if t not in {*self.reads, *self.reads_upto})):
+        direct = {*self.reads, *self.reads_upto}
+        for table in (*self.reads, *(t for t in self.needs if t not in direct)):
             if table.partition is None:
                 found.append((table, None))
             elif table.partition == self.partition:

@@ -28,6 +28,9 @@ class Table:
     key: tuple[str, ...]
     partition: PartitionKind | None = None
 
+    def __hash__(self) -> int:
+        return hash(self.name)  # no two are called alike, and a schema's takes long
+
 
 def field(name: str, type_: pa.DataType, doc: str, nullable: bool = False) -> pa.Field:
     """A column with its sentence for people."""

@@ -70,7 +70,8 @@ def session(
     """A session on the instance with this limit and number of threads.
 
     Args:
-        views: what it sees beside what it creates itself, the first where two have the same name.
+        views: what it sees beside what it creates itself, the first where two have the same name. Without any it has no
+            database of its own, and reads what is registered with it.
     """
     key = os.getpid(), memory_limit, threads
     with _lock:
@@ -84,17 +85,18 @@ def session(
                 _shared.add((key, one.name))
         con = instance.cursor()
     try:
-        path = ",".join(f"{database}.main" for database in (name, *(one.name for one in views)))
-        con.execute(
-            # no replacements: a name is a table, never a variable of the program
-            "SET enable_progress_bar=false; SET python_enable_replacements=false; "
-            f"ATTACH ':memory:' AS {name}; SET search_path='{path}'; {reach.before}"
-        )
+        # no replacements: a name is a table, never a variable of the program
+        begin = "SET enable_progress_bar=false; SET python_enable_replacements=false"
+        if views:
+            path = ",".join(f"{database}.main" for database in (name, *(one.name for one in views)))
+            begin += f"; ATTACH ':memory:' AS {name}; SET search_path='{path}'; {reach.before}"
+        con.execute(begin)
         yield con
     finally:
         con.close()
-        with _lock:
-            instance.execute(f"DETACH DATABASE IF EXISTS {name}")
+        if views:
+            with _lock:
+                instance.execute(f"DETACH DATABASE IF EXISTS {name}")
 
 
 def _make(instance: duckdb.DuckDBPyConnection, views: Views, making: str) -> None:

@@ -11,6 +11,7 @@ import functools
 import http.cookiejar
 import importlib
 import logging
+import ssl
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
@@ -147,6 +148,7 @@ class Wire:
                 proxy=self.proxy,
                 timeout=None,  # the whole call has one
                 trust_env=False,
+                verify=_trusted(),
             )
         except (ValueError, ImportError, httpx2.InvalidURL) as e:
             raise BadAddress(
@@ -242,6 +244,14 @@ class Wire:
         hidden = self.hide(data.decode(errors="replace")).encode()
         code, _ = error_of(json_object(hidden) or {})
         return Failure(words(hidden) or f"HTTP {status}", status, headers, code)
+
+
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    """The authorities whose servers are believed, read once a process."""
+    import httpx2
+
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 async def _whole(response: "httpx2.Response") -> bytes:

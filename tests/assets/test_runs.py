@@ -57,14 +57,9 @@ def ended() -> int:
     return done.pid
 
 
-def environment(folder: Path) -> dict[str, str]:
-    return os.environ | {"DAGSTER_HOME": str(folder), "PYTHONPATH": str(ROOT)}
-
-
-def work(folder: Path, seconds: str) -> str | None:
-    """A run of one step that holds the pool `gpu` for so long; why it failed."""
-
-    step, definitions = held(folder, float(seconds))
+def work(folder: Path, seconds: float) -> pipeline.RunFailure | None:
+    """A run, in this process, of one step that holds the pool `gpu` for so long; why it failed."""
+    step, definitions = held(folder, seconds)
     with dg.DagsterInstance.get() as instance:
         return pipeline.materialize(definitions, (step,), None, instance)
 
@@ -72,7 +67,7 @@ def work(folder: Path, seconds: str) -> str | None:
 def start(folder: Path, seconds: float) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "tests.assets.test_runs", str(folder), str(seconds)],
-        cwd=folder, env=environment(folder), stdout=subprocess.PIPE, text=True,
+        cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
@@ -87,6 +82,7 @@ def home(request, tmp_path, monkeypatch) -> Iterator[Path]:
             text, n = re.subn(r"sqlite: \{.*?\}", f"postgres: {{postgres_url: '{url}'}}", text)
             assert n == 1
         (tmp_path / "dagster.yaml").write_text(text)
+        monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
         yield tmp_path
 
 
@@ -107,8 +103,7 @@ def test_what_a_killed_run_held_is_free_for_the_next(home):
     first.kill()
     first.wait()
     assert statuses(home) == ["STARTED"]  # as a killed process leaves it
-    said, _ = start(home, 0).communicate(timeout=60)
-    assert said == "None\n"
+    assert work(home, 0) is None
     assert statuses(home) == ["FAILURE", "SUCCESS"]
 
 
@@ -125,7 +120,7 @@ def test_a_killed_worker_takes_its_step_along_and_the_next_run_goes_on(home):
     """A run with a process for every step, as the UI starts them."""
     worker = subprocess.Popen(
         [sys.executable, "-m", "dagster", "job", "execute", "-m", "tests.assets.test_runs", "-j", "hold"],
-        cwd=home, env=environment(home) | {"HOLD_SECONDS": "600"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        cwd=home, env=os.environ | {"PYTHONPATH": str(ROOT), "HOLD_SECONDS": "600"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     until(lambda: (home / "holding").exists(), 120)
     (step,) = [int(p) for p in (home / "holding").read_text().split()]
@@ -133,7 +128,7 @@ def test_a_killed_worker_takes_its_step_along_and_the_next_run_goes_on(home):
     worker.kill()
     worker.wait()
     until(lambda: started(step) is None, 10)
-    assert start(home, 0).communicate(timeout=90)[0] == "None\n"
+    assert work(home, 0) is None
     assert statuses(home) == ["FAILURE", "SUCCESS"]
 
 
@@ -145,7 +140,7 @@ def test_a_run_that_was_cancelled_and_killed_holds_nothing(home):
         (record,) = instance.get_run_records()
         instance.report_run_canceled(record.dagster_run)
         assert instance.event_log_storage.get_concurrency_info("gpu").active_slot_count == 1
-    assert start(home, 0).communicate(timeout=90)[0] == "None\n"
+    assert work(home, 0) is None
     assert statuses(home) == ["CANCELED", "SUCCESS"]
 
 
@@ -213,4 +208,4 @@ def test_a_run_is_gone_when_none_of_its_processes_is_left(home, monkeypatch):
 
 
 if __name__ == "__main__":
-    print(work(Path(sys.argv[1]), sys.argv[2]))
+    print(work(Path(sys.argv[1]), float(sys.argv[2])))
