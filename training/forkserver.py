@@ -172,6 +172,8 @@ def serve(path: Path) -> None:
                         running[watch] = pid, connection
                         events.register(watch, selectors.EVENT_READ, None)
                         events.register(connection, selectors.EVENT_READ, pid)
+                        # last: who asked may be gone already, and then the program is ended as any other
+                        connection.sendall(struct.pack("!q", pid))
                 elif key.fd in running:
                     pid, connection = running.pop(key.fd)
                     events.unregister(key.fd)
@@ -208,7 +210,6 @@ def _fork(connection: socket.socket, listener: socket.socket) -> int:
         os._exit(_run(job, fds))
     for fd in fds:
         os.close(fd)
-    connection.sendall(struct.pack("!q", pid))
     return pid
 
 

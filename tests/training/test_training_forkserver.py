@@ -1,6 +1,9 @@
 """Training programs that are forked from a process with their packages imported: as if each were started by itself."""
 
+import json
 import os
+import socket
+import struct
 import subprocess
 import sys
 
@@ -73,6 +76,24 @@ def test_it_ends_when_its_guard_is_killed_and_the_server_goes_on(env, server, tm
     one.kill()
     until(lambda: started(pid) is None)
     assert guard(env, server, tmp_path, 7).wait(60) == 7
+
+
+def test_it_ends_when_its_guard_is_killed_before_it_is_told_the_process(env, server, tmp_path):
+    job = {
+        "module": "program",
+        "arguments": [str(tmp_path)],
+        "env": {**os.environ, **env, "SAID": "x"},
+        "cwd": str(ROOT),
+    }
+    told = json.dumps(job).encode()
+    with socket.socket(socket.AF_UNIX) as guarding:
+        guarding.connect(str(server))
+        socket.send_fds(guarding, [struct.pack("!Q", len(told))], [1, 2])
+        guarding.sendall(told)
+    (tmp_path / "later").mkdir()
+    assert guard(env, server, tmp_path / "later", 7).wait(60) == 7  # by now the server has seen both
+    said = tmp_path / "pid"
+    until(lambda: not said.exists() or started(int(said.read_text() or "0")) is None, 5)
 
 
 def test_it_is_started_by_itself_where_the_server_is_gone(env, tmp_path):
