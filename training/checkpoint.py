@@ -6,6 +6,7 @@ converting it to DeepSpeed's universal format; a checkpoint of another job is re
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from training.tokens import TokenTable
 
 DECISIVE = ("backbone", "recipe", "max_tokens")
 SHARDING = ("world", "zero_stage")
+POINTER = {"tag": str, "state": dict, "fingerprint": str, "world": int, "zero_stage": int}
 # All that a checkpoint may name besides what torch itself takes for harmless. DeepSpeed reads it with pickle, which runs
 # whatever a file names.
 HARMLESS = {
@@ -47,6 +49,7 @@ class Checkpoints:
     Raises:
         WrongCheckpoint: the folder's checkpoint belongs to other data, another backbone or another recipe, or only one of
             the two trainings shards its state.
+        DamagedCheckpoint: its pointer is none.
     """
 
     def __init__(self, folder: Path, job: TrainJob, tokens: TokenTable, group: ProcessGroup):
@@ -56,8 +59,7 @@ class Checkpoints:
             "world": group.size,
             "zero_stage": job.zero_stage,
         }
-        pointer = folder / "last.json"
-        self.last = json.loads(pointer.read_text(encoding="utf-8")) if pointer.exists() else None
+        self.last = pointed_to(folder / "last.json")
         if self.last and self.last["fingerprint"] != self.identity["fingerprint"]:
             raise WrongCheckpoint(f"{folder}: the checkpoint {self.last['tag']} belongs to another job; remove it")
         stages = {self.last["zero_stage"], job.zero_stage} if self.last else {0}
@@ -104,6 +106,24 @@ class Checkpoints:
         shutil.rmtree(target, ignore_errors=True)
         folders = ["--input_folder", str(self.folder / tag), "--output_folder", str(target)]
         subprocess.run([*program, *folders], check=True, stdout=subprocess.DEVNULL)
+
+
+def pointed_to(pointer: Path) -> dict | None:
+    """What the pointer of a folder of checkpoints says, None where there is none.
+
+    Raises:
+        DamagedCheckpoint: it is not what a training writes, or names something outside its folder.
+    """
+    if not pointer.exists():
+        return None
+    try:
+        said = json.loads(pointer.read_text(encoding="utf-8"))
+    except ValueError:
+        said = None
+    whole = isinstance(said, dict) and all(isinstance(said.get(name), kind) for name, kind in POINTER.items())
+    if not whole or not re.fullmatch(r"step_\d+", said["tag"]):
+        raise DamagedCheckpoint(f"{pointer} names no checkpoint of a training; remove {pointer.parent} to begin anew")
+    return said
 
 
 def refuse_code(folder: Path) -> None:

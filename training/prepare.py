@@ -22,7 +22,7 @@ from training.backbone import folder_of
 from training.job import TrainJob
 from training.model import backbone_tokenizer, learn_tokenizer, load_tokenizer, shares_prefixes
 from training.processes import ProcessGroup, Progress, open_progress, run_program
-from training.tokens import TokenTable, left_out, write_pairs
+from training.tokens import DamagedTokens, TokenTable, left_out, write_pairs
 
 PART_ROWS = 8192  # of a part at the most; a part never reaches over a row group's end
 LOOK_EVERY_S = 0.2
@@ -82,7 +82,10 @@ def tokenizer_for(job: TrainJob, group: ProcessGroup):
             replace_folder(new, folder)
     while not folder.exists():
         time.sleep(LOOK_EVERY_S)
-    return load_tokenizer(folder)
+    try:
+        return load_tokenizer(folder)
+    except Exception as e:  # whatever a broken file of it raises
+        raise DamagedTokens(f"{folder} is damaged ({e}); remove {folder.parent} to make all of it anew") from None
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,10 @@ CHUNK = 1024
 ABOUT = b"assay"  # of a file's schema: what it says of itself
 
 
+class DamagedTokens(ValueError):
+    """A file that a training made of its pairs is not what was written."""
+
+
 def encoded(
     rows: Iterable[tuple[str, Sequence[dict], Sequence[str]]], tokenizer
 ) -> Iterator[tuple[str, list[np.ndarray] | RenderError]]:
@@ -126,11 +130,18 @@ def left_out(paths: Iterable[Path]) -> tuple[Counter, list[str]]:
     dropped: Counter = Counter()
     refused: list[str] = []
     for path in paths:
-        with pa.memory_map(str(path)) as file:
-            about = json.loads(pa.ipc.open_file(file).schema.metadata[ABOUT])
+        about = json.loads(opened(path).schema.metadata[ABOUT])
         dropped.update(about["dropped"])
         refused += about["refused"]
     return dropped, refused[:1]
+
+
+def opened(path: Path) -> pa.RecordBatchFileReader:
+    """A file of tokens, memory-mapped. Raises DamagedTokens."""
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path)))
+    except pa.ArrowInvalid as e:
+        raise DamagedTokens(f"{path} is damaged ({e}); remove {path.parent} to make it anew") from None
 
 
 class TokenTable:
@@ -144,7 +155,7 @@ class TokenTable:
     """
 
     def __init__(self, *sources: Path | pa.Buffer):
-        self._files = [pa.ipc.open_file(pa.memory_map(str(s)) if isinstance(s, Path) else s) for s in sources]
+        self._files = [opened(s) if isinstance(s, Path) else pa.ipc.open_file(s) for s in sources]
         self._batches = [file.get_batch(i) for file in self._files for i in range(file.num_record_batches)]
         self._parts = [self._views(b) for b in self._batches]
         self._starts = np.cumsum([0, *(b.num_rows for b in self._batches)])

@@ -72,6 +72,7 @@ CREATE INDEX IF NOT EXISTS batches_by_name ON batches(name);
 )
 
 
+HELD_S = 60  # seconds for which another program may hold the store
 KEPT = "kept"  # file beside the store: there are calls in it
 
 # What the digest of a row is taken over. The texts that were sent and received bear a check of their own: they are
@@ -93,6 +94,10 @@ class BudgetExceeded(Stop):
 
 class LostCalls(Stop, ConfigError):
     """The store of calls is not what it was: to go on would pay every answer again."""
+
+
+class HeldCalls(Stop, ConfigError):
+    """Another program holds the store of calls for too long. Nothing is sent that cannot be written there."""
 
 
 def canonical(value: Any) -> bytes:
@@ -176,7 +181,7 @@ class Store:
             self._con = readers(path)
             return
         # `group` may run on a helper thread, one at a time
-        self._con = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+        self._con = sqlite3.connect(path, timeout=HELD_S, isolation_level=None, check_same_thread=False)
         with self.alone("the file itself"):  # two that make it at once would find it locked
             self._con.execute("PRAGMA journal_mode=WAL")
             self._con.execute("PRAGMA synchronous=FULL")
@@ -591,6 +596,7 @@ def store(lake: Lake) -> Generator[Store]:
 
     Raises:
         LostCalls: it was there and is gone, empty or damaged.
+        HeldCalls: another program holds it.
     """
     folder = lake.folder("calls")
     path, kept, far_away = folder / "calls.sqlite", folder / KEPT, folder / call_postgres.PLACE
@@ -617,21 +623,32 @@ def store(lake: Lake) -> Generator[Store]:
             f"again, and the budget would begin at 0. Put it back (`assay restore`, docs/backup.md). To begin anew all the "
             f"same, remove {kept} and {lake.storage.where(SPENDING, None)}"
         )
-    try:
+    with _whole(path):
         opened = Store(path, readonly=there and not os.access(path, os.W_OK))
         if not kept.exists() and os.access(folder, os.W_OK):
             kept.touch()
-    except sqlite3.DatabaseError as e:
-        if isinstance(e, sqlite3.OperationalError):  # locked, or a full disk
+        with contextlib.closing(opened):
+            yield opened
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Generator[None]:
+    """What SQLite says of a file that is damaged or held, whenever it finds out, as a stop that says what to do. Raises
+    LostCalls, HeldCalls."""
+    try:
+        yield
+    except (sqlite3.DatabaseError, zlib.error) as e:
+        if getattr(e, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise HeldCalls(
+                f"{path} was held by another program for {HELD_S:g} s, and no call is made that cannot be written there. Run"
+                " again when that program has ended"
+            ) from e
+        if type(e) not in (sqlite3.DatabaseError, zlib.error):  # a full disk, or a fault of this program
             raise
         raise LostCalls(
             f"{path} is damaged ({e}): no call is made, since every answer would be paid again. `assay verify` says more;"
             " put the file back from a backup (docs/backup.md)"
         ) from e
-    try:
-        yield opened
-    finally:
-        opened.close()
 
 
 def exists(lake: Lake) -> bool:

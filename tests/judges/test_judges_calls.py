@@ -10,8 +10,8 @@ import pytest
 
 from resources.judges import VOTE_SCHEMA, panel
 from resources.lake import Lake
-from resources.llm import wire
-from resources.llm.call_store import BudgetExceeded, Request, spent, store
+from resources.llm import call_store, wire
+from resources.llm.call_store import BudgetExceeded, HeldCalls, Request, spent, store
 from resources.llm.policy import Policy, Unavailable
 from resources.llm.prices import UnknownPrice
 from resources.llm.providers import NoKey
@@ -345,6 +345,20 @@ def test_a_store_takes_no_change_and_one_result_an_attempt(tmp_path):
         rows = {r["status"]: r for r in calls.ledger().to_pylist()}
     assert (rows["lost"]["calls"], rows["lost"]["cost_micros"], rows["lost"]["at_risk_micros"]) == (1, 0, 97)
     assert (rows["ok"]["cost_micros"], rows["ok"]["at_risk_micros"]) == (3, 0)
+
+
+def test_a_store_that_another_program_holds_stops_the_run_in_one_line_before_anything_is_sent(tmp_path, monkeypatch):
+    monkeypatch.setattr(call_store, "HELD_S", 0.2)
+    with serving(lambda *_: pytest.fail("asked")) as server:
+        asked = judge(server.url, tmp_path)
+        with store(asked.lake):
+            pass
+        other = sqlite3.connect(tmp_path / "files" / "calls" / "calls.sqlite", isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(HeldCalls, match=r"calls\.sqlite was held by another program for 0\.2 s, .* Run again when"):
+            asked.vote(targets(2), NO_EXAMPLES)
+        other.close()
+        assert not server.requests
 
 
 def test_a_key_names_all_that_reaches_the_wire():

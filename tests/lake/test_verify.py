@@ -224,6 +224,22 @@ def test_a_call_store_that_is_gone_or_cut_is_damaged(lake, harm):
     assert not server.requests
 
 
+def test_damage_in_the_middle_of_a_call_store_stops_before_an_answer_is_paid_again(lake):
+    """Every page but the first, emptied; SQLite finds out when it comes to read it."""
+    path = Path(lake.root) / "files" / "calls" / "calls.sqlite"
+    data, stopped = path.read_bytes(), 0
+    with serving(lambda *_: pytest.fail("an answer is paid again")) as server:
+        for at in range(4096, len(data), 4096):
+            path.write_bytes(data[:at] + bytes(4096) + data[at + 4096 :])
+            try:
+                judge(server.url, Path(lake.root)).vote(targets(3), NO_EXAMPLES)
+            except LostCalls as e:
+                assert "calls.sqlite is damaged (" in str(e) and "backup" in str(e)
+                stopped += 1
+        assert not server.requests
+    assert stopped > 3
+
+
 def test_a_damaged_model_is_named_and_set_aside_with_what_names_it(lake, config, capsys):
     folder = Path(lake.root) / "files" / "models" / MODEL
     flip(folder / "model" / "model.safetensors", 12_345)

@@ -1,12 +1,13 @@
 """A checkpoint is data: one that names code, or is damaged, is refused by name before anything of it is loaded."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 import torch
 
-from training.checkpoint import DamagedCheckpoint, refuse_code
+from training.checkpoint import DamagedCheckpoint, pointed_to, refuse_code
 
 
 class Command:
@@ -50,6 +51,21 @@ def test_a_damaged_file_is_named(tmp_path, harm):
     file.write_bytes({"truncated": whole[: len(whole) // 2], "empty": b"", "text": b"no checkpoint"}[harm])
     with pytest.raises(DamagedCheckpoint, match=r"mp_rank_00_model_states\.pt cannot be read"):
         refuse_code(made)
+
+
+@pytest.mark.parametrize("tag", ["step_2", "../../elsewhere", "step_2/../../x", "/step_2", 2])
+@pytest.mark.parametrize("cut", [None, 0, 9, -2])
+def test_a_pointer_that_names_no_checkpoint_of_its_folder_is_refused_by_name(tmp_path, tag, cut):
+    said = {"tag": tag, "state": {}, "fingerprint": "f", "world": 1, "zero_stage": 0}
+    pointer = tmp_path / "checkpoints" / "last.json"
+    assert pointed_to(pointer) is None
+    pointer.parent.mkdir()
+    pointer.write_text(json.dumps(said)[:cut])
+    if tag == "step_2" and cut is None:
+        assert pointed_to(pointer) == said
+        return
+    with pytest.raises(DamagedCheckpoint, match=r"last\.json names no .*; remove .*/checkpoints to begin anew"):
+        pointed_to(pointer)
 
 
 def test_a_checkpoint_that_is_gone_is_named(tmp_path):

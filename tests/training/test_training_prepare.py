@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -17,6 +18,7 @@ from training.launch import ROOT, command, environment, guarded
 from training.model import backbone_tokenizer, new_model
 from training.prepare import parts_of, prepare_tokens, read_pairs, tokenizer_for
 from training.processes import ProcessGroup
+from training.tokens import DamagedTokens
 from training.train import train
 
 
@@ -57,6 +59,22 @@ def test_parts_are_the_whole_in_order_and_none_is_made_twice(tmp_path, monkeypat
     again = prepare_tokens(parted, tokenizer, group, True)
     assert again.train.ids == found.train.ids
     assert {p.name: p.stat().st_mtime_ns for p in folder.iterdir() if p.name in before} == before
+
+
+@pytest.mark.parametrize("harm", [lambda b: b[:500], lambda b: b"", lambda b: b"x" * len(b), lambda b: b"{"])
+@pytest.mark.parametrize("name", ["train-shared/part-00000.arrow", "tokenizer/tokenizer.json"])
+def test_a_damaged_file_of_tokens_is_named_with_the_way_to_make_it_anew(tmp_path, name, harm):
+    j = job(tmp_path, table(pairs(12)))
+
+    def made() -> list[str]:
+        return prepare_tokens(j, tokenizer_for(j, ProcessGroup()), ProcessGroup(), True).train.ids
+
+    before, file = made(), j.out / "tokens" / name
+    file.write_bytes(harm(file.read_bytes()))
+    with pytest.raises(DamagedTokens, match=r"tokens/\S+ is damaged \(.*; remove \S+ to make ") as e:
+        made()
+    shutil.rmtree(str(e.value).split("; remove ")[1].split(" to make ")[0])
+    assert made() == before
 
 
 def test_parts_follow_row_groups_and_cover_every_row(tmp_path, monkeypatch):
