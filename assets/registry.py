@@ -12,8 +12,8 @@ from curation.tables import Table
 
 @functools.cache
 def steps() -> tuple[Step, ...]:
-    """Derived from what the steps read. Where the reads leave it open, steps of the same partitions stay together, and
-    the order is that of names.
+    """Derived from what the steps read. Where the reads leave it open, steps of the same partitions stay together, among
+    them those of the same pool, and the order is that of names.
 
     Raises:
         ValueError: two steps write one table, a table that is read is written by none, or steps read each other.
@@ -48,8 +48,8 @@ def ordered(some: tuple[Step, ...]) -> tuple[Step, ...]:
     ready: list[Step] = []
     while sorter.is_active():
         ready += sorter.get_ready()
-        kind = order[-1].partition if order else None
-        ready.sort(key=lambda s: (s.partition != kind, s.partition or "", s.name))
+        kind, pool = (order[-1].partition, order[-1].pool) if order else (None, None)
+        ready.sort(key=lambda s: (s.partition != kind, s.partition or "", s.pool != pool, s.name))
         order.append(ready.pop(0))
         sorter.done(order[-1])
     return tuple(order)
