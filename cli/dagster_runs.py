@@ -131,6 +131,29 @@ def graph(some: Collection[Unit], settings: Settings) -> dict[Unit, set[Unit]]:
     return {u: {writer[n] for n in u.reads(settings) if n in writer} - {u} for u in some}
 
 
+def apart(some: Collection[Unit], settings: Settings) -> Iterator[Unit]:
+    """The units, cut where a step waits for another unit and the steps before it do not: these need not wait as well. An
+    iteration stays one.
+
+    Args:
+        some: in an order in which they could run.
+    """
+    writer = {name: unit for unit in some for name in unit.writes()}
+    rests_on: dict[Unit, set[Unit]] = {}  # directly or not
+    for unit in some:
+        parts: list[list[Step]] = [[]]
+        rests_on[unit] = set()
+        for step in unit.steps:
+            inputs = (label(*pair) for pair in step.inputs(settings, unit.partition))
+            direct = {writer[name] for name in inputs if name in writer} - {unit}
+            wanted = direct.union(*(rests_on[other] for other in direct)) - rests_on[unit]
+            if wanted and parts[-1] and step.partition != "iteration":
+                parts.append([])
+            rests_on[unit] |= wanted
+            parts[-1].append(step)
+        yield from (Unit(unit.partition, tuple(part)) for part in parts)
+
+
 def ready(settings: Settings, groups: Collection[str] = ()) -> Iterator[tuple[str, str | None]]:
     """(names of assets with commas between, partition) of each unit that is not up to date and rests on no other such:
     they may run side by side on any machine, in any order.
@@ -159,9 +182,10 @@ def run_all(settings: Settings, say: Say, groups: Collection[str] = (), jobs: in
         JobFailed: a step failed or waits; what does not rest on it was made all the same.
     """
     with opened() as instance:
-        work = _Work(
-            settings, say, list(units(settings, groups)), instance, allowed(instance) if jobs is None else jobs
-        )
+        jobs = allowed(instance) if jobs is None else jobs
+        work = _Work(settings, say, list(units(settings, groups)), instance, jobs)
+        if jobs > 1:
+            work.units = list(apart(work.units, settings))
         try:
             work.run()
         finally:
@@ -246,7 +270,8 @@ class _Work:
         """Start a unit in a process of its own; False where it is over already: up to date, or made in this process.
 
         Args:
-            alone: nothing else can run meanwhile, so that it may have the threads of all.
+            alone: nothing else can run meanwhile, so that it may have the threads of all, as one of no partition has,
+                for which much waits.
         """
         lake = Lake.of(self.settings).pinned()
         if unit not in self.retried and (again := retries(unit, self.settings, lake)):
@@ -262,7 +287,7 @@ class _Work:
             self.say(f"        {why}")
         names = tuple(s.name for s in again)
         if workers is not None:
-            threads = self.settings.lake.threads * (self.jobs if alone else 1)
+            threads = self.settings.lake.threads * (self.jobs if alone or unit.partition is None else 1)
             made = workers.submit(_materialize_here, names, unit.partition, threads)
             self.at_work[made] = (unit, started, len(again))
             return True
