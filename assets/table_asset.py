@@ -151,14 +151,15 @@ class Step:
     def changed(self, settings: Settings, lake: Lake, partition: str | None) -> str | None:
         """As `stale`, but for what is to be tried again: what rests on it now need not be made again before that has
         brought something else."""
+        notes = [lake.note(table, partition) for table in self.tables]
         try:
+            if None in notes:  # what it reads outside the lake is not looked at: a large source takes a while
+                lake.versions(self.inputs(settings, partition))
+                return "never made"
             now = self.note(settings, lake, partition)
         except Missing as e:
             return f"waits: {e}"
-        for table in self.tables:
-            note = lake.note(table, partition)
-            if note is None:
-                return "never made"
+        for note in filter(None, notes):
             if note.get("code") != now["code"]:
                 return "code or settings changed"
             if note.get("outside") != now.get("outside"):

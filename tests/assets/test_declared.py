@@ -71,6 +71,16 @@ def test_a_check_sees_what_it_and_its_step_declare(tmp_path):
         make(step(sql("FROM silver"), checks={SNAPSHOTS: [replace(looks, reads=(SILVER,))]}), tmp_path)
 
 
+def test_what_is_outside_is_not_looked_at_to_know_that_a_table_was_never_made(tmp_path):
+    """A large source takes a while to be hashed."""
+    looked: list[str | None] = []
+    outside = replace(step(lambda run: None), external_version=lambda settings, lake, key: str(looked.append(key)))
+    config, lake = settings(), Lake(str(tmp_path))
+    assert outside.changed(config, lake, None) == "never made" and not looked
+    make(outside, tmp_path)
+    assert outside.changed(config, lake, None) is None and looked
+
+
 def test_a_name_is_a_table_and_never_a_variable_of_the_program(tmp_path):
     arguments = [1, 2]
     with pytest.raises(Exception, match="arguments does not exist"):
