@@ -6,6 +6,8 @@ its ranks with this process. A model's id is the hash of everything it depends o
 read, not trained again, and a training that was interrupted goes on from its last checkpoint.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import multiprocessing
@@ -14,7 +16,7 @@ import shlex
 import shutil
 import subprocess
 import warnings
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -207,13 +209,13 @@ def _score(
     cut: bool = False,
     features: bool = False,
 ) -> dict[str, pa.Table]:
-    """Parts stand in a folder named by what they depend on, so that an interrupted pass goes on; then they go."""
+    """Parts stand in a folder named by what they depend on, so that an interrupted pass goes on; then they go. Another
+    process that wants the same waits for it."""
     training = run.settings.training
     for path in models.values():
         _whole(path)
     name = _hash(_fingerprint(items, responses, key), dict(models), training.max_tokens, cut, VERSION, features)
     folder = run.lake.folder("scores") / name
-    folder.mkdir(exist_ok=True)
     job = ScoreJob(
         models={m: Path(path) for m, path in models.items()},
         items=folder / "items.parquet",
@@ -223,21 +225,45 @@ def _score(
         cut=cut,
         features=features,
     )
-    if not job.items.exists():
-        _write(items, job.items, key)
-    if items.limit(1).fetchall():
-        _start(run, "training.score", folder, job)
     rewards = [f"r_{c}" for c in responses] if key == "pair_id" else ["reward"]
     columns = [(key, pa.string()), *((r, pa.float64()) for r in rewards)]
     columns += [("unscored", pa.string()), ("truncated", pa.bool_())]
     columns += [("difference", pa.list_(pa.float32()))] if features else []
     schema = pa.schema(columns)
-    found = {m: sorted((folder / m).glob("part-*.parquet")) for m in models}
     import pyarrow.dataset as ds  # it imports pandas, which costs a step two seconds
 
-    tables = {m: ds.dataset(f, schema=schema).to_table() if f else schema.empty_table() for m, f in found.items()}
-    shutil.rmtree(folder)
+    with _alone(folder):
+        folder.mkdir(exist_ok=True)
+        if not job.items.exists():
+            _write(items, job.items, key)
+        if items.limit(1).fetchall():
+            _start(run, "training.score", folder, job)
+        found = {m: sorted((folder / m).glob("part-*.parquet")) for m in models}
+        tables = {m: ds.dataset(f, schema=schema).to_table() if f else schema.empty_table() for m, f in found.items()}
+        shutil.rmtree(folder)
     return tables
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Generator[None]:
+    """One process at a time works in a folder that goes when it is done; the others wait, and begin anew."""
+    path = folder.with_name(f"{folder.name}.lock")
+    while True:
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if _stands_at(path, lock.fileno()):  # else it went with the folder of the one that was waited for
+                try:
+                    yield
+                finally:
+                    path.unlink()
+                return
+
+
+def _stands_at(path: Path, opened: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(opened), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _whole(model: str) -> None:

@@ -3,6 +3,8 @@
 import json
 import math
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -223,6 +225,33 @@ def test_trainer_trains_once_scores_and_cleans_up(tmp_path):
     left = {p.name for p in run.lake.model(row["path"]).parent.iterdir()}
     assert left == {"job.json", "metrics.jsonl", "model", "result.json", "tensorboard"}
     assert not any(run.lake.folder("scores").iterdir())
+
+
+def test_those_who_want_the_same_scores_at_once_wait_for_each_other(tmp_path, monkeypatch):
+    at_work = []
+
+    def slow(run, module, folder, job):
+        at_work.append(module)
+        assert len(at_work) == 1
+        time.sleep(0.2)
+        ids, zeros = pq.read_table(job.items)["pair_id"], pa.array([0.0] * 6)
+        (folder / "m").mkdir()
+        pq.write_table(
+            pa.table({"pair_id": ids, "r_chosen": zeros, "r_rejected": zeros}), folder / "m" / "part-00000.parquet"
+        )
+        at_work.pop()
+
+    def one(_):
+        with duckdb.connect() as con:
+            con.register("t", table(pairs(6)))
+            return trainer.score(a_run(tmp_path), {"m": str(tmp_path / "m" / "model")}, con.sql("FROM t"))
+
+    (tmp_path / "m" / "model").mkdir(parents=True)
+    monkeypatch.setattr(trainer, "_start", slow)
+    with ThreadPoolExecutor(4) as several:
+        found = list(several.map(one, range(4)))
+    assert all(f["r_chosen_m"].to_pylist() == [0.0] * 6 for f in found)
+    assert not any(a_run(tmp_path).lake.folder("scores").iterdir())
 
 
 def test_trainer_passes_on_why_a_program_failed(tmp_path):
