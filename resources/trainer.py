@@ -16,7 +16,7 @@ import shlex
 import shutil
 import subprocess
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -232,7 +232,7 @@ def _score(
     schema = pa.schema(columns)
     import pyarrow.dataset as ds  # it imports pandas, which costs a step two seconds
 
-    with _alone(folder):
+    with _alone(folder, run.log):
         folder.mkdir(exist_ok=True)
         if not job.items.exists():
             _write(items, job.items, key)
@@ -245,12 +245,16 @@ def _score(
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Generator[None]:
-    """One process at a time works in a folder that goes when it is done; the others wait, and begin anew."""
+def _alone(folder: Path, say: Callable[[str], object]) -> Generator[None]:
+    """One process at a time works in a folder that goes when it is done; the others say that they wait, and begin anew."""
     path = folder.with_name(f"{folder.name}.lock")
     while True:
         with path.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say(f"waiting for another process that makes the scores of {folder.name}")
+                fcntl.flock(lock, fcntl.LOCK_EX)
             if _stands_at(path, lock.fileno()):  # else it went with the folder of the one that was waited for
                 try:
                     yield

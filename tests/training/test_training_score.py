@@ -241,16 +241,18 @@ def test_those_who_want_the_same_scores_at_once_wait_for_each_other(tmp_path, mo
         )
         at_work.pop()
 
-    def one(_):
+    def one(run):
         with duckdb.connect() as con:
             con.register("t", table(pairs(6)))
-            return trainer.score(a_run(tmp_path), {"m": str(tmp_path / "m" / "model")}, con.sql("FROM t"))
+            return trainer.score(run, {"m": str(tmp_path / "m" / "model")}, con.sql("FROM t"))
 
     (tmp_path / "m" / "model").mkdir(parents=True)
     monkeypatch.setattr(trainer, "_start", slow)
+    runs = [a_run(tmp_path) for _ in range(4)]
     with ThreadPoolExecutor(4) as several:
-        found = list(several.map(one, range(4)))
+        found = list(several.map(one, runs))
     assert all(f["r_chosen_m"].to_pylist() == [0.0] * 6 for f in found)
+    assert any("waiting for another process that makes the scores" in line for run in runs for line in run.said)
     assert not any(a_run(tmp_path).lake.folder("scores").iterdir())
 
 
