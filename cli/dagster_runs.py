@@ -270,8 +270,8 @@ class _Work:
         """Start a unit in a process of its own; False where it is over already: up to date, or made in this process.
 
         Args:
-            alone: nothing else can run meanwhile, so that it may have the threads of all, as one of no partition has,
-                for which much waits.
+            alone: nothing else can run meanwhile, so that it has the threads of all; so has a unit of no partition, since
+                much waits for it.
         """
         lake = Lake.of(self.settings).pinned()
         if unit not in self.retried and (again := retries(unit, self.settings, lake)):

@@ -159,7 +159,6 @@ def test_other_zero_stages_train_the_same(tmp_path, stage):
     assert losses(second) == pytest.approx(losses(first), abs=1e-6)
 
 
-@pytest.mark.slow
 def test_two_ranks_train_what_one_trains_and_go_on_as_one(tmp_path):
     j = job(tmp_path, table(pairs(70)), table(pairs(12, seed=1)), out="one", checkpoint_steps=2)
     alone = train(j)
