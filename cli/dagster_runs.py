@@ -5,20 +5,15 @@ what its steps read; how many run at once is what `dagster.yaml` allows for runs
 """
 
 import logging
-import multiprocessing
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from graphlib import TopologicalSorter
 from itertools import groupby
-from types import FrameType
 
 import dagster as dg
 from sqlalchemy.exc import DBAPIError
@@ -29,9 +24,9 @@ from assets.jobs import LOOP
 from assets.registry import steps
 from assets.table_asset import Step
 from cli.home import trouble
+from cli.workers import WorkerDied, Workers, signals_kept, workers
 from resources.lake import Lake, label
 from resources.settings import ConfigError, Settings
-from training.supervise import die_with_parent
 
 Say = Callable[[str], None]
 # a step that waits gives no check of its tables either: what rests on it is skipped, and Dagster warns of each
@@ -245,7 +240,8 @@ class _Work:
         sorter = TopologicalSorter(rests_on)
         sorter.prepare()
         ready: list[Unit] = []
-        with _workers(self.settings, self.jobs) as workers:
+        side_by_side = workers(self.jobs, _begin_worker, self.settings) if self.jobs > 1 else nullcontext()
+        with side_by_side as pool:
             while sorter.is_active():
                 ready = sorted([*ready, *sorter.get_ready()], key=self.units.index)
                 for unit in [u for u in ready if not self._busy(u)]:
@@ -255,18 +251,18 @@ class _Work:
                     if rests_on[unit] & self.lost:
                         self.lost.add(unit)
                         sorter.done(unit)
-                    elif not self._begin(unit, workers, alone=not ready and not self.at_work):
+                    elif not self._begin(unit, pool, alone=not ready and not self.at_work):
                         sorter.done(unit)
                         break  # what comes next in order may be ready now
                 else:
-                    if self.at_work:
-                        sorter.done(*self._ended(workers))
+                    if pool and self.at_work:
+                        sorter.done(*self._ended(pool))
 
     def _busy(self, unit: Unit) -> bool:
         held = {p for other, *_ in self.at_work.values() for p in other.pools}
         return len(self.at_work) >= self.jobs or bool(unit.pools & held)
 
-    def _begin(self, unit: Unit, workers: ProcessPoolExecutor | None, alone: bool = False) -> bool:
+    def _begin(self, unit: Unit, pool: Workers | None, alone: bool = False) -> bool:
         """Start a unit in a process of its own; False where it is over already: up to date, or made in this process.
 
         Args:
@@ -286,31 +282,31 @@ class _Work:
         for why in (w for s, w in again.items() if s in self.retried.get(unit, ())):
             self.say(f"        {why}")
         names = tuple(s.name for s in again)
-        if workers is not None:
+        if pool is not None:
             threads = self.settings.lake.threads * (self.jobs if alone or unit.partition is None else 1)
-            made = workers.submit(_materialize_here, names, unit.partition, threads)
+            made = pool.submit(_materialize_here, names, unit.partition, threads)
             self.at_work[made] = (unit, started, len(again))
             return True
         made = materialize(self.definitions, tuple(again), unit.partition, self.instance, self.say)
         self._report(unit, started, len(again), made)
-        return self._goes_on(unit) and self._begin(unit, workers)
+        return self._goes_on(unit) and self._begin(unit, pool)
 
     def _goes_on(self, unit: Unit) -> bool:
         """Whether steps of a unit were tried again and ended well: what has changed with them comes next."""
         return unit not in self.lost and bool(self.retried.get(unit)) and bool(todo(unit, self.settings))
 
-    def _ended(self, workers: ProcessPoolExecutor | None) -> list[Unit]:
+    def _ended(self, pool: Workers) -> list[Unit]:
         """Units that are over, once at least one run has ended."""
         finished, _ = wait(self.at_work, return_when=FIRST_COMPLETED)
         over = []
         for future in finished:
             unit, started, count = self.at_work.pop(future)
             try:
-                failure = future.result()
-            except BrokenProcessPool:
+                failure = pool.result(future)
+            except WorkerDied:
                 failure = RunFailure(f"{unit.name}: its process ended without a word: killed, or out of memory")
             self._report(unit, started, count, failure)
-            if not (self._goes_on(unit) and self._begin(unit, workers)):
+            if not (self._goes_on(unit) and self._begin(unit, pool)):
                 over.append(unit)
         return over
 
@@ -327,50 +323,10 @@ class _Work:
 
 
 # ---- processes -----------------------------------------------------------------------------------------------------
-@contextmanager
-def _workers(settings: Settings, jobs: int) -> Generator[ProcessPoolExecutor | None]:
-    """Processes that run units side by side, each with the definitions loaded once; None for one at a time, here."""
-    if jobs == 1:
-        yield None
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, context, initializer=_begin_worker, initargs=(settings, os.getpid()))
-    for _ in range(jobs):  # a task that finds nobody idle starts a process: all of them, before there is work
-        pool.submit(os.getpid)
-    with _terminating_children():
-        try:
-            yield pool
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _terminating_children() -> Generator[None]:
-    """SIGTERM goes to the processes of this one first: what they have paid for may arrive while they are waited for,
-    while the end of their parent would kill them."""
-    if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGTERM)):
-        yield
-        return
-    previous = signal.getsignal(signal.SIGTERM)
-
-    def forward(number: int, frame: FrameType | None) -> None:
-        for child in multiprocessing.active_children():
-            child.terminate()
-        if callable(previous):
-            previous(number, frame)
-
-    signal.signal(signal.SIGTERM, forward)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
 _started_with: list[Settings] = []
 
 
-def _begin_worker(settings: Settings, parent: int) -> None:
-    die_with_parent(parent)
+def _begin_worker(settings: Settings) -> None:
     _started_with.append(settings)
     _definitions(settings.lake.threads)
 
@@ -406,14 +362,15 @@ def materialize(
     """One Dagster run of these steps in this process, when nobody else holds their pools; returns why it failed or what it
     waits for, or None."""
     runs.wait_for(instance, {s.pool for s in some if s.pool}, say)
-    result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
-        asset_selection=[dg.AssetKey(t.name) for s in some for t in s.tables],
-        partition_key=partition,
-        instance=instance,
-        tags=runs.tags_of() | (LOOP if some[0].partition == "iteration" else {}),
-        raise_on_error=False,
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-    )
+    with signals_kept():
+        result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+            asset_selection=[dg.AssetKey(t.name) for s in some for t in s.tables],
+            partition_key=partition,
+            instance=instance,
+            tags=runs.tags_of() | (LOOP if some[0].partition == "iteration" else {}),
+            raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
     return _waits(result) if result.success else _reason(result)
 
 

@@ -3,7 +3,9 @@ is taken apart."""
 
 import gc
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,14 @@ _status: list[int] = []
 def lake(tmp_path: Path) -> Lake:
     """An empty lake."""
     return Lake(str(tmp_path / "lake"))
+
+
+@pytest.fixture(autouse=True)
+def sigterm() -> Iterator[None]:
+    """A test that has Dagster run leaves SIGTERM with what SIGINT does, which may be nothing, and programs inherit that."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.hookimpl(trylast=True)

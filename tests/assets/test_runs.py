@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -114,6 +115,13 @@ def test_a_run_at_work_is_waited_for(home):
     (home / "go on").touch()
     assert second.communicate(timeout=90)[0] == "None\n"
     assert first.wait() == 0 and statuses(home) == ["SUCCESS", "SUCCESS"]
+
+
+def test_a_signal_in_the_middle_of_a_step_ends_the_process_and_not_the_step_alone(home):
+    first = holding(home, 600)
+    first.terminate()
+    assert first.communicate(timeout=30)[0] == "" and first.returncode == -signal.SIGTERM
+    assert statuses(home) == ["FAILURE"]
 
 
 def test_a_killed_worker_takes_its_step_along_and_the_next_run_goes_on(home):

@@ -71,12 +71,12 @@ def patient(folder: Path) -> None:
 
 def parent(folder: Path) -> None:
     """Works with a process beside it, as a run does."""
-    from cli import dagster_runs
     from cli.main import _terminated
+    from cli.workers import terminating_children
 
     signal.signal(signal.SIGTERM, _terminated)
     child = multiprocessing.get_context("spawn").Process(target=patient, args=(folder,))
-    with dagster_runs._terminating_children():
+    with terminating_children():
         child.start()
         try:
             time.sleep(60)
