@@ -11,7 +11,7 @@ TORCH  ?= $(shell grep '^torch==' constraints.txt)
 CONFIG ?= assay.toml
 PORT   ?= 3000
 BIN    := .venv/bin
-WORKERS := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 3 ? n + 2 : 4)))
+WORKERS := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 3 ? n + 1 : 4)))
 unexport PYTHONDONTWRITEBYTECODE  # else every process compiles all that it imports
 export DAGSTER_HOME := $(CURDIR)
 export ASSAY_CONFIG := $(abspath $(CONFIG))

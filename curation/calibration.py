@@ -96,12 +96,12 @@ def fixed_sequence(p: np.ndarray, right: np.ndarray, alpha: float, delta: float)
 
 def strata(margins: np.ndarray, threshold: float = 0.5, band: float = 0.0) -> np.ndarray:
     """Which of STRATA each pair is in, by the rule that decides them."""
-    places = range(len(margins))
+    places = np.arange(len(margins))
     with duckdb.connect() as con:
         con.execute(statement("macros"))
         con.register("margins", pa.table({"place": places, "best": margins[:, 0], "gold": margins[:, 1]}))
-        rows = con.sql(statement("stage2/strata"), params={"threshold": threshold, "band": band}).fetchall()
-    return np.array([stratum for (stratum,) in rows], dtype="<U6")
+        rows = con.sql(statement("stage2/strata"), params={"threshold": threshold, "band": band}).to_arrow_table()
+    return np.array(rows.column(0), dtype="<U6")
 
 
 def calibrate(

@@ -113,6 +113,11 @@ class ProcessGroup:
             time.sleep(LOOK_EVERY_S)
         return store.get(key) == b"failed"
 
+    def part(self) -> None:
+        """Go apart, all at once: where rank 0 keeps the store, the others still ask it whether its last block has ended."""
+        if self.size > 1:
+            dist.barrier()
+
 
 class Progress:
     """Progress: lines in Dagster's log when Dagster started this program, on stderr otherwise; of rank 0 alone."""

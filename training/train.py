@@ -426,7 +426,9 @@ def train(job: TrainJob, group: ProcessGroup | None = None) -> dict:
             f"{n} pairs ({sum(trainer.dropped['train'].values())} left out), {trainer.plan.steps} steps, "
             f"{group.hardware}, ready after {time.monotonic() - began:.1f} s"
         )
-        return trainer.run()
+        result = trainer.run()
+        group.part()
+        return result
 
 
 def main() -> int:

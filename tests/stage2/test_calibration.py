@@ -40,10 +40,12 @@ def calibrated(margins, right, alpha: float, delta: float = 0.1) -> Calibration:
     )
 
 
-def errors(found: Calibration, margins: np.ndarray, chance: np.ndarray) -> dict[tuple[str, str], float]:
+def errors(
+    found: Calibration, margins: np.ndarray, group: np.ndarray, chance: np.ndarray
+) -> dict[tuple[str, str], float]:
     """True share of wrong decisions in the whole world, of each stratum and side that decides at all."""
     p = probability((found.intercept, found.best, found.gold), margins)
-    group, out = strata(margins), {}
+    out = {}
     for name, thresholds in found.thresholds.items():
         for side, q, right in (("keep", p, chance), ("flip", 1 - p, 1 - chance)):
             bound = getattr(thresholds, side)
@@ -57,11 +59,12 @@ def test_the_bound_is_broken_no_more_often_than_promised():
     """60 samples of 500 labels from a world that the logistic curve does not fit."""
     rng = np.random.default_rng(0)
     everyone, chance, _ = world(20_000, rng, tilt=1.0)
+    group = strata(everyone)
     alpha, delta, trials = 0.15, 0.1, 60
     broken, decided = dict.fromkeys([(s, a) for s in STRATA for a in ("keep", "flip")], 0), set()
     for _ in range(trials):
         margins, _, right = world(500, rng, tilt=1.0)
-        found = errors(calibrated(margins, right, alpha, delta), everyone, chance)
+        found = errors(calibrated(margins, right, alpha, delta), everyone, group, chance)
         decided |= found.keys()
         for key, error in found.items():
             broken[key] += error > alpha

@@ -7,6 +7,7 @@ import re
 import resource
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,11 +15,12 @@ from safetensors.torch import load_file
 from tensorboard.summary.writer import event_file_writer
 
 from tests.support.training_jobs import BETTER, job, metrics, pairs, table
+from training import forkserver
 from training import train as program
 from training.checkpoint import WrongCheckpoint
 from training.export import export
 from training.job import Backbone, TrainJob
-from training.launch import ROOT, command, environment, guarded
+from training.launch import ROOT, Launcher, command, environment, free_port, guarded
 from training.model import learn_tokenizer, new_model
 from training.train import Trainer, TrainingFailed, learning_rate, train
 
@@ -35,6 +37,25 @@ def weights(j: TrainJob) -> dict[str, torch.Tensor]:
 
 def launch(line: list[str]) -> subprocess.CompletedProcess:
     return subprocess.run(guarded(line), cwd=ROOT, env={**os.environ, **environment(2)}, capture_output=True, text=True)
+
+
+def launched(path: Path, launcher: Launcher | None) -> tuple[list[int | None], str]:
+    """Exit statuses and stderr of two ranks; without a launcher each is told its rank, and forked, which starts sooner."""
+    if launcher is not None:
+        done = launch(command("training.train", path, 2, launcher))
+        return [done.returncode], done.stderr
+    env = environment(2)
+    if (server := forkserver.address(env)) is None:
+        pytest.skip("there is a GPU, so nothing is forked")
+    world = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    with path.with_suffix(".log").open("w+") as log:
+        told = [{**os.environ, **env, **world, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+        ranks = [
+            forkserver.Forked(server, "training.train", [str(path)], one, log.fileno(), log.fileno()) for one in told
+        ]
+        statuses = [rank.wait() for rank in ranks]
+        log.seek(0)
+        return statuses, log.read()
 
 
 def equal(a: dict, b: dict) -> bool:
@@ -159,14 +180,15 @@ def test_other_zero_stages_train_the_same(tmp_path, stage):
     assert losses(second) == pytest.approx(losses(first), abs=1e-6)
 
 
-def test_two_ranks_train_what_one_trains_and_go_on_as_one(tmp_path):
+@pytest.mark.parametrize("launcher", [None, pytest.param("torchrun", marks=pytest.mark.slow)])
+def test_two_ranks_train_what_one_trains(tmp_path, launcher):
     j = job(tmp_path, table(pairs(70)), table(pairs(12, seed=1)), out="one", checkpoint_steps=2)
     alone = train(j)
     two = changed(j, out=tmp_path / "two")
     path = tmp_path / "two.json"
     two.write(path)
-    done = launch(command("training.train", path, 2))
-    assert done.returncode == 0, done.stderr[-3000:]
+    status, said = launched(path, launcher)
+    assert status == [0] * len(status), said[-3000:]
     assert losses(two) == pytest.approx(losses(j), abs=1e-5)
     result = json.loads((tmp_path / "two" / "result.json").read_text())
     assert result["validation_accuracy"] == alone["validation_accuracy"]
