@@ -98,9 +98,6 @@ def svg(figure: "Figure", title: str) -> str:
 
 def png(figure: "Figure") -> bytes:
     out = io.BytesIO()
-    figure.dpi = 110
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # it is laid out; else that is done twice more
     figure.savefig(out, format="png", dpi=110, metadata={"Software": None})
     return out.getvalue()
 
