@@ -3,7 +3,8 @@
 Results are computed from the table of rewards, so that a changed rule needs no model.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -146,6 +147,9 @@ def shown(table: pa.Table) -> dict:
 
     from report.benchmark_plots import bars, curves, embedded
 
+    def drawn(draw: Callable[[list[dict]], bytes], rows: list[dict]) -> dg.MetadataValue:
+        return dg.MetadataValue.md(embedded(draw(rows)))
+
     rows = list(headline(table))
     if not rows:
         return {"benchmarks": 0}
@@ -158,8 +162,8 @@ def shown(table: pa.Table) -> dict:
             f"| {r['benchmark']} | {r['value']:.3f} | {r['low']:.3f} to {r['high']:.3f} | {r['n']} of {r['out_of']} "
             f"| {r['ties']} | {r['truncated']} | {', '.join(r['missing'])} |"
         )
-    found = {"results": dg.MetadataValue.md("\n".join(lines)), "plot": dg.MetadataValue.md(embedded(bars(rows)))}
+    found = {"results": dg.MetadataValue.md("\n".join(lines)), "plot": partial(drawn, bars, rows)}
     ladders = [r for r in table.to_pylist() if r["metric"].startswith(("best_of_", "ceiling_"))]
     if ladders:
-        found["best_of_k"] = dg.MetadataValue.md(embedded(curves(ladders)))
+        found["best_of_k"] = partial(drawn, curves, ladders)
     return found

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 
 import dagster as dg
 import pyarrow as pa
@@ -104,6 +105,6 @@ def data_card(run: Run) -> Iterator[Rows]:
         {
             "page": dg.MetadataValue.path(str(path)),
             "growth": dg.MetadataValue.md(log),
-            "languages": counts({name: n for name, n, _ in card.items("language")}, "pairs"),
+            "languages": partial(counts, {name: n for name, n, _ in card.items("language")}, "pairs"),
         },
     )

@@ -1,6 +1,7 @@
 """The panel of judges measured on pairs that people decided: its votes on gold, and its report cards."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import pyarrow as pa
 
@@ -81,7 +82,7 @@ def judge_cards(run: Run) -> Iterator[Rows]:
     if known.num_rows >= LEAST_GOLD:
         rows.append(panel_card(methods(votes, known, run.settings.seed), votes, known))
     found = pa.concat_tables(rows)
-    yield Rows(JUDGE_CARDS, found, {"plot": draw(found.to_pylist())} if votes.num_rows else {})
+    yield Rows(JUDGE_CARDS, found, {"plot": partial(draw, found.to_pylist())} if votes.num_rows else {})
 
 
 def _seconds(run: Run) -> pa.Table:

@@ -12,7 +12,7 @@ import dagster as dg
 from assets.executors import op_tags
 from assets.partitions import mapping, partitions_def
 from assets.runs import tags_of
-from assets.table_asset import Check, Step
+from assets.table_asset import Check, Rows, Step
 from curation.tables import Table
 from curation.visible import visible
 from resources.lake import Damaged, Missing, OtherSchema, Overtaken, StoreError, label
@@ -178,13 +178,19 @@ def _published(
                 "bytes": written.bytes,
                 "dagster/uri": str(written.path),
                 "preview": dg.MetadataValue.md(preview),
-                **rows.metadata,
+                **_shown(rows, run),
             },
             data_version=dg.DataVersion(written.version),
             check_results=results,
         )
     if expected:
         raise dg.Failure(f"{step.name} did not yield {', '.join(t.name for t in expected)}", allow_retries=False)
+
+
+def _shown(rows: Rows, run: Run) -> dict[str, Any]:
+    """What the UI shows beside the table; nobody sees pictures of a step that is called by hand."""
+    seen = {name: value for name, value in rows.metadata.items() if run.context is not None or not callable(value)}
+    return {name: value() if callable(value) else value for name, value in seen.items()}
 
 
 def _examine(

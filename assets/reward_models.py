@@ -1,6 +1,7 @@
 """Final reward models: one recipe, one backbone, a training set an arm, any number of seeds (spec 6, 6.09, 6.10, 8.01)."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import pyarrow as pa
 
@@ -48,4 +49,4 @@ def final_reward_model(run: Run) -> Iterator[Rows]:
         row = run.reward_models.train(run, kind="final", pairs=pairs, validation=None, recipe=recipe, seed=seed)
     rows = pa.Table.from_pylist([{"arm": arm, "seed": seed, **row}], FINAL_REWARD_MODEL.schema)
     numbers = {k: row[k] for k in ("pairs", "steps", "train_loss", "seconds", "tokens")}
-    yield Rows(FINAL_REWARD_MODEL, rows, {**numbers, "plot": training(run.lake.model(row["path"]))})
+    yield Rows(FINAL_REWARD_MODEL, rows, {**numbers, "plot": partial(training, run.lake.model(row["path"]))})

@@ -1,6 +1,7 @@
 """Attributes, vectors and the seed: what is known of a pair before anybody labels it."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -156,6 +157,6 @@ def seed_selection(run: Run) -> Iterator[Rows]:
     rows = coverage.sort_by([(c, "ascending") for c in SEED_COVERAGE.key]).to_pylist()
     names = [" / ".join(r[c] for c in SEED_COVERAGE.key) for r in rows]
     bars = {desk: [r[desk] for r in rows] for desk in ("people", "judges")}
-    plot = stacked(names, bars, [r["target"] for r in rows], "pairs in the seed", "an even spread")
+    plot = partial(stacked, names, bars, [r["target"] for r in rows], "pairs in the seed", "an even spread")
     reached = sum(r["people"] + r["judges"] > 0 for r in rows)
     yield Rows(SEED_COVERAGE, coverage, {"strata in the pool": len(rows), "strata in the seed": reached, "plot": plot})

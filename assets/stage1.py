@@ -7,6 +7,7 @@ refuses to start. Iteration 0 is the seed round.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -371,7 +372,7 @@ def reward_model(run: Run) -> Iterator[Rows]:
             run, kind="loop", pairs=pairs, validation=validation, recipe=run.settings.training.loop
         )
     numbers = {k: row[k] for k in ("pairs", "steps", "train_loss", "validation_accuracy", "seconds")}
-    numbers["plot"] = training(run.lake.model(row["path"]))
+    numbers["plot"] = partial(training, run.lake.model(row["path"]))
     yield Rows(REWARD_MODEL, pa.Table.from_pylist([row], REWARD_MODEL.schema), numbers)
 
 
@@ -407,7 +408,7 @@ def gold_predictions(run: Run) -> Iterator[Rows]:
         rows = con.sql("FROM predictions ORDER BY pair_id").to_arrow_table()
         accuracy = con.sql("SELECT coalesce(avg(hit(p - 0.5)), 0)::DOUBLE FROM predictions").fetchall()[0][0]
         by_role = con.sql("SELECT role, list(p) FROM predictions GROUP BY role ORDER BY role").fetchall()
-    plot = histograms(dict(by_role), "p in the human order: left of the line the model is wrong", mark=0.5)
+    plot = partial(histograms, dict(by_role), "p in the human order: left of the line the model is wrong", mark=0.5)
     yield Rows(GOLD_PREDICTIONS, rows, {"accuracy": accuracy, "plot": plot})
 
 

@@ -3,6 +3,7 @@ stage 1 left (spec 4). Nobody is asked before both models have scored: the parti
 fewer (spec 4, invariant 3)."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -139,7 +140,7 @@ def gold_reward_model(run: Run) -> Iterator[Rows]:
     chosen = [r for r in rows if r["chosen"]]
     if tested := sum(r["tested"] for r in chosen):
         numbers["accuracy on pairs not learned from"] = sum(r["accuracy"] * r["tested"] for r in chosen) / tested
-    numbers["plot"] = training(run.lake.model(row["path"]))
+    numbers["plot"] = partial(training, run.lake.model(row["path"]))
     yield Rows(GOLD_REWARD_MODEL, pa.Table.from_pylist([row], GOLD_REWARD_MODEL.schema), numbers)
     yield Rows(GOLD_FOLDS, pa.Table.from_pylist(rows, GOLD_FOLDS.schema))
 
@@ -208,7 +209,7 @@ def scores(run: Run) -> Iterator[Rows]:
         rows = con.sql(statement("stage2/scores"), params=names).to_arrow_table()
     unscored = {f"unscored by the {m} model": rows.column(f"p_{m}").null_count for m in ("best", "gold")}
     both = {f"{m} model": rows.column(f"p_{m}").drop_null().to_numpy() for m in ("best", "gold")}
-    plot = histograms(both, "p(chosen better than rejected)", mark=run.settings.stage2.threshold)
+    plot = partial(histograms, both, "p(chosen better than rejected)", mark=run.settings.stage2.threshold)
     yield Rows(SCORES, rows, {**unscored, "plot": plot})
 
 
@@ -238,7 +239,9 @@ def routed(run: Run) -> Iterator[Rows]:
     bars = {f"{policy}, band {band:g}": asked for policy, band, _, _, asked, _ in found if asked}
     metadata = {"judge calls": rows.num_rows * each, "forecast": dg.MetadataValue.md(markdown(columns, found))}
     yield Rows(
-        ROUTED, rows, metadata | ({"plot": counts(bars, "pairs the judges would be asked about")} if bars else {})
+        ROUTED,
+        rows,
+        metadata | ({"plot": partial(counts, bars, "pairs the judges would be asked about")} if bars else {}),
     )
 
 
@@ -532,7 +535,7 @@ def decisions(run: Run) -> Iterator[Rows]:
         rows = decide(con, _rule(con, "decision_rule"), scores, verdicts).to_arrow_table()
         con.register("decided", rows)
         found = con.sql(statement("stage2/decisions_counted")).fetchall()
-    yield Rows(DECISIONS, rows, {"plot": counts(dict(found), "pairs")})
+    yield Rows(DECISIONS, rows, {"plot": partial(counts, dict(found), "pairs")})
 
 
 @table_asset(KEPT, FLIPPED, DROPPED, reads=[DECISIONS], group="stage2")

@@ -32,7 +32,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Rows:
-    """The content of one table or partition, what the UI should show beside it, and what travels in its footer."""
+    """The content of one table or partition, what the UI should show beside it, and what travels in its footer.
+
+    What is a picture is given as the function that draws it, which is called where Dagster shows it.
+    """
 
     table: Table
     data: Data

@@ -210,4 +210,5 @@ def test_runs_and_checks_are_recorded_in_dagster(job):
         event = instance.get_latest_materialization_event(dg.AssetKey("decisions")).asset_materialization
         assert event.metadata["dagster/partition_row_count"].value > 0
         assert event.metadata["preview"].value.startswith("| pair_id |")
+        assert event.metadata["plot"].value.startswith("![plot](data:image/png;base64,iVBOR")
         assert event.tags["dagster/data_version"]

@@ -5,7 +5,6 @@ import logging
 import dagster as dg
 from dagster import SubmitRunContext
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
-from dagster._daemon.run_coordinator import QueuedRunCoordinatorDaemon
 
 from curation.tables import DEDUPED, GOLD
 from tests.support.places import ROOT
@@ -15,6 +14,8 @@ HERE = RemoteJobOrigin(RemoteRepositoryOrigin(CODE, "all"), "__ASSET_JOB")
 
 
 def test_buckets_of_a_backfill_begin_together_and_iterations_in_order(tmp_path, monkeypatch):
+    from dagster._daemon.run_coordinator import QueuedRunCoordinatorDaemon
+
     monkeypatch.chdir(tmp_path)  # the folders that it names are relative
     (tmp_path / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text())
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:

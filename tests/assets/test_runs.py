@@ -34,7 +34,8 @@ def held(folder: Path, seconds: float):
     @table_asset(SEED_SELECTION, group="seed", pool="gpu")
     def step(run):
         began = time.monotonic()
-        (folder / "holding").write_text(str(os.getpid()))
+        (folder / "begun").write_text(str(os.getpid()))
+        (folder / "begun").rename(folder / "holding")  # whole at once
         until(lambda: (folder / "go on").exists() or time.monotonic() > began + seconds, seconds + 1)
         yield Rows(SEED_SELECTION, SEED_SELECTION.schema.empty_table())
 

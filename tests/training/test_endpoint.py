@@ -13,7 +13,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import schemathesis
 import torch
 from hypothesis import HealthCheck, given, settings
 from prometheus_client.parser import text_string_to_metric_families
@@ -303,6 +302,8 @@ def test_metrics_count_requests_rewards_and_time(scorer):
 def fuzzed(endpoint: Endpoint, headers: dict[str, str]) -> None:
     """Every documented operation with generated requests, in and out of its schema, and all checks of schemathesis but
     one: that turns are what a chat template takes, and a prompt the last of them, no schema can say."""
+    import schemathesis
+
     schema = schemathesis.openapi.from_asgi("/openapi.json", endpoint.app, headers=headers)
     without = schemathesis.checks.CHECKS.get_by_names(["positive_data_acceptance"])
     quick = settings(

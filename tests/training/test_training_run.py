@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tensorboard.summary.writer import event_file_writer
 
 from tests.support.training_jobs import BETTER, job, metrics, pairs, table
 from training import forkserver
@@ -113,6 +112,8 @@ def test_validation_counts_every_pair_and_ties_one_half(tmp_path, monkeypatch):
 
 
 def test_a_run_broken_anywhere_ends_with_the_weights_of_an_unbroken_one(tmp_path, monkeypatch):
+    from tensorboard.summary.writer import event_file_writer
+
     # TensorBoard reads its files in the order of their names, in which a second is followed by a counter of the process.
     monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(100))
     data = table(pairs(80)), table(pairs(12, seed=1))
