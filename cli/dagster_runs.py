@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from graphlib import TopologicalSorter
@@ -232,8 +232,8 @@ class _Work:
 
     @cached_property
     def definitions(self) -> dg.Definitions:
-        """Made once, where the first unit is made in this process."""
-        return build(self.settings)
+        """Made once, where the first unit is made in this process, which then has the cores of all."""
+        return build(_with_threads(self.settings, self.settings.lake.threads * self.jobs))
 
     def run(self) -> None:
         rests_on = graph(self.units, self.settings)
@@ -263,7 +263,8 @@ class _Work:
         return len(self.at_work) >= self.jobs or bool(unit.pools & held)
 
     def _begin(self, unit: Unit, pool: Workers | None, alone: bool = False) -> bool:
-        """Start a unit in a process of its own; False where it is over already: up to date, or made in this process.
+        """Start a unit in a process of its own; False where it is over already: up to date, or made in this process, as the
+        first is while the others start.
 
         Args:
             alone: nothing else can run meanwhile, so that it has the threads of all; so has a unit of no partition, since
@@ -282,7 +283,7 @@ class _Work:
         for why in (w for s, w in again.items() if s in self.retried.get(unit, ())):
             self.say(f"        {why}")
         names = tuple(s.name for s in again)
-        if pool is not None:
+        if pool is not None and not (alone and not self.ran):  # the first is made here while the processes start
             threads = self.settings.lake.threads * (self.jobs if alone or unit.partition is None else 1)
             made = pool.submit(_materialize_here, names, unit.partition, threads)
             self.at_work[made] = (unit, started, len(again))
@@ -335,14 +336,25 @@ def _begin_worker(settings: Settings) -> None:
 def _definitions(threads: int) -> dg.Definitions:
     """Those of this process, with so many threads a step."""
     [settings] = _started_with
-    lake = settings.lake.model_copy(update={"threads": threads})
-    return build(settings.model_copy(update={"lake": lake}))
+    return build(_with_threads(settings, threads))
+
+
+def _with_threads(settings: Settings, threads: int) -> Settings:
+    return settings.model_copy(update={"lake": settings.lake.model_copy(update={"threads": threads})})
 
 
 def _materialize_here(names: tuple[str, ...], partition: str | None, threads: int) -> RunFailure | None:
-    with opened() as instance:
-        some = tuple(s for s in steps() if s.name in names)
-        return materialize(_definitions(threads), some, partition, instance, lambda line: print(line, flush=True))
+    some = tuple(s for s in steps() if s.name in names)
+    return materialize(_definitions(threads), some, partition, _instance(), lambda line: print(line, flush=True))
+
+
+@cache
+def _instance() -> dg.DagsterInstance:
+    """That of this process, as long as it lives."""
+    return _open.enter_context(opened())
+
+
+_open = ExitStack()
 
 
 # ---- one run -------------------------------------------------------------------------------------------------------

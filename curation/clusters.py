@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -40,7 +41,8 @@ def signatures(texts: pa.Array | pa.ChunkedArray, seed: int = 1) -> np.ndarray:
         values, starts = _replaced(values, starts, few, *_hashed(signed_tokens(some)))
     shingles, offsets = _shingles(values, starts)
     rows = minhash.RMinHash.digest_matrix_from_flat_token_hashes(shingles, offsets, PERMUTATIONS, seed)
-    return np.array(rows.to_rows(), np.uint32).reshape(len(offsets) - 1, PERMUTATIONS)
+    places = np.fromiter(chain.from_iterable(rows.to_rows()), np.uint32, (len(offsets) - 1) * PERMUTATIONS)
+    return places.reshape(len(offsets) - 1, PERMUTATIONS)
 
 
 def _hashed(found: Tokens) -> tuple[np.ndarray, np.ndarray]:
@@ -183,13 +185,16 @@ def _shingles(values: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.nd
     windows = np.maximum(lengths - SHINGLE + 1, 1)
     offsets = np.concatenate(([0], np.cumsum(windows)))
     first = np.repeat(starts[:-1] - offsets[:-1], windows) + np.arange(offsets[-1])
-    last = np.repeat(starts[1:], windows)
-    hashes = np.zeros(len(first), np.uint64)
     padded = np.concatenate((values, np.zeros(SHINGLE, np.uint64)))
+    everywhere = np.zeros(len(values) + 1, np.uint64)
+    few = np.flatnonzero(lengths < SHINGLE)
+    short = np.zeros(len(few), np.uint64)
     with np.errstate(over="ignore"):
         for k in range(SHINGLE):
-            at = np.minimum(first + k, len(padded) - 1)
-            hashes = hashes * _BASE + np.where(first + k < last, padded[at], np.uint64(0))
+            everywhere = everywhere * _BASE + padded[k : k + len(everywhere)]
+            short = short * _BASE + np.where(k < lengths[few], padded[starts[:-1][few] + k], np.uint64(0))
+    hashes = everywhere[first]
+    hashes[offsets[:-1][few]] = short
     return hashes, offsets
 
 

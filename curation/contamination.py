@@ -34,6 +34,9 @@ _TIMES = tuple(
     for signs, sign in ((r"\*\*", "^"), (r"\*", "\u00d7"))
     for space in ("", r"\s+")
 )
+_ASCII = np.array(
+    [byte if chr(byte).isascii() and chr(byte).isalnum() else 32 for byte in bytes(range(256)).lower()], np.uint8
+)
 _SIGNED = rf"[{_SIGNS}*\-\x{{2010}}-\x{{2014}}]"
 
 
@@ -48,9 +51,24 @@ class Tokens:
 def tokens(texts: pa.Array | pa.ChunkedArray) -> Tokens:
     """Lower-case words (letters, marks and digits) of each text, however its characters are encoded; null counts as
     empty."""
-    column = pc.utf8_lower(_composed(_whole(texts)))
-    column = pc.replace_substring_regex(column, _UNSPACED, r" \1 ")
-    return _split(pc.replace_substring_regex(column, r"[^\p{L}\p{M}\p{N}]+", " "))
+    whole = _whole(texts).combine_chunks()
+    column, other = _spaced(whole), pc.invert(pc.string_is_ascii(whole))
+    if pc.any(other).as_py():
+        plain = pc.utf8_lower(_composed(pa.chunked_array([whole.filter(other)])))
+        plain = pc.replace_substring_regex(plain, _UNSPACED, r" \1 ")
+        plain = pc.replace_substring_regex(plain, r"[^\p{L}\p{M}\p{N}]+", " ").combine_chunks()
+        column = pc.replace_with_mask(column, other, plain)
+    return _words(pc.ascii_split_whitespace(pc.ascii_trim_whitespace(column)))
+
+
+def _spaced(texts: pa.LargeStringArray) -> pa.LargeStringArray:
+    """Texts of ASCII in lower case with a blank in the place of all that is no letter or digit; as bytes, which takes a
+    tenth of the time that a regular expression does."""
+    _, offsets, data = texts.buffers()
+    ends = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    bytes_ = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]] if data else np.zeros(0, np.uint8)
+    made = np.take(_ASCII, bytes_)
+    return pa.LargeStringArray.from_buffers(len(texts), pa.py_buffer(ends - ends[0]), pa.py_buffer(made))
 
 
 def signed_tokens(texts: pa.Array | pa.ChunkedArray) -> Tokens:
@@ -66,7 +84,8 @@ def signed_tokens(texts: pa.Array | pa.ChunkedArray) -> Tokens:
     column = pc.replace_substring_regex(column, _UNSPACED, r" \1 ")
     column = pc.replace_substring_regex(column, rf"[^\p{{L}}\p{{M}}\p{{N}}{_SIGNS}]+", " ")
     bare = pc.equal(pc.utf8_trim_whitespace(column), "")
-    return _split(pc.if_else(bare, pc.replace_substring_regex(plain, r"(\S)", r" \1 "), column))
+    column = pc.if_else(bare, pc.replace_substring_regex(plain, r"(\S)", r" \1 "), column)
+    return _words(pc.split_pattern(pc.utf8_trim_whitespace(column), " ").combine_chunks())
 
 
 def holds_signs(texts: pa.Array | pa.ChunkedArray) -> np.ndarray:
@@ -79,8 +98,7 @@ def _whole(texts: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.fill_null(column.cast(pa.large_string()), "")
 
 
-def _split(column: pa.ChunkedArray) -> Tokens:
-    lists = pc.split_pattern(pc.utf8_trim_whitespace(column), " ").combine_chunks()
+def _words(lists: pa.LargeListArray) -> Tokens:
     words, starts = lists.flatten(), lists.offsets.to_numpy().astype(np.int64)
     blank = pc.equal(words, "").to_numpy(zero_copy_only=False)  # an empty text splits into one empty word
     if blank.any():

@@ -1,10 +1,12 @@
 """Stage 0 through its assets: planted defects are found, the ledger closes, and neither order nor buckets matter."""
 
 import gzip
+import itertools
 import json
 import random
 import sys
 import types
+import unicodedata
 from pathlib import Path
 
 import dagster as dg
@@ -12,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from assets import answers, pool
 from curation.clusters import clusters, signatures
@@ -449,6 +453,28 @@ def test_the_hits_are_those_of_a_plain_set_of_strings(n):
 def test_scripts_without_spaces_are_split_into_characters():
     assert tokens(pa.array(["日本 ok", "", None, " , "])).words.to_pylist() == ["日", "本", "ok"]
     assert tokens(pa.array(["日本 ok", "", None, " , "])).starts.tolist() == [0, 3, 3, 3, 3]
+
+
+ODD = st.sampled_from("aZ9_-'. \t\n\r\x00\x1f\x7f") | st.sampled_from("\u00a0\u2028é你\u0301\u200dＡßİ١")
+
+
+@given(st.lists(st.none() | st.text(ODD, max_size=12), max_size=6), st.integers(0, 3))
+def test_words_are_those_that_plain_python_finds_whoever_stands_beside(texts, skipped):
+    found = tokens(pa.array(["x", "é!", *texts], pa.string()).slice(skipped))
+    words = [found.words.to_pylist()[i:j] for i, j in itertools.pairwise(found.starts.tolist())]
+    assert words == [_words(text or "") for text in ["x", "é!", *texts][skipped:]]
+
+
+def _words(text: str) -> list[str]:
+    """Runs of letters, marks and digits, without what has no width; a character of Chinese is one of its own."""
+    plain = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
+    spaced = "".join(f" {c} " if c == "你" else c if unicodedata.category(c)[0] in "LMN" else " " for c in plain)
+    return "".join(map(_lower, spaced)).split()
+
+
+def _lower(character: str) -> str:
+    """One character for one, as Unicode's simple mapping has it."""
+    return "i" if character == "İ" else character.lower()
 
 
 def test_an_index_of_no_prompts_finds_nothing():
