@@ -1,7 +1,9 @@
 """What a backbone's folder says of itself, read without loading it."""
 
+import contextlib
 import importlib.util
 import json
+from collections.abc import Generator
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -49,6 +51,25 @@ def folder_of(path: str) -> Path:
 def config_of(folder: Path) -> dict:
     """A folder's `config.json`."""
     return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+
+
+@contextlib.contextmanager
+def without_its_code(folder: Path) -> Generator[None]:
+    """Code that a folder brings along is never run; where transformers would need it, that is said.
+
+    Raises:
+        ValueError: transformers does not know what the folder holds.
+    """
+    try:
+        yield
+    except ValueError as e:
+        if "trust_remote_code" not in str(e):
+            raise
+        kind = config_of(folder).get("model_type")
+        raise ValueError(
+            f"{folder}: transformers does not know the model type {kind!r} without code that the folder brings along, and"
+            " such code is never run here: use a version of the model, or of transformers, that needs none"
+        ) from None
 
 
 def outputs_of(config: dict) -> int:

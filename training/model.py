@@ -19,7 +19,15 @@ import torch
 from torch import nn
 
 from training.attention import Segments, register
-from training.backbone import config_of, folder_of, is_reward_model, outputs_of, pooling_of, reads_every_token
+from training.backbone import (
+    config_of,
+    folder_of,
+    is_reward_model,
+    outputs_of,
+    pooling_of,
+    reads_every_token,
+    without_its_code,
+)
 from training.job import Backbone
 from training.plan import MicroBatch
 from training.pooling import add_averaging_layer
@@ -421,7 +429,8 @@ def _classifier(folder: Path, keep_layers: int | None = None, pooling: Literal["
     from transformers.utils import logging
 
     logging.set_verbosity_error()  # a new head is the purpose, not worth a warning
-    config = AutoConfig.from_pretrained(folder, num_labels=1, trust_remote_code=False)
+    with without_its_code(folder):
+        config = AutoConfig.from_pretrained(folder, num_labels=1, trust_remote_code=False)
     if getattr(config, "is_encoder_decoder", False):
         raise ValueError(f"{folder}: encoder-decoder models are no backbone for a reward model")
     if keep_layers is not None:
@@ -449,7 +458,7 @@ def shares_prefixes(folder: Path) -> bool:
 
     if reads_every_token(folder):
         return False
-    with torch.device("meta"):
+    with torch.device("meta"), without_its_code(folder):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         return hasattr(AutoModelForSequenceClassification.from_config(config), "score")
 

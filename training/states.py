@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.backbone import LAYERED, config_of
+from training.backbone import LAYERED, config_of, without_its_code
 from training.render import encode
 
 if TYPE_CHECKING:
@@ -100,7 +100,8 @@ class StateReader:
         logging.set_verbosity_error()  # the upper layers are left out on purpose
         logging.disable_progress_bar()
         self.folder = Path(folder)
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        with without_its_code(self.folder):
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         if getattr(config, "is_encoder_decoder", False):
             raise ValueError(f"{folder}: encoder-decoder models are not read")
         text = config.get_text_config()

@@ -79,15 +79,15 @@ def _encoder(model: str) -> Encoder:
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    from training.backbone import folder_of
+    from training.backbone import folder_of, without_its_code
 
     folder = folder_of(model)
-    tokenizer: Any = AutoTokenizer.from_pretrained(
-        folder, trust_remote_code=False
-    )  # annotated as None or one of two classes
     device = "cuda" if torch.cuda.is_available() else "cpu"
     at_once = 512 if device == "cuda" else 32  # texts
-    net = AutoModel.from_pretrained(folder, use_safetensors=True, trust_remote_code=False).eval().to(device)
+    with without_its_code(folder):
+        # annotated as None or one of two classes
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        net = AutoModel.from_pretrained(folder, use_safetensors=True, trust_remote_code=False).eval().to(device)
 
     @torch.inference_mode()
     def encode(texts: list[str]) -> np.ndarray:

@@ -11,11 +11,13 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast
 
 from cli import main as command_line
+from resources.retrieval.embedder import _encoder
 from tests.support.training_jobs import job, pairs, table
 from training import score as program
 from training.job import ScoreJob
-from training.model import load_model
+from training.model import load_model, shares_prefixes
 from training.scorer import Scorer
+from training.states import StateReader
 from training.train import train
 
 EACH = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] | trim }}{{ eos_token }}{% endfor %}"
@@ -276,3 +278,15 @@ def test_a_classifier_with_other_outputs_is_a_backbone_with_a_new_head(tmp_path)
     j = job(tmp_path / "a", table(pairs(8)), backbone={"path": str(folder)}, max_tokens=128)
     train(j)
     assert load_model(j.out / "model").head().weight.shape == (1, 32)
+
+
+def test_code_that_a_folder_brings_along_is_not_run_and_nobody_is_told_to_trust_it(tmp_path):
+    about = {"model_type": "own", "auto_map": {"AutoConfig": "code.Config"}, "id2label": {"0": "reward"}}
+    about |= {"architectures": ["OwnForSequenceClassification"], "num_hidden_layers": 2, "hidden_size": 8}
+    tokenizer_of().save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(about))
+    (tmp_path / "code.py").write_text("from pathlib import Path\nPath(__file__).with_name('ran').touch()\n")
+    for load in (load_model, StateReader, shares_prefixes, _encoder):
+        with pytest.raises(ValueError, match="does not know the model type 'own' without code that the folder brings"):
+            load(tmp_path if load is not _encoder else str(tmp_path))
+    assert not (tmp_path / "ran").exists()
