@@ -114,9 +114,11 @@ class ProcessGroup:
         return store.get(key) == b"failed"
 
     def part(self) -> None:
-        """Go apart, all at once: where rank 0 keeps the store, the others still ask it whether its last block has ended."""
+        """Go apart, all at once: where rank 0 keeps the store, the others still ask it whether its last block has ended; and
+        what listens to the others may abort a process that ends under it."""
         if self.size > 1:
             dist.barrier()
+            dist.destroy_process_group()
 
 
 class Progress:

@@ -36,6 +36,7 @@ def main() -> None:
             time.sleep(SLOW_S)
     total = group.all_reduce_sum([len(tokens.train)])
     (job.out / f"rank-{group.rank}.json").write_text(json.dumps({"made": made, "pairs": total}))
+    group.part()
 
 
 if __name__ == "__main__":
