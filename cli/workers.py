@@ -71,12 +71,9 @@ class Workers:
 
     def end(self) -> None:
         """Wait for what is at work; what has not begun is not done."""
-        some = [*self._idle, *self._at_work.values()]
+        for one in (*self._idle, *self._at_work.values()):
+            one.shutdown(cancel_futures=True)
         self._idle, self._at_work = [], {}  # what they hold of the system is given back with the last reference to them
-        for one in some:
-            one.shutdown(wait=False, cancel_futures=True)
-        while some:
-            some.pop().shutdown()
 
 
 def _begin(parent: int, begin: Callable[..., object], given: tuple) -> None:

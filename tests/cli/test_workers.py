@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import wait
 from pathlib import Path
@@ -10,6 +12,7 @@ import dagster as dg
 import pytest
 
 from cli.workers import WorkerDied, signals_kept, workers
+from tests.support.places import ROOT
 from training.supervise import started
 
 GIVEN: list[str] = []
@@ -50,6 +53,25 @@ def test_a_process_that_dies_takes_along_its_own_work_only(tmp_path):
         for again in [some.submit(work, "") for _ in range(2)]:
             number, told = some.result(again)
             assert told == ["told"] and number != process
+
+
+def finished(folder: str) -> None:
+    (Path(folder) / "begun").touch()
+    time.sleep(1)
+    (Path(folder) / "finished").touch()
+
+
+def test_what_is_at_work_is_waited_for_and_nothing_is_said_at_the_end(tmp_path):
+    code = (
+        "import os, time\nfrom pathlib import Path\n"
+        "from cli.workers import workers\nfrom tests.cli.test_workers import begin, finished\n"
+        f"with workers(2, begin, '') as some:\n    some.submit(finished, {str(tmp_path)!r})\n"
+        f"    while not Path({str(tmp_path)!r}, 'begun').exists(): time.sleep(0.02)\n"
+        "os._exit(0)\n"  # as a command ends
+    )
+    here = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=here, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (tmp_path / "finished").exists() and done.stderr == ""
 
 
 @pytest.mark.parametrize("interrupt", [signal.default_int_handler, signal.SIG_IGN])
