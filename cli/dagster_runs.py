@@ -24,7 +24,8 @@ from assets.jobs import LOOP
 from assets.registry import steps
 from assets.table_asset import Step
 from cli.home import trouble
-from cli.workers import WorkerDied, Workers, signals_kept, workers
+from cli.signals import signals_kept
+from cli.workers import WorkerDied, Workers, workers
 from resources.lake import Lake, label
 from resources.settings import ConfigError, Settings
 

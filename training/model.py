@@ -329,7 +329,8 @@ def load_tokenizer(folder: Path):
     else:
         from transformers import AutoTokenizer  # slow to import; only for tokenizers with a class of their own
 
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        with without_its_code(folder):
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     assert tokenizer is not None, "transformers raises where there is none"
     if tokenizer.chat_template is None:
         tokenizer.chat_template = PLAIN
@@ -438,15 +439,16 @@ def _classifier(folder: Path, keep_layers: int | None = None, pooling: Literal["
     if pooling and hasattr(config, "classifier_pooling"):
         config.classifier_pooling = pooling
     kind = AutoModelForTokenClassification if reads_every_token(folder) else AutoModelForSequenceClassification
-    model, found = kind.from_pretrained(
-        folder,
-        config=config,
-        dtype=torch.float32,
-        use_safetensors=True,
-        trust_remote_code=False,
-        output_loading_info=True,
-        ignore_mismatched_sizes=not is_reward_model(folder),  # a head with other outputs goes
-    )
+    with without_its_code(folder):
+        model, found = kind.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=not is_reward_model(folder),  # a head with other outputs goes
+        )
     if is_reward_model(folder) and found["missing_keys"]:
         raise ValueError(f"{folder}: it holds no reward model, having no {', '.join(sorted(found['missing_keys']))}")
     return model

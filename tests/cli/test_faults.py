@@ -72,7 +72,7 @@ def patient(folder: Path) -> None:
 def parent(folder: Path) -> None:
     """Works with a process beside it, as a run does."""
     from cli.main import _terminated
-    from cli.workers import terminating_children
+    from cli.signals import terminating_children
 
     signal.signal(signal.SIGTERM, _terminated)
     child = multiprocessing.get_context("spawn").Process(target=patient, args=(folder,))

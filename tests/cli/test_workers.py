@@ -11,7 +11,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from cli.workers import WorkerDied, signals_kept, workers
+from cli.signals import signals_kept
+from cli.workers import WorkerDied, workers
 from tests.support.places import ROOT
 from training.supervise import started
 
