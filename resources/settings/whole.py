@@ -193,12 +193,13 @@ class Settings(Part):
     def section_hash(self, *sections: str) -> str:
         """16 hex digits over the named top-level sections; equal settings give equal hashes on every machine.
 
-        The lake's path is not part of it, nor how failures of the models that are asked are met, how many final models
-        there are, on what machines they are trained, and how many iterations there may be: moving a lake, adding a seed
-        or an iteration makes nothing stale.
+        The lake's path is not part of it, nor the threads and the memory that a step has, how failures of the models that
+        are asked are met, how many final models there are, on what machines they are trained, and how many iterations
+        there may be: moving a lake, adding a seed or an iteration makes nothing stale.
         """
         whole = self.model_dump(mode="json")
-        whole["lake"].pop("path")
+        for key in ("path", "threads", "memory_limit"):
+            whole["lake"].pop(key)
         whole["stage1"].pop("iterations")
         for key in BESIDE_THE_POINT:
             whole["training"].pop(key)

@@ -52,6 +52,8 @@ def test_every_input_record_ends_in_exactly_one_class(job):
 def test_a_second_run_does_no_work(job):
     settings, _, _ = job
     assert pipeline.run_all(settings, print)[0] == 0
+    wider = pipeline._with_threads(settings, 7)  # as workers have it for a step of no partition
+    assert not [s.name for u in pipeline.units(wider) for s in pipeline.todo(u, wider)]
 
 
 def test_a_changed_threshold_makes_stage_2_stale_and_nothing_before_it(job):
