@@ -77,7 +77,7 @@ def benchmark_scores(run: Run):
 
     with run.lake.connect() as con:
         query = "SELECT path FROM final_reward_model WHERE model = $model"
-        rows = con.sql(query, params={"model": run.partition}).fetchall()
+        rows = con.execute(query, parameters={"model": run.partition}).fetchall()
     loaded = configured(run)
     scores = model_scores(run, rows[0][0], loaded) if loaded else BENCHMARK_SCORES.schema.empty_table()
     yield Rows(BENCHMARK_SCORES, scores, {"benchmarks": len(loaded)})

@@ -149,7 +149,7 @@ def experiment_sets(run: Run) -> Iterator[Rows]:
     with run.lake.connect() as con:
         problem = build(con, experiment, name, run.settings.seed, run.settings.embedding)
         orders = con.table("orders").to_arrow_table()
-        [(pairs, swapped, content)] = con.sql(statement("experiments/set_summary")).fetchall()
+        [(pairs, swapped, content)] = con.execute(statement("experiments/set_summary")).fetchall()
         profile = con.sql(statement("experiments/profile")).to_arrow_table().to_pylist()
     row = about | {"built": arm.built, "pairs": pairs, "swapped": swapped, "hash": content, "problem": problem}
     yield Rows(EXPERIMENT_PAIRS, orders.cast(EXPERIMENT_PAIRS.schema), {"pairs": pairs})
@@ -189,8 +189,8 @@ def experiment_models(run: Run) -> Iterator[Rows]:
     vary = experiment.vary or ("data" if training.head_of("final") == "frozen" else "training")
     made = []
     with run.lake.connect() as con:
-        [(pairs,)] = con.sql(
-            "SELECT pairs FROM experiment_sets WHERE training_set = $set", params={"set": run.key}
+        [(pairs,)] = con.execute(
+            "SELECT pairs FROM experiment_sets WHERE training_set = $set", parameters={"set": run.key}
         ).fetchall()
         for replicate in range(1, experiment.seeds + 1) if pairs else ():
             seed = run.settings.seed + replicate - 1
@@ -224,7 +224,7 @@ def experiment_results(run: Run) -> Iterator[Rows]:
     experiment, name = _here(run)
     with run.lake.connect() as con:
         query = "SELECT replicate, model_id, path FROM experiment_models WHERE training_set = $set ORDER BY 1"
-        models = con.sql(query, params={"set": run.key}).fetchall()
+        models = con.execute(query, parameters={"set": run.key}).fetchall()
     loaded = measures(run, experiment) if models else []
     scores, results = [EXPERIMENT_SCORES.schema.empty_table()], []
     for replicate, model_id, path in models:
@@ -280,8 +280,8 @@ def experiment_contrasts(run: Run) -> Iterator[Rows]:
     items: dict[str, int] = {}
     told = {"experiment": experiment.name}
     with run.lake.connect() as con:
-        sets = con.sql(statement("experiments/sets_of"), params=told).fetchall()
-        profile = con.sql(statement("experiments/profiles_of"), params=told).fetchall()
+        sets = con.execute(statement("experiments/sets_of"), parameters=told).fetchall()
+        profile = con.execute(statement("experiments/profiles_of"), parameters=told).fetchall()
         for key, arm, *_ in sets:
             scores = con.sql(
                 "SELECT * EXCLUDE (training_set) FROM experiment_scores WHERE training_set = $set", params={"set": key}
@@ -340,7 +340,7 @@ def studies(run: Run) -> Iterator[Rows]:
             with_truth(con)
             con.register("first_scores", _first_scores(run, con))
             for study, name in STUDY.items():
-                for item, figure, hits, n in con.sql(statement(name)).fetchall():
+                for item, figure, hits, n in con.execute(statement(name)).fetchall():
                     row = {"study": study, "item": item, "figure": figure, **wilson(hits, n)._asdict(), "n": n}
                     made.append(row)
     yield Rows(STUDIES, pa.Table.from_pylist(made, STUDIES.schema), {"figures": len(made)})
@@ -348,7 +348,7 @@ def studies(run: Run) -> Iterator[Rows]:
 
 def _first_scores(run: Run, con: "duckdb.DuckDBPyConnection") -> pa.Table:
     """Rewards of what stage 2 decided by the loop's first model: a filter that curation has done little for."""
-    first = con.sql("SELECT path FROM reward_model ORDER BY iteration LIMIT 1").fetchall()
+    first = con.execute("SELECT path FROM reward_model ORDER BY iteration LIMIT 1").fetchall()
     pairs = con.sql(statement("experiments/decided_pairs"))
     if not first or not pairs.limit(1).fetchall():
         names = [("pair_id", pa.string()), ("r_chosen_first", pa.float64()), ("r_rejected_first", pa.float64())]

@@ -227,7 +227,7 @@ def missing_answers(settings: Settings, lake: Lake) -> tuple[list[str], int]:
                 open_ones += 0 if who in accepted else sum(its.values())
     if lines:
         with lake.connect() as con:
-            for verdicts, n in con.sql(statement("judges/undecided_for_want_of_votes")).fetchall():
+            for verdicts, n in con.execute(statement("judges/undecided_for_want_of_votes")).fetchall():
                 if n:
                     lines.append(f"{verdicts}: {n:,} pairs have no verdict for want of these votes")
     return lines, open_ones

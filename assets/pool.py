@@ -234,8 +234,8 @@ def deduped(run: Run) -> Iterator[Rows]:
     with run.lake.connect() as con:
         con.sql(statement("pool/deduped"), params=bounds).create("survivors")
         query = "SELECT count(*) FROM raw_pool WHERE comparison_id >= $low AND comparison_id < $high"
-        [(records,)] = con.sql(query, params=bounds).fetchall()
-        [(pairs, copies, conflicts, shared)] = con.sql(statement("pool/survivors_counted")).fetchall()
+        [(records,)] = con.execute(query, parameters=bounds).fetchall()
+        [(pairs, copies, conflicts, shared)] = con.execute(statement("pool/survivors_counted")).fetchall()
         if copies != records:
             raise RuntimeError(f"{run.partition}: {records} records but {copies} in pairs and duplicates")
         about = {"records": records, "duplicates": records - pairs, "in conflict": conflicts, "in two sources": shared}
@@ -343,7 +343,7 @@ def benchmark_hits(run: Run) -> Iterator[Rows]:
 def _fingerprints_of_prompts(lake: Lake) -> dict[str, str]:
     """Benchmark -> hash of its items and their prompts."""
     with lake.connect() as con:
-        rows = con.sql("SELECT benchmark, item_id, prompt FROM benchmark_prompts ORDER BY ALL").fetchall()
+        rows = con.execute("SELECT benchmark, item_id, prompt FROM benchmark_prompts ORDER BY ALL").fetchall()
     return {name: digest([t for _, *texts in group for t in texts]) for name, group in groupby(rows, itemgetter(0))}
 
 
@@ -443,5 +443,5 @@ def ngram_frequency(run: Run) -> Iterator[Rows]:
     tells removals that a template or a quotation caused from those the benchmark did (view `contamination`)."""
     with run.lake.connect() as con:
         con.sql(statement("pool/ngram_frequency"), params={"most": FREQUENT}).create("counted")
-        [(found, frequent)] = con.sql("SELECT count(*), count_if(frequent) FROM counted").fetchall()
+        [(found, frequent)] = con.execute("SELECT count(*), count_if(frequent) FROM counted").fetchall()
         yield Rows(NGRAM_FREQUENCY, con.sql("SELECT * FROM counted"), {"n-grams": found, "frequent": frequent})

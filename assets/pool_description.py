@@ -43,11 +43,11 @@ def pool_description(run: Run) -> Iterator[Rows]:
 
     agree, looked = dict.fromkeys(FIGURES, 0), 0
     with run.lake.connect() as con:
-        counted = con.sql(statement("report/attributes_counted")).fetchall()
+        counted = con.execute(statement("report/attributes_counted")).fetchall()
         rows = [
             dict(zip(("figure", "item", "n", "out_of"), r, strict=True)) | {"method": "attributes"} for r in counted
         ]
-        carded = con.sql("SELECT figure, item, n, out_of FROM data_card WHERE source = ''").fetchall()
+        carded = con.execute("SELECT figure, item, n, out_of FROM data_card WHERE source = ''").fetchall()
         for batch in in_batches(con.sql(statement("report/attributes_of_sample"), params={"n": SAMPLE})):
             for row in batch.to_pylist():
                 said = heuristic(row["conversation"])

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import dagster as dg
+import duckdb
 
 from assets.executors import op_tags
 from assets.partitions import mapping, partitions_def
@@ -201,9 +202,8 @@ def _examine(
         con.read_parquet(path, hive_partitioning=False).create_view("new")
         results = []
         for check in checks:
-            broken = con.sql(check.sql, params=_values(check, run)).limit(5)
-            rows = broken.fetchall()
-            shown = markdown(broken.columns, rows) if rows else "none"
+            columns, rows = _head(con, check.sql, _values(check, run))
+            shown = markdown(columns, rows) if rows else "none"
             results.append(
                 dg.AssetCheckResult(
                     passed=not rows,
@@ -213,8 +213,15 @@ def _examine(
                     metadata={"offending": dg.MetadataValue.md(shown)},
                 )
             )
-        head = con.sql("SELECT * FROM new LIMIT 5")
-        return results, markdown(head.columns, head.fetchall())
+        return results, markdown(*_head(con, "SELECT * FROM new LIMIT 5"))
+
+
+def _head(con: duckdb.DuckDBPyConnection, query: str, values: dict[str, Any] | None = None) -> tuple[list, list]:
+    """Columns and the first rows of what a query gives, read no further."""
+    found = con.execute(query, values)
+    columns, rows = [name for name, *_ in found.description], found.fetchmany(5)
+    con.abort()  # the others
+    return columns, rows
 
 
 def _values(check: Check, run: Run) -> dict[str, str | None] | None:

@@ -57,7 +57,7 @@ NOT_UNDECIDED = Check(
 def _released(run: Run, table: Table, *orders: str) -> Iterator[Rows]:
     """The pairs in these orders; the rule file of stage 2 travels in the file's footer (spec 4.13)."""
     with run.lake.connect() as con:
-        [(rule,)] = con.sql("SELECT any_value(file) FROM decision_rule").fetchall()
+        [(rule,)] = con.execute("SELECT any_value(file) FROM decision_rule").fetchall()
         weights = run.settings.weights.model_dump(exclude={"margins"})
         rows = con.sql(
             statement("release/release"), params={"bucket": run.partition, "orders": list(orders), **weights}

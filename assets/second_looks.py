@@ -67,7 +67,7 @@ def benchmark_overlaps(run: Run) -> Iterator[Rows]:
 
     best: dict[tuple[str, str], dict] = {}
     with run.lake.connect() as con:
-        prompts = con.sql("SELECT benchmark, item_id, prompt FROM benchmark_prompts ORDER BY ALL").fetchall()
+        prompts = con.execute("SELECT benchmark, item_id, prompt FROM benchmark_prompts ORDER BY ALL").fetchall()
         by_length = indexes(*map(list, zip(*prompts, strict=True)), looks.shortest, looks.longest) if prompts else {}
         texts = con.sql(statement("pool/deduped_texts"), params={"bucket": run.partition, **deduped_bounds(run)})
         for batch in in_batches(texts.select("pair_id, conversation, chosen, rejected")):

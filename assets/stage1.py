@@ -400,14 +400,14 @@ def gold_predictions(run: Run) -> Iterator[Rows]:
     with run.lake.connect() as con:
         here = {"iteration": run.partition}
         query = "SELECT model_id, path FROM reward_model WHERE iteration = $iteration"
-        [(model_id, folder)] = con.sql(query, params=here).fetchall()
+        [(model_id, folder)] = con.execute(query, parameters=here).fetchall()
         gold_pairs = con.sql(statement("stage1/open_gold_pairs"), params=here)
         con.register("scores_now", run.reward_models.score(run, {"loop": folder}, gold_pairs))
         asked = here | {"model": model_id, "k_max": run.settings.stage1.k_max}
         con.sql(statement("stage1/gold_predictions"), params=asked).create("predictions")
         rows = con.sql("FROM predictions ORDER BY pair_id").to_arrow_table()
-        accuracy = con.sql("SELECT coalesce(avg(hit(p - 0.5)), 0)::DOUBLE FROM predictions").fetchall()[0][0]
-        by_role = con.sql("SELECT role, list(p) FROM predictions GROUP BY role ORDER BY role").fetchall()
+        accuracy = con.execute("SELECT coalesce(avg(hit(p - 0.5)), 0)::DOUBLE FROM predictions").fetchall()[0][0]
+        by_role = con.execute("SELECT role, list(p) FROM predictions GROUP BY role ORDER BY role").fetchall()
     plot = partial(histograms, dict(by_role), "p in the human order: left of the line the model is wrong", mark=0.5)
     yield Rows(GOLD_PREDICTIONS, rows, {"accuracy": accuracy, "plot": plot})
 
@@ -443,8 +443,8 @@ def retrieved(run: Run) -> Iterator[Rows]:
         candidates = con.sql(statement("stage1/candidates"), params={"iteration": run.partition})
         index = run.vectors.index(run.lake, f"pool_{run.partition}", candidates.to_arrow_reader(10_000), size)
         everything = not run.settings.stage1.only_errors
-        queries = con.sql(
-            statement("stage1/retrieval_queries"), params={"iteration": run.partition, "everything": everything}
+        queries = con.execute(
+            statement("stage1/retrieval_queries"), parameters={"iteration": run.partition, "everything": everything}
         ).fetchall()
         found = [
             (pair_id, query, rank, similarity)
@@ -487,9 +487,9 @@ def selection(run: Run) -> Iterator[Rows]:
         here = {"iteration": run.partition}
         con.sql(statement("stage1/candidates"), params=here).create_view("candidates")
         candidates = con.sql(statement("stage1/open_candidates"), params=here).to_arrow_table()
-        before_after = con.sql(statement("stage1/gains"), params=here).fetchall()
+        before_after = con.execute(statement("stage1/gains"), parameters=here).fetchall()
         gains = [after - before for _, before, after in before_after]
-        grew = con.sql(statement("stage1/grew"), params=here).fetchall()[0][0]
+        grew = con.execute(statement("stage1/grew"), parameters=here).fetchall()[0][0]
         since = [(before, after) for key, before, after in before_after if key >= grew]
         stopped = s.stop_when is not None and no_more_to_gain(since, **s.stop_when.model_dump())
         if stopped:
@@ -521,7 +521,7 @@ def _with_features(run: Run, con: "duckdb.DuckDBPyConnection", candidates: pa.Ta
 def _model(run: Run, con: "duckdb.DuckDBPyConnection") -> str:
     """Folder of the iteration's reward model."""
     query = "SELECT path FROM reward_model WHERE iteration = $iteration"
-    return con.sql(query, params={"iteration": run.partition}).fetchall()[0][0]
+    return con.execute(query, parameters={"iteration": run.partition}).fetchall()[0][0]
 
 
 def _columns(schema: pa.Schema, rows: list[tuple]) -> pa.Table:
@@ -529,7 +529,7 @@ def _columns(schema: pa.Schema, rows: list[tuple]) -> pa.Table:
 
 
 def _dimensions(con: "duckdb.DuckDBPyConnection") -> int:
-    found = con.sql("SELECT len(vector) FROM embeddings LIMIT 1").fetchall()
+    found = con.execute("SELECT len(vector) FROM embeddings LIMIT 1").fetchall()
     return found[0][0] if found else 1
 
 

@@ -89,11 +89,11 @@ def best_reward_model(run: Run) -> Iterator[Rows]:
     iteration (spec O-09)."""
 
     with run.lake.connect() as con:
-        models = dict(con.sql("SELECT iteration, path FROM reward_model ORDER BY iteration").fetchall())
+        models = dict(con.execute("SELECT iteration, path FROM reward_model ORDER BY iteration").fetchall())
         con.register("scores_now", run.reward_models.score(run, models, con.sql(statement("stage2/open_gold_pairs"))))
         con.sql(statement("stage2/best_reward_model")).create("measured")
         rows = con.sql("FROM measured ORDER BY iteration").to_arrow_table()
-        [(best, accuracy)] = con.sql("SELECT iteration, accuracy FROM measured WHERE best").fetchall()
+        [(best, accuracy)] = con.execute("SELECT iteration, accuracy FROM measured WHERE best").fetchall()
     yield Rows(BEST_REWARD_MODEL, rows, {"best": best, "accuracy": accuracy})
 
 
@@ -201,8 +201,8 @@ def scores(run: Run) -> Iterator[Rows]:
     """Both models in one pass over the bucket (spec 4.03)."""
 
     with run.lake.connect() as con:
-        best = con.sql("SELECT model_id, path FROM best_reward_model WHERE best").fetchall()[0]
-        gold = con.sql("SELECT model_id, path FROM gold_reward_model").fetchall()[0]
+        best = con.execute("SELECT model_id, path FROM best_reward_model WHERE best").fetchall()[0]
+        gold = con.execute("SELECT model_id, path FROM gold_reward_model").fetchall()[0]
         pairs = con.sql(statement("stage2/undecided_pool"), params={"bucket": run.partition})
         con.register("scores_now", run.reward_models.score(run, {"best": best[1], "gold": gold[1]}, pairs))
         names = {"best_model": best[0], "gold_model": gold[0]}
@@ -435,7 +435,7 @@ def decision_rule(run: Run) -> Iterator[Rows]:
     with run.lake.connect() as con:
         rule = _rule(con, "routing_rule")
         if rule.guards is not None:
-            said = [right for (right,) in con.sql(statement("stage2/flips_seen")).fetchall()]
+            said = [right for (right,) in con.execute(statement("stage2/flips_seen")).fetchall()]
             counted = con.sql("SELECT coalesce(sum(pairs), 0)::BIGINT FROM audit_strata WHERE class = 'flip'")
             looked = flip_audit(said, counted.fetchall()[0][0])
             guards = guards_after(rule.guards, s.stage2.flip, looked)
@@ -460,8 +460,8 @@ def _calibrated(run: Run, rule: Rule) -> tuple[Calibration, dict]:
 
     s = run.settings
     with run.lake.connect() as con:
-        best = con.sql("SELECT model_id, path FROM best_reward_model WHERE best").fetchall()[0]
-        gold = con.sql("SELECT model_id, path FROM gold_reward_model").fetchall()[0]
+        best = con.execute("SELECT model_id, path FROM best_reward_model WHERE best").fetchall()[0]
+        gold = con.execute("SELECT model_id, path FROM gold_reward_model").fetchall()[0]
         con.sql(statement("stage2/audit_labels")).create("audited")
         con.sql(statement("stage2/calibration_gold")).create("labels")
         pairs = con.sql(statement("stage2/labelled_pairs"))
@@ -469,7 +469,7 @@ def _calibrated(run: Run, rule: Rule) -> tuple[Calibration, dict]:
         votes = {"policy": rule.policy, "threshold": rule.threshold, "band": rule.band}
         rows = con.sql(statement("stage2/calibration_margins"), params=votes).to_arrow_table()
         sizes: dict[str, int] = {}
-        for stratum, asked, n in con.sql("SELECT stratum, asked, pairs FROM audit_strata").fetchall():
+        for stratum, asked, n in con.execute("SELECT stratum, asked, pairs FROM audit_strata").fetchall():
             cell = f"{stratum}, asked" if asked else stratum
             sizes[cell] = sizes.get(cell, 0) + n
     margins = np.stack([rows.column(c).to_numpy() for c in ("best", "gold", "judged")], axis=1)
@@ -534,7 +534,7 @@ def decisions(run: Run) -> Iterator[Rows]:
         )
         rows = decide(con, _rule(con, "decision_rule"), scores, verdicts).to_arrow_table()
         con.register("decided", rows)
-        found = con.sql(statement("stage2/decisions_counted")).fetchall()
+        found = con.execute(statement("stage2/decisions_counted")).fetchall()
     yield Rows(DECISIONS, rows, {"plot": partial(counts, dict(found), "pairs")})
 
 

@@ -146,7 +146,7 @@ def _draw(folder: Path) -> list[str]:
 def _warn_of_uncleaned(run: Run, loaded: "Sequence[Loaded]") -> None:
     """Tell of benchmarks whose items the pool was not cleaned against (spec 0.08)."""
     with run.lake.connect() as con:
-        known = set(con.sql("SELECT benchmark, item_id FROM benchmark_prompts").fetchall())
+        known = set(con.execute("SELECT benchmark, item_id FROM benchmark_prompts").fetchall())
     for each in loaded:
         items = set(each.candidates["item_id"].to_pylist())
         if lacking := len(items - {item for name, item in known if name == each.name}):

@@ -36,7 +36,7 @@ def again(lake: Lake, rule_file: Path | None, scores: Path | None, verdicts: Pat
         ]
         decide(con, rule, *tables).create("decided")
         grid = Grid("class", "reason", "pairs", title=rule.id, title_justify="left")
-        found = con.sql(statement("report/decided_counted")).fetchall()
+        found = con.execute(statement("report/decided_counted")).fetchall()
         for name, reason, n in found:
             grid.add_row(name, reason, f"{n:,}")
         console.print(grid)
@@ -49,7 +49,7 @@ def again(lake: Lake, rule_file: Path | None, scores: Path | None, verdicts: Pat
                 with open(out / f"{name}.txt", "w", encoding="ascii", newline="\n") as f:
                     for batch in ids.to_arrow_reader(50_000):
                         f.writelines(f"{pair}\n" for pair in batch.column(0).to_pylist())
-        both, same, by_it = con.sql(statement("report/decided_compared")).fetchall()[0]
+        both, same, by_it = con.execute(statement("report/decided_compared")).fetchall()[0]
         total = con.table("decided").count("*").fetchall()[0][0]
     if not both:
         console.print("The lake has decided none of these pairs.")

@@ -51,9 +51,9 @@ def notices(settings: Settings, lake: Lake) -> Iterator[str]:
     """What the configuration does that it does not say, and what of the data is too little for it."""
     yield from (f"Note: {text}" for text in settings.said)
     with lake.connect() as con:
-        [(seed, eligible)] = con.sql(statement("report/seed_reached")).fetchall()
-        rounds = con.sql(statement("report/rounds_of_people")).fetchall()
-        [(votes, silver)] = con.sql(statement("report/judges_decided")).fetchall()
+        [(seed, eligible)] = con.execute(statement("report/seed_reached")).fetchall()
+        rounds = con.execute(statement("report/rounds_of_people")).fetchall()
+        [(votes, silver)] = con.execute(statement("report/judges_decided")).fetchall()
     wanted = settings.stage1.seed_people + settings.stage1.seed_judges
     if 0 < seed < wanted:
         yield (
@@ -75,8 +75,8 @@ def notices(settings: Settings, lake: Lake) -> Iterator[str]:
 def refused(lake: Lake) -> str | None:
     """What stage 2 would have flipped, or kept, and did not, in a line; None where it did all."""
     with lake.connect() as con:
-        rules = con.sql("SELECT file FROM decision_rule").fetchall()
-        [(pairs,)] = con.sql(statement("report/refused")).fetchall()
+        rules = con.execute("SELECT file FROM decision_rule").fetchall()
+        [(pairs,)] = con.execute(statement("report/refused")).fetchall()
     guards = loads(rules[0][0]).guards if rules else None
     if guards is None or not (guards.no_keep or guards.no_flip) or not pairs:
         return None

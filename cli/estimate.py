@@ -157,7 +157,7 @@ def _pairs(con: "duckdb.DuckDBPyConnection", settings: Settings, lake: Lake) -> 
     people = round(s.batch * s.people_share)
 
     def count(query: str, **values: str) -> int:
-        return con.sql(query, params=values).fetchall()[0][0]
+        return con.execute(query, parameters=values).fetchall()[0][0]
 
     def open_partitions(table: Table) -> Iterator[str]:
         return (k for k in settings.partition_keys(table.partition or "") if lake.note(table, k) is None)
@@ -177,10 +177,10 @@ def _pairs(con: "duckdb.DuckDBPyConnection", settings: Settings, lake: Lake) -> 
             planned, known = {desk: count(at_desk, iteration=key, desk=desk) for desk in planned}, "counted"
         objective = planned["people"]
         if known == "counted":
-            [(objective,)] = con.sql(
+            [(objective,)] = con.execute(
                 "SELECT count(*) FROM batch_texts WHERE iteration = $iteration AND assigned_to = 'people' AND objectivity ="
                 " 'objective'",
-                params={"iteration": key},
+                parameters={"iteration": key},
             ).fetchall()
         for table, n in (
             (RESPONSE_CHECKS, objective if settings.people.checked_by else 0),

@@ -128,7 +128,7 @@ def story(lake: Lake, pair_id: str, console: Console | None = None) -> None:
 
 def _guards(con: duckdb.DuckDBPyConnection) -> str:
     """What people's labels let the rule do, in its own words; '' where it has no guards, or is not there."""
-    files = con.sql("SELECT file FROM decision_rule").fetchall()
+    files = con.execute("SELECT file FROM decision_rule").fetchall()
     rule = loads(files[0][0]) if files else None
     return rule.guards.why if rule and rule.guards else ""
 

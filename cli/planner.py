@@ -64,7 +64,7 @@ def show(settings: Settings, lake: Lake, asked: PlanRequest, console: Console | 
         with lake.connect() as con:
             curve = _curve(con, settings, asked.curve)
             prices, bases = _prices(con, settings, asked.prices)
-            strata = {n: Stratum(*numbers) for n, *numbers in con.sql(statement("estimate/gold_strata")).fetchall()}
+            strata = {n: Stratum(*numbers) for n, *numbers in con.execute(statement("estimate/gold_strata")).fetchall()}
     except (NotOnTheCurve, ValueError) as e:
         console.print(f"assay: {e}", markup=False)
         return UNUSABLE
@@ -124,7 +124,7 @@ def _curve(con: "duckdb.DuckDBPyConnection", settings: Settings, name: str) -> C
     if chosen not in names:
         raise ValueError(f"no curve {chosen!r}: neither an experiment ({', '.join(names) or 'none'}) nor {PUBLISHED}")
     parts = {a.name for a in settings.experiment(chosen).arms if a.share or a.size}
-    rows = con.sql(statement("experiments/own_curve"), params={"experiment": chosen}).fetchall()
+    rows = con.execute(statement("experiments/own_curve"), parameters={"experiment": chosen}).fetchall()
     points = [(pairs, score) for arm, pairs, score in rows if arm in parts and pairs]
     if len(points) < 2:
         if name:
@@ -141,7 +141,7 @@ def _prices(
     """Prices and where they come from: as given, as spent so far, as configured, as in the paper."""
     spent = {
         r: (pairs, dollars, simulated)
-        for r, pairs, dollars, simulated in con.sql(statement("estimate/regimes")).fetchall()
+        for r, pairs, dollars, simulated in con.execute(statement("estimate/regimes")).fetchall()
     }
     prices, bases = {}, {}
     for regime in REGIMES:

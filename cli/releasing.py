@@ -64,7 +64,7 @@ def _index(settings: Settings, lake: Lake):
     from curation.contamination import BenchmarkIndex
 
     with lake.connect() as con:
-        names = [n for (n,) in con.sql("SELECT DISTINCT benchmark FROM benchmark_prompts").fetchall()]
+        names = [n for (n,) in con.execute("SELECT DISTINCT benchmark FROM benchmark_prompts").fetchall()]
         if not names:
             return None
         rows = con.sql(statement("pool/benchmark_prompts"), params={"names": names}).to_arrow_table().to_pydict()

@@ -46,7 +46,7 @@ def closing(settings: Settings, lake: Lake) -> None:
     with lake.connect() as con:
 
         def rows(name: str, **values: int) -> list[tuple]:
-            return con.sql(statement(f"report/{name}"), params=values or None).fetchall()
+            return con.execute(statement(f"report/{name}"), parameters=values or None).fetchall()
 
         ledger, inputs = rows("ledger"), rows("records")[0][0]
         cost, per_pair = rows("cost_by_labeller"), rows("cost_of_decisions")

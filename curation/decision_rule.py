@@ -171,7 +171,7 @@ def decide(
     values |= {name: getattr(c, name, None) for name in ("intercept", "best", "gold", "judges")}
     if c is not None:
         models = {"best_model": c.best_model, "gold_model": c.gold_model}
-        if strangers := con.sql(statement("stage2/strangers"), params=models).fetchall():
+        if strangers := con.execute(statement("stage2/strangers"), parameters=models).fetchall():
             raise RuleError(
                 f"calibrated on the models {c.best_model} and {c.gold_model}, but there are scores of"
                 f" {' and '.join(strangers[0])}"

@@ -153,7 +153,7 @@ def _facts(
         "columns": documented(wanted.whole),
         "pairs": sum(files.values()),
         "flipped": sum(c["pairs"] for c in counted if c["flipped"]),
-        "with_system_turns": con.sql(statement("handover/system_turns")).fetchall()[0][0],
+        "with_system_turns": con.execute(statement("handover/system_turns")).fetchall()[0][0],
         "files": files,
         "counted": counted,
         "sources": [
@@ -206,7 +206,7 @@ def _same_permissions(settings: Settings, lake: Lake) -> None:
     """
     said = {s.name: (s.license, s.redistribution) for s in settings.sources}
     with lake.connect() as con:
-        for source, *kept in con.sql("SELECT source, license, redistribution FROM sources ORDER BY 1").fetchall():
+        for source, *kept in con.execute("SELECT source, license, redistribution FROM sources ORDER BY 1").fetchall():
             if source in said and said[source] != tuple(kept):
                 raise HandoverError(
                     f"{source}: the configuration says license {said[source][0]!r} and redistribution ="
@@ -216,7 +216,7 @@ def _same_permissions(settings: Settings, lake: Lake) -> None:
 
 
 def _rule(con: "duckdb.DuckDBPyConnection") -> str | None:
-    found = con.sql("SELECT file FROM decision_rule").fetchall()
+    found = con.execute("SELECT file FROM decision_rule").fetchall()
     return found[0][0] if found else None
 
 

@@ -92,7 +92,7 @@ def write(
     )  # fmt: skip
     env.filters |= {"number": "{:,}".format, "cell": cell, "yaml": quoted}
     pool: dict[str, list[tuple[str, int]]] = {}
-    for figure, item, n in con.sql(statement("handover/pool_described")).fetchall():
+    for figure, item, n in con.execute(statement("handover/pool_described")).fetchall():
         pool.setdefault(figure, []).append((item, n))
     license_, license_name = hub_license(s["license"] for s in facts["sources"])
     given = {

@@ -94,11 +94,11 @@ def choose(
     which = {"snapshot": snapshot.kind, "upto": snapshot.upto}
     con.sql(statement("handover/snapshot_candidates"), params=which).create("candidates")
     con.sql(statement("handover/barred"), params={"spelled_out": sorted(spelled_out)}).create("barred")
-    holdings = [Holding(*row) for row in con.sql(statement("handover/candidates_by_source")).fetchall()]
+    holdings = [Holding(*row) for row in con.execute(statement("handover/candidates_by_source")).fetchall()]
     if strangers := sorted(set(spelled_out) - {h.source for h in holdings}):
         raise HandoverError(f"no such source: {strangers[0]!r}; there are {', '.join(h.source for h in holdings)}")
     if not any(h.pairs for h in holdings):
-        known = [f"{s}@{u}" for u, s in con.sql("SELECT upto, snapshot FROM snapshots ORDER BY ALL").fetchall()]
+        known = [f"{s}@{u}" for u, s in con.execute("SELECT upto, snapshot FROM snapshots ORDER BY ALL").fetchall()]
         raise HandoverError(
             f"{snapshot.name}: the lake holds no such pairs; "
             + (f"it has {', '.join(known)}" if known else "run `assay run` first")

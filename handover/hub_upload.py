@@ -79,9 +79,9 @@ def origin_of(con: "duckdb.DuckDBPyConnection", model: str, backbone: str, given
         model: its name, an arm.
         backbone: name of the backbone in the configuration.
     """
-    sources = con.sql("SELECT path FROM sources WHERE path LIKE 'huggingface:%' ORDER BY path").fetchall()
+    sources = con.execute("SELECT path FROM sources WHERE path LIKE 'huggingface:%' ORDER BY path").fetchall()
     named = [re.match(rf"huggingface:({REPOSITORY})", path) for (path,) in sources]
-    scores = con.sql(statement("handover/results_of_model"), params={"name": model}).fetchall()
+    scores = con.execute(statement("handover/results_of_model"), parameters={"name": model}).fetchall()
     return Origin(
         given.base or MODELS.get(backbone, ("", 0))[0],
         given.datasets or tuple(dict.fromkeys(m[1] for m in named if m)),

@@ -98,7 +98,7 @@ def export(settings: Settings, lake: Lake, tool: str, snapshot: Snapshot, out: P
         raise HandoverError(f"{out}: holds something that is no export; name another folder, or empty this one")
     plan, left = SharedRecipe.of(settings), Counter[str]()
     with lake.connect() as con, beside(out.absolute()) as new:
-        names = [s for (s,) in con.sql("SELECT source FROM sources ORDER BY source").fetchall()]
+        names = [s for (s,) in con.execute("SELECT source FROM sources ORDER BY source").fetchall()]
         holdings, pairs = choose(con, snapshot, names)
         new.mkdir()
         rows = (row for flipped in (False, True) for row in _plain(texts(con, pairs, flipped, False), left))

@@ -58,7 +58,7 @@ def data() -> Path:
 
 
 def query(sql: str) -> list[tuple]:
-    return duckdb.connect().sql(sql.replace(ROWS, str(data()))).fetchall()
+    return duckdb.connect().execute(sql.replace(ROWS, str(data()))).fetchall()
 
 
 def lot(*parts: object) -> float:

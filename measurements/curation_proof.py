@@ -92,12 +92,12 @@ def measure(settings: Settings, cache: Path) -> dict:
     with (root / "decisions" / "rule.json").open(encoding="utf-8") as file:
         guards = json.load(file).get("guards") or {}
     lake = Lake.of(settings)
-    arms = con.sql("SELECT arm, path FROM final_reward_model").fetchall()
+    arms = con.execute("SELECT arm, path FROM final_reward_model").fetchall()
     models = {arm: lake.model(path) for arm, path in arms} | {"oracle": lake.model(oracle(settings))}
     return {
         "name": settings.name, "seed": settings.seed,
-        "pool": con.sql("SELECT count(*) FROM clean_pool").fetchall()[0][0],
-        "gold": con.sql("SELECT count(*) FROM gold").fetchall()[0][0],
+        "pool": con.execute("SELECT count(*) FROM clean_pool").fetchall()[0][0],
+        "gold": con.execute("SELECT count(*) FROM gold").fetchall()[0][0],
         "labels": labels(con), "guards": guards, "worth": foreseen(con),
         "items": held["name"], "groups": held["groups"],
         "arms": {arm: hits(path, held) for arm, path in sorted(models.items())},
@@ -119,13 +119,15 @@ def labels(con: duckdb.DuckDBPyConnection) -> dict:
             f"SELECT count(*) FILTER ({right}), count(*) FROM decisions JOIN truth USING (pair_id)"
             f" WHERE original_right IS NOT NULL AND ({where})"
         )
-        found[name] = list(con.sql(query).fetchall()[0])
-    return found | {"reasons": dict(con.sql("SELECT reason, count(*) FROM decisions GROUP BY 1 ORDER BY 1").fetchall())}
+        found[name] = list(con.execute(query).fetchall()[0])
+    return found | {
+        "reasons": dict(con.execute("SELECT reason, count(*) FROM decisions GROUP BY 1 ORDER BY 1").fetchall())
+    }
 
 
 def foreseen(con: duckdb.DuckDBPyConnection) -> dict:
     """What the last `worth` before stage 2 said."""
-    rows = con.sql(
+    rows = con.execute(
         "SELECT figure, item, value, text FROM worth WHERE iteration = (SELECT max(iteration) FROM worth)"
     ).fetchall()
     values = {f"{figure}: {item}": value for figure, item, value, _ in rows if value is not None}
@@ -141,7 +143,7 @@ def oracle(settings: Settings) -> str:
     """The folder of a final model on people's labels of all pairs of the pool that have one."""
     lake = Lake.of(settings)
     with lake.connect() as con:
-        rows = con.sql(
+        rows = con.execute(
             "SELECT pair_id, chosen, winner FROM clean_pool JOIN reference_labels USING (comparison_id) WHERE winner <> ''"
         ).fetchall()
         right = [text_hash(chosen) == winner for _, chosen, winner in rows]

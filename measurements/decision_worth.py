@@ -168,7 +168,7 @@ def precision(args) -> None:
     settings = load(args.config)
     con = opened(settings.lake.path)
     scored = Scored(con, settings.seed)
-    against = con.sql("SELECT any_value(against) FROM truth").fetchall()[0][0]
+    against = con.execute("SELECT any_value(against) FROM truth").fetchall()[0][0]
     error = settings.people.error if against == "planted" else 0.0
     labelled = np.flatnonzero(scored.known)
     size = min(args.labels, len(labelled) // 2)
@@ -235,7 +235,7 @@ def arms(args) -> None:
     settings = load(args.config)
     con = opened(settings.lake.path)
     scored = Scored(con, settings.seed)
-    against = con.sql("SELECT any_value(against) FROM truth").fetchall()[0][0]
+    against = con.execute("SELECT any_value(against) FROM truth").fetchall()[0][0]
     error = settings.people.error if against == "planted" else 0.0
     labelled = np.array(
         sorted(np.flatnonzero(scored.known), key=lambda i: draw(settings.seed, "label", scored.pairs[i]))
@@ -268,7 +268,7 @@ def arms(args) -> None:
         " WHERE cluster_id NOT IN (SELECT cluster_id FROM tested)"
         f" ORDER BY md5(pair_id) LIMIT {args.pairs or len(scored.pairs)}"
     )
-    kept = con.sql("SELECT count(*) FROM pool WHERE rule = 1").fetchall()[0][0]
+    kept = con.execute("SELECT count(*) FROM pool WHERE rule = 1").fetchall()[0][0]
     chosen = {  # the pairs, whether they are swapped, the target
         "original": ("true", "false", "1.0"),
         "random, as many as keep-only": (
@@ -292,7 +292,7 @@ def arms(args) -> None:
                 f" CASE WHEN {swapped} THEN chosen ELSE rejected END AS rejected, 1.0::DOUBLE AS weight,"
                 f" ({target})::DOUBLE AS target FROM pool WHERE {which}"
             )
-            sizes[name], wrong = con.sql(
+            sizes[name], wrong = con.execute(
                 f"SELECT count(*), avg((t.original_right = ({swapped}))::INT) FROM pool LEFT JOIN truth t USING (pair_id)"
                 f" WHERE {which}"
             ).fetchall()[0]
@@ -331,7 +331,7 @@ def _tested(settings: Settings, lake: Lake, models: dict, con, trained: list[str
     con.register("rewards", score(Run(settings, lake), names, pairs))
     columns = ", ".join(f"r_chosen_m{i} - r_rejected_m{i}" for i in range(len(names)))
     by_all = " AND ".join(f"unscored_m{i} IS NULL" for i in range(len(names)))
-    rows = con.sql(f"SELECT original_right, {columns} FROM rewards JOIN tested USING (pair_id) WHERE {by_all}"
+    rows = con.execute(f"SELECT original_right, {columns} FROM rewards JOIN tested USING (pair_id) WHERE {by_all}"
                    " ORDER BY pair_id").fetchall()  # fmt: skip
     margins = np.array([r[1:] for r in rows]) * np.where([r[0] for r in rows], 1, -1)[:, None]
     credit = (margins > 0) + 0.5 * (margins == 0)

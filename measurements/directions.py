@@ -95,14 +95,15 @@ def measured(lake: Lake) -> dict:
     """Scores by arm and figures of one world's lake."""
     with lake.connect() as con:
         scores: dict[str, dict[str, float]] = {}
-        for experiment, arm, *_, results in con.sql(statement("experiments/arms")).fetchall():
+        for experiment, arm, *_, results in con.execute(statement("experiments/arms")).fetchall():
             values = [r["value"] for r in results or ()]
             if values:
                 scores.setdefault(experiment, {})[arm] = float(np.mean(values))
         studies = {
-            f"{s}: {i}: {f}": v for s, i, f, v in con.sql("SELECT study, item, figure, value FROM studies").fetchall()
+            f"{s}: {i}: {f}": v
+            for s, i, f, v in con.execute("SELECT study, item, figure, value FROM studies").fetchall()
         }
-        figures = dict(con.sql("SELECT figure || ': ' || figure_group, value FROM report_figures").fetchall())
+        figures = dict(con.execute("SELECT figure || ': ' || figure_group, value FROM report_figures").fetchall())
     return {"scores": scores, "studies": studies, "figures": figures}
 
 

@@ -38,7 +38,7 @@ def responses(file: Path, most: int) -> list[str]:
     with duckdb.connect() as con:
         con.execute(PAIRS, {"file": str(file)})
         query = "SELECT DISTINCT unnest([chosen, rejected]) AS text FROM pairs ORDER BY md5(text) LIMIT $most"
-        return [text for (text,) in con.sql(query, params={"most": most}).fetchall()]
+        return [text for (text,) in con.execute(query, parameters={"most": most}).fetchall()]
 
 
 def speed(args: argparse.Namespace) -> None:

@@ -161,7 +161,7 @@ def alpacaeval(con: duckdb.DuckDBPyConnection) -> Recorded:
 
 def paid(con: duckdb.DuckDBPyConnection, file: str) -> dict[str, tuple[float, float]]:
     """Judge -> dollars and seconds a label, as recorded with the labels."""
-    rows = con.sql(
+    rows = con.execute(
         f"SELECT annotator, avg(price_per_example), avg(time_per_example) FROM '{DATA / 'pool' / file}' GROUP BY 1"
     ).fetchall()
     return {judge: (dollars, seconds) for judge, dollars, seconds in rows}

@@ -272,10 +272,10 @@ def tables(lake: Path) -> dict[str, tuple[int, str]]:
             if name.split("/")[0] in NOT_COMPARED:
                 continue
             file = str(folder / "data.parquet").replace("'", "''")
-            about = con.sql(f"DESCRIBE FROM read_parquet('{file}', hive_partitioning = false)").fetchall()
+            about = con.execute(f"DESCRIBE FROM read_parquet('{file}', hive_partitioning = false)").fetchall()
             but = ROWS_OF_A_RUN.get(name.split("/")[0], "false")
             kept = ", ".join(f'"{column}"' for column, *_ in about if column not in OF_A_RUN)
-            found[name] = con.sql(
+            found[name] = con.execute(
                 f"SELECT count(*), coalesce(md5(string_agg(r::VARCHAR, chr(10) ORDER BY r::VARCHAR)), '') "
                 f"FROM (SELECT {kept} FROM read_parquet('{file}', hive_partitioning = false) WHERE NOT ({but})) r"
             ).fetchall()[0]
@@ -286,7 +286,7 @@ def records(lake: Path) -> int:
     """Input records, by the files of the three tables that a reader fills."""
     with duckdb.connect() as con:
         return sum(
-            con.sql(f"SELECT count(*) FROM '{file}'").fetchall()[0][0]
+            con.execute(f"SELECT count(*) FROM '{file}'").fetchall()[0][0]
             for name in ("raw_pool", "unusable", "quarantine")
             for file in lake.glob(f"{name}/**/data.parquet")
         )
@@ -300,7 +300,7 @@ def problems(folder: Path, book: Book, reference: dict[str, tuple[int, str]], wh
               if mine.get(n) != reference.get(n)]  # fmt: skip
     if whole:
         with duckdb.connect(str(lake / "assay.duckdb"), read_only=True) as con:
-            ledger = con.sql("SELECT class, sum(records)::BIGINT FROM ledger GROUP BY 1").fetchall()
+            ledger = con.execute("SELECT class, sum(records)::BIGINT FROM ledger GROUP BY 1").fetchall()
         if sum(n for _, n in ledger) != records(lake):
             found.append(f"ledger: {records(lake)} records came in, {ledger}")
         found += [f"ledger: {n} records pending" for c, n in ledger if c == "pending" and n]

@@ -87,7 +87,7 @@ def prompts(root: Path, out: Path, hard: int, held_out: int) -> dict[str, int]:
         con.sql(ANY).limit(held_out).create("aside")
         aside = [turns for (turns,) in con.table("aside").fetchall()]
         near = [turns for (turns,) in con.sql(HARD).limit(hard).fetchall()]
-        curated = con.sql(CURATED).fetchall()
+        curated = con.execute(CURATED).fetchall()
     files: dict[str, list[dict]] = {
         "held_out": [{"prompt": t} for t in aside],
         "hard": [{"prompt": t} for t in near],

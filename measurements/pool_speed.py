@@ -56,7 +56,7 @@ def write_pairs(data: Path, folder: Path, pairs: int) -> int:
             CREATE TEMP TABLE topics AS
             SELECT row_number() OVER (ORDER BY prompt) - 1 AS topic, min(number) AS start, count(*) AS n FROM answers
             GROUP BY prompt""")
-        topics, shorts = (con.sql(f"SELECT count(*) FROM {t}").fetchall()[0][0] for t in ("topics", "short"))
+        topics, shorts = (con.execute(f"SELECT count(*) FROM {t}").fetchall()[0][0] for t in ("topics", "short"))
         for start in range(0, pairs, FILE_ROWS):
             con.execute(f"""
                 CREATE OR REPLACE TEMP TABLE drawn AS
@@ -86,7 +86,7 @@ def write_texts(folder: Path, what: str) -> int:
     with duckdb.connect() as con:
         con.execute("SET threads=1")
         con.execute(f"COPY (SELECT id, {text} AS text FROM '{folder}/pairs-*.jsonl' {limit}) TO '{folder}/texts.jsonl'")
-        return con.sql(f"SELECT count(*) FROM '{folder}/texts.jsonl'").fetchall()[0][0]
+        return con.execute(f"SELECT count(*) FROM '{folder}/texts.jsonl'").fetchall()[0][0]
 
 
 def write_prompts(data: Path, folder: Path) -> int:
@@ -98,7 +98,7 @@ def write_prompts(data: Path, folder: Path) -> int:
                 UNION ALL SELECT question FROM '{data}/bench/judgebench_gpt-4o-2024-05-13.jsonl.gz'
                 UNION ALL SELECT conversation_input[1].content FROM '{data}/bench/rmb_pairwise.jsonl.zst')
             ) TO '{folder}/prompts.jsonl'""")
-        return con.sql(f"SELECT count(*) FROM '{folder}/prompts.jsonl'").fetchall()[0][0]
+        return con.execute(f"SELECT count(*) FROM '{folder}/prompts.jsonl'").fetchall()[0][0]
 
 
 # ---- measuring -----------------------------------------------------------------------------------------------------

@@ -221,7 +221,7 @@ def distinct(con: duckdb.DuckDBPyConnection) -> int:
 def imported(lake) -> dict[str, dict[str, int]]:
     """The same from the lake's tables, and `records` of each source."""
     with lake.connect() as con:
-        rows = con.sql("""
+        rows = con.execute("""
             SELECT source, 'pair' AS reason, count(*) AS n FROM raw_pool GROUP BY source
             UNION ALL SELECT source, reason, count(*) FROM unusable GROUP BY ALL
             UNION ALL SELECT source, reason, count(*) FROM quarantine GROUP BY ALL
@@ -270,7 +270,7 @@ def main() -> int:
     total = {k: sum(f.get(k, 0) for f in ours.values()) for k in ("records", "pair")}
     print(f"| all | {total['records']:,} | {total['pair']:,} | | {len(ours) - wrong} of {len(ours)} agree |")
     with lake.connect() as con:
-        inside = con.sql("SELECT count(*) FROM (SELECT DISTINCT source, pair_id FROM raw_pool)").fetchall()[0][0]
+        inside = con.execute("SELECT count(*) FROM (SELECT DISTINCT source, pair_id FROM raw_pool)").fetchall()[0][0]
     print(f"\nDistinct pairs within each source, added up: {inside:,} imported, {each:,} in plain DuckDB.")
     return int(wrong > 0 or inside != each)
 

@@ -56,7 +56,7 @@ def load(data: Path, sample: int | None, path: Path) -> None:
     root = str(data).replace("'", "''")
     with duckdb.connect() as con:
         rows = []
-        for texts in con.sql(HH.format(root)).fetchall():
+        for texts in con.execute(HH.format(root)).fetchall():
             chosen, rejected = map(turns_of, texts)
             if chosen[:-1] == rejected[:-1]:
                 rows.append(

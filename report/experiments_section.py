@@ -82,7 +82,7 @@ def stories(con: "duckdb.DuckDBPyConnection", settings: Settings) -> list[Experi
     if not names:
         return []
     arms: dict[str, dict[str, ArmStory]] = {}
-    for experiment, name, *about, results in con.sql(statement("experiments/arms")).fetchall():
+    for experiment, name, *about, results in con.execute(statement("experiments/arms")).fetchall():
         of: dict[str, list[dict]] = {}
         for r in results or ():
             of.setdefault(r["evaluation"], []).append(r)
@@ -125,7 +125,7 @@ def stories(con: "duckdb.DuckDBPyConnection", settings: Settings) -> list[Experi
 def studies(con: "duckdb.DuckDBPyConnection") -> dict[str, dict[str, dict[str, tuple[Estimate, int]]]]:
     """study -> item -> figure -> (estimate, pairs)."""
     found: dict[str, dict[str, dict[str, tuple[Estimate, int]]]] = {}
-    for study, item, figure, *numbers, n in con.sql("FROM studies ORDER BY study, item, figure").fetchall():
+    for study, item, figure, *numbers, n in con.execute("FROM studies ORDER BY study, item, figure").fetchall():
         found.setdefault(study, {}).setdefault(item, {})[figure] = (Estimate(*numbers), n)
     return found
 

@@ -85,13 +85,13 @@ def measure(
         seed: of every bootstrap.
     """
     with_truth(con)
-    counts = con.sql(statement("report/counts")).fetchall()
+    counts = con.execute(statement("report/counts")).fetchall()
     found = [Figure(figure, group, Estimate(float(n), None, None), n) for figure, group, n in counts]
     total = sum(f.n for f in found if f.figure == "records" and f.group != "input")
     inputs = next(f.n for f in found if (f.figure, f.group) == ("records", "input"))
     found.append(Figure("ledger_gap", "", Estimate(float(inputs - total), None, None), inputs))
     for name in SHARES:
-        for figure, group, hits, n, against in con.sql(statement(name)).fetchall():
+        for figure, group, hits, n, against in con.execute(statement(name)).fetchall():
             found.append(Figure(figure, group, wilson(hits, n), n, against or ""))
     for figure, a, b in (
         ("weak_topic_in_batch", "retrieved", "random"),
@@ -131,7 +131,7 @@ def _contrast(found: list[Figure], figure: str, a: str, b: str) -> list[Figure]:
 
 def _loop_gain(con: "duckdb.DuckDBPyConnection", seed: int) -> list[Figure]:
     """The last iteration's model against the first one's, on the gold pairs that both saw."""
-    rows = con.sql(statement("report/loop_gain")).fetchall()
+    rows = con.execute(statement("report/loop_gain")).fetchall()
     if not rows:
         return []
     before, after = zip(*rows, strict=True)
@@ -141,7 +141,7 @@ def _loop_gain(con: "duckdb.DuckDBPyConnection", seed: int) -> list[Figure]:
 def _panel(con: "duckdb.DuckDBPyConnection", seed: int) -> list[Figure]:
     """What the judges add over our two models: of the pairs of stage 2 that the reference knows, and no model was trained
     on, the share that is decided right, by the models alone and with the judges; an undecided pair counts one half."""
-    rows = con.sql(statement("report/panel_adds")).fetchall()
+    rows = con.execute(statement("report/panel_adds")).fetchall()
     if not rows:
         return []
     alone, judged = zip(*rows, strict=True)
@@ -153,13 +153,13 @@ def _panel(con: "duckdb.DuckDBPyConnection", seed: int) -> list[Figure]:
 
 def _headroom(con: "duckdb.DuckDBPyConnection") -> list[Figure]:
     """What a model of right labels would have over one of the original labels, as `worth` foresaw it last."""
-    rows = con.sql(statement("report/headroom")).fetchall()
+    rows = con.execute(statement("report/headroom")).fetchall()
     return [Figure("headroom", "foreseen", Estimate(*numbers), 0) for numbers in rows]
 
 
 def _scores(con: "duckdb.DuckDBPyConnection") -> list[Figure]:
     """Scores of the arms and of the baseline over whole benchmarks."""
-    rows = con.sql(statement("report/scores")).fetchall()
+    rows = con.execute(statement("report/scores")).fetchall()
     return [Figure(f"score of {name}", arm, Estimate(*numbers), n) for name, arm, *numbers, n in rows]
 
 
@@ -203,5 +203,5 @@ def _draws(
 
 
 def _dollars(con: "duckdb.DuckDBPyConnection") -> list[Figure]:
-    rows = con.sql(statement("report/dollars")).fetchall()
+    rows = con.execute(statement("report/dollars")).fetchall()
     return [Figure("dollars", group, Estimate(dollars, None, None), n) for group, dollars, n in rows]

@@ -293,7 +293,7 @@ def _experiments(con: "duckdb.DuckDBPyConnection", settings: Settings) -> dict[s
 
 def _rule(con: "duckdb.DuckDBPyConnection") -> Rule | None:
     """The rule that decided stage 2."""
-    rows = con.sql("SELECT file FROM decision_rule").fetchall()
+    rows = con.execute("SELECT file FROM decision_rule").fetchall()
     return loads(rows[0][0]) if rows else None
 
 
@@ -309,7 +309,7 @@ def _reasons(figures: Figures, name: str) -> list[tuple[str, int]]:
 
 def caveats(con: "duckdb.DuckDBPyConnection", settings: Settings) -> dict[str, list[str]]:
     """What in this run is no live person, model or datum: `simulated`, `recorded`, `heuristic` -> names."""
-    flagged = con.sql(statement("report/simulated")).fetchall()[0]
+    flagged = con.execute(statement("report/simulated")).fetchall()[0]
     judges = _simulated_judges(con)
     simulated = ["the pool and its planted truth"] if settings.world else []
     simulated += ["people"] if flagged[0] else []
@@ -324,7 +324,7 @@ def caveats(con: "duckdb.DuckDBPyConnection", settings: Settings) -> dict[str, l
 
 def _cards(con: "duckdb.DuckDBPyConnection", settings: Settings) -> dict[str, Any]:
     """The panel's report cards: `cards` by (judge, stratum, figure), and what the page lists them by."""
-    rows = con.sql("SELECT judge, stratum, figure, value, low, high, n FROM judge_cards ORDER BY ALL").fetchall()
+    rows = con.execute("SELECT judge, stratum, figure, value, low, high, n FROM judge_cards ORDER BY ALL").fetchall()
     cards = {
         (judge, stratum, figure): Figure(figure, stratum, Estimate(*numbers), n)
         for judge, stratum, figure, *numbers, n in rows
@@ -334,12 +334,12 @@ def _cards(con: "duckdb.DuckDBPyConnection", settings: Settings) -> dict[str, An
         "ways": [j.removeprefix("panel: ") for j, _, f in cards if f == "credit" and j.startswith("panel: ")],
         "way": {"majority": "majority, both orders"}.get(settings.judges.aggregation, settings.judges.aggregation),
         "strata": sorted({s for _, s, _ in cards if s != "all"}),
-        "measured": con.sql("SELECT count(DISTINCT pair_id) FROM gold_votes").fetchall()[0][0],
+        "measured": con.execute("SELECT count(DISTINCT pair_id) FROM gold_votes").fetchall()[0][0],
     }
 
 
 def _card_chart(con: "duckdb.DuckDBPyConnection") -> str:
-    rows = con.sql(statement("report/card_chart")).fetchall()
+    rows = con.execute(statement("report/card_chart")).fetchall()
     tones = {"people": GOOD}
     named = {"people": "people, with each other"} | {j: f"{j} (simulated)" for j in _simulated_judges(con)}
     return charts.intervals(
@@ -357,7 +357,7 @@ def _card_chart(con: "duckdb.DuckDBPyConnection") -> str:
 
 
 def _simulated_judges(con: "duckdb.DuckDBPyConnection") -> list[str]:
-    return [name for (name,) in con.sql(statement("report/simulated_judges")).fetchall()]
+    return [name for (name,) in con.execute(statement("report/simulated_judges")).fetchall()]
 
 
 def _listed(names: list[str]) -> str:
@@ -395,7 +395,7 @@ def short(text: str, width: int = 180) -> str:
 
 
 def _drawings(con: "duckdb.DuckDBPyConnection", figures: Figures) -> dict[str, str]:
-    links = con.sql(statement("report/flow")).fetchall()
+    links = con.execute(statement("report/flow")).fetchall()
     sources = [f"source {f.group}" for f in figures.groups("records_of_source")]
     scores = headline_scores(figures)
     gains = [c for c in claims(figures) if c.gain.value is not None]

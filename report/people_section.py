@@ -22,7 +22,7 @@ def people(con: "duckdb.DuckDBPyConnection", settings: Settings) -> dict[str, An
     each = annotators(said, usual=settings.people.usual_seconds)
     rows = [(a.stratum, a.equal, PLAIN) for a in strata]
     rows += [(f"{a.annotator}, with others", a.with_others, MIXED) for a in each if a.with_others.value is not None]
-    refused = con.sql(statement("report/refused_of_people"), params={"n": REFUSED_SHOWN}).fetchall()
+    refused = con.execute(statement("report/refused_of_people"), parameters={"n": REFUSED_SHOWN}).fetchall()
     return {
         "labels": len(said),
         "strata": strata,
@@ -31,7 +31,7 @@ def people(con: "duckdb.DuckDBPyConnection", settings: Settings) -> dict[str, An
         "overruled": overruled(said),
         "refused": [dict(zip(("iteration", "place", "annotator", "reason"), r[:4], strict=True)) for r in refused],
         "refused_in_all": refused[0][4] if refused else 0,
-        "left": con.sql(
+        "left": con.execute(
             "SELECT iteration, count(*), any_value(closed) FROM unanswered GROUP BY 1 ORDER BY 1"
         ).fetchall(),
         "drawing": charts.intervals(rows, "Equal verdicts of two people on one pair"),

@@ -76,10 +76,10 @@ def from_lake(con: "duckdb.DuckDBPyConnection", seed: int, upto: str = "iter_99"
         .to_arrow_table()
         .to_pylist()
     )
-    size = con.sql("SELECT count(*) FROM clean_pool").fetchall()[0][0]
+    size = con.execute("SELECT count(*) FROM clean_pool").fetchall()[0][0]
     gold = _some(gold, seed)
     wanted = sorted({_md5(r[side]) for r in (*gold, *pool) for side in ("chosen", "rejected")})
-    held = con.sql(statement("stage1/worth_states"), params={"texts": wanted}).fetchall()
+    held = con.execute(statement("stage1/worth_states"), parameters={"texts": wanted}).fetchall()
     return Gathered(gold, pool, size, notes, {text: np.array(state, np.float32) for text, state in held})
 
 

@@ -104,7 +104,7 @@ class ExploredPairs:
             found = self._pick(asked)
             rows = self._con.table("picked").order("pair_id").limit(PAGE, PAGE * page).to_arrow_table().to_pylist()
             texts = {t["pair_id"]: t for t in self._texts([r["pair_id"] for r in rows])}
-            counts = self._con.sql("SELECT class, count(*) FROM picked GROUP BY ALL ORDER BY 2 DESC, 1").fetchall()
+            counts = self._con.execute("SELECT class, count(*) FROM picked GROUP BY ALL ORDER BY 2 DESC, 1").fetchall()
         return {"found": found, "rows": [r | texts[r["pair_id"]] for r in rows], "counts": counts}
 
     def pair(self, name: str) -> dict[str, Any]:

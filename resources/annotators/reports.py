@@ -52,7 +52,7 @@ def said_in_lake(lake: Lake) -> list[Said]:
 
 def said_of(con: "duckdb.DuckDBPyConnection") -> list[Said]:
     """As `said_in_lake`, on a connection to the lake."""
-    rows = con.sql(statement("people/said")).fetchall()
+    rows = con.execute(statement("people/said")).fetchall()
     return [
         Said(
             pair,

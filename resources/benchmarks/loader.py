@@ -105,13 +105,13 @@ def load(benchmark: Benchmark, lake: Lake, seed: int) -> Loaded:
         columns = {"subset": pa.array(groups.keys(), pa.string()), "grp": pa.array(groups.values(), pa.string())}
         con.register("group_of", pa.table(columns))
         con.sql(statement("evaluation/placed")).create_view("placed")
-        counts = con.sql("SELECT item_group, subset, count(*) FROM placed GROUP BY ALL ORDER BY ALL").fetchall()
+        counts = con.execute("SELECT item_group, subset, count(*) FROM placed GROUP BY ALL ORDER BY ALL").fetchall()
         found: dict[str, dict[str, int]] = {}
         for group, subset, n in counts:
             found.setdefault(group, {})[subset] = n
         origin = _origin(benchmark, lake)
         _expected(benchmark, sheet, found, origin)
-        if twice := con.sql(statement("evaluation/repeated_item")).fetchall():
+        if twice := con.execute(statement("evaluation/repeated_item")).fetchall():
             raise BenchmarkError(f"{benchmark.name}: item {twice[0][0]!r}, field id: the id stands twice ({origin})")
         _one_label_each(con, benchmark)
         drawn = {"salt": f"{seed}/{benchmark.name}/", "n": benchmark.sample}
@@ -153,7 +153,7 @@ def _no_nulls(con: duckdb.DuckDBPyConnection, benchmark: Benchmark, *fields: str
 
 
 def _one_label_each(con: duckdb.DuckDBPyConnection, benchmark: Benchmark) -> None:
-    bad = con.sql(statement("evaluation/unlabelled_item")).fetchall()
+    bad = con.execute(statement("evaluation/unlabelled_item")).fetchall()
     if bad:
         item, responses, labels = bad[0]
         raise BenchmarkError(f"{benchmark.name}: item {item!r}, field labels: {labels} for {responses} responses")

@@ -250,7 +250,7 @@ def _content(loaded: Sequence[Loaded]) -> list[str]:
         found = []
         for one in loaded:
             con.register("items", one.candidates)
-            [(rows, low, high)] = con.sql(statement("experiments/items_hash")).fetchall()
+            [(rows, low, high)] = con.execute(statement("experiments/items_hash")).fetchall()
             found.append(f"{one.name} {rows} {low} {high}")
             con.unregister("items")
     return found

@@ -70,7 +70,7 @@ def scores_of(model: str, run: "Run", benchmarks: Sequence[Loaded]) -> pa.Table:
         return model_scores(run, str(Path(model).resolve()), benchmarks)
     with run.lake.connect() as con:
         query = "SELECT path FROM final_reward_model WHERE model = $model"
-        rows = con.sql(query, params={"model": model}).fetchall()
+        rows = con.execute(query, parameters={"model": model}).fetchall()
     if not rows:
         arms = run.lake.partitions(FINAL_REWARD_MODEL)
         raise BenchmarkError(f"no model {model!r}: neither a file, a folder nor one of the arms made: {arms}")

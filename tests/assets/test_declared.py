@@ -28,7 +28,7 @@ def step(body, *, reads=(), checks=None, sections=()):
 def sql(query: str):
     def body(run: Run) -> None:
         with run.lake.connect() as con:
-            con.sql(query).fetchall()
+            con.execute(query).fetchall()
 
     return body
 

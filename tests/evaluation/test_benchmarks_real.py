@@ -81,7 +81,7 @@ def _identical(loaded):
     """Items whose two responses are one text: no model can get them right."""
     with duckdb.connect() as con:
         con.register("candidates", loaded.candidates)
-        rows = con.sql("""
+        rows = con.execute("""
             SELECT item_group, count(*) FROM (
                 SELECT item_group, item_id FROM candidates GROUP BY ALL HAVING min(response) = max(response)
             ) GROUP BY 1

@@ -37,7 +37,7 @@ def test_opposite_labels_and_circles_are_counted_by_stratum_before_and_after(tmp
     )
     make(releases.conflicts, lake)
     with lake.connect() as con:
-        rows = con.sql("SELECT * FROM conflicts ORDER BY ALL").fetchall()
+        rows = con.execute("SELECT * FROM conflicts ORDER BY ALL").fetchall()
     assert rows == [
         ("corrected", "all", 9, 0, 0, 0), ("corrected", "low", 7, 0, 0, 0), ("corrected", "risky", 2, 0, 0, 0),
         ("filtered", "all", 8, 0, 0, 0), ("filtered", "low", 6, 0, 0, 0), ("filtered", "risky", 2, 0, 0, 0),

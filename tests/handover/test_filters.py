@@ -132,7 +132,7 @@ def made(lake, out, name="corrected", **filters):
     settings = configured(release={"filters": filters, "names": []} if filters else {})
     with lake.connect() as con:
         numbers = {n: int(c[0]["content"].split(" number ")[1].split()[0])
-                   for n, c in con.sql("SELECT pair_id, conversation FROM clean_pool").fetchall()}  # fmt: skip
+                   for n, c in con.execute("SELECT pair_id, conversation FROM clean_pool").fetchall()}  # fmt: skip
     stub = Rewards(numbers)
     run = Run(settings, lake, services={"reward_models": stub, "lake": None})
     return build(settings, lake, Wanted(Snapshot.named(name)), out, run=run), stub, numbers
@@ -218,7 +218,7 @@ def test_a_run_writes_the_releases_that_are_named_and_again_where_a_folder_is_go
     lake = handed_lake(tmp_path / "lake", settings)
     published(handed_over, Run(settings, lake))
     with lake.connect() as con:
-        rows = con.sql("SELECT release, pairs, flipped, left_out FROM handed_over ORDER BY 1").fetchall()
+        rows = con.execute("SELECT release, pairs, flipped, left_out FROM handed_over ORDER BY 1").fetchall()
     assert rows == [("corrected", 12, 4, 6), ("curated", 8, 0, 4)]
     assert verify(lake.folder("releases") / "corrected").faults == []
     assert handed_over.stale(settings, lake, None) is None

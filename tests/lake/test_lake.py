@@ -123,7 +123,7 @@ def test_every_table_can_be_queried_before_it_exists(lake):
             found = con.sql(f'SELECT * FROM "{name}"')
             assert found.fetchall() == []
             assert set(table.schema.names) <= set(found.columns)
-        assert con.sql("SELECT * FROM ledger").fetchall() == []
+        assert con.execute("SELECT * FROM ledger").fetchall() == []
 
 
 def test_a_discarded_stage_leaves_nothing(lake):
@@ -140,7 +140,7 @@ def test_a_plain_duckdb_shell_reads_the_same_views(lake):
     row = {"pair_id": "p", "cluster_id": "c", "verified_order": "swapped", "role": "train", "votes_original": 0}
     lake.write(GOLD, pa.Table.from_pylist([row | {"votes_swapped": 1}], GOLD.schema), "iter_00")
     with duckdb.connect(str(lake.shell()), read_only=True) as con:
-        assert con.sql("SELECT pair_id, label_source, iteration FROM verified").fetchall() == [
+        assert con.execute("SELECT pair_id, label_source, iteration FROM verified").fetchall() == [
             ("p", "people", "iter_00")
         ]
 
@@ -155,7 +155,7 @@ def test_what_is_being_written_is_neither_read_nor_removed_and_what_the_dead_lef
         one.write_bytes(b"PAR1 not yet a file")
         assert not left.exists() and one.parent.exists() and one != other
         with lake.connect() as con:
-            assert con.sql("SELECT count(*) FROM raw_pool").fetchall() == [(1,)]
+            assert con.execute("SELECT count(*) FROM raw_pool").fetchall() == [(1,)]
     assert [p.name for p in target.parent.iterdir()] == ["data.parquet"]
 
 
@@ -169,7 +169,7 @@ def test_a_folder_may_have_any_name(tmp_path):
         "iter_00",
     )
     with lake.connect() as con:
-        assert con.sql("SELECT pair_id, iteration FROM silver").fetchall() == [("p", "iter_00")]
+        assert con.execute("SELECT pair_id, iteration FROM silver").fetchall() == [("p", "iter_00")]
 
 
 @pytest.mark.parametrize(("schema", "who"), [(None, "an older"), (1, "an older"), (SCHEMA + 1, "a newer")])
@@ -195,7 +195,7 @@ def test_an_empty_folder_and_one_that_holds_files_alone_are_no_lake_of_before(tm
     lake = Lake(str(tmp_path))
     lake.folder("calls")
     with lake.connect() as con:
-        assert con.sql("SELECT count(*) FROM raw_pool").fetchall() == [(0,)]
+        assert con.execute("SELECT count(*) FROM raw_pool").fetchall() == [(0,)]
     assert not (tmp_path / "lake.json").exists()
     lake.write(RAW_POOL, pairs(pair(1)), "s")
     assert json.loads((tmp_path / "lake.json").read_text()) == {"schema": SCHEMA}
@@ -208,7 +208,7 @@ def test_a_table_that_lacks_a_column_which_a_view_uses_is_null_there_until_it_is
     path = lake.path(GOLD, "iter_00")
     pq.write_table(pq.read_table(path, partitioning=None).drop_columns(["role"]), path)
     with lake.connect() as con:
-        assert con.sql("SELECT pair_id, role, iteration FROM verified").fetchall() == [("p", None, "iter_00")]
+        assert con.execute("SELECT pair_id, role, iteration FROM verified").fetchall() == [("p", None, "iter_00")]
 
 
 def of_an_older_release(lake: Lake, key: str, column: str) -> None:
@@ -231,14 +231,14 @@ def test_files_of_an_older_release_stand_beside_those_of_this_one(tmp_path, olde
     of_an_older_release(lake, older, "p_gold")
     query = "SELECT bucket, p_gold FROM scores ORDER BY bucket"
     with lake.connect() as con:
-        assert con.sql(query).fetchall() == [(older, None)], "alone"
+        assert con.execute(query).fetchall() == [(older, None)], "alone"
     lake.write(SCORES, pa.Table.from_pylist([score(newer)], SCORES.schema), newer)
     expected = sorted([(older, None), (newer, 0.5)])
     with lake.connect() as con:
-        assert con.sql(query).fetchall() == expected
-        assert con.sql("SELECT count(*) FROM (FROM scores)").fetchall() == [(2,)]
+        assert con.execute(query).fetchall() == expected
+        assert con.execute("SELECT count(*) FROM (FROM scores)").fetchall() == [(2,)]
     with duckdb.connect(str(lake.shell()), read_only=True) as con:
-        assert con.sql(query).fetchall() == expected
+        assert con.execute(query).fetchall() == expected
 
 
 def test_a_model_is_found_where_the_lake_stands_now(tmp_path):

@@ -478,5 +478,5 @@ def test_the_views_for_a_plain_shell_name_the_objects_and_cost_no_read(here, sto
     path = here.shell()
     assert not [r for r in store.requests()[began:] if ".parquet" in r and "_delta_log" not in r]
     with duckdb.connect(str(path), read_only=True) as con:
-        [(text,)] = con.sql("SELECT sql FROM duckdb_views() WHERE view_name = 'kept'").fetchall()
+        [(text,)] = con.execute("SELECT sql FROM duckdb_views() WHERE view_name = 'kept'").fetchall()
     assert address in text

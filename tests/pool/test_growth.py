@@ -276,5 +276,5 @@ def test_an_iteration_sees_only_what_had_joined_by_then(tmp_path):
     assert offered and all(joined[p] <= 1 for p in offered)
     assert any(joined[p] == 1 for p in offered)  # the next iteration may ask about what joins with it
     with lake.connect() as con:  # what random and every other policy choose from
-        open_ones = con.sql(statement("stage1/candidates"), params={"iteration": "iter_00"}).fetchall()
+        open_ones = con.execute(statement("stage1/candidates"), parameters={"iteration": "iter_00"}).fetchall()
     assert {row[0] for row in open_ones} == {p for p, j in joined.items() if j <= 1} - {"p00"}

@@ -418,14 +418,15 @@ def test_what_an_earlier_search_found_is_not_believed_of_another_bucket_or_promp
 def _naive(prompts: list[str], texts: list[str], n: int) -> list[set[str]]:
     """The n-grams that each text shares with the prompts, by a plain set of strings."""
 
-    def grams(text: str) -> set[str]:
-        found = tokens(pa.array([text])).words.to_pylist()
+    def grams(found: list[str]) -> set[str]:
         counts = [8 if word in "日本" else 12 for word in found]  # twelfths of a word
         ends = [next((j for j in range(i, len(found) + 1) if sum(counts[i:j]) >= 12 * n), 0) for i in range(len(found))]
         return {" ".join(found[i:j]) for i, j in enumerate(ends) if j}
 
-    known = set().union(*map(grams, prompts))
-    return [grams(t) & known for t in texts]
+    found = tokens(pa.array([*prompts, *texts]))
+    words = [found.words[i:j].to_pylist() for i, j in itertools.pairwise(found.starts.tolist())]
+    known = set().union(*map(grams, words[: len(prompts)]))
+    return [grams(some) & known for some in words[len(prompts) :]]
 
 
 @pytest.mark.parametrize("n", [5, 13])

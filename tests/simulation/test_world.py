@@ -46,7 +46,7 @@ def read(settings, lake) -> dict[str, dict[str, pa.Table]]:
 @pytest.fixture(scope="module")
 def planted(lake) -> dict[tuple[str, int], tuple[str, str]]:
     with lake.connect() as con:
-        rows = con.sql("SELECT source, row, kind, detail FROM planted_rows").fetchall()
+        rows = con.execute("SELECT source, row, kind, detail FROM planted_rows").fetchall()
     return {(source, row): (kind, detail) for source, row, kind, detail in rows}
 
 

@@ -29,4 +29,6 @@ def test_the_import_of_every_source_agrees_with_a_count_of_its_raw_files(tmp_pat
         each = sources.distinct(con)
     assert {s: d for s in ours if (d := sources.differences(ours[s], plain[s]))} == {}
     with lake.connect() as con:
-        assert con.sql("SELECT count(*) FROM (SELECT DISTINCT source, pair_id FROM raw_pool)").fetchall() == [(each,)]
+        assert con.execute("SELECT count(*) FROM (SELECT DISTINCT source, pair_id FROM raw_pool)").fetchall() == [
+            (each,)
+        ]

@@ -98,7 +98,9 @@ def test_people_stand_beside_an_arm_in_their_order_and_the_oracle_in_the_planted
 
     def learned(arm: str) -> dict[str, str]:
         with lake.connect() as con:
-            rows = con.sql(statement("release/arm_pairs"), params={"arm": arm, "seed": "0", "n": None}).fetchall()
+            rows = con.execute(
+                statement("release/arm_pairs"), parameters={"arm": arm, "seed": "0", "n": None}
+            ).fetchall()
         return {r[0]: "as it came" if r[2] == "good" else "swapped" for r in rows}
 
     assert learned("gold") == {"a": "swapped"}

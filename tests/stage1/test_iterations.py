@@ -37,7 +37,7 @@ def contents(root: Path) -> dict[str, str]:
         for table in [t for s in pipeline.steps() if s.group == "stage1" for t in s.tables]:
             left_out = ", ".join(OF_A_RUN.get(table.name, ()))
             rows = f"SELECT * {f'EXCLUDE ({left_out})' if left_out else ''} FROM {table.name}"
-            for key, digest in con.sql(
+            for key, digest in con.execute(
                 f"SELECT iteration, md5(string_agg(r::VARCHAR, chr(10) ORDER BY r::VARCHAR)) FROM ({rows}) r GROUP BY 1"
             ).fetchall():
                 found[f"{table.name}/{key}"] = digest

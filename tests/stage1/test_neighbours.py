@@ -11,7 +11,7 @@ from sql import statement
 def k_for(p: float | None, k_max: int) -> int:
     with duckdb.connect() as con:
         con.execute(statement("macros"))
-        return con.sql("SELECT k_for($p::DOUBLE, $k_max)", params={"p": p, "k_max": k_max}).fetchall()[0][0]
+        return con.execute("SELECT k_for($p::DOUBLE, $k_max)", parameters={"p": p, "k_max": k_max}).fetchall()[0][0]
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ def test_a_planted_key_is_in_no_table_log_metadata_or_error(lake, monkeypatch, t
     assert "401" in said[0] and said[2] is None
     assert "2 of 4 answers are missing" in said[1] and "bad key [key]" in said[1]
     with lake.connect() as con:
-        said += [str(con.sql("SELECT * FROM attributes").fetchall())]
+        said += [str(con.execute("SELECT * FROM attributes").fetchall())]
     said += [str(table_of_calls(lake)), *capfd.readouterr()]
     assert not [s for s in said if s and KEY in s]
     for file in tmp_path.rglob("*"):

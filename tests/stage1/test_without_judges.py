@@ -31,7 +31,7 @@ def planted(root, judged: int = 0, silver: int = 0) -> Lake:
 
 def ids(lake: Lake, name: str) -> set[str]:
     with lake.connect() as con:
-        rows = con.sql(statement(f"stage1/{name}"), params={"iteration": IT0}).fetchall()
+        rows = con.execute(statement(f"stage1/{name}"), parameters={"iteration": IT0}).fetchall()
     return {pair for pair, *_ in rows}
 
 

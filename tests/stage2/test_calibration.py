@@ -267,8 +267,8 @@ def test_only_gold_by_chance_fits_and_its_majority_is_what_the_audit_says(tmp_pa
                         for shown in ["chosen" if v.islower() else "rejected"]
                         for verdict in [{"f": "first", "s": "second", "u": "undecided"}[v.lower()]]])  # fmt: skip
     with lake.connect() as con:
-        rows = con.sql(statement("stage2/calibration_gold")).fetchall()
-        labels = con.sql(statement("stage2/audit_labels")).fetchall()
+        rows = con.execute(statement("stage2/calibration_gold")).fetchall()
+        labels = con.execute(statement("stage2/audit_labels")).fetchall()
     assert [r[0] for r in rows] == [f"g{i:03d}" for i in range(60) if i % 4 and i % 2]
     assert labels == [("c", False), ("e", True)]  # "S": second of a swapped show is the chosen one
 

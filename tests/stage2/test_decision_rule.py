@@ -314,10 +314,10 @@ def test_a_verdict_that_is_not_asked_for_could_not_change_the_class(policy):
         con.execute(statement("macros"))
         for b, g in itertools.product("-0", "+-0"):
             said = {
-                j: con.sql(f"SELECT stage2_class('{policy}', '{b}', '{g}', '{j}')").fetchall()[0][0]
+                j: con.execute(f"SELECT stage2_class('{policy}', '{b}', '{g}', '{j}')").fetchall()[0][0]
                 for j in ("+", "-", "0", "")
             }
-            asked = con.sql(f"SELECT stage2_asked('{policy}', '{b}', '{g}')").fetchall()[0][0]
+            asked = con.execute(f"SELECT stage2_asked('{policy}', '{b}', '{g}')").fetchall()[0][0]
             assert (len({said[j] for j in "+-0"}) > 1) == asked, (b, g)
             assert asked or said[""] == said["0"], (b, g)
 

@@ -84,4 +84,4 @@ def fill(step: Step, run: Run) -> None:
 
 def query(lake: Lake, sql: str) -> list[tuple]:
     with lake.connect() as con:
-        return con.sql(sql).fetchall()
+        return con.execute(sql).fetchall()

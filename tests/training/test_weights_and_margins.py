@@ -40,7 +40,7 @@ def test_weights_are_products_of_what_applies_and_stand_in_the_release(tmp_path)
     for step in (releases.release_curated, releases.release_corrected):
         published(step, Run(settings, lake, "b00"))
     with lake.connect() as con:
-        weights = dict(con.sql("SELECT pair_id, weight FROM release_corrected").fetchall())
+        weights = dict(con.execute("SELECT pair_id, weight FROM release_corrected").fetchall())
     assert weights[names[0]] == pytest.approx(0.5 * 0.5 * 0.1)  # flipped by models, and risky
     assert weights[names[1]] == 0.5 and weights[names[3]] == 0.25
     assert {p: r["weight"] for p, r in given(settings, lake, "corrected")[0].items()} == weights
