@@ -127,7 +127,7 @@ def graph(some: Collection[Unit], settings: Settings) -> dict[Unit, set[Unit]]:
     return {u: {writer[n] for n in u.reads(settings) if n in writer} - {u} for u in some}
 
 
-def apart(some: Collection[Unit], settings: Settings) -> Iterator[Unit]:
+def cut_apart(some: Collection[Unit], settings: Settings) -> Iterator[Unit]:
     """The units, cut where a step waits for another unit and the steps before it do not: these need not wait as well. An
     iteration stays one.
 
@@ -181,7 +181,7 @@ def run_all(settings: Settings, say: Say, groups: Collection[str] = (), jobs: in
         jobs = allowed(instance) if jobs is None else jobs
         work = _Work(settings, say, list(units(settings, groups)), instance, jobs)
         if jobs > 1:
-            work.units = list(apart(work.units, settings))
+            work.units = list(cut_apart(work.units, settings))
         try:
             work.run()
         finally:

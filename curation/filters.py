@@ -110,12 +110,6 @@ def greedy(vectors: np.ndarray, size: int) -> tuple[list[int], list[float]]:
     return drawn, gains + [0.0] * (len(drawn) - len(gains))
 
 
-def log_det(vectors: np.ndarray) -> float:
-    """Logarithm of the determinant of the kernel of some vectors."""
-    kernel = np.exp((np.asarray(vectors, np.float64) @ np.asarray(vectors, np.float64).T - 1) / WIDTH)
-    return float(np.linalg.slogdet(kernel)[1])
-
-
 def diverse(vectors: np.ndarray, topic: np.ndarray, size: int) -> np.ndarray:
     """Draw pairs that are unlike each other, from every topic in proportion to what it holds. Of a topic's blocks those
     pairs are taken that raise the determinant of their own block the most.

@@ -6,7 +6,6 @@ further pass over the pool costs a matrix product. The exported folder holds the
 for any text (see training.export).
 """
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -296,12 +295,6 @@ def _accuracy(model: FrozenRewardModel, validation: duckdb.DuckDBPyRelation) -> 
 def is_frozen(folder: str | Path) -> bool:
     """Whether a model's folder holds a head on frozen layers."""
     return (Path(folder) / "frozen.json").exists()
-
-
-def notes_of(folder: str | Path) -> list[str]:
-    """What was doubtful when a model was made, a sentence each."""
-    path = Path(folder).parent / "result.json"
-    return json.loads(path.read_text(encoding="utf-8")).get("notes", []) if path.exists() else []
 
 
 def score(folder: str | Path, pairs: duckdb.DuckDBPyRelation, features: bool = False) -> pa.Table:

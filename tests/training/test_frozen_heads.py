@@ -1,5 +1,6 @@
 """Steps of the pipeline whose reward models are heads on frozen layers: states, models, scores, selection."""
 
+import json
 from pathlib import Path
 
 import dagster as dg
@@ -186,11 +187,13 @@ def test_where_no_model_is_frozen_nothing_is_read(tmp_path):
     assert query(lake, "SELECT count(*) FROM states") == [(0,)]
 
 
+def notes_of(folder) -> list[str]:
+    return json.loads((folder.parent / "result.json").read_text())["notes"]
+
+
 def test_a_backbone_that_tells_no_text_from_another_leaves_style_and_is_named(folder, tmp_path):
     import torch
     from transformers import BertModel
-
-    from resources.frozen_heads import notes_of
 
     model = BertModel.from_pretrained(folder)
     with torch.no_grad():
@@ -209,8 +212,6 @@ def test_a_backbone_that_tells_no_text_from_another_leaves_style_and_is_named(fo
 
 
 def test_few_pairs_and_pairs_both_ways_are_noted(folder, tmp_path):
-    from resources.frozen_heads import notes_of
-
     lake = Lake(str(tmp_path))
     some = [r | {"cluster_id": r["pair_id"]} for r in rows()[:20]]
     turned = [r | {"pair_id": "x" + r["pair_id"], "chosen": r["rejected"], "rejected": r["chosen"]} for r in some[:4]]
