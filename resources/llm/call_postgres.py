@@ -20,6 +20,7 @@ from resources.settings import ConfigError
 ADDRESS = "ASSAY_CALLS"  # variable of the environment: it holds a password
 PLACE = "postgres"  # file beside where the store would be: the schema's name
 LOOK_EVERY_S = 0.2
+LOCK_NOT_AVAILABLE = "55P03"
 SCHEMA = re.compile(r"assay_calls_[0-9a-f]{16}")
 
 _TABLES = (
@@ -54,14 +55,17 @@ CREATE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS
 class Postgres:
     """A connection to one lake's calls, with what `sqlite3.Connection` has of it.
 
+    Args:
+        held_s: seconds that a statement waits for what another connection holds.
+
     Raises:
         sqlite3.Error: whatever psycopg2 raises, as SQLite's error of the same name.
     """
 
-    def __init__(self, address: str, schema: str):
+    def __init__(self, address: str, schema: str, held_s: float):
         self._schema = schema
         self._con = _connected(address)
-        self.execute(f"SET search_path TO {schema}")
+        self.execute(f"SET search_path TO {schema}; SET lock_timeout TO {held_s * 1000:.0f}")
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         """A cursor over the result of a statement in SQLite's dialect, as far as the store speaks it."""
@@ -129,7 +133,10 @@ def _as_sqlite() -> Generator[None]:
     except psycopg2.IntegrityError as e:
         raise sqlite3.IntegrityError(str(e).strip()) from e
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as e:
-        raise sqlite3.OperationalError(str(e).strip()) from e
+        made = sqlite3.OperationalError(str(e).strip())
+        if e.pgcode == LOCK_NOT_AVAILABLE:
+            made.sqlite_errorcode = sqlite3.SQLITE_BUSY
+        raise made from e
     except psycopg2.Error as e:
         raise sqlite3.DatabaseError(str(e).strip()) from e
 
@@ -158,12 +165,13 @@ def _connected(address: str) -> Any:
     return made
 
 
-def opened(folder: Path, address: str | None, kept: bool) -> Postgres | None:
+def opened(folder: Path, address: str | None, kept: bool, held_s: float) -> Postgres | None:
     """The lake's calls in PostgreSQL; None where they stand in the folder.
 
     Args:
         folder: `files/calls` of the lake.
         kept: whether calls are stored in the folder.
+        held_s: as of `Postgres`.
 
     Raises:
         ConfigError: nothing says where the server is, or calls are stored in the folder already.
@@ -183,7 +191,7 @@ def opened(folder: Path, address: str | None, kept: bool) -> Postgres | None:
     schema = place.read_text(encoding="utf-8").strip()
     if not SCHEMA.fullmatch(schema):
         raise LookupError(f"{place} does not name a schema")
-    made = Postgres(address, schema)
+    made = Postgres(address, schema, held_s)
     if not made.execute("SELECT 1 FROM pg_namespace WHERE nspname = ?", (schema,)).fetchone():
         made.close()
         raise LookupError(f"the schema {schema} is gone from the database")

@@ -97,7 +97,8 @@ class LostCalls(Stop, ConfigError):
 
 
 class HeldCalls(Stop, ConfigError):
-    """Another program holds the store of calls for too long. Nothing is sent that cannot be written there."""
+    """Another program holds the store of calls for too long, or its server is lost. Nothing is sent that cannot be written
+    there."""
 
 
 def canonical(value: Any) -> bytes:
@@ -213,8 +214,8 @@ class Store:
         if self._con.in_transaction:  # part of a group
             yield self._con
             return
-        self._con.execute("BEGIN" if self._readonly else "BEGIN IMMEDIATE")
         try:
+            self._con.execute("BEGIN" if self._readonly else "BEGIN IMMEDIATE")
             yield self._con
             self._con.execute("COMMIT")
         except BaseException:
@@ -596,7 +597,7 @@ def store(lake: Lake) -> Generator[Store]:
 
     Raises:
         LostCalls: it was there and is gone, empty or damaged.
-        HeldCalls: another program holds it.
+        HeldCalls: another program holds it, or the database is lost.
     """
     folder = lake.folder("calls")
     path, kept, far_away = folder / "calls.sqlite", folder / KEPT, folder / call_postgres.PLACE
@@ -607,13 +608,13 @@ def store(lake: Lake) -> Generator[Store]:
             f"back from a backup (docs/backup.md). To begin anew all the same, remove {lake.storage.where(SPENDING, None)}"
         )
     try:
-        postgres = call_postgres.opened(folder, address, path.exists() or kept.exists())
+        postgres = call_postgres.opened(folder, address, path.exists() or kept.exists(), HELD_S)
     except LookupError as e:
         raise LostCalls(
             f"{e}, and calls were stored in it: every answer would be paid again. Restore the database"
         ) from e
     if postgres is not None:
-        with contextlib.closing(Store(path, postgres=postgres)) as far:
+        with _reached(far_away), contextlib.closing(Store(path, postgres=postgres)) as far:
             yield far
         return
     there = path.exists() and path.stat().st_size > 0
@@ -638,17 +639,39 @@ def _whole(path: Path) -> Generator[None]:
     try:
         yield
     except (sqlite3.DatabaseError, zlib.error) as e:
-        if getattr(e, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise HeldCalls(
-                f"{path} was held by another program for {HELD_S:g} s, and no call is made that cannot be written there. Run"
-                " again when that program has ended"
-            ) from e
+        if _busy(e):
+            raise HeldCalls(_HELD.format(path, HELD_S)) from e
         if type(e) not in (sqlite3.DatabaseError, zlib.error):  # a full disk, or a fault of this program
             raise
         raise LostCalls(
             f"{path} is damaged ({e}): no call is made, since every answer would be paid again. `assay verify` says more;"
             " put the file back from a backup (docs/backup.md)"
         ) from e
+
+
+@contextlib.contextmanager
+def _reached(place: Path) -> Generator[None]:
+    """What PostgreSQL says when the calls are held or it is lost, as a stop that says what to do. Raises HeldCalls."""
+    try:
+        yield
+    except sqlite3.OperationalError as e:
+        if _busy(e):
+            raise HeldCalls(_HELD.format(f"what {place} names in PostgreSQL", HELD_S)) from e
+        said = " ".join(str(e).split())
+        raise HeldCalls(
+            f"PostgreSQL, where {place} says that calls are stored, was lost ({said}), and no call is made that cannot be"
+            " written there. Run again when it answers"
+        ) from e
+
+
+_HELD = (
+    "{} was held by another program for {:g} s, and no call is made that cannot be written there. Run again when that program"
+    " has ended"
+)
+
+
+def _busy(error: Exception) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def exists(lake: Lake) -> bool:

@@ -12,15 +12,16 @@ import pytest
 
 from curation.tables import SPENDING
 from resources.lake import Lake
+from resources.llm import call_store
 from resources.llm.call_postgres import ADDRESS, _translated
-from resources.llm.call_store import LostCalls, Request, store
+from resources.llm.call_store import HeldCalls, LostCalls, Request, store
 from resources.settings import ConfigError
 from tests.support import postgres
 from tests.support.lakes import put
 from tests.support.places import ROOT
 
 # they look into the file itself
-OF_THE_FILE = "dead_key or stood_beside"
+OF_THE_FILE = "dead_key or stood_beside or that_another_program_holds"
 
 
 def test_statements_are_said_in_the_dialect_of_the_other():
@@ -111,6 +112,31 @@ def test_who_loses_the_lock_begins_no_further_call(address, tmp_path, monkeypatc
         for number in (1, 2):
             with pytest.raises(sqlite3.OperationalError):
                 calls.start(Request("openai", "", {"model": "m"}, number), "s", "j", "m", 5, 100)
+
+
+@pytest.mark.slow
+def test_a_store_that_is_held_or_lost_stops_the_run_in_one_line(address, tmp_path, monkeypatch):
+    monkeypatch.setattr(call_store, "HELD_S", 0.3)
+    lake, requests = Lake(str(tmp_path)), [Request("openai", "", {"model": "m"}, n) for n in range(3)]
+    with store(lake) as calls:
+        calls.start(requests[0], "s", "j", "m", 5, 100)
+    schema = (lake.folder("calls") / "postgres").read_text()
+    with contextlib.closing(psycopg2.connect(address)) as other, other.cursor() as cursor:
+        cursor.execute(f"SET search_path TO {schema}; SELECT pg_advisory_xact_lock(hashtext(current_schema()))")
+        held = r"calls/postgres names in PostgreSQL was held by another program for 0\.3 s, .* Run again when"
+        with pytest.raises(HeldCalls, match=held), store(lake) as calls:
+            calls.start(requests[1], "s", "j", "m", 5, 100)
+        with store(lake) as calls:
+            with pytest.raises(sqlite3.OperationalError):
+                calls.start(requests[1], "s", "j", "m", 5, 100)
+            other.rollback()
+            calls.start(requests[1], "s", "j", "m", 5, 100)  # the same connection goes on
+            assert calls.committed() == 10
+        lost = "PostgreSQL, where .*calls/postgres says .* was lost .* Run again when it answers"
+        with pytest.raises(HeldCalls, match=lost) as told, store(lake) as calls:
+            cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+            calls.start(requests[2], "s", "j", "m", 5, 100)
+        assert "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize(
