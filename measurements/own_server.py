@@ -29,6 +29,7 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+from scipy.stats import t
 
 from curation.intervals import Estimate, difference, wilson
 from curation.prompts import judge_prompt
@@ -266,12 +267,30 @@ def report_frame(rows: list[dict]) -> None:
         ]
         title = name or f"**{'an order' if arm == 'orders' else 'a harmless sentence'}**"
         print(f"| {title} | 2 × {len(mine['framed'])} | {' | '.join(map(shown, votes))} | {' | '.join(times)} |")
+    second = sum(r["odds"] < 0 for r in rows)
+    print(
+        f"\nThe second place was named in {second} of {len(rows)} votes. With each answer's own mean as one observation:"
+    )
+    by_answer = {p: [statistics.mean(answer) for answer in orders_by_answer(rows, usual, p)] for p in PROMPTS}
+    by_answer["framed to bare"] = [a - b for a, b in zip(*by_answer.values(), strict=True)]
+    for what, shifts in by_answer.items():
+        print(f"- an order, {what}: {moved(shifts, float(t.ppf(0.975, len(shifts) - 1)))}, {len(shifts)} answers")
 
 
-def moved(shifts: list[float]) -> str:
-    """Mean of logarithms as a factor, with 95 % by the normal approximation."""
+def orders_by_answer(rows: list[dict], usual: dict[tuple, float], prompt: str) -> Iterator[list[float]]:
+    """How much likelier each order makes its answer than a harmless sentence does, answer by answer."""
+    for base in sorted({r["base"] for r in rows}):
+        yield [
+            (1 if r["place"] == 1 else -1) * (r["odds"] - usual[prompt, base, r["place"]])
+            for r in rows
+            if (r["prompt"], r["arm"], r["base"]) == (prompt, "orders", base)
+        ]
+
+
+def moved(shifts: list[float], sigmas: float = 1.96) -> str:
+    """Mean of logarithms as a factor, with 95 % by the normal approximation or so many standard errors."""
     mean = statistics.mean(shifts)
-    half = 1.96 * statistics.stdev(shifts) / math.sqrt(len(shifts)) if len(shifts) > 1 else math.inf
+    half = sigmas * statistics.stdev(shifts) / math.sqrt(len(shifts)) if len(shifts) > 1 else math.inf
     return f"× {math.exp(mean):.2f} [{math.exp(mean - half):.2f}, {math.exp(mean + half):.2f}]"
 
 

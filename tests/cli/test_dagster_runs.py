@@ -1,6 +1,6 @@
 """How the job is cut into units of work."""
 
-from cli.dagster_runs import Unit, apart, graph, units
+from cli.dagster_runs import Unit, cut_apart, graph, units
 from resources.settings import load
 from tests.support.places import ROOT
 
@@ -18,7 +18,7 @@ def test_side_by_side_no_step_waits_for_what_its_neighbours_alone_read():
     """Duplicates are found while `clusters` is at work, which the clean pool waits for."""
     settings = load(ROOT / "assay.toml")
     together = list(units(settings))
-    cut = list(apart(together, settings))
+    cut = list(cut_apart(together, settings))
     assert steps_of(cut) == steps_of(together) and len(cut) > len(together)
     rests_on = graph(cut, settings)
     clusters, deduped, clean = named(cut, "clusters"), named(cut, "deduped", "b01"), named(cut, "clean_pool", "b01")
