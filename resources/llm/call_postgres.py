@@ -81,6 +81,11 @@ class Postgres:
         return cursor
 
     @property
+    def lost(self) -> bool:
+        """Whether the connection is no more."""
+        return bool(self._con.closed)
+
+    @property
     def in_transaction(self) -> bool:
         return not self._con.closed and self._con.info.transaction_status in (1, 2, 3)
 

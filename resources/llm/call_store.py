@@ -73,6 +73,7 @@ CREATE INDEX IF NOT EXISTS batches_by_name ON batches(name);
 
 
 HELD_S = 60  # seconds for which another program may hold the store
+HELD_FAR_S = 1800  # the same in PostgreSQL, where another machine may write a batch of many calls in one transaction
 KEPT = "kept"  # file beside the store: there are calls in it
 
 # What the digest of a row is taken over. The texts that were sent and received bear a check of their own: they are
@@ -214,14 +215,22 @@ class Store:
         if self._con.in_transaction:  # part of a group
             yield self._con
             return
+        self._begin()
         try:
-            self._con.execute("BEGIN" if self._readonly else "BEGIN IMMEDIATE")
             yield self._con
             self._con.execute("COMMIT")
         except BaseException:
             if self._con.in_transaction:  # a full disk has ended it already
                 self._con.execute("ROLLBACK")
             self._seen, self._committed = [0, 0], 0  # sums may have been of rows that are no more
+            raise
+
+    def _begin(self) -> None:
+        try:
+            self._con.execute("BEGIN" if self._readonly else "BEGIN IMMEDIATE")
+        except sqlite3.Error:  # PostgreSQL has begun before it waits; a transaction in a file is another thread's
+            if self._postgres is not None and self._con.in_transaction:
+                self._con.execute("ROLLBACK")
             raise
 
     def group(self, writes: Iterable[Callable[["Store"], Any]]) -> list[Any]:
@@ -608,13 +617,13 @@ def store(lake: Lake) -> Generator[Store]:
             f"back from a backup (docs/backup.md). To begin anew all the same, remove {lake.storage.where(SPENDING, None)}"
         )
     try:
-        postgres = call_postgres.opened(folder, address, path.exists() or kept.exists(), HELD_S)
+        postgres = call_postgres.opened(folder, address, path.exists() or kept.exists(), HELD_FAR_S)
     except LookupError as e:
         raise LostCalls(
             f"{e}, and calls were stored in it: every answer would be paid again. Restore the database"
         ) from e
     if postgres is not None:
-        with _reached(far_away), contextlib.closing(Store(path, postgres=postgres)) as far:
+        with _reached(far_away, postgres), contextlib.closing(Store(path, postgres=postgres)) as far:
             yield far
         return
     there = path.exists() and path.stat().st_size > 0
@@ -650,13 +659,15 @@ def _whole(path: Path) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def _reached(place: Path) -> Generator[None]:
+def _reached(place: Path, postgres: call_postgres.Postgres) -> Generator[None]:
     """What PostgreSQL says when the calls are held or it is lost, as a stop that says what to do. Raises HeldCalls."""
     try:
         yield
     except sqlite3.OperationalError as e:
         if _busy(e):
-            raise HeldCalls(_HELD.format(f"what {place} names in PostgreSQL", HELD_S)) from e
+            raise HeldCalls(_HELD.format(f"what {place} names in PostgreSQL", HELD_FAR_S)) from e
+        if not postgres.lost:  # a full disk there, or a fault of this program
+            raise
         said = " ".join(str(e).split())
         raise HeldCalls(
             f"PostgreSQL, where {place} says that calls are stored, was lost ({said}), and no call is made that cannot be"

@@ -116,7 +116,7 @@ def test_who_loses_the_lock_begins_no_further_call(address, tmp_path, monkeypatc
 
 @pytest.mark.slow
 def test_a_store_that_is_held_or_lost_stops_the_run_in_one_line(address, tmp_path, monkeypatch):
-    monkeypatch.setattr(call_store, "HELD_S", 0.3)
+    monkeypatch.setattr(call_store, "HELD_FAR_S", 0.3)
     lake, requests = Lake(str(tmp_path)), [Request("openai", "", {"model": "m"}, n) for n in range(3)]
     with store(lake) as calls:
         calls.start(requests[0], "s", "j", "m", 5, 100)
