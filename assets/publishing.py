@@ -213,15 +213,13 @@ def _examine(
                     metadata={"offending": dg.MetadataValue.md(shown)},
                 )
             )
-        return results, markdown(*_head(con, "SELECT * FROM new LIMIT 5"))
+        return results, markdown(*_head(con, "SELECT * FROM new"))
 
 
 def _head(con: duckdb.DuckDBPyConnection, query: str, values: dict[str, Any] | None = None) -> tuple[list, list]:
-    """Columns and the first rows of what a query gives, read no further."""
-    found = con.execute(query, values)
-    columns, rows = [name for name, *_ in found.description], found.fetchmany(5)
-    con.abort()  # the others
-    return columns, rows
+    """Columns and the first rows of what a query gives."""
+    found = con.execute(f"({query}\n) LIMIT 5", values)
+    return [name for name, *_ in found.description], found.fetchall()
 
 
 def _values(check: Check, run: Run) -> dict[str, str | None] | None:

@@ -278,7 +278,7 @@ def report_frame(rows: list[dict]) -> None:
 
 
 def orders_by_answer(rows: list[dict], usual: dict[tuple, float], prompt: str) -> Iterator[list[float]]:
-    """How much likelier each order makes its answer than a harmless sentence does, answer by answer."""
+    """How much each order moves the log odds of its answer beside harmless sentences, answer by answer."""
     for base in sorted({r["base"] for r in rows}):
         yield [
             (1 if r["place"] == 1 else -1) * (r["odds"] - usual[prompt, base, r["place"]])

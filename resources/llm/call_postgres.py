@@ -20,6 +20,9 @@ from resources.settings import ConfigError
 ADDRESS = "ASSAY_CALLS"  # variable of the environment: it holds a password
 PLACE = "postgres"  # file beside where the store would be: the schema's name
 LOOK_EVERY_S = 0.2
+HELD_S = (
+    1800  # seconds for which another connection may hold the calls: one may write a batch of many in one transaction
+)
 LOCK_NOT_AVAILABLE = "55P03"
 SCHEMA = re.compile(r"assay_calls_[0-9a-f]{16}")
 
@@ -55,17 +58,14 @@ CREATE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS
 class Postgres:
     """A connection to one lake's calls, with what `sqlite3.Connection` has of it.
 
-    Args:
-        held_s: seconds that a statement waits for what another connection holds.
-
     Raises:
         sqlite3.Error: whatever psycopg2 raises, as SQLite's error of the same name.
     """
 
-    def __init__(self, address: str, schema: str, held_s: float):
+    def __init__(self, address: str, schema: str):
         self._schema = schema
         self._con = _connected(address)
-        self.execute(f"SET search_path TO {schema}; SET lock_timeout TO {held_s * 1000:.0f}")
+        self.execute(f"SET search_path TO {schema}; SET lock_timeout TO {HELD_S * 1000:.0f}")
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         """A cursor over the result of a statement in SQLite's dialect, as far as the store speaks it."""
@@ -170,13 +170,12 @@ def _connected(address: str) -> Any:
     return made
 
 
-def opened(folder: Path, address: str | None, kept: bool, held_s: float) -> Postgres | None:
+def opened(folder: Path, address: str | None, kept: bool) -> Postgres | None:
     """The lake's calls in PostgreSQL; None where they stand in the folder.
 
     Args:
         folder: `files/calls` of the lake.
         kept: whether calls are stored in the folder.
-        held_s: as of `Postgres`.
 
     Raises:
         ConfigError: nothing says where the server is, or calls are stored in the folder already.
@@ -196,7 +195,7 @@ def opened(folder: Path, address: str | None, kept: bool, held_s: float) -> Post
     schema = place.read_text(encoding="utf-8").strip()
     if not SCHEMA.fullmatch(schema):
         raise LookupError(f"{place} does not name a schema")
-    made = Postgres(address, schema, held_s)
+    made = Postgres(address, schema)
     if not made.execute("SELECT 1 FROM pg_namespace WHERE nspname = ?", (schema,)).fetchone():
         made.close()
         raise LookupError(f"the schema {schema} is gone from the database")

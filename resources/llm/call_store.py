@@ -73,7 +73,6 @@ CREATE INDEX IF NOT EXISTS batches_by_name ON batches(name);
 
 
 HELD_S = 60  # seconds for which another program may hold the store
-HELD_FAR_S = 1800  # the same in PostgreSQL, where another machine may write a batch of many calls in one transaction
 KEPT = "kept"  # file beside the store: there are calls in it
 
 # What the digest of a row is taken over. The texts that were sent and received bear a check of their own: they are
@@ -617,7 +616,7 @@ def store(lake: Lake) -> Generator[Store]:
             f"back from a backup (docs/backup.md). To begin anew all the same, remove {lake.storage.where(SPENDING, None)}"
         )
     try:
-        postgres = call_postgres.opened(folder, address, path.exists() or kept.exists(), HELD_FAR_S)
+        postgres = call_postgres.opened(folder, address, path.exists() or kept.exists())
     except LookupError as e:
         raise LostCalls(
             f"{e}, and calls were stored in it: every answer would be paid again. Restore the database"
@@ -665,7 +664,7 @@ def _reached(place: Path, postgres: call_postgres.Postgres) -> Generator[None]:
         yield
     except sqlite3.OperationalError as e:
         if _busy(e):
-            raise HeldCalls(_HELD.format(f"what {place} names in PostgreSQL", HELD_FAR_S)) from e
+            raise HeldCalls(_HELD.format(f"what {place} names in PostgreSQL", call_postgres.HELD_S)) from e
         if not postgres.lost:  # a full disk there, or a fault of this program
             raise
         said = " ".join(str(e).split())

@@ -12,7 +12,7 @@ import pytest
 
 from curation.tables import SPENDING
 from resources.lake import Lake
-from resources.llm import call_store
+from resources.llm import call_postgres
 from resources.llm.call_postgres import ADDRESS, _translated
 from resources.llm.call_store import HeldCalls, LostCalls, Request, store
 from resources.settings import ConfigError
@@ -116,7 +116,7 @@ def test_who_loses_the_lock_begins_no_further_call(address, tmp_path, monkeypatc
 
 @pytest.mark.slow
 def test_a_store_that_is_held_or_lost_stops_the_run_in_one_line(address, tmp_path, monkeypatch):
-    monkeypatch.setattr(call_store, "HELD_FAR_S", 0.3)
+    monkeypatch.setattr(call_postgres, "HELD_S", 0.3)
     lake, requests = Lake(str(tmp_path)), [Request("openai", "", {"model": "m"}, n) for n in range(3)]
     with store(lake) as calls:
         calls.start(requests[0], "s", "j", "m", 5, 100)
@@ -132,6 +132,9 @@ def test_a_store_that_is_held_or_lost_stops_the_run_in_one_line(address, tmp_pat
             other.rollback()
             calls.start(requests[1], "s", "j", "m", 5, 100)  # the same connection goes on
             assert calls.committed() == 10
+        with pytest.raises(sqlite3.OperationalError, match="statement timeout"), store(lake) as calls:
+            calls._con.execute("SET statement_timeout TO 1")
+            calls._con.execute("SELECT pg_sleep(5)")  # it answers, so it is not lost
         lost = "PostgreSQL, where .*calls/postgres says .* was lost .* Run again when it answers"
         with pytest.raises(HeldCalls, match=lost) as told, store(lake) as calls:
             cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
