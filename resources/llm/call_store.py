@@ -622,7 +622,7 @@ def store(lake: Lake) -> Generator[Store]:
             f"{e}, and calls were stored in it: every answer would be paid again. Restore the database"
         ) from e
     if postgres is not None:
-        with _reached(far_away, postgres), contextlib.closing(Store(path, postgres=postgres)) as far:
+        with contextlib.closing(Store(path, postgres=postgres)) as far, _reached(far_away, postgres):
             yield far
         return
     there = path.exists() and path.stat().st_size > 0
